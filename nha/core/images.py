@@ -1,0 +1,101 @@
+"""Image operations: separable Gaussian blur, erosion, and the gradient of a picture with respect to position."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def gaussian_kernel(sigma: float, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A normalised Gaussian of 2 * int(6 sigma / 2) + 1 taps: [taps]; one tap of 1 for a small sigma."""
+    radius = int(6 * sigma / 2)
+    x = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    weights = torch.exp(-(x**2) / (2 * sigma**2))
+    return (weights / weights.sum()).to(dtype)
+
+
+def gaussian_blur(image: Tensor, sigma: float, *, clip01: bool = False) -> Tensor:
+    """Separable Gaussian blur with reflect padding (method, section 4), optionally clipped to 0..1.
+
+    image: [N, C, H, W]; sigma in pixels. Where the kernel is wider than the image allows to reflect, the
+    reflection goes on back and forth. Returns [N, C, H, W].
+    """
+    kernel = gaussian_kernel(sigma, dtype=image.dtype).to(image.device)
+    if len(kernel) > 1:
+        image = _blur_along(image, kernel, 3)
+        image = _blur_along(image, kernel, 2)
+    return image.clamp(0, 1) if clip01 else image
+
+
+def _blur_along(image: Tensor, kernel: Tensor, dim: int) -> Tensor:
+    radius = len(kernel) // 2
+    size = image.shape[dim]
+    flat = image.reshape(-1, 1, *image.shape[2:])
+    if radius < size:
+        pad = (radius, radius, 0, 0) if dim == 3 else (0, 0, radius, radius)
+        flat = F.pad(flat, pad, mode="reflect")
+    else:
+        flat = flat.index_select(dim, _reflected_indices(size, radius, image.device))
+    shape = (1, 1, 1, -1) if dim == 3 else (1, 1, -1, 1)
+    return F.conv2d(flat, kernel.reshape(shape)).reshape(image.shape)
+
+
+def _reflected_indices(size: int, radius: int, device: torch.device) -> Tensor:
+    if size == 1:
+        return torch.zeros(2 * radius + 1, dtype=torch.long, device=device)
+    i = torch.arange(-radius, size + radius, device=device) % (2 * (size - 1))
+    return torch.where(i < size, i, 2 * (size - 1) - i)
+
+
+def erode(mask: Tensor, radius: int) -> Tensor:
+    """Binary erosion by a square of 2 * radius + 1 pixels; outside the image counts as set.
+
+    mask: [N, C, H, W] bool or 0/1. Returns bool [N, C, H, W].
+    """
+    unset = 1.0 - mask.to(torch.float32)
+    if radius > 0:
+        # max_pool2d pads with -inf, so the outside never counts as unset; separable for speed
+        size = 2 * radius + 1
+        unset = F.max_pool2d(unset, (1, size), 1, (0, radius))
+        unset = F.max_pool2d(unset, (size, 1), 1, (radius, 0))
+    return unset < 0.5
+
+
+def image_derivatives(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives per pixel along x (right) and y (down): central differences, one-sided at the border.
+
+    image: [N, C, H, W], H and W at least 2. Returns two tensors [N, C, H, W].
+    """
+    (d_y, d_x) = torch.gradient(image, dim=(2, 3))
+    return d_x, d_y
+
+
+class _ScreenGrad(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, image: Tensor, coords: Tensor) -> Tensor:
+        ctx.save_for_backward(image)
+        return image.clone()
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor):
+        (image,) = ctx.saved_tensors
+        coords_gradient = None
+        if ctx.needs_input_grad[1]:
+            height, width = image.shape[2:]
+            d_x, d_y = image_derivatives(image)
+            along_x = (d_x * upstream).sum(1) * (width / 2)
+            along_y = (d_y * upstream).sum(1) * (height / 2)
+            coords_gradient = torch.stack([along_x, along_y], -1)
+        return upstream, coords_gradient
+
+
+def screen_grad(image: Tensor, coords: Tensor) -> Tensor:
+    """Return `image` unchanged, but let its gradient also move `coords`. Method, section 2.
+
+    backward gives `coords` the image's derivative times the upstream gradient, summed over channels, times
+    W/2 for x and H/2 for y. image: [N, C, H, W]; coords: [N, H, W, 2] in -1..1, x right and y down.
+    """
+    if coords.shape != (image.shape[0], *image.shape[2:], 2):
+        raise ValueError(f"coords {tuple(coords.shape)} do not fit the image {tuple(image.shape)}")
+    return _ScreenGrad.apply(image, coords)

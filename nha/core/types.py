@@ -1,0 +1,169 @@
+"""The values that travel between packages: frozen dataclasses whose docstrings define every element."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def map_tensors(value: T, function) -> T:
+    """Apply `function` to every tensor of a (nested) dataclass or mapping and return a new one."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if dataclasses.is_dataclass(value):
+        changed = {f.name: map_tensors(getattr(value, f.name), function) for f in dataclasses.fields(value)}
+        return dataclasses.replace(value, **changed)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(item, function) for key, item in value.items()}
+    return value
+
+
+class _Movable:
+    """Dataclasses of tensors that can be moved and indexed as one."""
+
+    def to(self, device: torch.device | str):
+        """A copy with every tensor on `device`."""
+        return map_tensors(self, lambda tensor: tensor.to(device))
+
+    def detach(self):
+        """A copy with every tensor detached."""
+        return map_tensors(self, lambda tensor: tensor.detach())
+
+    def replace(self, **changes: Any):
+        """A copy with some fields replaced."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Camera(_Movable):
+    """N pinhole cameras in the PyTorch3D world (+x left, +y up, +z into the scene). Method, section 2.
+
+    intrinsics: [N, 3, 3] pixels; pixel (0, 0) is centred at (0.5, 0.5) from the top left corner; the
+        principal point's cy counts from the *bottom* edge.
+    extrinsics: [N, 3, 4]; x_camera = x_world @ extrinsics[:, :, :3] + extrinsics[:, :, 3] (row vectors).
+    image_size: (height, width) in pixels.
+    """
+
+    intrinsics: Tensor
+    extrinsics: Tensor
+    image_size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.intrinsics)
+
+    def __getitem__(self, index) -> Camera:
+        return Camera(self.intrinsics[index], self.extrinsics[index], self.image_size)
+
+
+@dataclass(frozen=True)
+class HeadParams(_Movable):
+    """Parameters of N heads. Method, section 1.
+
+    shape: [N, S] identity coefficients; expr: [N, E] expression coefficients;
+    rotation: [N, 3] axis-angle in radians; translation: [N, 3] metres;
+    neck, jaw: [N, 3] and eyes: [N, 6] (FLAME's joints 3 and 4), *unbounded* values that the joint limits
+        turn into axis-angle radians.
+    """
+
+    shape: Tensor
+    expr: Tensor
+    rotation: Tensor
+    translation: Tensor
+    neck: Tensor
+    jaw: Tensor
+    eyes: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rotation)
+
+    def __getitem__(self, index) -> HeadParams:
+        return map_tensors(self, lambda tensor: tensor[index])
+
+
+@dataclass(frozen=True)
+class SurfaceTables(_Movable):
+    """What the renderer must know of a mesh besides its vertices (F faces, V vertices, P parts).
+
+    faces: [F, 3] vertex ids, counter-clockwise seen from outside.
+    face_uvcoords: [F, 3, 3] texture coordinates (2u-1, -(2v-1), 1): (-1, -1) is the texture's top left.
+    face_uvmap: [F] 1 where the face is painted by the mouth's texture map, else 0.
+    face_coords_normed: [F, 3, 3] corner positions on the template, scaled per axis to -1..1.
+    hard_labels: [V, P] 0 or 1; soft_labels: [V, P] in 0..1.
+    part_names: P names, sorted.
+    """
+
+    faces: Tensor
+    face_uvcoords: Tensor
+    face_uvmap: Tensor
+    face_coords_normed: Tensor
+    hard_labels: Tensor
+    soft_labels: Tensor
+    part_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fragments(_Movable):
+    """Which faces are seen by each pixel; L layers, nearest first.
+
+    face_index: [N, H, W, L] id of the face in its own mesh (0..F-1), -1 where there is none.
+    barycentric: [N, H, W, L, 3] perspective-correct barycentric coordinates, 0 where there is no face.
+    depth: [N, H, W, L] camera z in metres, -1 where there is no face.
+    """
+
+    face_index: Tensor
+    barycentric: Tensor
+    depth: Tensor
+
+
+@dataclass(frozen=True)
+class GBuffer(_Movable):
+    """Named images of one rasterisation: `gbuffer["normals"]` is [N, C, H, W]; `alpha` is [N, 1, H, W]."""
+
+    fragments: Fragments
+    image_size: tuple[int, int]
+    channels: Mapping[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.channels:
+            raise KeyError(f"the G-buffer has no channel '{name}', only {sorted(self.channels)}")
+        return self.channels[name]
+
+    @property
+    def alpha(self) -> Tensor:
+        return self.channels["alpha"]
+
+
+@dataclass(frozen=True)
+class FrameBatch(_Movable):
+    """N annotated frames of one dataset.
+
+    frame_id: [N]; rgb01: [N, 3, H, W] in 0..1;
+    segmentation, parsing: [N, H, W] integer labels (`conventions.Segmentation`, `conventions.Parsing`);
+    normals: [N, 3, H, W], x right, y down, z to the camera, 0 where unknown;
+    landmarks_px: [N, 68, 2] pixels from the top left; landmark_confidence: [N, 68] in 0..1;
+    iris_px: [N, 2, 2] in the mesh's order, -1 where not found;
+    eye_height_px: [N, 2] height of the parsed left and right eye, 0 where not parsed;
+    tracked: the tracker's parameters; camera: the tracker's camera at this image size.
+    """
+
+    frame_id: Tensor
+    rgb01: Tensor
+    segmentation: Tensor
+    parsing: Tensor
+    normals: Tensor
+    landmarks_px: Tensor
+    landmark_confidence: Tensor
+    iris_px: Tensor
+    eye_height_px: Tensor
+    tracked: HeadParams
+    camera: Camera
+
+    def __len__(self) -> int:
+        return len(self.frame_id)
