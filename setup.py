@@ -1,4 +1,4 @@
-"""Installs the package `nha`. Exact versions of a working environment are in requirements.lock (`make env`)."""
+"""Installs the package `nha`. The versions of a working environment are in requirements.lock."""
 
 from setuptools import find_packages, setup
 
@@ -17,8 +17,8 @@ CORE = [
 ]
 
 EXTRAS = {
-    # The last release that carries its models. Its declared pins (numpy < 2, jax, opencv-contrib) are not needed:
-    # requirements.lock installs it without them, and with the runtime parts that it does need.
+    # The last release that carries its models. Its declared pins (numpy < 2, jax, opencv-contrib) are
+    # not needed: requirements.lock installs it without them, with the runtime parts that it does need.
     "mediapipe": ["mediapipe==0.10.21", "protobuf==4.25.9", "matplotlib", "attrs", "absl-py", "flatbuffers"],
     "face-alignment": ["face-alignment==1.5.0"],
     "pytorch3d": ["pytorch3d==0.7.9"],

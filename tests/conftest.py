@@ -28,7 +28,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """`../shared` beside the checkout: specification, reference numbers, test video. Not part of the project."""
+    """`../shared` beside the checkout: specification, reference numbers, test video; not in the project."""
     shared = REPOSITORY.parent / "shared"
     if not shared.is_dir():
         pytest.skip(f"reference material is not beside the checkout ({shared} does not exist)")
@@ -54,9 +54,10 @@ def spaced_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def run_script() -> Callable[..., subprocess.CompletedProcess]:
-    """run_script("optimize_nha.py", "--help") runs a script of `python_scripts` as a user would and captures its output.
+    """run_script("optimize_nha.py", "--help") runs a script of `python_scripts` and captures its output.
 
-    A name with a slash is taken from the checkout's top folder. The result has returncode, stdout, stderr (text).
+    A name with a slash is taken from the checkout's top folder. The result has returncode, stdout and
+    stderr (text).
     """
 
     def run(script: str, *arguments: str | Path, timeout_s: float = 300.0) -> subprocess.CompletedProcess:

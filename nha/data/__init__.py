@@ -1,0 +1,1 @@
+"""Dataset folders, tracking files and batches of annotated frames."""
