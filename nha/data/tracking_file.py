@@ -1,0 +1,236 @@
+"""Tracking results on disk: `tracked_flame_params.npz`, the published project's format."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nha.core.errors import UserError
+from nha.core.system import atomic_path
+from nha.core.types import Camera, HeadParams
+from nha.data.messages import some_of
+
+# The published code writes the first name; its README speaks of the second.
+TRACKING_FILE_NAMES = ("tracked_flame_params.npz", "tracked_params.npy")
+
+_PER_FRAME = {"rotation": 3, "translation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "expr": None}
+_REQUIRED = (*_PER_FRAME, "shape", "K", "image_size")
+
+
+@dataclass(frozen=True)
+class TrackingResult:
+    """Head parameters, light and camera of F tracked frames of one video; fields are named as in the file.
+
+    frame: int64 [F] frame ids; view: F names of the image files;
+    rotation [F, 3] axis-angle in radians; translation [F, 3] metres;
+    neck_pose, jaw_pose [F, 3] and eyes_pose [F, 6], unbounded (before the joint limits);
+    shape [S]; expr [F, E]; texture [n_tex]; light [F, 9, 3] spherical harmonics (0 where not estimated);
+    image_size: (height, width) of the tracked images in pixels;
+    K: [3] = (focal length / max(H, W), cx / W, cy / H), or [3, 3] in pixels of `image_size`; cy counts from
+        the bottom edge;
+    RT: [3, 4], x_camera = x_world @ RT[:, :3] + RT[:, 3];
+    n_processed: how many frames the tracker had finished when it wrote the file.
+
+    All float arrays are float32. Format: data formats, "Tracking".
+    """
+
+    frame: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    neck_pose: np.ndarray
+    jaw_pose: np.ndarray
+    eyes_pose: np.ndarray
+    shape: np.ndarray
+    expr: np.ndarray
+    texture: np.ndarray
+    light: np.ndarray
+    K: np.ndarray
+    RT: np.ndarray
+    image_size: tuple[int, int]
+    view: tuple[str, ...]
+    n_processed: int
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def missing_frames(self, frame_ids: Iterable[int]) -> list[int]:
+        """Those of `frame_ids` that were not tracked."""
+        tracked = set(self.frame.tolist())
+        return [int(i) for i in frame_ids if int(i) not in tracked]
+
+    def rows_of(self, frame_ids: Iterable[int]) -> np.ndarray:
+        """Row numbers of frames, int64 [N]. Raises UserError that lists frames which were not tracked."""
+        frame_ids = [int(i) for i in frame_ids]
+        if missing := self.missing_frames(frame_ids):
+            raise UserError(
+                f"the tracking result has no frame {some_of(missing)}; track these frames, or leave them out"
+            )
+        rows = {frame_id: row for row, frame_id in enumerate(self.frame.tolist())}
+        return np.array([rows[i] for i in frame_ids], np.int64)
+
+    def params_for(self, frame_ids: Iterable[int]) -> HeadParams:
+        """The tracked parameters of N frames (`shape` repeated N times). Raises UserError as `rows_of`."""
+        rows = self.rows_of(frame_ids)
+        return HeadParams(
+            shape=torch.from_numpy(np.tile(self.shape, (len(rows), 1))),
+            expr=torch.from_numpy(self.expr[rows]),
+            rotation=torch.from_numpy(self.rotation[rows]),
+            translation=torch.from_numpy(self.translation[rows]),
+            neck=torch.from_numpy(self.neck_pose[rows]),
+            jaw=torch.from_numpy(self.jaw_pose[rows]),
+            eyes=torch.from_numpy(self.eyes_pose[rows]),
+        )
+
+    def intrinsics_for(self, image_size: tuple[int, int]) -> np.ndarray:
+        """Intrinsics [3, 3] in pixels for images of another (height, width) than the tracked ones."""
+        (height, width), (tracked_height, tracked_width) = image_size, self.image_size
+        x_scale, y_scale = width / tracked_width, height / tracked_height
+        if self.K.shape == (3, 3):
+            return np.diag([x_scale, y_scale, 1.0]).astype(np.float32) @ self.K
+        focal_px = float(self.K[0]) * max(self.image_size)
+        return np.array(
+            [
+                [focal_px * x_scale, 0, self.K[1] * width],
+                [0, focal_px * y_scale, self.K[2] * height],
+                [0, 0, 1],
+            ],
+            np.float32,
+        )
+
+    def camera_for(self, frame_ids: Sequence[int], image_size: tuple[int, int]) -> Camera:
+        """The camera of N frames, drawn at `image_size` = (height, width)."""
+        n = len(frame_ids)
+        return Camera(
+            intrinsics=torch.from_numpy(self.intrinsics_for(image_size)).repeat(n, 1, 1),
+            extrinsics=torch.from_numpy(self.RT).repeat(n, 1, 1),
+            image_size=(int(image_size[0]), int(image_size[1])),
+        )
+
+    def fits_image_size(self, image_size: tuple[int, int]) -> bool:
+        """Whether images of (height, width) can be the tracked ones, scaled: same aspect but for rounding."""
+        (height, width), (tracked_height, tracked_width) = image_size, self.image_size
+        exact_height = tracked_height * width / tracked_width
+        exact_width = tracked_width * height / tracked_height
+        return abs(height - exact_height) <= 1 or abs(width - exact_width) <= 1
+
+
+def find_tracking_file(path: str | Path) -> Path:
+    """The tracking file at `path`: a file under either published name, or the folder that holds it.
+
+    Raises UserError where there is none.
+    """
+    path = Path(path)
+    candidates = [path]
+    if path.is_dir():
+        candidates = [path / name for name in TRACKING_FILE_NAMES]
+    elif path.name in TRACKING_FILE_NAMES:
+        candidates += [path.with_name(name) for name in TRACKING_FILE_NAMES]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise UserError(f"there is no tracking file at '{path}'; make one with optimize_tracking.py")
+
+
+def read_tracking(path: str | Path) -> TrackingResult:
+    """Read a tracking file; nothing in it is executed.
+
+    Raises UserError where the file is missing or not an npz archive of plain arrays, lacks a key, holds
+    arrays that do not fit each other, or a number that is not finite (the key and the frames are named).
+    """
+    path = find_tracking_file(path)
+    arrays = _load_arrays(path)
+    if missing := [key for key in _REQUIRED if key not in arrays]:
+        raise UserError(f"'{path}' is no tracking file: it lacks {', '.join(missing)}")
+
+    n_frames = len(arrays["rotation"]) if arrays["rotation"].ndim else 0
+    frame = arrays.get("frame", np.arange(n_frames)).astype(np.int64).reshape(-1)
+    result = TrackingResult(
+        frame=frame,
+        **{key: _as_float(arrays[key]) for key in _PER_FRAME},
+        shape=_as_float(arrays["shape"]).reshape(-1),
+        texture=_as_float(arrays.get("texture", np.zeros(0))).reshape(-1),
+        light=_as_float(arrays.get("light", np.zeros((n_frames, 9, 3)))),
+        K=_squeeze_intrinsics(_as_float(arrays["K"])),
+        RT=_as_float(arrays.get("RT", np.eye(3, 4))).reshape(-1, 4),
+        image_size=tuple(int(size) for size in arrays["image_size"].reshape(-1)),
+        view=tuple(str(name) for name in arrays.get("view", frame.astype(str)).reshape(-1)),
+        n_processed=int(arrays.get("n_processed", np.array(n_frames)).reshape(-1)[0]),
+    )
+    _check(result, path)
+    return result
+
+
+def write_tracking(path: str | Path, result: TrackingResult) -> None:
+    """Write a tracking file, atomically."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            **{key: np.asarray(getattr(result, key), np.float32) for key in _PER_FRAME},
+            **{
+                key: np.asarray(getattr(result, key), np.float32)
+                for key in ("shape", "texture", "light", "K", "RT")
+            },
+            frame=np.asarray(result.frame, np.int64),
+            view=np.asarray(result.view, np.str_),
+            n_processed=np.asarray(result.n_processed, np.int64),
+            image_size=np.asarray(result.image_size, np.int64),
+        )
+
+
+def _load_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with open(path, "rb") as file:  # np.load given a path leaves the file open when it fails
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
+            return {key: archive[key] for key in archive.files}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"'{path}' is not an npz archive of plain arrays ({error}); run optimize_tracking.py again"
+        ) from None
+
+
+def _as_float(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _squeeze_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
+    return intrinsics.reshape(3, 3) if intrinsics.size == 9 else intrinsics.reshape(-1)
+
+
+def _check(result: TrackingResult, path: Path) -> None:
+    n = len(result)
+    expected = {
+        **{key: (n, width) for key, width in _PER_FRAME.items()},
+        "light": (n, 9, 3),
+        "RT": (3, 4),
+        "K": (3, 3) if result.K.size == 9 else (3,),
+    }
+    for key, shape in expected.items():
+        found = getattr(result, key).shape
+        if len(found) != len(shape) or any(
+            want not in (None, have) for want, have in zip(shape, found, strict=True)
+        ):
+            wanted = ", ".join("any" if want is None else str(want) for want in shape)
+            raise UserError(f"'{path}': {key} must be [{wanted}] for {n} frames, but is {list(found)}")
+    if n == 0 or len(set(result.frame.tolist())) != n:
+        raise UserError(f"'{path}' must hold at least one frame, and each only once; track the video again")
+    if len(result.image_size) != 2 or min(result.image_size) < 1:
+        raise UserError(f"'{path}': image_size must be (height, width), but is {result.image_size}")
+
+    for key in (*_PER_FRAME, "light"):
+        bad = ~np.isfinite(getattr(result, key).reshape(n, -1)).all(1)
+        if bad.any():
+            frames = some_of(result.frame[bad].tolist())
+            raise UserError(
+                f"'{path}': {key} is not a finite number in frame {frames}; track the video again"
+            )
+    for key in ("shape", "texture", "K", "RT"):
+        if not np.isfinite(getattr(result, key)).all():
+            raise UserError(f"'{path}': {key} holds values that are not finite; track the video again")
