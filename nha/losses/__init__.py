@@ -1,0 +1,1 @@
+"""The loss terms: small pure functions that return named, unweighted scalars."""

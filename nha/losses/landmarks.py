@@ -1,0 +1,58 @@
+"""Landmark terms: projected landmarks, and how far the eyes are open. Method, section 4."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nha.core.conventions import EYE_CLOSURE_PAIRS, MID_LID_LANDMARKS, N_FACE_LANDMARKS
+from nha.losses.shapes import expect_shape
+
+SQUARED_OPENING_EPS = 1e-7  # keeps the square root's slope finite where an eye is shut
+
+
+def landmark_loss(
+    landmarks_px: Tensor, target_px: Tensor, confidence: Tensor, image_size: tuple[int, int]
+) -> Tensor:
+    """L1 between projected and detected landmarks, in units in which the image is 2 x 2.
+
+    |dx| + |dy| times the confidence, mean over all N x 68 points. The eight mid-lid points count as
+    confidence 0: they blink, which is the eye closure term's business.
+
+    landmarks_px: [N, 68, 2] projected, pixels; target_px: [N, 68, 2] detected; confidence: [N, 68] in 0..1;
+    image_size: (H, W). Returns a scalar.
+    """
+    n = len(landmarks_px)
+    expect_shape("landmarks_px", landmarks_px, n, N_FACE_LANDMARKS, 2)
+    expect_shape("target_px", target_px, n, N_FACE_LANDMARKS, 2)
+    expect_shape("confidence", confidence, n, N_FACE_LANDMARKS)
+    height, width = image_size
+    counted = confidence.clone()
+    counted[:, list(MID_LID_LANDMARKS)] = 0
+    # a point without confidence may hold anything, NaN included; this keeps that out of value and gradient
+    target_px = torch.where(counted[..., None] > 0, target_px, landmarks_px.detach())
+    distance = (landmarks_px - target_px).abs() * landmarks_px.new_tensor([2 / width, 2 / height])
+    return (distance.sum(-1) * counted).mean()
+
+
+def eye_closure_loss(
+    landmarks_px: Tensor, eye_heights_px: Tensor, semantic_trust: Tensor, image_height: int
+) -> Tensor:
+    """Difference between the lids' distances and the heights of the parsed eyes, both over the image height.
+
+    The sum over four lid pairs (right eye, then left) and the frames, times each frame's trust, over N. An
+    eye that is not parsed has height 0 and still counts.
+
+    landmarks_px: [N, 68, 2] projected landmarks of the mesh *without offsets*, in which everything but the
+    expression is detached: the caller sees to that; eye_heights_px: [N, 2] left, right; semantic_trust: [N].
+    """
+    n = len(landmarks_px)
+    expect_shape("landmarks_px", landmarks_px, n, N_FACE_LANDMARKS, 2)
+    expect_shape("eye_heights_px", eye_heights_px, n, 2)
+    expect_shape("semantic_trust", semantic_trust, n)
+    upper, lower = torch.tensor(EYE_CLOSURE_PAIRS, device=landmarks_px.device).unbind(1)
+    squared = ((landmarks_px[:, upper] - landmarks_px[:, lower]) / image_height).square().sum(-1)
+    opening = (squared + SQUARED_OPENING_EPS).sqrt()  # [N, 4]
+    left, right = (eye_heights_px.to(opening.dtype) / image_height).unbind(1)
+    target = torch.stack([right, right, left, left], 1)
+    return ((opening - target).abs().sum(1) * semantic_trust).sum() / n

@@ -1,0 +1,80 @@
+"""The normal term: the drawn surface has the picture's normal details. Method, section 4.
+
+Estimated normals are right in their details but not in their low frequencies, so both sides lose their own
+blur before they are compared.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nha.core.conventions import Parsing
+from nha.core.images import erode, gaussian_blur, screen_grad
+from nha.losses.masks import parsing_mask
+from nha.losses.shapes import expect_shape
+
+FACE_LABELS = (Parsing.SKIN, Parsing.NOSE, Parsing.L_BROW, Parsing.R_BROW, Parsing.U_LIP, Parsing.L_LIP)
+NORMAL_PRESENT = 0.004  # files store an unknown normal as 127 or 128, which is at most this far from 0
+OUTSIDE_PART = 0.1  # an interpolated hard label below this is next to none of the part
+TRUSTED = 0.5
+SIZE_IN_RADII = 50  # blur sigma and erosion radius are the longer image side divided by this
+
+
+@torch.no_grad()
+def normal_mask(
+    target_normals: Tensor,
+    parsing: Tensor,
+    alpha: Tensor,
+    excluded_labels: Tensor,
+    eye_region_labels: Tensor,
+    semantic_trust: Tensor,
+) -> Tensor:
+    """Where drawn and estimated normals may be compared.
+
+    target_normals: [N, 3, H, W]; parsing: [N, H, W]; alpha: [N, 1, H, W]; excluded_labels: hard labels of
+    mouth, left and right eyeball [N, 3, H, W]; eye_region_labels: hard labels of left and right eye region
+    [N, 2, H, W], which count only in frames that are not trusted; semantic_trust: [N] in 0..1. Returns bool
+    [N, 1, H, W].
+    """
+    n, _, height, width = target_normals.shape
+    expect_shape("alpha", alpha, n, 1, height, width)
+    expect_shape("semantic_trust", semantic_trust, n)
+    present = (target_normals.abs() > NORMAL_PRESENT).any(1, keepdim=True)
+    present = erode(present, max(height, width) // SIZE_IN_RADII)
+    trusted = (semantic_trust > TRUSTED)[:, None, None, None]
+    return (
+        present
+        & parsing_mask(parsing, *FACE_LABELS)
+        & (alpha > 0.5)
+        & (excluded_labels < OUTSIDE_PART).all(1, keepdim=True)
+        & (trusted | (eye_region_labels < OUTSIDE_PART).all(1, keepdim=True))
+    )
+
+
+def normal_loss(normals: Tensor, target_normals: Tensor, mask: Tensor, screen_coords: Tensor) -> Tensor:
+    """L1 between the high frequencies of drawn and estimated normals: a mean over masked pixels x 3.
+
+    normals, target_normals: [N, 3, H, W], x right, y down, z to the camera; mask: bool [N, 1, H, W];
+    screen_coords: [N, H, W, 2], x left and y up. Gradient flows to `normals`, and to `screen_coords` through
+    the picture's details. Returns a scalar, 0 for an empty mask.
+    """
+    n, _, height, width = normals.shape
+    expect_shape("normals", normals, None, 3, None, None)
+    expect_shape("target_normals", target_normals, n, 3, height, width)
+    expect_shape("mask", mask, n, 1, height, width)
+    expect_shape("screen_coords", screen_coords, n, height, width, 2)
+    mask = mask.to(normals.dtype)
+    low, low_target = _masked_blur(normals, target_normals, mask)
+    details = normals - mask * low
+    # the picture's details slide under the surface; screen_grad counts x to the right and y down
+    target_details = screen_grad(target_normals - mask * low_target, -screen_coords)
+    return ((details - target_details).abs() * mask).sum() / (3 * mask.sum()).clamp_min(1)
+
+
+@torch.no_grad()  # the blur is a reference level: a normal is not to be reached by moving its neighbours
+def _masked_blur(normals: Tensor, target_normals: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    sigma = max(normals.shape[2:]) / SIZE_IN_RADII
+    stacked = torch.cat([normals * mask, target_normals * mask, mask], 1)
+    blurred = gaussian_blur(stacked, sigma)
+    return (blurred[:, :6] / (blurred[:, 6:] + 1e-7)).split(3, 1)

@@ -1,0 +1,66 @@
+"""Weights per vertex from weights per body part (`configs/body_part_weights.json`). Method, section 4."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nha.core.errors import UserError
+from nha.core.mesh import neighbour_mean
+from nha.losses.shapes import expect_shape
+
+EARS = ("left_ear", "right_ear")
+SMOOTHING_ROUNDS = 3
+
+
+def read_part_weights(path: Path, model: str = "mlp", term: str = "lap") -> dict[str, float]:
+    """The weights of one term ("lap") of one kind of offsets ("mlp"): part name -> weight.
+
+    Raises UserError where the file is missing, is no JSON or holds no such table of numbers.
+    """
+    try:
+        table = json.loads(Path(path).read_text())[model][term]
+        return {str(part): float(weight) for part, weight in table.items()}
+    except OSError as error:
+        raise UserError(
+            f"cannot read the body part weights {path}: {error.strerror}; check `body_part_weights`"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        layout = f'{{"{model}": {{"{term}": {{part: number}}}}}}'
+        raise UserError(f"{path} is no table of body part weights; it must hold {layout}") from None
+
+
+def part_weights(
+    weight_of_part: Mapping[str, float], hard_labels: Tensor, part_names: Sequence[str], edges: Tensor
+) -> Tensor:
+    """A weight per vertex from a weight per part, smooth over the parts' borders except at the ears.
+
+    Starts from 1, multiplies by the weight of every part that a vertex is in (ears left out), takes the mean
+    over the vertex and its 1-ring three times, then sets the ears' vertices to the ears' weight.
+
+    weight_of_part: name -> weight; hard_labels: [V, P], 0 or 1; part_names: P names; edges: [E, 2]. Returns
+    float [V]. Raises UserError for a part that the head does not have.
+    """
+    expect_shape("hard_labels", hard_labels, None, len(part_names))
+    column_of = {name: i for i, name in enumerate(part_names)}
+    for part in weight_of_part:
+        if part not in column_of:
+            nearest = difflib.get_close_matches(part, part_names, 1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise UserError(f"body_part_weights names {part!r}, a part that this head does not have{hint}")
+
+    weights = torch.ones(len(hard_labels), device=hard_labels.device)
+    for part, weight in weight_of_part.items():
+        if part not in EARS:
+            weights[hard_labels[:, column_of[part]] > 0.5] *= weight
+    for _ in range(SMOOTHING_ROUNDS):
+        weights = neighbour_mean(weights[None, :, None], edges, include_self=True)[0, :, 0]
+    for ear in EARS:
+        if ear in weight_of_part:
+            weights[hard_labels[:, column_of[ear]] > 0.5] = weight_of_part[ear]
+    return weights

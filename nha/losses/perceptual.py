@@ -1,0 +1,69 @@
+"""The perceptual term: features of a face recognition network agree. Method, section 4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nha.core.errors import UserError
+from nha.core.images import erode
+from nha.losses.shapes import expect_shape
+from nha.nets.iresnet import IResNet18, load_iresnet18
+
+FeatureNet = Callable[[Tensor], Sequence[Tensor]]  # rgb in -1..1 [N, 3, H, W] -> feature maps [N, C, h, w]
+CONTENT_TAP = 1  # layer2: the features compared one by one; Gram matrices are compared at every tap
+SIZE_IN_RADII = 50  # the erosion radius is the longer image side divided by this
+
+
+def perceptual_loss(feature_net: FeatureNet, rgb01: Tensor, target_rgb01: Tensor, alpha: Tensor) -> Tensor:
+    """Perceptual distance of the drawn picture to the photograph, for its interior.
+
+    rgb01, target_rgb01: [N, 3, H, W] (the target with `whiten_background`); alpha: [N, 1, H, W]. Only `rgb01`
+    receives a gradient, and only where alpha is set farther than a fiftieth of the image from its border: the
+    silhouette's edge is a strong feature that no colour should try to explain. Returns a scalar.
+    """
+    n, _, height, width = rgb01.shape
+    expect_shape("target_rgb01", target_rgb01, n, 3, height, width)
+    expect_shape("alpha", alpha, n, 1, height, width)
+    interior = erode(alpha > 0.5, max(height, width) // SIZE_IN_RADII)
+    drawn = torch.where(interior, rgb01, rgb01.detach())
+    with torch.no_grad():  # unlike in the photometric term, the target does not move the surface
+        target_features = feature_net(target_rgb01 * 2 - 1)
+    return perceptual_distance(feature_net(drawn * 2 - 1), target_features)
+
+
+def perceptual_distance(features: Sequence[Tensor], target_features: Sequence[Tensor]) -> Tensor:
+    """L1 of the layer-2 features plus L1 of the Gram matrices of all layers, each a mean over all elements.
+
+    features, target_features: four maps [N, C, h, w] each, from fine to coarse. Returns a scalar.
+    """
+    content = F.l1_loss(features[CONTENT_TAP], target_features[CONTENT_TAP])
+    style = [
+        F.l1_loss(gram_matrix(f), gram_matrix(t)) for f, t in zip(features, target_features, strict=True)
+    ]
+    return content + sum(style)
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Channel products F F^T / (C H W): [N, C, H, W] gives [N, C, C]."""
+    flat = features.flatten(2)
+    return flat @ flat.transpose(1, 2) / flat[0].numel()
+
+
+def arcface_for(weights_path: Path, w_perc: Iterable[float]) -> IResNet18 | None:
+    """The ArcFace feature network, or None where the perceptual term has no weight in any stage.
+
+    Raises UserError where it has weight and the file is missing or holds something else.
+    """
+    if not any(w_perc):
+        return None
+    if not Path(weights_path).is_file():
+        raise UserError(
+            f"the perceptual term needs ArcFace weights at {weights_path}: download backbone.pth of "
+            "ms1mv3_arcface_r18_fp16 from InsightFace's model zoo and put it there, or set w_perc = [0, 0, 0]"
+        )
+    return load_iresnet18(weights_path)

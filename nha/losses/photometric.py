@@ -1,0 +1,37 @@
+"""The photometric term: the drawn colours are the picture's. Method, section 4."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nha.core.images import screen_grad
+from nha.losses.masks import foreground_mask
+from nha.losses.shapes import expect_shape
+
+UNITS_PER_RGB01 = 2.0  # the method measures colours in -1..1
+
+
+def whiten_background(rgb01: Tensor, segmentation: Tensor) -> Tensor:
+    """The picture with white instead of background and clothes, as the avatar is drawn.
+
+    rgb01: [N, 3, H, W]; segmentation: [N, H, W]. Returns [N, 3, H, W].
+    """
+    return torch.where(foreground_mask(segmentation), rgb01, 1.0)
+
+
+def photometric_loss(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_coords: Tensor) -> Tensor:
+    """L1 between drawn and photographed colours in units of -1..1: a mean over masked pixels x 3 channels.
+
+    rgb01, target_rgb01: [N, 3, H, W] (the target with `whiten_background`); mask: bool [N, 1, H, W],
+    foreground and rendered; screen_coords: [N, H, W, 2], x left and y up. Gradient flows to `rgb01`, and to
+    `screen_coords` through the target. Returns a scalar, 0 for an empty mask.
+    """
+    n, _, height, width = rgb01.shape
+    expect_shape("rgb01", rgb01, None, 3, None, None)
+    expect_shape("target_rgb01", target_rgb01, n, 3, height, width)
+    expect_shape("mask", mask, n, 1, height, width)
+    expect_shape("screen_coords", screen_coords, n, height, width, 2)
+    target = screen_grad(target_rgb01, -screen_coords)  # screen_grad counts x to the right and y down
+    difference = (rgb01 - target).abs() * mask
+    return UNITS_PER_RGB01 * difference.sum() / (3 * mask.sum()).clamp_min(1)

@@ -1,0 +1,15 @@
+"""Shape checks at the losses' doors, with errors that name the argument."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def expect_shape(name: str, tensor: Tensor, *shape: int | None) -> None:
+    """Raise ValueError unless `tensor` has this shape; None stands for any size."""
+    fits = tensor.ndim == len(shape) and all(
+        want is None or size == want for size, want in zip(tensor.shape, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if want is None else str(want) for want in shape)
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected ({wanted})")

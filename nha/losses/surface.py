@@ -1,0 +1,69 @@
+"""Terms on the surface itself: Laplacian, edge lengths, consistency over time. Method, section 4."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nha.core.mesh import corner_values, neighbour_mean_difference, unique_edges
+from nha.losses.shapes import expect_shape
+
+LONG_EDGE = 1.5  # an edge counts when it differs from the mean by at least this many mean lengths
+
+
+def laplacian_loss(vertices: Tensor, plain_vertices: Tensor, edges: Tensor, vertex_weight: Tensor) -> Tensor:
+    """How far the offsets change the uniform graph Laplacian of the mesh: a weighted sum of squares over N.
+
+    vertices: [N, V, 3] metres with offsets; plain_vertices: [N, V, 3] without (no gradient flows to them);
+    edges: [E, 2] (`edges_without_part` leaves the eyeballs out); vertex_weight: [V] (`part_weights`). Returns
+    a scalar.
+    """
+    n, n_vertices, _ = vertices.shape
+    expect_shape("plain_vertices", plain_vertices, n, n_vertices, 3)
+    expect_shape("vertex_weight", vertex_weight, n_vertices)
+    # the plain mesh is the shape to keep, not one to change; the Laplacian is linear, so once is enough
+    displacement = vertices - plain_vertices.detach()
+    change = neighbour_mean_difference(displacement, edges)
+    return (change.square().sum(-1) * vertex_weight).sum() / n
+
+
+def edge_length_loss(vertices: Tensor, edges: Tensor) -> Tensor:
+    """How much the over-long (and, were it possible, over-short) edges differ from the frame's mean length.
+
+    vertices: [N, V, 3] metres with offsets; edges: [E, 2], those to watch (`edges_touching_part` of the
+    scalp). Returns a scalar, the mean over edges and frames; 0 without edges.
+    """
+    if len(edges) == 0:
+        return vertices.sum() * 0
+    start, end = corner_values(vertices, edges).unbind(2)
+    length = (end - start).norm(dim=-1)  # [N, E]
+    mean_length = length.mean(
+        1, keepdim=True
+    ).detach()  # else all edges would stretch to excuse the long ones
+    difference = (length - mean_length).abs()
+    return torch.where(difference < LONG_EDGE * mean_length, 0.0, difference).mean()
+
+
+def surface_consistency_loss(offsets: Tensor, partner: Tensor) -> Tensor:
+    """L1 between a frame's offsets and another frame's: the surface depends on the pose as little as it can.
+
+    offsets: [N, V, 3] metres in the vertices' tangent frames; partner: [N] long, another frame of the batch
+    for each (drawn by the caller). The partner is detached. Returns the sum over vertices and axes over N, 0
+    if N is 1.
+    """
+    n = len(offsets)
+    expect_shape("partner", partner, n)
+    if n == 1:
+        return offsets.sum() * 0
+    return (offsets - offsets[partner].detach()).abs().sum() / n
+
+
+def edges_without_part(faces: Tensor, in_part: Tensor) -> Tensor:
+    """The edges of all faces without a corner in the part: [F, 3] and bool [V] give [E, 2]."""
+    return unique_edges(faces[~in_part[faces].any(1)])
+
+
+def edges_touching_part(faces: Tensor, in_part: Tensor) -> Tensor:
+    """The edges with at least one end in the part: [F, 3] and bool [V] give [E, 2]."""
+    edges = unique_edges(faces)
+    return edges[in_part[edges].any(1)]
