@@ -1,0 +1,1 @@
+"""Drawing triangle meshes: camera, rasterisation, interpolation, G-buffer and shading."""

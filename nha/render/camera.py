@@ -1,0 +1,103 @@
+"""The pinhole camera: from world points to pixels, and between the two screen frames in use.
+
+World (and camera) frame: +x left, +y up, +z into the scene. Three screen frames occur:
+
+- *pixels*: u to the right, v down, (0, 0) the top left corner, so the first pixel's centre is (0.5, 0.5);
+- *image NDC*: x to the left, y up, both -1..1 over the whole image; this is what `screen_coords` hold;
+- *raster NDC*: x to the left, y up, the shorter side of the image spans -1..1, so that it is not stretched.
+  Rasterisers test coverage here because areas and rounding in this frame decide which face a pixel picks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nha.core.types import Camera
+
+# Nearer than this to the camera plane a point has no meaningful projection; rasterisers skip its faces.
+MIN_DEPTH_METRES = 1e-8
+
+
+def to_camera(points_world: Tensor, camera: Camera) -> Tensor:
+    """Move points from the world frame to the camera frame: x_cam = x_world @ R + T.
+
+    Args:
+        points_world: [N, V, 3] metres.
+        camera: N cameras.
+
+    Returns:
+        [N, V, 3] metres, z is the depth.
+    """
+    rotation = camera.extrinsics[:, :, :3]  # [N, 3, 3]
+    translation = camera.extrinsics[:, :, 3]  # [N, 3]
+    return points_world @ rotation + translation[:, None]
+
+
+def project(points_world: Tensor, camera: Camera) -> Tensor:
+    """Project world points to pixels.
+
+    u = cx - fx x / z and v = (H - cy) - fy y / z: the principal point's cy counts from the *bottom* edge, a
+    property of the published tracking files (method, section 2).
+
+    Args:
+        points_world: [N, V, 3] metres.
+        camera: N cameras (intrinsics in pixels of `camera.image_size`).
+
+    Returns:
+        [N, V, 3]: u (pixels from the left), v (pixels from the top), camera z (metres). Points with z <= 0
+        lie behind the camera; their u and v are finite but meaningless.
+
+    Raises:
+        ValueError: the points are not [N, V, 3] with the camera's N.
+    """
+    if points_world.ndim != 3 or points_world.shape[-1] != 3:
+        raise ValueError(f"points_world must be [N, V, 3], got {list(points_world.shape)}")
+    if len(camera.extrinsics) not in (1, len(points_world)):
+        raise ValueError(f"points_world has {len(points_world)} sets, camera holds {len(camera.extrinsics)}")
+    height = camera.image_size[0]
+    points_cam = to_camera(points_world, camera)  # [N, V, 3]
+    z = points_cam[..., 2]
+    z_safe = torch.where(z.abs() < MIN_DEPTH_METRES, MIN_DEPTH_METRES, z)
+    intrinsics = camera.intrinsics[:, :, :, None]  # [N, 3, 3, 1]
+    u = intrinsics[:, 0, 2] - intrinsics[:, 0, 0] * points_cam[..., 0] / z_safe
+    v = (height - intrinsics[:, 1, 2]) - intrinsics[:, 1, 1] * points_cam[..., 1] / z_safe
+    return torch.stack((u, v, z), dim=-1)
+
+
+def pixels_to_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Convert pixels to image NDC: x = 1 - 2u / W (grows left), y = 1 - 2v / H (grows up).
+
+    Args:
+        pixels: [..., 2 or more], u and v come first, the rest is ignored.
+        image_size: (H, W).
+
+    Returns:
+        [..., 2].
+    """
+    height, width = image_size
+    return torch.stack((1 - 2 * pixels[..., 0] / width, 1 - 2 * pixels[..., 1] / height), dim=-1)
+
+
+def ndc_to_pixels(ndc: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Convert image NDC [..., 2] to pixels [..., 2], the inverse of `pixels_to_ndc`."""
+    height, width = image_size
+    return torch.stack(((1 - ndc[..., 0]) * width / 2, (1 - ndc[..., 1]) * height / 2), dim=-1)
+
+
+def pixels_to_raster_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Convert pixels [..., 2 or more] to raster NDC [..., 2], where the shorter side spans -1..1."""
+    height, width = image_size
+    shorter = min(height, width)
+    return torch.stack(
+        ((width - 2 * pixels[..., 0]) / shorter, (height - 2 * pixels[..., 1]) / shorter), dim=-1
+    )
+
+
+def pixel_centres_raster_ndc(image_size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Give the raster NDC of the pixel centres: x of each column [W] and y of each row [H], float32."""
+    height, width = image_size
+    shorter = min(height, width)
+    columns = torch.arange(width, device=device)
+    rows = torch.arange(height, device=device)
+    return (width - 1 - 2 * columns) / shorter, (height - 1 - 2 * rows) / shorter

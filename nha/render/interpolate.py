@@ -1,0 +1,146 @@
+"""Carry values from faces and vertices to the pixels that see them.
+
+Work is done on covered pixels only: values are gathered there, weighted with the (detached) barycentrics, and
+written back into an image that is 0 on the background. Gradients reach the values, never the barycentrics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nha.core.types import Fragments
+from nha.render.camera import pixels_to_ndc
+
+
+@dataclass(frozen=True)
+class CoveredPixels:
+    """The pixels that see a face, as flat lists of P.
+
+    Attributes:
+        pixel: [P] long, position in the flattened [N * H * W] image.
+        image: [P] long, which of the N images.
+        face: [P] long, the face's id.
+        barycentric: [P, 3] perspective-correct, detached.
+        shape: (N, H, W).
+    """
+
+    pixel: Tensor
+    image: Tensor
+    face: Tensor
+    barycentric: Tensor
+    shape: tuple[int, int, int]
+
+    def to_image(self, values: Tensor, background: float = 0.0) -> Tensor:
+        """Spread values [P, C] over an image [N, H, W, C]; other pixels get the background."""
+        batch, height, width = self.shape
+        canvas = values.new_full((batch * height * width, values.shape[-1]), background)
+        return canvas.index_copy(0, self.pixel, values).view(batch, height, width, values.shape[-1])
+
+    def from_faces(self, face_values: Tensor) -> Tensor:
+        """Interpolate face corner values [N or 1, F, 3, C] to [P, C]."""
+        count, channels = face_values.shape[1], face_values.shape[-1]
+        rows = self.face if len(face_values) == 1 else self.face + self.image * count
+        corners = face_values.reshape(-1, 3, channels).index_select(0, rows)  # [P, 3, C]
+        return (corners * self.barycentric.to(corners.dtype)[..., None]).sum(1)
+
+    def from_vertices(self, vertex_values: Tensor, faces: Tensor) -> Tensor:
+        """Interpolate vertex values [N or 1, V, C] to [P, C]."""
+        count, channels = vertex_values.shape[1], vertex_values.shape[-1]
+        rows = faces.index_select(0, self.face)  # [P, 3]
+        if len(vertex_values) > 1:
+            rows = rows + (self.image * count)[:, None]
+        # A weighted bag of three rows: gathers and sums in one pass, and its backward adds into the rows.
+        return torch.nn.functional.embedding_bag(
+            rows,
+            vertex_values.reshape(-1, channels),
+            per_sample_weights=self.barycentric.to(vertex_values.dtype),
+            mode="sum",
+        )
+
+
+def covered_pixels(fragments: Fragments, layer: int = 0) -> CoveredPixels:
+    """List the pixels that see a face in the given layer."""
+    face_index = fragments.face_index[..., layer]
+    batch, height, width = face_index.shape
+    flat = face_index.reshape(-1)
+    pixel = (flat >= 0).nonzero()[:, 0]
+    return CoveredPixels(
+        pixel=pixel,
+        image=pixel.div(height * width, rounding_mode="floor"),
+        face=flat[pixel],
+        # Visibility has no gradient in this method: barycentrics are constants.
+        barycentric=fragments.barycentric[..., layer, :].reshape(-1, 3)[pixel].detach(),
+        shape=(batch, height, width),
+    )
+
+
+def interpolate_faces(fragments: Fragments, face_values: Tensor, layer: int = 0) -> Tensor:
+    """Interpolate values given per face corner.
+
+    Args:
+        fragments: what the pixels see.
+        face_values: [N or 1, F, 3, C].
+        layer: which of the fragments' layers.
+
+    Returns:
+        [N, H, W, C], 0 on the background; differentiable in face_values.
+
+    Raises:
+        ValueError: face_values has another shape.
+    """
+    _check_batch("face_values", face_values, 4, fragments)
+    covered = covered_pixels(fragments, layer)
+    return covered.to_image(covered.from_faces(face_values))
+
+
+def interpolate_vertices(
+    fragments: Fragments, vertex_values: Tensor, faces: Tensor, layer: int = 0
+) -> Tensor:
+    """Interpolate values given per vertex.
+
+    Args:
+        fragments: what the pixels see.
+        vertex_values: [N or 1, V, C].
+        faces: [F, 3] long, those that were rasterised.
+        layer: which of the fragments' layers.
+
+    Returns:
+        [N, H, W, C], 0 on the background; differentiable in vertex_values.
+
+    Raises:
+        ValueError: vertex_values has another shape.
+    """
+    _check_batch("vertex_values", vertex_values, 3, fragments)
+    covered = covered_pixels(fragments, layer)
+    return covered.to_image(covered.from_vertices(vertex_values, faces))
+
+
+def screen_coordinates(
+    fragments: Fragments, screen: Tensor, faces: Tensor, image_size: tuple[int, int], layer: int = 0
+) -> Tensor:
+    """Say where on the image each pixel's surface point lies, so that losses can pull it elsewhere.
+
+    The corners' projected positions are summed with the detached perspective-correct barycentrics. This is
+    not the projection of the interpolated point (it is off by a fraction of a face), but it is what the
+    published method differentiates (method, section 2): the corners carry the gradient.
+
+    Args:
+        fragments: what the pixels see.
+        screen: [N, V, 3] pixels and camera z, from `camera.project`.
+        faces: [F, 3] long.
+        image_size: (H, W) of the frame that `screen` is in.
+        layer: which of the fragments' layers.
+
+    Returns:
+        [N, H, W, 2] image NDC (-1..1, x grows left, y grows up), 0 on the background.
+    """
+    return interpolate_vertices(fragments, pixels_to_ndc(screen, image_size), faces, layer)
+
+
+def _check_batch(name: str, values: Tensor, ndim: int, fragments: Fragments) -> None:
+    batch = len(fragments.face_index)
+    if values.ndim != ndim or len(values) not in (1, batch):
+        raise ValueError(f"{name} must have {ndim} axes and {batch} or 1 sets, got {list(values.shape)}")

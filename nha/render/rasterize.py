@@ -1,0 +1,90 @@
+"""The one door to rasterisation: which faces each pixel sees, on whatever hardware there is."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import torch
+from torch import Tensor
+
+from nha.core.errors import UserError
+from nha.core.types import Fragments
+from nha.render.camera import pixels_to_raster_ndc
+
+# backend -> (module, function, package it needs beyond the core ones)
+_BACKENDS = {
+    "numba": ("nha.render.raster_numba", "rasterize_numba", "numba"),
+    "triton": ("nha.render.raster_triton", "rasterize_triton", "triton"),
+    "reference": ("nha.render.raster_reference", "rasterize_reference", None),
+    "pytorch3d": ("nha.render.raster_pytorch3d", "rasterize_pytorch3d", "pytorch3d"),
+}
+BACKENDS = ("auto", *_BACKENDS)
+
+
+def rasterize(
+    screen: Tensor,
+    faces: Tensor,
+    image_size: tuple[int, int],
+    *,
+    layers: int = 2,
+    cull_back_faces: bool = False,
+    backend: str = "auto",
+) -> Fragments:
+    """Find the nearest faces at every pixel, with perspective-correct barycentrics and depths.
+
+    A pixel is covered by a face when its centre lies strictly inside. Faces with a corner at z <= 1e-8 or
+    with hardly any area on screen are left out. Of two faces at the same depth the one with the lower id is
+    first. No gradient flows through any of it: positions are detached here, because visibility has none and
+    because the method takes barycentrics as constants (method, section 2).
+
+    Args:
+        screen: [N, V, 3] u (px from the left), v (px from the top), camera z (metres); see `camera.project`.
+        faces: [F, 3] long, shared by all N meshes.
+        image_size: (H, W).
+        layers: how many nearest faces a pixel keeps.
+        cull_back_faces: keep only faces whose corners run counter-clockwise on screen.
+        backend: "auto" (triton on CUDA where it is installed, numba on the CPU), or one of `BACKENDS`.
+
+    Returns:
+        Fragments with L = layers, face ids local to each mesh.
+
+    Raises:
+        UserError: the backend is unknown, is not installed, or does not run on the tensors' device.
+        ValueError: a tensor's shape is wrong.
+    """
+    if screen.ndim != 3 or screen.shape[-1] != 3:
+        raise ValueError(f"screen must be [N, V, 3], got {list(screen.shape)}")
+    if faces.ndim != 2 or faces.shape[-1] != 3 or faces.dtype != torch.long:
+        raise ValueError(f"faces must be [F, 3] long, got {list(faces.shape)} {faces.dtype}")
+    if layers < 1:
+        raise ValueError(f"layers must be at least 1, got {layers}")
+    image_size = (int(image_size[0]), int(image_size[1]))
+    function = _backend_function(backend, screen.device)
+    pixels = screen.detach().float()
+    raster_ndc = torch.cat((pixels_to_raster_ndc(pixels, image_size), pixels[..., 2:]), dim=-1)
+    return Fragments(*function(raster_ndc, faces, image_size, layers, cull_back_faces))
+
+
+def _backend_function(backend: str, device: torch.device):
+    if backend == "auto":
+        backend = _best_backend(device)
+    if backend not in _BACKENDS:
+        raise UserError(f"unknown raster backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+    module, function, package = _BACKENDS[backend]
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise UserError(
+            f"raster backend {backend!r} needs the package {package}, which is not installed; "
+            "install it or use --backend auto"
+        )
+    if backend == "numba" and device.type != "cpu":
+        raise UserError(
+            f"raster backend 'numba' runs on the CPU, the mesh is on {device}; use --backend auto"
+        )
+    return getattr(importlib.import_module(module), function)
+
+
+def _best_backend(device: torch.device) -> str:
+    preferred = {"cpu": "numba", "cuda": "triton"}.get(device.type, "reference")
+    needed = _BACKENDS[preferred][2]
+    return preferred if needed is None or importlib.util.find_spec(needed) is not None else "reference"
