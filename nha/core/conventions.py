@@ -45,7 +45,7 @@ N_LANDMARKS = 70  # 68 iBUG points, then two iris points
 
 # iBUG's 68 points, counted from 0; left and right are the person's.
 LANDMARK_GROUPS: dict[str, tuple[int, ...]] = {
-    "jaw": tuple(range(0, 17)),
+    "jaw": tuple(range(17)),
     "right_brow": tuple(range(17, 22)),
     "left_brow": tuple(range(22, 27)),
     "nose": tuple(range(27, 36)),

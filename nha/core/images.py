@@ -1,4 +1,4 @@
-"""Image operations: separable Gaussian blur, erosion, and the gradient of a picture with respect to position."""
+"""Image operations: separable Gaussian blur, erosion, and the gradient of a picture by position."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class _GatherCorners(torch.autograd.Function):
-    """values[:, faces] whose backward adds the corners up with one index_add (indexing's own is far slower)."""
+    """values[:, faces] with a backward of one index_add (indexing's own is far slower)."""
 
     @staticmethod
     def forward(ctx, values: Tensor, faces: Tensor) -> Tensor:
@@ -49,8 +49,8 @@ def vertex_normals(vertices: Tensor, faces: Tensor, eps: float = 1e-12) -> Tenso
 def tangent_frames(normals: Tensor) -> Tensor:
     """A frame per vertex in which the offsets live. Method, section 1.
 
-    The columns are e_x = normalise((0,1,0) x normal), e_y = normal x e_x and e_z = normal; where the normal is
-    parallel to (0,1,0), e_x = (0,0,1). normals: [N, V, 3] unit. Returns [N, V, 3, 3]:
+    The columns are e_x = normalise((0,1,0) x normal), e_y = normal x e_x and e_z = normal; where the
+    normal is parallel to (0,1,0), e_x = (0,0,1). normals: [N, V, 3] unit. Returns [N, V, 3, 3]:
     world offset = frame @ tangent offset.
     """
     up = normals.new_tensor([0.0, 1.0, 0.0]).expand_as(normals)

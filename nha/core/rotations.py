@@ -22,7 +22,7 @@ def rotation_matrix(axis_angle: Tensor) -> Tensor:
 
 
 def quaternion(matrix: Tensor) -> Tensor:
-    """Unit quaternions (w, x, y, z) of rotation matrices, computed from the best-conditioned of four formulas.
+    """Unit quaternions (w, x, y, z) of rotation matrices, from the best-conditioned of four formulas.
 
     matrix: [..., 3, 3]. Returns [..., 4].
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 
@@ -10,7 +11,7 @@ def _locate(fix_points: Sequence[Sequence[float]], epoch: float) -> tuple[float,
     points = sorted(((float(e), float(v)) for v, e in fix_points), key=lambda point: point[0])
     if epoch <= points[0][0]:
         return points[0][1], points[0][1], 0.0
-    for (e0, v0), (e1, v1) in zip(points, points[1:], strict=False):
+    for (e0, v0), (e1, v1) in itertools.pairwise(points):
         if epoch < e1:
             return v0, v1, (epoch - e0) / (e1 - e0)
     return points[-1][1], points[-1][1], 0.0

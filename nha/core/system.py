@@ -57,7 +57,7 @@ def pick_device(name: str = "auto") -> torch.device:
 def seed_everything(seed: int) -> None:
     """Seed Python's, numpy's and torch's generators."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries draw from the old generator
     torch.manual_seed(seed)
 
 

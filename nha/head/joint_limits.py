@@ -1,0 +1,60 @@
+"""Smooth limits on the joint angles: the parameters are unbounded, the angles are not."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Degrees per axis: (minimum, maximum). Method, section 1.
+NECK_LIMITS_DEG = ((-90.0, 90.0), (-60.0, 60.0), (-80.0, 80.0))
+JAW_LIMITS_DEG = ((-5.0, 60.0), (-0.1, 0.1), (-0.1, 0.1))
+EYE_LIMITS_DEG = ((-50.0, 50.0), (-50.0, 50.0), (-0.1, 0.1))
+EYES_LIMITS_DEG = EYE_LIMITS_DEG + EYE_LIMITS_DEG
+
+Limits = tuple[tuple[float, float], ...]
+
+
+def _bounds_rad(limits_deg: Limits, like: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = torch.deg2rad(torch.tensor(limits_deg, dtype=torch.float64)).unbind(1)
+    return low.to(like), high.to(like)
+
+
+def angles_from_params(params: Tensor, limits_deg: Limits) -> Tensor:
+    """Angles in radians of unbounded parameters: min + (tanh(x) + 1) / 2 * (max - min), per axis.
+
+    params: [..., A] for A limits. Returns [..., A] radians.
+    """
+    low, high = _bounds_rad(limits_deg, params)
+    return low + (torch.tanh(params) + 1) / 2 * (high - low)
+
+
+def params_from_angles(angles_rad: Tensor, limits_deg: Limits) -> Tensor:
+    """The inverse of `angles_from_params`; angles are first clipped to 1 % inside their limits.
+
+    angles_rad: [..., A]. Returns [..., A].
+    """
+    low, high = _bounds_rad(limits_deg, angles_rad)
+    margin = 0.01 * (high - low)
+    inside = torch.maximum(torch.minimum(angles_rad, high - margin), low + margin)
+    return torch.atanh((inside - low) / (high - low) * 2 - 1)
+
+
+def neutral_params(limits_deg: Limits) -> Tensor:
+    """The parameters at which every angle is zero: atanh(-2 min / (max - min) - 1). Returns [A]."""
+    low, high = torch.tensor(limits_deg, dtype=torch.float64).unbind(1)
+    return torch.atanh(-2 * low / (high - low) - 1).to(torch.float32)
+
+
+def neck_angles(neck: Tensor) -> Tensor:
+    """Axis-angle of the neck joint: [N, 3] unbounded to [N, 3] radians."""
+    return angles_from_params(neck, NECK_LIMITS_DEG)
+
+
+def jaw_angles(jaw: Tensor) -> Tensor:
+    """Axis-angle of the jaw joint: [N, 3] unbounded to [N, 3] radians."""
+    return angles_from_params(jaw, JAW_LIMITS_DEG)
+
+
+def eyes_angles(eyes: Tensor) -> Tensor:
+    """Axis-angle of both eye joints: [N, 6] unbounded to [N, 6] radians."""
+    return angles_from_params(eyes, EYES_LIMITS_DEG)

@@ -1,0 +1,220 @@
+"""The head model: parameters to vertices and landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nha.core.mesh import tangent_frames, vertex_normals
+from nha.core.types import HeadParams, SurfaceTables
+from nha.head import joint_limits, lbs
+from nha.head.assets import HeadAssets
+from nha.head.mouth_features import head_rotation_vector, mouth_distances
+from nha.head.topology import build_topology
+
+
+def _blend(factors: Tensor, directions: Tensor) -> Tensor:
+    """[N, K] factors of [V, 3, K] directions, summed: [N, V, 3]."""
+    return torch.einsum("nk,vck->nvc", factors, directions)
+
+
+@dataclass(frozen=True)
+class PosedHead:
+    """vertices: [N, V, 3] with offsets, plain_vertices: [N, V, 3] without them (metres, world)."""
+
+    vertices: Tensor
+    plain_vertices: Tensor
+
+
+class HeadModel(nn.Module):
+    """FLAME-shaped head: blendshapes, offsets in tangent frames, linear blend skinning. Method, section 1.
+
+    Nothing is learned here. `tables` describes the drawn mesh; `offset_vertices` [O] are the ids of the
+    vertices that carry offsets (all but the eyeballs); `template_normed` [V, 3] is the template in -1..1.
+    """
+
+    def __init__(
+        self,
+        assets: HeadAssets,
+        *,
+        subdivisions: int = 1,
+        close_mouth: bool = True,
+        drop_lower_neck: bool = True,
+        blur_sigma: float | None = 0.01,
+    ) -> None:
+        super().__init__()
+        topology = build_topology(
+            assets,
+            subdivisions=subdivisions,
+            close_mouth=close_mouth,
+            drop_lower_neck=drop_lower_neck,
+            blur_sigma=blur_sigma,
+        )
+        self.name = assets.name
+        self.part_names = topology.part_names
+        self.joint_parents = assets.joint_parents
+        self.n_shape = assets.shape_directions.shape[2]
+        self.n_expr = assets.expression_directions.shape[2]
+        self._add_skinning_tables(topology)
+        self._add_surface_tables(topology)
+        self._add_landmarks(assets, topology)
+
+    def _table(self, name: str, values: np.ndarray, dtype: torch.dtype = torch.float32) -> None:
+        # not persistent: the tables come from the asset files, checkpoints need not carry them
+        self.register_buffer(name, torch.as_tensor(np.ascontiguousarray(values)).to(dtype), persistent=False)
+
+    def _add_skinning_tables(self, t) -> None:
+        directions = np.concatenate([t.shape_directions, t.expression_directions], 2)
+        self._table("template", t.template_vertices)
+        self._table("directions", directions)
+        self._table("pose_directions", t.pose_directions)
+        self._table("skinning_weights", t.skinning_weights)
+        # joints are linear in the coefficients: J (template + S b) = J template + (J S) b
+        self._table("joint_template", t.joint_regressor @ t.template_vertices)
+        self._table(
+            "joint_directions", np.einsum("jv,vck->kjc", t.joint_regressor, directions, optimize=True)
+        )
+        self._table("all_faces", t.all_faces, torch.long)
+        self._table("kept_vertices", t.kept_vertices, torch.long)
+
+    def _add_surface_tables(self, t) -> None:
+        template = t.template_vertices
+        low, high = template.min(0), template.max(0)
+        uvs = t.uvs[t.uv_faces]
+        self._table("template_normed", ((template - low) / (high - low) * 2 - 1)[t.kept_vertices])
+        self._table("offset_vertices", np.flatnonzero(~t.is_eyeball), torch.long)
+        self._table("faces", t.faces, torch.long)
+        self._table(
+            "face_uvcoords",
+            np.stack([2 * uvs[..., 0] - 1, 1 - 2 * uvs[..., 1], np.ones_like(uvs[..., 0])], -1),
+        )
+        self._table("face_uvmap", t.face_uvmap, torch.long)
+        self._table("face_coords_normed", t.face_coords_normed)
+        self._table("hard_labels", t.hard_labels)
+        self._table("soft_labels", t.soft_labels)
+        self._table("uvs", t.uvs)
+        self._table("uv_faces", t.uv_faces, torch.long)
+
+    def _add_landmarks(self, assets: HeadAssets, t) -> None:
+        new_id = np.full(len(t.template_vertices), -1)
+        new_id[t.kept_vertices] = np.arange(len(t.kept_vertices))
+        self._table("landmark_corners", new_id[assets.closed.faces[assets.landmark_faces]], torch.long)
+        self._table("landmark_barycentric", assets.landmark_barycentric)
+        features = assets.mouth_features
+        self.has_mouth_features = features is not None
+        if features is not None:
+            self._table("mouth_pairs", new_id[features.pairs], torch.long)
+            self._table("mouth_minimum", features.minimum)
+            self._table("mouth_maximum", features.maximum)
+
+    @property
+    def n_vertices(self) -> int:
+        return len(self.kept_vertices)
+
+    @property
+    def tables(self) -> SurfaceTables:
+        """The drawn mesh's tables, on the model's device."""
+        return SurfaceTables(
+            faces=self.faces,
+            face_uvcoords=self.face_uvcoords,
+            face_uvmap=self.face_uvmap,
+            face_coords_normed=self.face_coords_normed,
+            hard_labels=self.hard_labels,
+            soft_labels=self.soft_labels,
+            part_names=self.part_names,
+        )
+
+    def part(self, name: str) -> int:
+        """The column of a part in the label tables."""
+        return self.part_names.index(name)
+
+    def neutral_params(self, n: int = 1) -> HeadParams:
+        """Parameters of n heads at rest: every coefficient and every angle zero."""
+
+        def zeros(size: int) -> Tensor:
+            return self.template.new_zeros(n, size)
+
+        def neutral(limits: joint_limits.Limits) -> Tensor:
+            return joint_limits.neutral_params(limits).to(self.template).expand(n, -1)
+
+        return HeadParams(
+            shape=zeros(self.n_shape),
+            expr=zeros(self.n_expr),
+            rotation=zeros(3),
+            translation=zeros(3),
+            neck=neutral(joint_limits.NECK_LIMITS_DEG),
+            jaw=neutral(joint_limits.JAW_LIMITS_DEG),
+            eyes=neutral(joint_limits.EYES_LIMITS_DEG),
+        )
+
+    def forward(self, params: HeadParams, offsets: Tensor | None = None) -> Tensor:
+        """Vertices of N heads: [N, V, 3] metres, world. offsets as in `pose`."""
+        return self.pose(params, offsets).vertices
+
+    def pose(self, params: HeadParams, offsets: Tensor | None = None) -> PosedHead:
+        """Pose N heads with and without offsets in one pass.
+
+        offsets: [N, V, 3] metres in each vertex's tangent frame (x, y along the surface, z along the normal),
+        None for none.
+        """
+        transforms, coefficients, correctives = self._joint_transforms(params)
+        # Two sums, not one: rounding to float32 after each is what the published frames are made of, and in
+        # folds where the normals nearly cancel it decides where an offset points. The same holds for the
+        # order of summation, hence the layout [V, 3, K].
+        posed = self.template + _blend(coefficients, self.directions)
+        posed = posed + _blend(correctives, self.pose_directions)
+        blended = lbs.blend_transforms(transforms, self.skinning_weights[self.kept_vertices])
+        kept = posed[:, self.kept_vertices]
+        plain = lbs.transform_points(blended, kept) + params.translation[:, None]
+        if offsets is None:
+            return PosedHead(plain, plain)
+        # the frame only says where an offset points: it is not a path for gradients
+        with torch.no_grad():
+            normals = vertex_normals(posed, self.all_faces)[:, self.kept_vertices]
+            frames = tangent_frames(normals)
+        world = (frames * offsets[..., None, :]).sum(-1)
+        moved = lbs.transform_points(blended, kept + world) + params.translation[:, None]
+        return PosedHead(moved, plain)
+
+    def _joint_transforms(self, params: HeadParams) -> tuple[Tensor, Tensor, Tensor]:
+        """Transforms [N, 5, 3, 4], factors [N, S + E] of the blendshapes, [N, 36] of the correctives."""
+        rotations = lbs.joint_rotations(
+            params.rotation,
+            joint_limits.neck_angles(params.neck),
+            joint_limits.jaw_angles(params.jaw),
+            joint_limits.eyes_angles(params.eyes),
+        )
+        coefficients = torch.cat([params.shape, params.expr], 1)
+        joints = self.joint_template + torch.tensordot(coefficients, self.joint_directions, 1)
+        transforms = lbs.joint_transforms(rotations, joints, self.joint_parents)
+        return transforms, coefficients, lbs.pose_feature(rotations)
+
+    def landmarks(self, vertices: Tensor) -> Tensor:
+        """The 68 iBUG and two iris points on posed meshes: [N, V, 3] gives [N, 70, 3]."""
+        corners = vertices[:, self.landmark_corners]
+        return (corners * self.landmark_barycentric[..., None]).sum(2)
+
+    def plain_landmarks(self, params: HeadParams, ids: Tensor) -> Tensor:
+        """Landmarks `ids` [L] of the heads without offsets; poses only the vertices that they need.
+
+        Returns [N, L, 3] metres, world.
+        """
+        transforms, coefficients, correctives = self._joint_transforms(params)
+        corners = self.kept_vertices[self.landmark_corners[ids].reshape(-1)]
+
+        rest = self.template[corners] + _blend(coefficients, self.directions[corners])
+        rest = rest + _blend(correctives, self.pose_directions[corners])
+        blended = lbs.blend_transforms(transforms, self.skinning_weights[corners])
+        posed = lbs.transform_points(blended, rest) + params.translation[:, None]
+        return (posed.unflatten(1, (-1, 3)) * self.landmark_barycentric[ids][..., None]).sum(2)
+
+    def mouth_features(self, vertices: Tensor, params: HeadParams) -> Tensor:
+        """The texture's condition: scaled mouth distances, then the head's rotation vector. Method, 1.
+
+        vertices: [N, V, 3] with offsets. Returns [N, M + 3] (FLAME: 13).
+        """
+        distances = mouth_distances(vertices, self.mouth_pairs, self.mouth_minimum, self.mouth_maximum)
+        return torch.cat([distances, head_rotation_vector(params.rotation, params.neck)], 1)

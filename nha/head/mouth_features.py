@@ -1,0 +1,40 @@
+"""The 13 numbers that condition the texture: how the mouth is open and where the head points."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nha.core.rotations import rotation_matrix, rotation_vector
+from nha.head.joint_limits import neck_angles
+
+N_ROTATION_FEATURES = 3
+
+
+def mouth_distances(vertices: Tensor, pairs: Tensor, minimum: Tensor, maximum: Tensor) -> Tensor:
+    """Distances between named vertex pairs, scaled so that their usual range is -1..1.
+
+    vertices: [N, V, 3] metres; pairs: [M, 2] vertex ids; minimum, maximum: [M] metres. Returns [N, M].
+    """
+    ends = vertices[:, pairs]
+    distance = torch.linalg.vector_norm(ends[:, :, 0] - ends[:, :, 1], dim=-1)
+    return (distance - minimum) / (maximum - minimum) * 2 - 1
+
+
+def head_rotation_vector(rotation: Tensor, neck: Tensor) -> Tensor:
+    """Rotation vector of the global rotation times the neck's: where the head points.
+
+    rotation: [N, 3] axis-angle; neck: [N, 3] unbounded. Returns [N, 3] radians, angle in 0..pi.
+    """
+    return rotation_vector(rotation_matrix(rotation) @ rotation_matrix(neck_angles(neck)))
+
+
+def soft_clip_rotation(features: Tensor, sigma: float) -> Tensor:
+    """Compress the three rotation features at the end of [N, M + 3] to tanh(x / (pi/4) * sigma).
+
+    sigma <= 0 returns them unchanged.
+    """
+    if sigma <= 0:
+        return features
+    distances, rotation = features.split([features.shape[1] - N_ROTATION_FEATURES, N_ROTATION_FEATURES], 1)
+    return torch.cat([distances, torch.tanh(rotation / (torch.pi / 4) * sigma)], 1)
