@@ -1,0 +1,124 @@
+"""What the head looks like to the tracker: an albedo space under spherical-harmonics light."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nha.core.errors import UserError
+
+# Products of the basis' normalisation with the cosine lobe's weights. Method, section 7.
+_C0 = 1 / math.sqrt(4 * math.pi)
+_C1 = (2 * math.pi / 3) * math.sqrt(3 / (4 * math.pi))
+_C2 = (math.pi / 4) * 3 * math.sqrt(5 / (12 * math.pi))
+_C2_DIFFERENCE = (math.pi / 4) * 1.5 * math.sqrt(5 / (12 * math.pi))
+_C2_ZONAL = (math.pi / 4) * 0.5 * math.sqrt(5 / (4 * math.pi))
+
+PUBLISHED, LINEAR = "published", "linear"
+
+# Texels of the published albedo space are used at half its resolution.
+_TEXEL_STEP = 2
+
+
+@dataclass(frozen=True)
+class AlbedoSpace:
+    """A linear space of albedo maps: mean [R, R, 3] and directions [R, R, 3, T], RGB, 0..255."""
+
+    mean: Tensor
+    directions: Tensor
+
+    @property
+    def n_components(self) -> int:
+        return self.directions.shape[-1]
+
+    def albedo01(self, coefficients: Tensor) -> Tensor:
+        """The albedo map of coefficients [T], clipped to 0..1: [1, 3, R, R]."""
+        texels = (self.mean + self.directions @ coefficients) / 255
+        return texels.clamp(0, 1).permute(2, 0, 1)[None]
+
+    def to(self, device: torch.device | str) -> AlbedoSpace:
+        """A copy on `device`."""
+        return AlbedoSpace(self.mean.to(device), self.directions.to(device))
+
+
+def read_albedo_space(path: str | Path, n_components: int, resolution: int = 512) -> AlbedoSpace:
+    """Read `FLAME_texture.npz`, keeping every second texel (the published tracker's texture size).
+
+    n_components: as many of the directions as there are at most; resolution: R that the file must have.
+    Raises UserError for a file that is not such an archive.
+    """
+    try:
+        with open(path, "rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            mean, directions = archive["mean"], archive["tex_dir"]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise UserError(f"'{path}' is not an albedo space ({error}); fetch FLAME_texture.npz again") from None
+    if mean.ndim != 3 or mean.shape[2] != 3 or directions.shape[:3] != mean.shape:
+        raise UserError(
+            f"'{path}': mean {list(mean.shape)} and tex_dir {list(directions.shape)} are not [R, R, 3] and "
+            "[R, R, 3, T]; fetch FLAME_texture.npz again"
+        )
+    if mean.shape[0] != resolution:
+        raise UserError(f"'{path}' has {mean.shape[0]} x {mean.shape[1]} texels; pass --tex_res {len(mean)}")
+    step = slice(None, None, _TEXEL_STEP)
+    # the files store blue, green, red
+    mean = mean[step, step, ::-1].astype(np.float32)
+    directions = directions[step, step, ::-1, :n_components].astype(np.float32)
+    return AlbedoSpace(
+        torch.from_numpy(np.ascontiguousarray(mean)), torch.from_numpy(np.ascontiguousarray(directions))
+    )
+
+
+def grey_albedo_space(grey01: float = 0.6, resolution: int = 4) -> AlbedoSpace:
+    """The albedo of a head model that brings none: one grey, nothing to fit."""
+    mean = torch.full((resolution, resolution, 3), 255 * grey01)
+    return AlbedoSpace(mean, torch.zeros(resolution, resolution, 3, 0))
+
+
+def sample_albedo(albedo01: Tensor, uv: Tensor) -> Tensor:
+    """Albedo at texture coordinates, bilinear.
+
+    albedo01: [1, 3, R, R]; uv: [P, 2] in -1..1, (-1, -1) the top left. Returns [P, 3].
+    """
+    sampled = F.grid_sample(albedo01, uv[None, None], mode="bilinear", align_corners=False)
+    return sampled[0, :, 0].T
+
+
+def spherical_harmonics_basis(normals: Tensor) -> Tensor:
+    """The nine basis functions, cosine lobe included, at directions [..., 3]: [..., 9]."""
+    x, y, z = normals.unbind(-1)
+    one = torch.ones_like(x)
+    values = (
+        _C0 * one,
+        _C1 * x,
+        _C1 * y,
+        _C1 * z,
+        _C2 * x * y,
+        _C2 * x * z,
+        _C2 * y * z,
+        _C2_DIFFERENCE * (x * x - y * y),
+        _C2_ZONAL * (3 * z * z - 1),
+    )
+    return torch.stack(values, -1)
+
+
+def shade(albedo01: Tensor, normals: Tensor, light: Tensor, appearance: str) -> Tensor:
+    """Colours that are compared with an image in 0..1.
+
+    albedo01: [P, 3]; normals: [P, 3] in the world, pointing out; light: [9, 3].
+    appearance: "linear" is albedo times shading. "published" is (albedo / 2 + 1 / 2) shading 2 - 1: the
+    published tracker mixes the ranges 0..1 and -1..1 there; it is kept so that its results can be had.
+    Returns [P, 3].
+    """
+    shading = spherical_harmonics_basis(normals) @ light
+    if appearance == PUBLISHED:
+        return (albedo01 * 0.5 + 0.5) * shading * 2 - 1
+    if appearance == LINEAR:
+        return albedo01 * shading
+    raise ValueError(f"appearance must be {PUBLISHED} or {LINEAR}, not {appearance!r}")
