@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nha.core.images import gaussian_blur, screen_grad
 from nha.losses.iou import pooled_iou
-from nha.losses.shapes import expect_shape
+from nha.losses.shapes import expect_mask, expect_shape
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ def hole_filling_loss(
     """
     prediction, target = pair.prediction, pair.target
     n, channels, height, width = prediction.shape
+    expect_mask("prediction", prediction)
+    expect_mask("target", target)
     expect_shape("target", target, n, channels, height, width)
     expect_shape("screen_coords", screen_coords, n, height, width, 2)
 

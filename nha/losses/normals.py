@@ -12,7 +12,7 @@ from torch import Tensor
 from nha.core.conventions import Parsing
 from nha.core.images import erode, gaussian_blur, screen_grad
 from nha.losses.masks import parsing_mask
-from nha.losses.shapes import expect_shape
+from nha.losses.shapes import expect_mask, expect_shape
 
 FACE_LABELS = (Parsing.SKIN, Parsing.NOSE, Parsing.L_BROW, Parsing.R_BROW, Parsing.U_LIP, Parsing.L_LIP)
 NORMAL_PRESENT = 0.004  # files store an unknown normal as 127 or 128, which is at most this far from 0
@@ -62,6 +62,7 @@ def normal_loss(normals: Tensor, target_normals: Tensor, mask: Tensor, screen_co
     n, _, height, width = normals.shape
     expect_shape("normals", normals, None, 3, None, None)
     expect_shape("target_normals", target_normals, n, 3, height, width)
+    expect_mask("mask", mask)
     expect_shape("mask", mask, n, 1, height, width)
     expect_shape("screen_coords", screen_coords, n, height, width, 2)
     mask = mask.to(normals.dtype)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nha.core.images import screen_grad
 from nha.losses.masks import foreground_mask
-from nha.losses.shapes import expect_shape
+from nha.losses.shapes import expect_mask, expect_shape
 
 UNITS_PER_RGB01 = 2.0  # the method measures colours in -1..1
 
@@ -30,6 +30,7 @@ def photometric_loss(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_c
     n, _, height, width = rgb01.shape
     expect_shape("rgb01", rgb01, None, 3, None, None)
     expect_shape("target_rgb01", target_rgb01, n, 3, height, width)
+    expect_mask("mask", mask)
     expect_shape("mask", mask, n, 1, height, width)
     expect_shape("screen_coords", screen_coords, n, height, width, 2)
     target = screen_grad(target_rgb01, -screen_coords)  # screen_grad counts x to the right and y down

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -13,3 +14,9 @@ def expect_shape(name: str, tensor: Tensor, *shape: int | None) -> None:
     if not fits:
         wanted = ", ".join("any" if want is None else str(want) for want in shape)
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected ({wanted})")
+
+
+def expect_mask(name: str, tensor: Tensor) -> None:
+    """Raise ValueError unless `tensor` is boolean: `~` and indexing mean something else for bytes."""
+    if tensor.dtype != torch.bool:
+        raise ValueError(f"{name} is {tensor.dtype}, expected torch.bool")

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from nha.core.mesh import corner_values, neighbour_mean_difference, unique_edges
-from nha.losses.shapes import expect_shape
+from nha.losses.shapes import expect_mask, expect_shape
 
-LONG_EDGE = 1.5  # an edge counts when it differs from the mean by at least this many mean lengths
+LONG_EDGE = 1.5  # an edge counts when it exceeds the mean by at least this many mean lengths
 
 
 def laplacian_loss(vertices: Tensor, plain_vertices: Tensor, edges: Tensor, vertex_weight: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def laplacian_loss(vertices: Tensor, plain_vertices: Tensor, edges: Tensor, vert
 
 
 def edge_length_loss(vertices: Tensor, edges: Tensor) -> Tensor:
-    """How much the over-long (and, were it possible, over-short) edges differ from the frame's mean length.
+    """How much over-long edges exceed the frame's mean length; only those above 2.5 times the mean count.
 
     vertices: [N, V, 3] metres with offsets; edges: [E, 2], those to watch (`edges_touching_part` of the
     scalp). Returns a scalar, the mean over edges and frames; 0 without edges.
@@ -37,9 +37,8 @@ def edge_length_loss(vertices: Tensor, edges: Tensor) -> Tensor:
         return vertices.sum() * 0
     start, end = corner_values(vertices, edges).unbind(2)
     length = (end - start).norm(dim=-1)  # [N, E]
-    mean_length = length.mean(
-        1, keepdim=True
-    ).detach()  # else all edges would stretch to excuse the long ones
+    # a constant: else all edges would stretch to excuse the long ones
+    mean_length = length.mean(1, keepdim=True).detach()
     difference = (length - mean_length).abs()
     return torch.where(difference < LONG_EDGE * mean_length, 0.0, difference).mean()
 
@@ -60,10 +59,12 @@ def surface_consistency_loss(offsets: Tensor, partner: Tensor) -> Tensor:
 
 def edges_without_part(faces: Tensor, in_part: Tensor) -> Tensor:
     """The edges of all faces without a corner in the part: [F, 3] and bool [V] give [E, 2]."""
+    expect_mask("in_part", in_part)
     return unique_edges(faces[~in_part[faces].any(1)])
 
 
 def edges_touching_part(faces: Tensor, in_part: Tensor) -> Tensor:
     """The edges with at least one end in the part: [F, 3] and bool [V] give [E, 2]."""
+    expect_mask("in_part", in_part)
     edges = unique_edges(faces)
     return edges[in_part[edges].any(1)]

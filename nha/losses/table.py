@@ -24,7 +24,7 @@ class LossTable:
         if twice:
             raise ValueError(f"both a loss and a metric: {', '.join(sorted(twice))}")
         for name, value in {**self.losses, **self.metrics}.items():
-            if value.numel() != 1:
+            if value.ndim != 0:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}, expected a scalar")
 
     @property

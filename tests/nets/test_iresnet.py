@@ -1,0 +1,147 @@
+"""iResNet-18 against the published weights' names and shapes and the golden outputs."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nha.core.errors import UserError
+from nha.losses.perceptual import perceptual_distance
+from nha.nets.iresnet import RECOGNITION_HEAD_SHAPES, IResNet18, load_iresnet18
+
+StateDict = dict[str, Tensor]
+
+
+def filled(name: str, shape: tuple[int, ...]) -> Tensor:
+    """The deterministic weights of the golden README."""
+    if name.endswith(("running_mean", "bias")):
+        return torch.zeros(shape)
+    if name.endswith("running_var"):
+        return torch.ones(shape)
+    if name.endswith("num_batches_tracked"):
+        return torch.tensor(0)
+    if len(shape) == 1:
+        return torch.full(shape, 0.25 if "prelu" in name else 1.0)
+    i = np.arange(math.prod(shape), dtype=np.float64)
+    v = np.sin(12.9898 * i + sum(map(ord, name))) * 43758.5453
+    bound = math.sqrt(2 / math.prod(shape[1:])) * math.sqrt(3)
+    return torch.from_numpy((v - np.floor(v)) * 2 - 1).mul(bound).reshape(shape).float()
+
+
+def picture_pm1(n: int, height: int, width: int, shift: float) -> Tensor:
+    """The golden README's test image, in -1..1."""
+    x, y = torch.linspace(0, 1, width), torch.linspace(0, 1, height)[:, None]
+    k, b = torch.arange(3)[:, None, None], torch.arange(n)[:, None, None, None]
+    phase = x * (k + 1) + y * (2 * k + 1) + 0.37 * shift + 0.11 * b
+    return torch.sin(6.283 * phase)  # (sin / 2 + 0.5) * 2 - 1
+
+
+@pytest.fixture(scope="module")
+def published(golden_dir: Path) -> StateDict:
+    shapes = json.loads((golden_dir / "networks/arcface_r18.json").read_text())["state_dict"]
+    return {name: filled(name, tuple(shape)) for name, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def small_file_state() -> StateDict:
+    """Every tensor that the features need, deterministic, without the recognition head."""
+    return {name: filled(name, tuple(tensor.shape)) for name, tensor in IResNet18().state_dict().items()}
+
+
+def test_names_and_shapes_are_the_published_ones(published: StateDict) -> None:
+    ours = {name: tuple(tensor.shape) for name, tensor in IResNet18().state_dict().items()}
+    assert ours | RECOGNITION_HEAD_SHAPES == {name: tuple(tensor.shape) for name, tensor in published.items()}
+
+
+def test_golden_features_loss_and_gradient(published: StateDict, golden_dir: Path) -> None:
+    golden = np.load(golden_dir / "networks/arcface_r18.npz")
+    net = IResNet18()
+    net.load_state_dict(published, strict=True)
+    drawn = picture_pm1(2, 112, 96, 0).requires_grad_()
+    features = net(drawn)
+    for i, tap in enumerate(features, start=1):
+        expected = golden[f"relu{i}"]
+        error = np.abs(tap.detach().mean((2, 3)).numpy() - expected).max()
+        assert error < 1e-5 * np.abs(expected).max()
+    loss = perceptual_distance(features, net(picture_pm1(2, 112, 96, 1)))
+    loss.backward()
+    assert loss.item() == pytest.approx(golden["loss"].item(), rel=1e-6)
+    gradient, expected = drawn.grad.numpy(), golden["grad"]
+    # One unit of the second picture sits on a kink, where the reference rounded to the other side.
+    for item, tolerance in ((0, 1e-5), (1, 1e-3)):
+        error = np.linalg.norm(gradient[item] - expected[item]) / np.linalg.norm(expected[item])
+        assert error < tolerance
+
+
+def test_any_size_and_no_gradient_for_weights(small_file_state: StateDict) -> None:
+    net = IResNet18()
+    net.load_state_dict(small_file_state)
+    shapes = [tuple(tap.shape) for tap in net(torch.zeros(1, 3, 33, 50))]
+    assert shapes == [(1, 64, 17, 25), (1, 128, 9, 13), (1, 256, 5, 7), (1, 512, 3, 4)]
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_a_trainer_cannot_move_the_statistics(small_file_state: StateDict) -> None:
+    net = IResNet18()
+    net.load_state_dict(small_file_state)
+    torch.nn.Sequential(net).train()
+    picture = picture_pm1(1, 32, 32, 0)
+    before = net(picture)[3]
+    assert not any(module.training for module in net.modules())
+    assert torch.equal(net(picture)[3], before)
+
+
+def test_loading_from_a_file(small_file_state: StateDict, spaced_dir: Path) -> None:
+    path = spaced_dir / "backbone.pth"
+    # as published: with the recognition head, and reading must not change what is handed in
+    torch.save(small_file_state | {"features.weight": torch.ones(512)}, path)
+    net = load_iresnet18(path)
+    assert torch.equal(net.layer4[1].conv2.weight, small_file_state["layer4.1.conv2.weight"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layer1.0.conv1.weight": None},
+        {"layer1.0.conv1.weight": torch.zeros(64, 64, 1, 1)},
+        {"layer1.2.conv1.weight": torch.zeros(64, 64, 3, 3)},
+        {"fc.weight": torch.zeros(512, 3)},
+    ],
+    ids=["missing", "wrong shape", "deeper network", "other head"],
+)
+def test_other_networks_are_refused(small_file_state: StateDict, spaced_dir: Path, change: dict) -> None:
+    path = spaced_dir / "backbone.pth"
+    state = {name: tensor for name, tensor in (small_file_state | change).items() if tensor is not None}
+    torch.save(state, path)
+    with pytest.raises(UserError, match="no iResNet-18 weights"):
+        load_iresnet18(path)
+
+
+class Malicious:
+    """A pickle that would create a file when it is read."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (Path.touch, (self.marker,))
+
+
+def test_broken_and_malicious_files_are_refused(spaced_dir: Path) -> None:
+    path, marker = spaced_dir / "backbone.pth", spaced_dir / "executed"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(UserError, match="cannot read ArcFace weights"):
+        load_iresnet18(path)
+    torch.save({"conv1.weight": Malicious(marker)}, path)
+    with pytest.raises(UserError, match="cannot read ArcFace weights"):
+        load_iresnet18(path)
+    assert not marker.exists()
+    torch.save([1, 2], path)
+    with pytest.raises(UserError, match="no iResNet-18 weights"):
+        load_iresnet18(path)
