@@ -108,8 +108,8 @@ def _sort_into_bands(boxes, bands):
 
 
 @numba.njit(cache=True, inline="always")
-def _corners(vertices, face):
-    a, b, c = face[0], face[1], face[2]
+def _corners(vertices, faces, face):
+    a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
     return (
         (vertices[a, 0], vertices[a, 1], vertices[a, 2]),
         (vertices[b, 0], vertices[b, 1], vertices[b, 2]),
@@ -129,17 +129,20 @@ def _perspective(edge_a, edge_b, edge_c, area, az, bz, cz):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _draw_band(vertices, faces, boxes, members, column_x, row_y, row_begin, row_end, face_index, depth):
-    """Draw a band's faces into face_index and depth [H, W, L] of one image, each pixel's nearest first."""
+def _draw_band(
+    vertices, faces, boxes, members, column_x, row_y, row_begin, row_end, face_index, barycentric, depth
+):
+    """Draw a band's faces into one image's face_index [H, W, L], barycentric and depth, nearest first."""
     zero = np.float32(0)
     layers = depth.shape[2]
     for member in members:
-        (ax, ay, az), (bx, by, bz), (cx, cy, cz) = _corners(vertices, faces[member])
+        (ax, ay, az), (bx, by, bz), (cx, cy, cz) = _corners(vertices, faces, member)
         signed_area = _edge(cx, cy, ax, ay, bx, by)
         area = signed_area + _AREA_GUARD
         facing = np.float32(1) if signed_area > zero else np.float32(-1)
         for row in range(max(boxes[member, 0], row_begin), min(boxes[member, 1] + 1, row_end)):
             py = row_y[row]
+            entered = False
             for column in range(boxes[member, 2], boxes[member, 3] + 1):
                 px = column_x[column]
                 edge_a = _edge(px, py, bx, by, cx, cy)
@@ -147,49 +150,38 @@ def _draw_band(vertices, faces, boxes, members, column_x, row_y, row_begin, row_
                 edge_c = _edge(px, py, ax, ay, bx, by)
                 # Signs first: most pixels of a box lie outside and need no division.
                 if not (edge_a * facing > zero and edge_b * facing > zero and edge_c * facing > zero):
+                    if entered:
+                        break  # a triangle meets a row in one run of pixels
                     continue
+                entered = True
                 bary_a, bary_b, bary_c, z = _perspective(edge_a, edge_b, edge_c, area, az, bz, cz)
                 if not (bary_a > zero and bary_b > zero and bary_c > zero):
                     continue
                 # Faces come in ascending order, so a strict comparison leaves the lower id in front of a tie.
                 place = layers
                 while place > 0 and z < depth[row, column, place - 1]:
-                    if place < layers:
-                        depth[row, column, place] = depth[row, column, place - 1]
-                        face_index[row, column, place] = face_index[row, column, place - 1]
                     place -= 1
+                for layer in range(layers - 1, place, -1):
+                    face_index[row, column, layer] = face_index[row, column, layer - 1]
+                    depth[row, column, layer] = depth[row, column, layer - 1]
+                    for corner in range(3):
+                        barycentric[row, column, layer, corner] = barycentric[row, column, layer - 1, corner]
                 if place < layers:
-                    depth[row, column, place] = z
                     face_index[row, column, place] = member
+                    depth[row, column, place] = z
+                    barycentric[row, column, place, 0] = bary_a
+                    barycentric[row, column, place, 1] = bary_b
+                    barycentric[row, column, place, 2] = bary_c
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _finish_band(vertices, faces, column_x, row_y, row_begin, row_end, face_index, barycentric, depth):
-    """Fill in the barycentrics of what was drawn, and the values of what was not."""
-    zero = np.float32(0)
+@numba.njit(cache=True)
+def _replace_infinite(depth, row_begin, row_end):
+    """Turn the infinite depths of pixels that saw no face into -1."""
     for row in range(row_begin, row_end):
-        py = row_y[row]
         for column in range(depth.shape[1]):
-            px = column_x[column]
             for layer in range(depth.shape[2]):
-                face = face_index[row, column, layer]
-                bary_a, bary_b, bary_c = zero, zero, zero
-                if face < 0:
+                if depth[row, column, layer] == np.float32(np.inf):
                     depth[row, column, layer] = np.float32(-1)
-                else:
-                    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = _corners(vertices, faces[face])
-                    bary_a, bary_b, bary_c, _ = _perspective(
-                        _edge(px, py, bx, by, cx, cy),
-                        _edge(px, py, cx, cy, ax, ay),
-                        _edge(px, py, ax, ay, bx, by),
-                        _edge(cx, cy, ax, ay, bx, by) + _AREA_GUARD,
-                        az,
-                        bz,
-                        cz,
-                    )
-                barycentric[row, column, layer, 0] = bary_a
-                barycentric[row, column, layer, 1] = bary_b
-                barycentric[row, column, layer, 2] = bary_c
 
 
 @numba.njit(
@@ -219,22 +211,12 @@ def _rasterize(vertices, faces, column_x, row_y, cull_back_faces, workers, face_
             row_end = min(row_begin + BAND_ROWS, height)
             face_index[n, row_begin:row_end] = -1
             depth[n, row_begin:row_end] = np.inf
-            in_band = members[starts[slot] : starts[slot + 1]]
+            barycentric[n, row_begin:row_end] = 0
             _draw_band(
                 vertices[n],
                 faces,
                 boxes[n],
-                in_band,
-                column_x,
-                row_y,
-                row_begin,
-                row_end,
-                face_index[n],
-                depth[n],
-            )
-            _finish_band(
-                vertices[n],
-                faces,
+                members[starts[slot] : starts[slot + 1]],
                 column_x,
                 row_y,
                 row_begin,
@@ -243,6 +225,7 @@ def _rasterize(vertices, faces, column_x, row_y, cull_back_faces, workers, face_
                 barycentric[n],
                 depth[n],
             )
+            _replace_infinite(depth[n], row_begin, row_end)
 
 
 def rasterize_numba(
