@@ -1,0 +1,58 @@
+"""What the avatar learns on top of the tracker's parameters: a correction per frame and one head shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from nha.core.types import HeadParams
+
+FRAME_FIELD_SIZES = {"neck": 3, "jaw": 3, "eyes": 6, "translation": 3, "rotation": 3}  # and expr: n_expr
+
+
+class FrameParameters(nn.Module):
+    """Learned corrections, zero at the start, indexed by frame id. Paper sec. 3.4; method, section 3.
+
+    shape: [1, n_shape]; expr [F, n_expr], neck, jaw, translation, rotation [F, 3] and eyes [F, 6] with
+    F = max_frame_id + 1 (ids of a dataset need not be contiguous; rows of missing frames stay zero).
+    """
+
+    def __init__(self, max_frame_id: int, n_shape: int = 300, n_expr: int = 100):
+        super().__init__()
+        n_frames = max_frame_id + 1
+        self.shape = nn.Parameter(torch.zeros(1, n_shape))
+        self.expr = nn.Parameter(torch.zeros(n_frames, n_expr))
+        for name, size in FRAME_FIELD_SIZES.items():
+            self.register_parameter(name, nn.Parameter(torch.zeros(n_frames, size)))
+
+    @property
+    def max_frame_id(self) -> int:
+        return len(self.expr) - 1
+
+    def corrected(self, tracked: HeadParams, frame_id: Tensor | None) -> HeadParams:
+        """Tracked parameters plus the learned corrections.
+
+        frame_id: [N]; frames that the table does not have (free posing, another video) and None get no
+        correction of their own, but always the learned shape.
+        """
+        own = self.for_frames(frame_id, len(tracked))
+        changed = {name: getattr(tracked, name) + value for name, value in own.items()}
+        return tracked.replace(shape=tracked.shape + self.shape, **changed)
+
+    def for_frames(self, frame_id: Tensor | None, n: int) -> Mapping[str, Tensor]:
+        """The raw corrections of N frames by name, [N, size] each; zero where a frame is not in the table."""
+        if frame_id is None:
+            return {name: table.new_zeros(n, table.shape[1]) for name, table in self._tables().items()}
+        known = (frame_id >= 0) & (frame_id <= self.max_frame_id)
+        row = torch.where(known, frame_id, 0)
+        return {name: table[row] * known[:, None] for name, table in self._tables().items()}
+
+    def for_unique_frames(self, frame_id: Tensor) -> Mapping[str, Tensor]:
+        """The raw corrections of a batch's frames, each frame once (for the regularisers)."""
+        frames = frame_id.unique()
+        return self.for_frames(frames, len(frames))
+
+    def _tables(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name) for name in ("expr", *FRAME_FIELD_SIZES)}

@@ -1,0 +1,68 @@
+"""The convolutions that tell the texture network how the rendered surface is bent around a pixel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nha.nets.film_siren import MappingNetwork, fold, init_siren_weight_
+
+
+class NormalEncoder(nn.Module):
+    """FiLM convolutions over the image of rendered normals. Paper sec. 3.3; method, section 3.
+
+    The condition is a fixed random vector, stored with the weights, so frequencies and phases are learned
+    constants. The mapping network also has values for the output layer; they are not used.
+    """
+
+    def __init__(
+        self,
+        encoding_size: int = 32,
+        hidden_layers: int = 2,
+        hidden_size: int = 128,
+        condition_size: int = 100,
+    ):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Conv2d(hidden_size if i else 3, hidden_size, kernel_size=3) for i in range(hidden_layers)
+        )
+        self.output = nn.Conv2d(hidden_size, encoding_size, kernel_size=3)
+        self.mapping = MappingNetwork(condition_size, (hidden_layers + 1) * hidden_size)
+        self.register_buffer("condition", torch.randn(1, condition_size))
+        for i, layer in enumerate((*self.layers, self.output)):
+            init_siren_weight_(layer.weight, first=i == 0)
+
+    @property
+    def reach(self) -> int:
+        """How many pixels away a normal still changes the encoding."""
+        return len(self.layers) + 1
+
+    def forward(self, normals: Tensor) -> Tensor:
+        """normals: [N, 3, H, W] in -1..1, background 0. Returns [N, encoding_size, H, W]."""
+        frequency, phase = (values[0] for values in self.mapping(self.condition))
+        width = self.layers[0].out_channels
+        x = normals.contiguous(memory_format=torch.channels_last)  # a quarter faster on the CPU
+        for i, layer in enumerate(self.layers):
+            own = slice(i * width, (i + 1) * width)
+            x = torch.sin(_convolve(x, *fold(layer, frequency[own], phase[own])))
+        return _convolve(x, self.output.weight, self.output.bias)
+
+    def at_pixels(self, normals: Tensor, image_index: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """The encoding of P pixels alone, worked out on the rectangle around them.
+
+        normals: [N, 3, H, W]; image_index, row, column: [P]. Returns [P, encoding_size], the same numbers as
+        `forward(normals)[image_index, :, row, column]`.
+        """
+        if len(row) == 0:
+            return normals.new_zeros(0, self.output.out_channels)
+        height, width = normals.shape[-2:]
+        top, bottom = max(int(row.min()) - self.reach, 0), min(int(row.max()) + self.reach + 1, height)
+        left, right = max(int(column.min()) - self.reach, 0), min(int(column.max()) + self.reach + 1, width)
+        encoding = self(normals[:, :, top:bottom, left:right])
+        return encoding.permute(0, 2, 3, 1)[image_index, row - top, column - left]
+
+
+def _convolve(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """3 x 3 convolution to the same size; outside the image is the nearest border pixel."""
+    return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), weight, bias)
