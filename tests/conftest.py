@@ -7,13 +7,20 @@ import os
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # read once, when the libraries load: before every other import
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_labels, write_rgb
+from nha.data.splits import Split, write_split
+from nha.data.tracking_file import TrackingResult, write_tracking
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
@@ -50,6 +57,77 @@ def spaced_dir(tmp_path: Path) -> Path:
     folder = tmp_path / 'it\'s a "quoted" folder'
     folder.mkdir()
     return folder
+
+
+@dataclass(frozen=True)
+class TinyDataset:
+    """Paths of a dataset folder, its tracking file and a split."""
+
+    data_path: Path
+    tracking_path: Path
+    split_path: Path
+
+
+@pytest.fixture
+def tiny_dataset(tmp_path: Path) -> Callable[..., TinyDataset]:
+    """tiny_dataset(frame_ids=(0, 1, 2, 3), image_size=(24, 32)) writes a dataset of noise that is consistent.
+
+    Good for everything that reads files; not for anything that looks at faces. The last frame is held out.
+    """
+
+    def write(
+        frame_ids: Sequence[int] = (0, 1, 2, 3), image_size: tuple[int, int] = (24, 32), seed: int = 0
+    ) -> TinyDataset:
+        rng = np.random.default_rng(seed)
+        folder = DatasetFolder(tmp_path / f"dataset {seed}")
+        for frame_id in frame_ids:
+            paths = folder.paths(frame_id)
+            write_rgb(paths.image, rng.integers(0, 256, (*image_size, 3), np.uint8))
+            write_rgb(paths.normals, rng.integers(0, 256, (*image_size, 3), np.uint8))
+            write_labels(paths.parsing, rng.integers(0, 19, image_size, np.uint8))
+            write_labels(paths.segmentation, rng.choice(np.uint8([0, 101, 200]), image_size))
+            points = rng.uniform(0, min(image_size), (70, 2)).astype(np.float32)
+            ones = np.ones(68, np.float32)
+            write_keypoints(paths.keypoints, Keypoints(points[:68], 0 * ones, ones, points[68:]))
+        tracking = noisy_tracking(rng, frame_ids, image_size)
+        write_tracking(folder.root / "tracked_flame_params.npz", tracking)
+        split = folder.root.parent / f"split {seed}.json"
+        write_split(split, Split(train=tuple(frame_ids[:-1]), val=tuple(frame_ids[-1:])))
+        return TinyDataset(folder.root, folder.root / "tracked_flame_params.npz", split)
+
+    return write
+
+
+def noisy_tracking(
+    rng: np.random.Generator, frame_ids: Sequence[int], image_size: tuple[int, int]
+) -> TrackingResult:
+    """A tracking result of noise, of the published head model's sizes."""
+    n = len(frame_ids)
+    sizes = {
+        "rotation": (n, 3), "translation": (n, 3), "neck_pose": (n, 3), "jaw_pose": (n, 3),
+        "eyes_pose": (n, 6), "shape": (300,), "expr": (n, 100), "texture": (4,), "light": (n, 9, 3),
+    }  # fmt: skip
+    return TrackingResult(
+        frame=np.array(frame_ids, np.int64),
+        **{name: rng.normal(size=size).astype(np.float32) for name, size in sizes.items()},
+        K=np.float32([2.0, 0.5, 0.52]),
+        RT=np.eye(3, 4, dtype=np.float32),
+        image_size=image_size,
+        view=tuple(f"image_{i:04d}.png" for i in frame_ids),
+        n_processed=n,
+    )
+
+
+@pytest.fixture
+def make_tracking() -> Callable[..., TrackingResult]:
+    """make_tracking(frame=(2, 5, 9), image_size=(96, 128), **changes) gives a tracking result of noise."""
+
+    def make(
+        frame: Sequence[int] = (2, 5, 9), image_size: tuple[int, int] = (96, 128), **changes
+    ) -> TrackingResult:
+        return dataclasses.replace(noisy_tracking(np.random.default_rng(3), frame, image_size), **changes)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The dataset folder: where a frame's files lie, and how each of them is read and written.
 
     DATA/transforms.json                       crop, pad and scale that every frame went through
+    DATA/split.json                            optional: frames for training and validation
     DATA/frame_0007/image_0007.png             RGB
     DATA/frame_0007/keypoints_static_0007.json 68 landmarks and two irises
     DATA/frame_0007/parsing_0007.png           labels of `conventions.Parsing`
@@ -72,6 +73,10 @@ class DatasetFolder:
     @property
     def transforms(self) -> Path:
         return self.root / "transforms.json"
+
+    @property
+    def default_split(self) -> Path:
+        return self.root / "split.json"
 
     @property
     def overview_video(self) -> Path:

@@ -1,0 +1,114 @@
+import dataclasses
+
+import pytest
+import pytorch_lightning as lightning
+import torch
+
+from nha.core.config import parse_settings
+from nha.core.errors import UserError
+from nha.core.types import FrameBatch
+from nha.data.datamodule import FrameDataModule
+from nha.data.dataset_folder import DatasetFolder
+from nha.data.settings import DataSettings
+from nha.data.splits import Split, write_split
+
+
+@pytest.fixture
+def settings(tiny_dataset) -> DataSettings:
+    tiny = tiny_dataset(frame_ids=(0, 1, 2, 5, 6, 7), image_size=(12, 16))
+    return DataSettings(
+        tiny.data_path,
+        tiny.tracking_path,
+        tiny.split_path,
+        train_batch_size=(3, 2, 1),
+        validation_batch_size=(1, 1, 1),
+    )
+
+
+def epoch(loader) -> list[list[int]]:
+    return [batch.frame_id.tolist() for batch in loader]
+
+
+def test_batches_of_each_stage(settings):
+    data = FrameDataModule(settings)
+    assert (data.max_frame_id, data.image_size) == (7, (12, 16))
+    for stage, sizes in ((0, [3, 2]), (1, [2, 2, 1]), (2, [1] * 5)):
+        data.stage = stage
+        batches = epoch(data.train_dataloader())
+        assert [len(batch) for batch in batches] == sizes
+        assert sorted(sum(batches, [])) == [0, 1, 2, 5, 6]
+        assert epoch(data.val_dataloader()) == [[7]]
+
+
+def test_the_order_is_shuffled_and_follows_the_seed(settings):
+    settings = dataclasses.replace(settings, train_batch_size=(1, 1, 1))
+    loader = FrameDataModule(settings, seed=1).train_dataloader()
+    first, second = epoch(loader), epoch(loader)
+    assert first != second
+    assert epoch(FrameDataModule(settings, seed=1).train_dataloader()) == first
+    assert epoch(FrameDataModule(settings, seed=2).train_dataloader()) != first
+
+
+def test_worker_processes_give_the_same_frames(settings):
+    alone = FrameDataModule(settings).val_dataloader()
+    workers = FrameDataModule(dataclasses.replace(settings, data_worker=1)).val_dataloader()
+    assert workers.num_workers == 1
+    for one, other in zip(alone, workers, strict=True):
+        assert torch.equal(one.rgb01, other.rgb01)
+        assert torch.equal(one.tracked.expr, other.tracked.expr)
+
+
+def test_lightning_trains_and_validates_with_it(settings, tmp_path):
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(()))
+            self.seen = []
+
+        def training_step(self, batch: FrameBatch, _):
+            self.seen += batch.frame_id.tolist()
+            return (batch.rgb01.mean() * self.weight).square()
+
+        def validation_step(self, batch: FrameBatch, _):
+            self.seen += batch.frame_id.tolist()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    module = Module()
+    trainer = lightning.Trainer(
+        max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        num_sanity_val_steps=0, enable_model_summary=False, default_root_dir=tmp_path, accelerator="cpu",
+        log_every_n_steps=1,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=FrameDataModule(settings))
+    assert sorted(module.seen) == [0, 1, 2, 5, 6, 7]
+
+
+def test_splits(settings):
+    folder = DatasetFolder(settings.data_path)
+    without = dataclasses.replace(settings, split_config=None)
+    assert FrameDataModule(without).split == Split(train=(0, 1, 2, 5), val=(6, 7))
+    write_split(folder.default_split, Split(train=(1,), val=()))
+    assert FrameDataModule(without).split == Split(train=(1,), val=())
+    assert epoch(FrameDataModule(without).val_dataloader()) == []
+    write_split(settings.split_config, Split(train=(0, 3), val=(4,)))
+    with pytest.raises(UserError, match="does not have: 3, 4;"):
+        FrameDataModule(settings)
+
+
+def test_mistakes(settings, tiny_dataset):
+    with pytest.raises(UserError, match="'train_batch_size' must hold numbers of at least 1"):
+        FrameDataModule(dataclasses.replace(settings, train_batch_size=(1, 0, 1)))
+    DatasetFolder(settings.data_path).paths(5).normals.unlink()
+    with pytest.raises(UserError, match=r"lacks 1 file: frame_0005/normals_0005.png"):
+        FrameDataModule(settings)
+    other = tiny_dataset(frame_ids=(100, 101), seed=1)
+    with pytest.raises(UserError, match="none of the frames"):
+        FrameDataModule(DataSettings(other.data_path, settings.tracking_results_path))
+
+
+def test_settings_are_read_under_the_published_names():
+    arguments = "--data_path a --tracking_results_path b --train_batch_size 4 2 2 --load_lmk true"
+    settings = parse_settings(DataSettings, arguments.split(), description="d")
+    assert settings.train_batch_size == (4, 2, 2)
