@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from nha.avatar.checkpoint import read_checkpoint
 from nha.core.mesh import vertex_normals
+from nha.core.rotations import rotation_matrix
 from nha.losses.hole_filling import SegmentationPair, hole_filling_loss
 from nha.losses.landmarks import eye_closure_loss, landmark_loss
 from nha.losses.masks import foreground_mask
 from nha.losses.normals import normal_loss, normal_mask
 from nha.losses.part_weights import part_weights, read_part_weights
 from nha.losses.photometric import whiten_background
+from nha.losses.priors import frame_prior, shape_prior
 from nha.losses.semantics import ear_pair, eye_pair, hair_pair, mouth_pair
 from nha.losses.silhouette import silhouette_pair
 from nha.losses.surface import (
@@ -45,6 +49,7 @@ class Case:
     image_size: tuple[int, int]
     parts: list[str]
     lap_weights: dict[str, float]
+    checkpoint_xz: Path
 
     def __getitem__(self, name: str) -> Tensor:
         return self.arrays[name]
@@ -62,7 +67,22 @@ def case(request: pytest.FixtureRequest, shared_dir: Path, golden_dir: Path) -> 
     for name, array in np.load(folder / "golden.npz").items():
         tensor = torch.from_numpy(array)
         arrays[name] = tensor.float() if tensor.dtype == torch.float16 else tensor
-    return Case(arrays, about["scalars"], (about["H"], about["W"]), about["labels"], lap_weights)
+    return Case(
+        arrays,
+        about["scalars"],
+        (about["H"], about["W"]),
+        about["labels"],
+        lap_weights,
+        folder / "avatar.ckpt.xz",
+    )
+
+
+@pytest.fixture(scope="module")
+def corrections(case: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """The avatar's state under its published names; a correction is [frames, n], the shape's [1, n]."""
+    path = tmp_path_factory.mktemp("golden") / "avatar.ckpt"
+    path.write_bytes(lzma.decompress(case.checkpoint_xz.read_bytes()))
+    return read_checkpoint(path).state
 
 
 def project_px(case: Case, points_world: Tensor) -> Tensor:
@@ -143,6 +163,17 @@ def published_name(name: str) -> str:
     return name.replace("semantic", "semantic_loss") if "semantic" in name else f"{name}_loss"
 
 
+def test_priors_are_the_reference_s(case: Case, corrections: dict[str, Tensor]) -> None:
+    pose = [corrections[name] for name in ("_neck_pose", "_jaw_pose", "_eyes_pose")]
+    values = {
+        "shape_reg": shape_prior(corrections["_shape"]),
+        "expr_reg": frame_prior(case["in_frame"], corrections["_expr"]),
+        "pose_reg": frame_prior(case["in_frame"], *pose),
+    }
+    for name, value in values.items():
+        assert value.item() == pytest.approx(case.scalars[f"offset/{name}"], rel=1e-4), name
+
+
 def test_ious_are_the_reference_s(case: Case) -> None:
     for name, pair in segmentation_pairs(case).items():
         expected = case.scalars["offset/iou" if name == "silh" else f"offset/semantic_iou_{name}"]
@@ -184,6 +215,22 @@ def test_gradient_of_the_translation_is_the_reference_s(case: Case) -> None:
     vertices, landmarks = case["verts"] + shift[:, None], case["lmks"] + shift[:, None]
     gradient = gradient_of_total(case, vertices, landmarks, shift)
     expected = case["grad_offset_translation"][case["in_frame"]]
+    assert (gradient - expected).norm() / expected.norm() < 2e-3
+
+
+def test_gradient_of_the_rotation_is_the_reference_s(case: Case, corrections: dict[str, Tensor]) -> None:
+    # unlike a translation it turns the normals, and the Laplacian against the detached plain mesh
+    frames = case["in_frame"]
+    rotation = (corrections["_rotation"][frames] + case["in_flame_pose"][:, :3]).requires_grad_()
+    translation = (corrections["_translation"][frames] + case["in_flame_trans"])[:, None]
+    turn = rotation_matrix(rotation)
+
+    def posed(points_world: Tensor) -> Tensor:  # the same points, as a function of the rotation
+        own_frame = (points_world - translation) @ turn.detach()
+        return own_frame @ turn.transpose(1, 2) + translation
+
+    gradient = gradient_of_total(case, posed(case["verts"]), posed(case["lmks"]), rotation)
+    expected = case["grad_offset_rotation"][frames]
     assert (gradient - expected).norm() / expected.norm() < 2e-3
 
 
