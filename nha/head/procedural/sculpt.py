@@ -1,0 +1,114 @@
+"""The neutral skin as an implicit surface: ellipsoids and tapered capsules melted into one solid.
+
+Everything here is in *sculpting coordinates*: millimetres, origin between the ears at eye height minus
+25 mm, +x the person's left, +y up, +z forward. The solid is symmetric in x. Lids, lips and ears are not
+part of it: they are built on top of it as ring patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+# The point from which every part of the solid above the neck ring can be seen from inside.
+STAR_CENTRE = np.array([0.0, 0.0, -15.0])
+
+
+def smooth_min(a: np.ndarray, b: np.ndarray, blend_mm: float) -> np.ndarray:
+    """Return the union of two distance fields, rounded over `blend_mm`."""
+    overlap = np.maximum(blend_mm - np.abs(a - b), 0.0) / blend_mm
+    return np.minimum(a, b) - overlap * overlap * blend_mm * 0.25
+
+
+def smooth_subtract(solid: np.ndarray, tool: np.ndarray, blend_mm: float) -> np.ndarray:
+    """Return `solid` with `tool` carved out of it, edges rounded over `blend_mm`."""
+    return -smooth_min(-solid, tool, blend_mm)
+
+
+def ellipsoid(points: np.ndarray, centre: tuple, radii: tuple) -> np.ndarray:
+    """Return the approximate signed distance [...] of points [..., 3] to an ellipsoid (negative inside)."""
+    scaled = (points - np.asarray(centre, float)) / np.asarray(radii, float)
+    norm = np.linalg.norm(scaled, axis=-1)
+    slope = np.linalg.norm(scaled / np.asarray(radii, float), axis=-1)
+    return norm * (norm - 1.0) / np.maximum(slope, 1e-9)
+
+
+def capsule(
+    points: np.ndarray, start: tuple, end: tuple, start_radius: float, end_radius: float
+) -> np.ndarray:
+    """Return the approximate signed distance [...] of points [..., 3] to a capsule of changing radius."""
+    start, end = np.asarray(start, float), np.asarray(end, float)
+    axis = end - start
+    along = np.clip((points - start) @ axis / (axis @ axis), 0.0, 1.0)
+    distance = np.linalg.norm(points - start - along[..., None] * axis, axis=-1)
+    return distance - (start_radius + along * (end_radius - start_radius))
+
+
+def _pair(shape: Callable[[np.ndarray], np.ndarray], points: np.ndarray, blend_mm: float) -> np.ndarray:
+    """Return the union of a shape and its mirror image, without a crease where they meet."""
+    return smooth_min(shape(points), shape(points * np.array([-1.0, 1.0, 1.0])), blend_mm)
+
+
+def _skull_and_jaw(p: np.ndarray) -> np.ndarray:
+    d = ellipsoid(p, (0, 40, -34), (76, 87, 95))
+    d = smooth_min(d, ellipsoid(p, (0, 46, 0), (65, 58, 62)), 22)
+    d = smooth_min(d, ellipsoid(p, (0, -6, -2), (66, 66, 68)), 24)
+    d = smooth_min(d, _pair(lambda q: capsule(q, (44, -46, -10), (15, -70, 44), 17, 13), p, 14), 26)
+    d = smooth_min(d, ellipsoid(p, (0, -44, 18), (46, 36, 46)), 20)
+    d = smooth_min(d, _pair(lambda q: capsule(q, (50, 4, 22), (34, -2, 40), 14, 15), p, 10), 24)
+    d = smooth_min(d, _pair(lambda q: ellipsoid(q, (40, -26, 28), (20, 26, 24)), p, 10), 26)
+    d = smooth_min(d, ellipsoid(p, (0, -70, 47), (18, 13, 17)), 18)
+    neck = capsule(p, (0, -40, -38), (0, -220, -62), 50, 57)
+    return smooth_min(d, neck, 30)
+
+
+def _face_features(d: np.ndarray, p: np.ndarray) -> np.ndarray:
+    d = smooth_min(d, ellipsoid(p, (0, -38, 45), (31, 26, 25)), 20)
+    d = smooth_min(d, _pair(lambda q: capsule(q, (9, 43, 56), (46, 43, 40), 7, 6), p, 12), 18)
+    d = smooth_subtract(d, _pair(lambda q: ellipsoid(q, (31, 25, 60), (18, 10, 12)), p, 6), 18)
+    d = smooth_subtract(d, _pair(lambda q: ellipsoid(q, (96, 46, 26), (20, 26, 24)), p, 6), 30)
+    return d
+
+
+def _nose(d: np.ndarray, p: np.ndarray) -> np.ndarray:
+    bridge = capsule(p, (0, 36, 54), (0, 3, 75), 8.0, 8.5)
+    tip = ellipsoid(p, (0, -2, 78), (9.5, 8.5, 9.0))
+    alae = _pair(lambda q: ellipsoid(q, (10.5, -7.0, 67.0), (7.0, 7.0, 9.5)), p, 3)
+    columella = capsule(p, (0, -6, 78), (0, -14, 68), 4.0, 5.0)
+    nose = smooth_min(smooth_min(bridge, tip, 12), columella, 6)
+    nose = smooth_min(nose, alae, 9)
+    d = smooth_min(d, nose, 12)
+    nostrils = _pair(lambda q: ellipsoid(q, (6.8, -15.5, 72.0), (2.8, 4.5, 4.8)), p, 0.5)
+    d = smooth_subtract(d, nostrils, 3.5)
+    philtrum = capsule(p, (0, -20, 77.5), (0, -32, 79.0), 4.0, 4.5)
+    return smooth_subtract(d, philtrum, 6.0)
+
+
+def skin_distance(points: np.ndarray) -> np.ndarray:
+    """Return the approximate signed distance [...] in mm of points [..., 3] to the skin (negative inside)."""
+    return _nose(_face_features(_skull_and_jaw(points), points), points)
+
+
+def project_along_rays(
+    origins: np.ndarray, directions: np.ndarray, near_mm: float, far_mm: float
+) -> np.ndarray:
+    """Return the points [M, 3] where rays [M, 3] leave the solid: bisection between near (in) and far (out)."""
+    near = np.full(len(directions), near_mm)
+    far = np.full(len(directions), far_mm)
+    for _ in range(34):
+        middle = 0.5 * (near + far)
+        inside = skin_distance(origins + middle[:, None] * directions) < 0
+        near, far = np.where(inside, middle, near), np.where(inside, far, middle)
+    return origins + (0.5 * (near + far))[:, None] * directions
+
+
+def skin_from_centre(directions: np.ndarray) -> np.ndarray:
+    """Return the skin points [M, 3] seen from the star centre in `directions` [M, 3] (unit length)."""
+    return project_along_rays(STAR_CENTRE, directions, 20.0, 260.0)
+
+
+def skin_from_front(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the skin points [M, 3] at (x, y), seen from the front."""
+    start = np.stack([x, y, np.zeros_like(x)], -1)
+    return project_along_rays(start, np.tile([0.0, 0.0, 1.0], (len(x), 1)), 0.0, 120.0)
