@@ -1,0 +1,204 @@
+"""The avatar: parameters to surface, surface to G-buffer, G-buffer to picture. No losses, no optimiser."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nha.avatar.conditioning import ConditionRanges
+from nha.avatar.frame_parameters import FrameParameters
+from nha.avatar.settings import AvatarSettings
+from nha.core.errors import UserError
+from nha.core.rotations import rotation_matrix
+from nha.core.types import Camera, GBuffer, HeadParams, SurfaceTables
+from nha.head.joint_limits import neck_angles
+from nha.head.model import HeadModel
+from nha.head.mouth_features import N_ROTATION_FEATURES, soft_clip_rotation
+from nha.nets.neural_texture import NeuralTexture
+from nha.nets.normal_encoder import NormalEncoder
+from nha.nets.offset_net import OffsetNet
+from nha.nets.texture_net import TextureNet
+from nha.render.gbuffer import draw_gbuffer
+from nha.render.interpolate import covered_pixels
+
+# The parts that drawing (eyelid rule, mouth) and the losses look at; the others are not rasterised.
+DRAWN_PARTS = (
+    "left_ear",
+    "left_eye_region",
+    "left_eyeball",
+    "mouth",
+    "neck",
+    "right_ear",
+    "right_eye_region",
+    "right_eyeball",
+    "scalp",
+)
+# A neck weight below this share changes no float32 sum: those vertices need no pose-dependent offset.
+SMALLEST_NECK_WEIGHT = 2.0**-24
+
+
+@dataclass(frozen=True)
+class Surface:
+    """N posed heads.
+
+    params: corrected parameters; offsets: [N, V, 3] metres in the tangent frames;
+    vertices: [N, V, 3] with and plain_vertices: [N, V, 3] without offsets, metres, world.
+    """
+
+    params: HeadParams
+    offsets: Tensor
+    vertices: Tensor
+    plain_vertices: Tensor
+
+
+class NeuralHeadAvatar(nn.Module):
+    """A head mesh with learned vertex offsets and a learned texture. Paper sec. 3; method, section 3.
+
+    frame_parameters: learned corrections of the tracked parameters; vertex_features: [1, O, 32] learned, one row
+    for each vertex that carries an offset.
+    """
+
+    def __init__(self, head: HeadModel, settings: AvatarSettings, max_frame_id: int) -> None:
+        """head: built with `settings.subdivide_mesh`; max_frame_id: the largest frame id of the dataset."""
+        super().__init__()
+        if not head.has_mouth_features:
+            raise UserError(
+                f"head model '{head.name}' has no mouth features; add a head.json with mouth_features to its folder"
+            )
+        missing = [name for name in DRAWN_PARTS if name not in head.part_names]
+        if missing:
+            raise UserError(f"head model '{head.name}' lacks the parts {', '.join(missing)}")
+        s = settings
+        n_mouth = len(head.mouth_pairs) + N_ROTATION_FEATURES
+        self.settings = settings
+        self.head = head
+        self.frame_parameters = FrameParameters(max_frame_id, head.n_shape, head.n_expr)
+        self.vertex_features = nn.Parameter(0.02 * torch.randn(1, len(head.offset_vertices), s.vertex_feats))
+        self.offset_net = OffsetNet(s.vertex_feats, 9, s.offset_hidden_layers, s.offset_hidden_feats)
+        self.texture_net = TextureNet(
+            s.texture_map_feats,
+            n_mouth,
+            s.d_normal_encoding,
+            s.texture_hidden_layers,
+            s.texture_hidden_feats,
+            s.texture_d_hidden_dynamic,
+        )
+        self.normal_encoder = NormalEncoder(
+            s.d_normal_encoding, s.n_normal_encoding_hidden, s.d_normal_encoding_hidden
+        )
+        self.neural_texture = NeuralTexture(s.texture_map_feats, s.texture_map_head, s.texture_map_mouth)
+        self.condition_ranges = ConditionRanges(head.n_expr, n_mouth)
+        neck = head.soft_labels[:, head.part("neck")].clamp(0, 1)[head.offset_vertices]
+        self.register_buffer("neck_weight", neck[:, None], persistent=False)  # [O, 1]
+        self.register_buffer(
+            "neck_rows", (neck > SMALLEST_NECK_WEIGHT).nonzero().squeeze(1), persistent=False
+        )
+
+    @property
+    def drawn_tables(self) -> SurfaceTables:
+        """The head's tables with the parts of DRAWN_PARTS only."""
+        columns = [self.head.part(name) for name in DRAWN_PARTS]
+        tables = self.head.tables
+        return dataclasses.replace(
+            tables,
+            hard_labels=tables.hard_labels[:, columns],
+            soft_labels=tables.soft_labels[:, columns],
+            part_names=DRAWN_PARTS,
+        )
+
+    # --- surface ------------------------------------------------------------------------------------------
+
+    def corrected(self, tracked: HeadParams, frame_ids: Tensor | None) -> HeadParams:
+        """Tracked parameters plus the learned corrections; without ids (free posing) only the shape's."""
+        return self.frame_parameters.corrected(tracked, frame_ids)
+
+    def offsets(self, neck: Tensor) -> Tensor:
+        """Vertex offsets for N neck parameters [N, 3] (unbounded): [N, V, 3] metres, 0 on the eyeballs.
+
+        The network is evaluated with the neck's rotation and with a zero condition; near the neck the two are
+        blended by the soft label `neck`, elsewhere the second alone counts.
+        """
+        # the offsets follow the pose, the pose is not fitted through them
+        condition = rotation_matrix(neck_angles(neck)).flatten(1).detach()
+        points = torch.cat([self.head.template_normed[self.head.offset_vertices], self.vertex_features[0]], 1)
+        static = self.offset_net(points, torch.zeros_like(condition[:1]))  # [1, O, 3], the same in all frames
+        blended = static.expand(len(neck), -1, -1)
+        if len(self.neck_rows):
+            dynamic = self.offset_net(points[self.neck_rows], condition)  # [N, neck rows, 3]
+            weight = self.neck_weight[self.neck_rows]
+            mixed = weight * dynamic + (1 - weight) * static[:, self.neck_rows]
+            blended = blended.index_copy(1, self.neck_rows, mixed)
+        offsets = blended.new_zeros(len(neck), self.head.n_vertices, 3)
+        return offsets.index_copy(1, self.head.offset_vertices, blended)
+
+    def surface(self, params: HeadParams, offset_neck: Tensor | None = None) -> Surface:
+        """Pose N heads (`params` already corrected); `offset_neck` conditions the offsets instead of the neck."""
+        offsets = self.offsets(params.neck if offset_neck is None else offset_neck)
+        posed = self.head.pose(params, offsets)
+        return Surface(params, offsets, posed.vertices, posed.plain_vertices)
+
+    # --- picture ------------------------------------------------------------------------------------------
+
+    def rasterize(
+        self, surface: Surface, camera: Camera, channels: Sequence[str] = ("normals",), backend: str = "auto"
+    ) -> GBuffer:
+        """Rasterise the surfaces, once; channels as in `nha.render.gbuffer`, labels of DRAWN_PARTS."""
+        return draw_gbuffer(surface.vertices, self.drawn_tables, camera, channels, backend)
+
+    @torch.no_grad()
+    def mouth_features(self, surface: Surface) -> Tensor:
+        """The texture's condition before any clipping: [N, M + 3]. Never a path for gradients."""
+        return self.head.mouth_features(surface.vertices, surface.params)
+
+    @torch.no_grad()
+    def noisy_mouth_features(self, surface: Surface, noise: HeadParams) -> Tensor:
+        """Mouth features of the heads with `noise` added to their parameters, but with their own offsets."""
+        p = surface.params
+        noisy = p.replace(
+            expr=p.expr + noise.expr,
+            rotation=p.rotation + noise.rotation,
+            neck=p.neck + noise.neck,
+            jaw=p.jaw + noise.jaw,
+            eyes=p.eyes + noise.eyes,
+        )
+        return self.head.mouth_features(self.head(noisy, surface.offsets), noisy)
+
+    def texture_condition(self, mouth_features: Tensor) -> Tensor:
+        """What the texture network sees of the mouth features [N, M + 3]: clipped (not while training)."""
+        if not self.training:
+            mouth_features = self.condition_ranges.clip_mouth(mouth_features)
+        return soft_clip_rotation(mouth_features, self.settings.soft_clip_sigma)
+
+    def paint(self, gbuffer: GBuffer, mouth_features: Tensor) -> Tensor:
+        """The picture of a G-buffer that has the channel "normals": rgb01 [N, 3, H, W], white background."""
+        covered = covered_pixels(gbuffer.fragments)
+        head = self.head
+        uvs = covered.from_faces(head.face_uvcoords[None])[:, :2]
+        features = self.neural_texture(uvs, head.face_uvmap[covered.face])
+        points = torch.cat([covered.from_faces(head.face_coords_normed[None]), features], 1)
+        encoding = self.normal_encoder(gbuffer["normals"]).permute(0, 2, 3, 1)
+        encoding = encoding.flatten(0, 2).index_select(0, covered.pixel)
+        mouth_label = head.hard_labels[:, head.part("mouth"), None]
+        mouth_weight = covered.from_vertices(mouth_label[None], head.faces)[:, 0]
+        rgb_pm1 = self.texture_net(
+            points,
+            encoding,
+            self.texture_condition(mouth_features),
+            covered.image,
+            mouth_weight,
+            (1 - mouth_weight).clamp_min(0),
+        )
+        return covered.to_image((rgb_pm1 + 1) / 2, background=1.0).permute(0, 3, 1, 2)
+
+    def forward(
+        self, tracked: HeadParams, camera: Camera, frame_ids: Tensor | None = None, backend: str = "auto"
+    ) -> Tensor:
+        """Pictures of N frames: [N, 4, H, W], rgb01 on white and alpha. frame_ids: [N] or None (free posing)."""
+        surface = self.surface(self.corrected(tracked, frame_ids))
+        gbuffer = self.rasterize(surface, camera, backend=backend)
+        rgb01 = self.paint(gbuffer, self.mouth_features(surface))
+        return torch.cat([rgb01, gbuffer.alpha], 1)

@@ -1,0 +1,1 @@
+"""Floor 3: fitting an avatar to a tracked video in three stages."""

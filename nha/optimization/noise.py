@@ -1,0 +1,39 @@
+"""Random draws of a training step, a function of seed and step so that a resumed run repeats them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nha.core.types import HeadParams
+
+# Standard deviations in parameter units; the rotation's is a setting. Method, section 4.
+NOISE_SIGMA = {"neck": 0.15, "jaw": 0.2, "expr": 1.0, "eyes": 15 * math.pi / 180}
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """A generator on the CPU that depends on nothing but the run's seed and the step's number."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+def parameter_noise(
+    params: HeadParams, scale: float, rotation_deg: float, generator: torch.Generator
+) -> HeadParams:
+    """Gaussian noise like `params`, `scale` times the published deviations; 0 for shape and translation."""
+    sigma = {**NOISE_SIGMA, "rotation": math.radians(rotation_deg)}
+
+    def draw(name: str) -> Tensor:
+        like = getattr(params, name)
+        return scale * sigma[name] * torch.randn(like.shape, generator=generator).to(like)
+
+    still = {name: torch.zeros_like(getattr(params, name)) for name in ("shape", "translation")}
+    return HeadParams(**{name: draw(name) for name in sigma}, **still)
+
+
+def random_partners(n: int, generator: torch.Generator) -> Tensor:
+    """For each of n frames another one of them, at random: [n] long (itself only if n is 1)."""
+    if n == 1:
+        return torch.zeros(1, dtype=torch.long)
+    return (torch.arange(n) + torch.randint(1, n, (n,), generator=generator)) % n

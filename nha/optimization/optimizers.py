@@ -1,0 +1,69 @@
+"""The three optimisers of a run and what each stage does with them. Method, section 5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim import Adam, Optimizer
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.frame_parameters import FrameParameters
+from nha.optimization.stages import Stage
+
+FRAME_TABLES = ("shape", "expr", "rotation", "jaw", "neck", "translation", "eyes")
+TRANSLATION_RATE = 0.1  # of the other corrections' learning rate
+
+
+def offset_parameters(avatar: NeuralHeadAvatar) -> list[nn.Parameter]:
+    """The offset network and the vertex features."""
+    return [avatar.vertex_features, *avatar.offset_net.parameters()]
+
+
+def texture_parameters(avatar: NeuralHeadAvatar) -> list[nn.Parameter]:
+    """Texture network, normal encoder and feature maps."""
+    nets = (avatar.texture_net, avatar.normal_encoder, avatar.neural_texture)
+    return [parameter for net in nets for parameter in net.parameters()]
+
+
+def pose_optimizer(corrections: FrameParameters, names: Iterable[str], rate: float) -> torch.optim.SGD:
+    """Plain SGD on the named corrections; one group each, since the translation has its own rate."""
+    groups = [{"params": [getattr(corrections, name)], "name": name} for name in names]
+    optimizer = torch.optim.SGD(groups, lr=rate)
+    set_pose_rate(optimizer, rate)
+    return optimizer
+
+
+def set_pose_rate(optimizer: Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * (TRANSLATION_RATE if group["name"] == "translation" else 1)
+
+
+def make_optimizers(avatar: NeuralHeadAvatar) -> list[Optimizer]:
+    """SGD on all corrections, Adam on the offsets, Adam on the texture; rates come with each stage.
+
+    They live as long as the run: Adam's state goes on from one stage to the next that uses it.
+    """
+    return [
+        pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0),
+        Adam(offset_parameters(avatar), lr=0.0),
+        Adam(texture_parameters(avatar), lr=0.0),
+    ]
+
+
+def begin_stage(avatar: NeuralHeadAvatar, optimizers: list[Optimizer], stage: Stage) -> list[Optimizer]:
+    """Set rates and weight decay, freeze what the stage does not move; returns the optimisers that step."""
+    poses, offsets, texture = optimizers
+    set_pose_rate(poses, stage.flame_lr)
+    offsets.param_groups[0]["lr"] = stage.offset_lr
+    texture.param_groups[0]["lr"] = stage.tex_lr
+    texture.param_groups[0]["weight_decay"] = stage.texture_weight_decay
+    for name in FRAME_TABLES:
+        getattr(avatar.frame_parameters, name).requires_grad_(name in stage.moved)
+    for parameter in offset_parameters(avatar):
+        parameter.requires_grad_(stage.offsets)
+    for parameter in texture_parameters(avatar):
+        parameter.requires_grad_(stage.texture)
+    active = {0: bool(stage.moved), 1: stage.offsets, 2: stage.texture}
+    return [optimizer for i, optimizer in enumerate(optimizers) if active[i]]
