@@ -1,0 +1,228 @@
+"""Checkpoints: the published one, ours, the way there and back, and what is refused."""
+
+from __future__ import annotations
+
+import lzma
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nha.avatar.checkpoint import (
+    AvatarCheckpoint,
+    from_published,
+    load_avatar,
+    published_head_tables,
+    read_checkpoint,
+    to_published,
+    write_checkpoint,
+)
+from nha.avatar.conditioning import ConditionRanges
+from nha.avatar.frame_parameters import FrameParameters
+from nha.core.errors import UserError
+from nha.nets.neural_texture import NeuralTexture
+from nha.nets.normal_encoder import NormalEncoder
+from nha.nets.offset_net import OffsetNet
+from nha.nets.texture_net import TextureNet
+
+
+class SmallAvatar(nn.Module):
+    """The learned parts of an avatar, without a head model."""
+
+    def __init__(self, n_vertices: int = 7, texture_layers: int = 2):
+        super().__init__()
+        self.frame_parameters = FrameParameters(4, n_shape=6, n_expr=5)
+        self.vertex_features = nn.Parameter(torch.randn(1, n_vertices, 3))
+        self.offset_net = OffsetNet(3, 9, 2, 8)
+        self.texture_net = TextureNet(4, 13, 3, texture_layers, 8, 6)
+        self.normal_encoder = NormalEncoder(3, 2, 4)
+        self.neural_texture = NeuralTexture(4, 8, 4)
+        self.condition_ranges = ConditionRanges(5, 13)
+
+
+def small_checkpoint(**hyper_parameters) -> AvatarCheckpoint:
+    torch.manual_seed(0)
+    avatar = SmallAvatar()
+    for parameter in avatar.parameters():
+        nn.init.normal_(parameter)
+    return AvatarCheckpoint(to_published(avatar.state_dict()), hyper_parameters)
+
+
+def assert_same_state(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert ours[name].dtype == value.dtype, name
+        assert torch.equal(ours[name], value), name
+
+
+# -- the published container ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published_file(golden_dir, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("published") / "avatar.ckpt"
+    path.write_bytes(lzma.decompress((golden_dir / "a" / "avatar.ckpt.xz").read_bytes()))
+    return path
+
+
+def test_a_published_checkpoint_opens(published_file):
+    checkpoint = read_checkpoint(published_file)
+    assert checkpoint.state["_vert_feats"].shape == (1, 15135, 32)
+    assert checkpoint.state["_flame.dynamic_lmk_faces_idx"].shape == (79, 17)
+    assert checkpoint.hyper_parameters["max_frame_id"] == 7
+    assert checkpoint.hyper_parameters["tracking_results_path"] == "data/person_0/tracking.npz"
+    own = checkpoint.avatar_state()
+    assert own["frame_parameters.neck"].shape == (8, 3)
+    assert own["texture_net.mapping.output.weight"].shape == (4352, 256)
+    assert not any(name.startswith(("_", "published_head")) for name in own)
+
+
+def test_a_published_checkpoint_survives_the_way_there_and_back(published_file, tmp_path, run_script):
+    ours, back = tmp_path / "ours.ckpt", tmp_path / "back.ckpt"
+    for arguments in (("nha", published_file, ours), ("published", ours, back)):
+        result = run_script("convert_checkpoint.py", "--to", *arguments)
+        assert result.returncode == 0, result.stderr
+    first, last = read_checkpoint(published_file), read_checkpoint(back)
+    assert_same_state(last.state, first.state)
+    assert last.hyper_parameters == first.hyper_parameters
+    plain = torch.load(back, weights_only=True)
+    assert_same_state(plain["state_dict"], first.state)
+    assert plain["hparams_name"] == "kwargs"
+    assert "offset_net.output.weight" in torch.load(ours, weights_only=True)["state_dict"]
+
+
+def test_head_tables_come_from_flames_files(published_file, shared_dir):
+    tables = published_head_tables(shared_dir / "flame_like")
+    published = read_checkpoint(published_file).state
+    assert tables.keys() == {name for name in published if name.startswith("_flame.")}
+    for name, value in tables.items():
+        assert value.dtype == published[name].dtype
+        torch.testing.assert_close(value, published[name], rtol=1e-6, atol=1e-7)
+
+
+# -- names and files -----------------------------------------------------------------------------------------
+
+
+def test_names_are_one_to_one():
+    own = SmallAvatar(texture_layers=12).state_dict()
+    published = to_published(own)
+    assert len(published) == len(own)
+    assert_same_state(from_published(published), own)
+    assert published["_texture._SIREN.network.11.layer.weight"] is own["texture_net.layers.11.weight"]
+    assert (
+        published["_offset_mlp._SIREN.mapping_network.network.4.bias"]
+        is own["offset_net.mapping.hidden.2.bias"]
+    )
+
+
+@pytest.mark.parametrize("layout", ["nha", "published"])
+def test_a_written_checkpoint_comes_back(spaced_dir, layout):
+    @dataclass
+    class Settings:
+        epochs: tuple[int, int]
+        folder: Path
+
+    checkpoint = small_checkpoint(
+        avatar=Settings((1, 2), Path("a") / "b"), lr=np.float32(0.5), ids=np.arange(2)
+    )
+    path = spaced_dir / "out" / "avatar.ckpt"
+    write_checkpoint(path, checkpoint, layout=layout)
+    back = read_checkpoint(path)
+    assert_same_state(back.state, checkpoint.state)
+    assert back.hyper_parameters == {"avatar": {"epochs": [1, 2], "folder": "a/b"}, "lr": 0.5, "ids": [0, 1]}
+    torch.load(path, weights_only=True)
+    avatar = SmallAvatar()
+    load_avatar(avatar, back)
+    assert_same_state(avatar.state_dict(), checkpoint.avatar_state())
+
+
+def test_a_training_runs_checkpoint_is_read(tmp_path):
+    checkpoint = small_checkpoint()
+    state = {f"avatar.{name}": value for name, value in checkpoint.avatar_state().items()}
+    torch.save({"state_dict": {**state, "perceptual.conv1.weight": torch.ones(1)}}, tmp_path / "last.ckpt")
+    assert_same_state(read_checkpoint(tmp_path / "last.ckpt").state, checkpoint.state)
+
+
+def test_networks_of_losses_are_left_out(tmp_path):
+    checkpoint = small_checkpoint()
+    state = {**checkpoint.state, "_perceptual_loss.conv1.weight": torch.ones(1)}
+    torch.save({"state_dict": state}, tmp_path / "avatar.ckpt")
+    assert_same_state(read_checkpoint(tmp_path / "avatar.ckpt").state, checkpoint.state)
+
+
+# -- refusals ------------------------------------------------------------------------------------------------
+
+
+class Attack:
+    def __init__(self, trace: Path):
+        self.trace = trace
+
+    def __reduce__(self):
+        return eval, (f"open({str(self.trace)!r}, 'w').close()",)
+
+
+def test_a_checkpoint_that_wants_to_run_something_is_refused(tmp_path, run_script):
+    trace, path, out = tmp_path / "trace", tmp_path / "avatar.ckpt", tmp_path / "out.ckpt"
+    content = {"state_dict": small_checkpoint().state, "hyper_parameters": {"lr": Attack(trace)}}
+    torch.save(content, path)
+    result = run_script("convert_checkpoint.py", "--to", "nha", path, out)
+    assert result.returncode == 2
+    assert "asks for builtins.eval: refused" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not trace.exists()
+    assert not out.exists()
+
+
+def test_files_that_are_no_avatars_are_refused(tmp_path):
+    path = tmp_path / "x.ckpt"
+    torch.save({"state_dict": {"conv1.weight": torch.ones(1)}}, path)
+    with pytest.raises(UserError, match="not those of an avatar"):
+        read_checkpoint(path)
+    torch.save([1, 2], path)
+    with pytest.raises(UserError, match="not an avatar checkpoint"):
+        read_checkpoint(path)
+    path.write_bytes(pickle.dumps({"state_dict": {}}))
+    with pytest.raises(UserError, match=r"x\.ckpt is damaged or not a file of this kind"):
+        read_checkpoint(path)
+
+
+def test_a_strange_name_is_refused():
+    with pytest.raises(UserError, match=r"'_texture\._SIREN\.dynamic_head\.1\.layer\.weight'"):
+        from_published({"_texture._SIREN.dynamic_head.1.layer.weight": torch.ones(1)})
+
+
+def test_another_size_is_refused():
+    with pytest.raises(UserError, match=r"vertex_features is \[1, 7, 3\], not \[1, 8, 3\]"):
+        load_avatar(SmallAvatar(n_vertices=8), small_checkpoint())
+    with pytest.raises(UserError, match=r"texture_net.layers.2.weight is missing.* and \d+ more"):
+        load_avatar(SmallAvatar(texture_layers=3), small_checkpoint())
+
+
+def test_published_layout_needs_the_head_tables(tmp_path, run_script):
+    path, out = tmp_path / "avatar.ckpt", tmp_path / "out.ckpt"
+    write_checkpoint(path, small_checkpoint())
+    result = run_script("convert_checkpoint.py", "--to", "published", path, out)
+    assert result.returncode == 2
+    assert "pass --head" in result.stderr
+    assert not out.exists()
+
+
+def test_published_layout_takes_the_head_tables_from_a_folder(tmp_path, run_script, shared_dir):
+    path, out = tmp_path / "avatar.ckpt", tmp_path / "out.ckpt"
+    write_checkpoint(path, small_checkpoint())
+    result = run_script(
+        "convert_checkpoint.py", "--to", "published", "--head", shared_dir / "flame_like", path, out
+    )
+    assert result.returncode == 0, result.stderr
+    assert "_flame.neck_limits" in torch.load(out, weights_only=True)["state_dict"]
+
+
+def test_only_plain_settings_are_written(tmp_path):
+    path = tmp_path / "avatar.ckpt"
+    with pytest.raises(TypeError, match="Linear"):
+        write_checkpoint(path, small_checkpoint(net=nn.Linear(1, 1)))
+    assert list(tmp_path.iterdir()) == []
