@@ -431,7 +431,9 @@ def check_preparation(report, golden, objective, avatar, drawn, batch) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--golden", type=Path, required=True, help="Folder with the reference's numbers.")
     parser.add_argument("--assets", type=Path, required=True, help="Folder with the head model files.")
     parser.add_argument("--backend", default="auto", help="Rasteriser: numba, triton, reference, pytorch3d.")

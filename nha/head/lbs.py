@@ -23,12 +23,12 @@ def pose_feature(rotations: Tensor) -> Tensor:
 
 
 def joint_transforms(rotations: Tensor, joints: Tensor, parents: tuple[int, ...]) -> Tensor:
-    """Maps of the rest pose to the posed one, one per joint, relative to where joint 0 rests.
+    """Maps of the rest pose to the posed one, one per joint; the root joint stays where it rests.
 
     rotations: [N, J, 3, 3]; joints: [N, J, 3] rest positions; parents[0] is -1. Returns [N, J, 3, 4]: R and t
-    of x -> R x + t, with t chosen so that the root joint lands at the origin ("zero centred").
+    of x -> R x + t.
     """
-    chain = [(rotations[:, 0], torch.zeros_like(joints[:, 0]))]
+    chain = [(rotations[:, 0], joints[:, 0])]
     for j in range(1, len(parents)):
         parent_rotation, parent_position = chain[parents[j]]
         bone = joints[:, j] - joints[:, parents[j]]

@@ -21,6 +21,16 @@ def _blend(factors: Tensor, directions: Tensor) -> Tensor:
     return torch.einsum("nk,vck->nvc", factors, directions)
 
 
+def _joint_rotations(params: HeadParams) -> Tensor:
+    """[N, 5, 3, 3], neck, jaw and eyes inside their limits."""
+    return lbs.joint_rotations(
+        params.rotation,
+        joint_limits.neck_angles(params.neck),
+        joint_limits.jaw_angles(params.jaw),
+        joint_limits.eyes_angles(params.eyes),
+    )
+
+
 @dataclass(frozen=True)
 class PosedHead:
     """vertices: [N, V, 3] with offsets, plain_vertices: [N, V, 3] without them (metres, world)."""
@@ -72,7 +82,7 @@ class HeadModel(nn.Module):
         self._table("directions", directions)
         self._table("pose_directions", t.pose_directions)
         self._table("skinning_weights", t.skinning_weights)
-        # joints are linear in the coefficients: J (template + S b) = J template + (J S) b
+        self._table("joint_regressor", t.joint_regressor)
         self._table("joint_template", t.joint_regressor @ t.template_vertices)
         self._table(
             "joint_directions", np.einsum("jv,vck->kjc", t.joint_regressor, directions, optimize=True)
@@ -160,15 +170,20 @@ class HeadModel(nn.Module):
         offsets: [N, V, 3] metres in each vertex's tangent frame (x, y along the surface, z along the normal),
         None for none.
         """
-        transforms, coefficients, correctives = self._joint_transforms(params)
-        # Two sums, not one: rounding to float32 after each is what the published frames are made of, and in
-        # folds where the normals nearly cancel it decides where an offset points. The same holds for the
-        # order of summation, hence the layout [V, 3, K].
-        posed = self.template + _blend(coefficients, self.directions)
-        posed = posed + _blend(correctives, self.pose_directions)
+        # The order of all these sums is the published one and decides float32's rounding: in folds where the
+        # normals nearly cancel it turns offsets by 1e-5 m, and at a triangle's edge it picks the pixel's face.
+        shaped = self.template + _blend(torch.cat([params.shape, params.expr], 1), self.directions)
+        rotations = _joint_rotations(params)
+        joints = torch.einsum("nvc,jv->njc", shaped, self.joint_regressor)
+        posed = shaped + _blend(lbs.pose_feature(rotations), self.pose_directions)
+        transforms = lbs.joint_transforms(rotations, joints, self.joint_parents)
         blended = lbs.blend_transforms(transforms, self.skinning_weights[self.kept_vertices])
+
+        def place(rest: Tensor) -> Tensor:
+            return lbs.transform_points(blended, rest) - joints[:, :1] + params.translation[:, None]
+
         kept = posed[:, self.kept_vertices]
-        plain = lbs.transform_points(blended, kept) + params.translation[:, None]
+        plain = place(kept)
         if offsets is None:
             return PosedHead(plain, plain)
         # the frame only says where an offset points: it is not a path for gradients
@@ -176,21 +191,7 @@ class HeadModel(nn.Module):
             normals = vertex_normals(posed, self.all_faces)[:, self.kept_vertices]
             frames = tangent_frames(normals)
         world = (frames * offsets[..., None, :]).sum(-1)
-        moved = lbs.transform_points(blended, kept + world) + params.translation[:, None]
-        return PosedHead(moved, plain)
-
-    def _joint_transforms(self, params: HeadParams) -> tuple[Tensor, Tensor, Tensor]:
-        """Transforms [N, 5, 3, 4], factors [N, S + E] of the blendshapes, [N, 36] of the correctives."""
-        rotations = lbs.joint_rotations(
-            params.rotation,
-            joint_limits.neck_angles(params.neck),
-            joint_limits.jaw_angles(params.jaw),
-            joint_limits.eyes_angles(params.eyes),
-        )
-        coefficients = torch.cat([params.shape, params.expr], 1)
-        joints = self.joint_template + torch.tensordot(coefficients, self.joint_directions, 1)
-        transforms = lbs.joint_transforms(rotations, joints, self.joint_parents)
-        return transforms, coefficients, lbs.pose_feature(rotations)
+        return PosedHead(place(kept + world), plain)
 
     def landmarks(self, vertices: Tensor) -> Tensor:
         """The 68 iBUG and two iris points on posed meshes: [N, V, 3] gives [N, 70, 3]."""
@@ -202,13 +203,17 @@ class HeadModel(nn.Module):
 
         Returns [N, L, 3] metres, world.
         """
-        transforms, coefficients, correctives = self._joint_transforms(params)
+        coefficients = torch.cat([params.shape, params.expr], 1)
+        rotations = _joint_rotations(params)
+        # joints are linear in the coefficients: J (template + S b) = J template + (J S) b
+        joints = self.joint_template + torch.tensordot(coefficients, self.joint_directions, 1)
+        transforms = lbs.joint_transforms(rotations, joints, self.joint_parents)
         corners = self.kept_vertices[self.landmark_corners[ids].reshape(-1)]
 
         rest = self.template[corners] + _blend(coefficients, self.directions[corners])
-        rest = rest + _blend(correctives, self.pose_directions[corners])
+        rest = rest + _blend(lbs.pose_feature(rotations), self.pose_directions[corners])
         blended = lbs.blend_transforms(transforms, self.skinning_weights[corners])
-        posed = lbs.transform_points(blended, rest) + params.translation[:, None]
+        posed = lbs.transform_points(blended, rest) - joints[:, :1] + params.translation[:, None]
         return (posed.unflatten(1, (-1, 3)) * self.landmark_barycentric[ids][..., None]).sum(2)
 
     def mouth_features(self, vertices: Tensor, params: HeadParams) -> Tensor:

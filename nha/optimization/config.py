@@ -82,7 +82,8 @@ class RunSettings:
         section="Output and machine", help="Output folder.", aliases=("output", "out_path")
     )
     head: str = setting(
-        "auto", help="Head model: auto (FLAME if its files are in assets/flame), flame, procedural or a folder."
+        "auto",
+        help="Head model: auto (FLAME if its files are in assets/flame), flame, procedural or a folder.",
     )
     checkpoint_file: Path | None = setting(
         None, help="Start from this avatar (ours or published) instead of from scratch."
