@@ -68,32 +68,25 @@ def draw_gbuffer(
         raise ValueError(
             f"unknown G-buffer channels {sorted(unknown)}; known are {', '.join(CHANNELS)} and alpha"
         )
+    faces = tables.faces
     screen = project(vertices, camera)  # [N, V, 3]
-    two_nearest = rasterize(screen, tables.faces, camera.image_size, layers=2, backend=backend)
+    two_nearest = rasterize(screen, faces, camera.image_size, layers=2, backend=backend)
     fragments = visible_surface(two_nearest, tables)
     covered = covered_pixels(fragments)
 
     # Each entry is evaluated only when asked for.
-    values: dict[str, Callable[[], Tensor]] = {  # -> [P, C]
-        "normals": lambda: (
-            -covered.from_vertices(_camera_normals(vertices, tables.faces, camera), tables.faces)
-        ),
-        "screen_coords": lambda: covered.from_vertices(
-            pixels_to_ndc(screen, camera.image_size), tables.faces
-        ),
-        "hard_labels": lambda: covered.from_vertices(tables.hard_labels.detach()[None], tables.faces),
-        "soft_labels": lambda: covered.from_vertices(tables.soft_labels.detach()[None], tables.faces),
-        "face_coords_normed": lambda: covered.from_faces(tables.face_coords_normed.detach()[None]),
-        "uvcoords": lambda: covered.from_faces(tables.face_uvcoords.detach()[None]),
-        "uvmap": lambda: tables.face_uvmap.to(vertices.dtype)[covered.face][:, None],
+    draw: dict[str, Callable[[], Tensor]] = {  # -> [N, C, H, W]
+        "normals": lambda: covered.draw_vertices(-_camera_normals(vertices, faces, camera), faces),
+        "screen_coords": lambda: covered.draw_vertices(pixels_to_ndc(screen, camera.image_size), faces),
+        "hard_labels": lambda: covered.draw_vertices(tables.hard_labels.detach()[None], faces),
+        "soft_labels": lambda: covered.draw_vertices(tables.soft_labels.detach()[None], faces),
+        "face_coords_normed": lambda: covered.draw_faces(tables.face_coords_normed.detach()[None]),
+        "uvcoords": lambda: covered.draw_faces(tables.face_uvcoords.detach()[None]),
+        "uvmap": lambda: _face_constants(covered, tables.face_uvmap.to(vertices.dtype)),
+        "depth": lambda: fragments.depth[..., 0].to(vertices.dtype)[:, None],
+        "alpha": lambda: (fragments.face_index[..., 0] >= 0).to(vertices.dtype)[:, None],
     }
-    alpha = (fragments.face_index[..., 0] >= 0).to(vertices.dtype)[:, None]
-    drawn = {"alpha": alpha}
-    for name in channels:
-        if name == "depth":
-            drawn[name] = fragments.depth[..., 0].to(vertices.dtype)[:, None]
-        elif name != "alpha":
-            drawn[name] = _to_nchw(covered, values[name]())
+    drawn = {name: draw[name]() for name in dict.fromkeys(("alpha", *channels))}
     return GBuffer(fragments=fragments, image_size=camera.image_size, channels=drawn)
 
 
@@ -111,24 +104,35 @@ def visible_surface(two_nearest: Fragments, tables: SurfaceTables) -> Fragments:
     Returns:
         Fragments of one layer.
     """
-    nearest, second = two_nearest.face_index[..., 0], two_nearest.face_index[..., 1]
-    use_second = torch.zeros_like(nearest, dtype=torch.bool)
-    for side in ("left", "right"):
-        eyeball, lid = f"{side}_eyeball", f"{side}_eye_region"
-        if eyeball not in tables.part_names or lid not in tables.part_names:
-            continue
-        # Inside a face all barycentrics are > 0, so an interpolated label is > 0 where any corner's is.
-        both = [tables.part_names.index(eyeball), tables.part_names.index(lid)]
-        touches = (tables.hard_labels[:, both] > 0)[tables.faces].any(dim=1)  # [F, 2]
-        # Index -1 (no face) reads the last row; the comparison with 0 undoes it.
-        use_second |= touches[nearest, 0] & (nearest >= 0) & touches[second, 1] & (second >= 0)
+    on_eyeball = _sides_touched(tables, "eyeball")[two_nearest.face_index[..., 0]]
+    on_lid = _sides_touched(tables, "eye_region")[two_nearest.face_index[..., 1]]
+    swapped = (on_eyeball & on_lid).nonzero(as_tuple=True)
     return Fragments(
-        face_index=torch.where(use_second, second, nearest)[..., None],
-        barycentric=torch.where(
-            use_second[..., None], two_nearest.barycentric[..., 1, :], two_nearest.barycentric[..., 0, :]
-        )[..., None, :],
-        depth=torch.where(use_second, two_nearest.depth[..., 1], two_nearest.depth[..., 0])[..., None],
+        face_index=_take_second(two_nearest.face_index, swapped),
+        barycentric=_take_second(two_nearest.barycentric, swapped),
+        depth=_take_second(two_nearest.depth, swapped),
     )
+
+
+def _sides_touched(tables: SurfaceTables, part: str) -> Tensor:
+    """Tell which of a face's corners lie in a part of the left (bit 1) and right (bit 2) side: [F + 1] uint8.
+
+    Inside a face all barycentrics are > 0, so these are the faces where the interpolated label is > 0. The last
+    entry is 0: it answers for -1, no face.
+    """
+    sides = torch.zeros(len(tables.hard_labels), dtype=torch.uint8, device=tables.faces.device)
+    for bit, side in ((1, "left"), (2, "right")):
+        if f"{side}_{part}" in tables.part_names:
+            sides |= (tables.hard_labels[:, tables.part_names.index(f"{side}_{part}")] > 0) * bit
+    a, b, c = sides[tables.faces].unbind(1)
+    return torch.cat((a | b | c, sides.new_zeros(1)))
+
+
+def _take_second(layers: Tensor, where: tuple[Tensor, ...]) -> Tensor:
+    """Take [N, H, W, 1, ...] from layers [N, H, W, 2 or more, ...]: the first, but the second at `where`."""
+    taken = layers[:, :, :, :1].clone(memory_format=torch.contiguous_format)
+    taken[:, :, :, 0][where] = layers[:, :, :, 1][where]
+    return taken
 
 
 def _camera_normals(vertices: Tensor, faces: Tensor, camera: Camera) -> Tensor:
@@ -136,5 +140,6 @@ def _camera_normals(vertices: Tensor, faces: Tensor, camera: Camera) -> Tensor:
     return vertex_normals(vertices, faces, eps=NORMAL_EPS) @ camera.extrinsics[:, :, :3]
 
 
-def _to_nchw(covered: CoveredPixels, values: Tensor) -> Tensor:
-    return covered.to_image(values).permute(0, 3, 1, 2).contiguous()
+def _face_constants(covered: CoveredPixels, values: Tensor) -> Tensor:
+    """Draw one value per face [F] as [N, 1, H, W]."""
+    return covered.to_image(values[covered.face][:, None]).permute(0, 3, 1, 2)

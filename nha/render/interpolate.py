@@ -2,6 +2,7 @@
 
 Work is done on covered pixels only: values are gathered there, weighted with the (detached) barycentrics, and
 written back into an image that is 0 on the background. Gradients reach the values, never the barycentrics.
+On the CPU, planes are drawn by numba kernels.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from nha.core.types import Fragments
 from nha.render.camera import pixels_to_ndc
+from nha.render.interpolate_numba import DrawRows
 
 
 @dataclass(frozen=True)
@@ -41,24 +43,44 @@ class CoveredPixels:
 
     def from_faces(self, face_values: Tensor) -> Tensor:
         """Interpolate face corner values [N or 1, F, 3, C] to [P, C]."""
-        count, channels = face_values.shape[1], face_values.shape[-1]
-        rows = self.face if len(face_values) == 1 else self.face + self.image * count
-        corners = face_values.reshape(-1, 3, channels).index_select(0, rows)  # [P, 3, C]
-        return (corners * self.barycentric.to(corners.dtype)[..., None]).sum(1)
+        return self._sum_rows(*self._face_rows(face_values))
 
     def from_vertices(self, vertex_values: Tensor, faces: Tensor) -> Tensor:
         """Interpolate vertex values [N or 1, V, C] to [P, C]."""
+        return self._sum_rows(*self._vertex_rows(vertex_values, faces))
+
+    def draw_faces(self, face_values: Tensor) -> Tensor:
+        """Interpolate face corner values [N or 1, F, 3, C] into planes [N, C, H, W]."""
+        return self._draw_rows(*self._face_rows(face_values))
+
+    def draw_vertices(self, vertex_values: Tensor, faces: Tensor) -> Tensor:
+        """Interpolate vertex values [N or 1, V, C] into planes [N, C, H, W]."""
+        return self._draw_rows(*self._vertex_rows(vertex_values, faces))
+
+    def _face_rows(self, face_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Flatten corner values to a table [R, C]; with the three rows of each pixel [P, 3]."""
+        count, channels = face_values.shape[1], face_values.shape[-1]
+        face = self.face if len(face_values) == 1 else self.face + self.image * count
+        return face_values.reshape(-1, channels), 3 * face[:, None] + torch.arange(3, device=face.device)
+
+    def _vertex_rows(self, vertex_values: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Flatten vertex values to a table [R, C]; with the three rows of each pixel [P, 3]."""
         count, channels = vertex_values.shape[1], vertex_values.shape[-1]
-        rows = faces.index_select(0, self.face)  # [P, 3]
+        rows = faces.index_select(0, self.face)
         if len(vertex_values) > 1:
             rows = rows + (self.image * count)[:, None]
+        return vertex_values.reshape(-1, channels), rows
+
+    def _sum_rows(self, table: Tensor, rows: Tensor) -> Tensor:
         # A weighted bag of three rows: gathers and sums in one pass, and its backward adds into the rows.
-        return torch.nn.functional.embedding_bag(
-            rows,
-            vertex_values.reshape(-1, channels),
-            per_sample_weights=self.barycentric.to(vertex_values.dtype),
-            mode="sum",
-        )
+        weights = self.barycentric.to(table.dtype)
+        return torch.nn.functional.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
+
+    def _draw_rows(self, table: Tensor, rows: Tensor) -> Tensor:
+        if table.device.type != "cpu":
+            return self.to_image(self._sum_rows(table, rows)).permute(0, 3, 1, 2).contiguous()
+        position = self.pixel - self.image * (self.shape[1] * self.shape[2])
+        return DrawRows.apply(table, rows, self.barycentric.to(table.dtype), self.image, position, self.shape)
 
 
 def covered_pixels(fragments: Fragments, layer: int = 0) -> CoveredPixels:
