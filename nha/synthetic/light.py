@@ -1,0 +1,130 @@
+"""Light on the scene: spherical harmonics, a soft shadow of the key light, occlusion and highlights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nha.render.rasterize import rasterize
+from nha.render.shading import spherical_harmonics_basis
+from nha.synthetic.noise import smooth_step
+from nha.synthetic.scene import PosedScene, Scene, Surface
+from nha.synthetic.subject import Subject
+
+_AMBIENT, _KEY, _FILL = 0.40, 0.78, 0.16
+_SHADOW_MAP_PX, _SHADOW_MAP_METRES = 320, 0.72
+_SHADOW_BIAS_METRES = 0.006
+_FAR_METRES = 50.0  # a shadow map is a picture taken from so far that rays are parallel
+_VIEW = np.array([0.0, 0.0, -1.0])
+
+
+@dataclass(frozen=True)
+class Light:
+    """full, without_key: [9, 3] spherical harmonics of all light and of all but the key light; the method's
+    basis, world normals; direction: [3] unit, towards the key light; color: [3]."""
+
+    full: np.ndarray
+    without_key: np.ndarray
+    direction: np.ndarray
+    color: np.ndarray
+
+
+def make_light(subject: Subject) -> Light:
+    """Key light, weaker fill from the other side, and an ambient that is brighter above than below."""
+    direction, color = np.array(subject.light_direction), np.array(subject.light_color)
+    index = np.arange(600) + 0.5  # evenly spread directions (Fibonacci)
+    polar, turn = np.arccos(1 - 2 * index / 600), np.pi * (1 + 5**0.5) * index
+    normals = np.stack([np.cos(turn) * np.sin(polar), np.cos(polar), np.sin(turn) * np.sin(polar)], -1)
+    fill_direction = direction * [-1, 0.2, 1] / np.linalg.norm(direction * [-1, 0.2, 1])
+    ambient = _AMBIENT * (1.0 + 0.25 * normals[:, 1:2]) * np.array([0.98, 1.0, 1.03])
+    fill = _FILL * np.clip(normals @ fill_direction, 0, None)[:, None] * np.ones(3)
+    key = _KEY * np.clip(normals @ direction, 0, None)[:, None] * color
+    basis = spherical_harmonics_basis(torch.from_numpy(normals)).numpy()
+    fit = np.linalg.lstsq(basis, np.concatenate([ambient + fill + key, ambient + fill], 1), rcond=None)[0]
+    return Light(fit[:, :3], fit[:, 3:], direction, color)
+
+
+def cast_shadows(scene: Scene, posed: PosedScene, seen, light: Light) -> np.ndarray:
+    """How much of the key light reaches each seen point [M], 0..1, by a blurred shadow map."""
+    back = -light.direction  # along the rays
+    side = np.cross([0.0, 1.0, 0.0], back)
+    side /= np.linalg.norm(side)
+    axes = np.stack([side, np.cross(back, side), back])
+    centre = seen.position[seen.surface != Surface.CLOTH].mean(0)
+    scale = _SHADOW_MAP_PX / _SHADOW_MAP_METRES
+
+    def to_map(points: np.ndarray) -> np.ndarray:
+        local = (points - centre) @ axes.T
+        local[:, :2] = local[:, :2] * scale + _SHADOW_MAP_PX / 2
+        local[:, 2] += _FAR_METRES
+        return local.astype(np.float32)
+
+    size = (_SHADOW_MAP_PX, _SHADOW_MAP_PX)
+    screen = torch.from_numpy(to_map(posed.vertices))[None]
+    fragments = rasterize(screen, torch.from_numpy(scene.faces), size, layers=1)
+    nearest = fragments.depth[0, ..., 0].numpy()
+    nearest = np.where(nearest < 0, np.inf, nearest)
+    here = to_map(seen.position)
+    reach = np.zeros(len(here))
+    offsets = [(dx, dy) for dx in (-4.5, -2.2, 0, 2.2, 4.5) for dy in (-4.5, -2.2, 0, 2.2, 4.5)]
+    for dx, dy in offsets:
+        column = np.clip(here[:, 0] + dx, 0, _SHADOW_MAP_PX - 1).astype(int)
+        row = np.clip(here[:, 1] + dy, 0, _SHADOW_MAP_PX - 1).astype(int)
+        slack = _SHADOW_BIAS_METRES + 0.0012 * np.hypot(dx, dy)
+        reach += here[:, 2] - slack < nearest[row, column]
+    return reach / len(offsets)
+
+
+def ambient_occlusion(seen, pixels_per_mm_at_1m: float) -> np.ndarray:
+    """How open the surroundings of each seen point are [M], 0..1: hollows in the depth image are darker."""
+    height, width = seen.size
+    depth = np.where(np.isfinite(seen.depth), seen.depth, 9.0) * 1000.0
+    mean_depth_metres = float(seen.position[:, 2].mean())
+    occlusion = np.zeros((height, width))
+    radii_mm = (6.0, 16.0, 34.0)
+    for radius in radii_mm:
+        pixels = radius * pixels_per_mm_at_1m / mean_depth_metres
+        for angle in np.pi * np.arange(4) / 4:
+            dx, dy = round(pixels * np.cos(angle)), round(pixels * np.sin(angle))
+            if dx == 0 and dy == 0:
+                continue
+            pad = max(abs(dx), abs(dy))
+            padded = np.pad(depth, pad, mode="edge")
+            ahead = padded[pad + dy : pad + dy + height, pad + dx : pad + dx + width]
+            behind = padded[pad - dy : pad - dy + height, pad - dx : pad - dx + width]
+            rise = np.clip(depth - ahead, -radius, radius) + np.clip(depth - behind, -radius, radius)
+            occlusion += np.clip(rise / (2 * radius), 0, 1)
+    openness = 1 - np.clip(occlusion / (4 * len(radii_mm)) * 1.6, 0, 0.7)
+    return openness.reshape(-1)[seen.pixel]
+
+
+def shade(seen, painted, light: Light, open_to_light: np.ndarray, openness: np.ndarray) -> np.ndarray:
+    """Linear colour of each seen point [M, 3]."""
+    basis = spherical_harmonics_basis(torch.from_numpy(seen.normal.astype(np.float64))).numpy()
+    lit, unlit = basis @ light.full, basis @ light.without_key
+    shadow = (1 - open_to_light)[:, None]
+    # Light that has gone through skin comes out red, where shadow begins.
+    shadow = shadow * np.where((seen.surface == Surface.SKIN)[:, None], [0.72, 0.84, 0.86], 0.8)
+    irradiance = np.clip(lit + (unlit - lit) * shadow, 0.02, None)
+    tinted = openness[:, None] ** np.where((seen.surface == Surface.SKIN)[:, None], [0.85, 1.05, 1.1], 1.0)
+    color = painted.albedo * irradiance * tinted
+    reach = open_to_light * openness
+    half = light.direction + _VIEW
+    half /= np.linalg.norm(half)
+    is_hair = (seen.surface == Surface.HAIR) & (painted.shine > 0)
+    cosine = np.clip(seen.normal @ half, 0, 1)
+    highlight = painted.shine * cosine**painted.gloss * reach
+    edge = np.clip(1 + seen.normal[:, 2], 0, 1) ** 3  # surfaces seen at a low angle shine more
+    highlight = highlight + painted.shine * 0.25 * edge * openness * (seen.surface == Surface.SKIN)
+    highlight = np.where(is_hair, 0.0, highlight)
+    color = color + highlight[:, None] * light.color * 0.6
+    if is_hair.any():
+        along = seen.tangent[is_hair] @ half
+        sine = np.sqrt(np.clip(1 - along**2, 0, 1))
+        facing = smooth_step(seen.normal[is_hair] @ light.direction, -0.2, 0.5)
+        strength = painted.shine[is_hair] * reach[is_hair] * facing
+        white, tinted_shine = (strength * sine**60)[:, None] * 0.14, (strength * sine**14)[:, None]
+        color[is_hair] += white * light.color + tinted_shine * painted.albedo[is_hair] * 1.6
+    return color

@@ -1,0 +1,176 @@
+"""Writes a synthetic subject's video and, beside it, the truth.
+
+OUT/video.mp4
+OUT/truth/frame_0000/keypoints_static_0000.json, parsing_0000.png, seg_0000.png, normals_0000.png
+OUT/truth/tracked_flame_params.npz   true parameters and camera
+OUT/truth/vertices.npz               vertices [F, V, 3] of the un-subdivided head, world metres, without hair;
+                                     vertex_ids [V] in the head's files; faces [G, 3]; frame [F]; head
+OUT/truth/landmarks.npz              landmarks_px [F, 70, 2] in the mesh's order, visible [F, 70]
+OUT/truth/masks/mask_0000.png        how much of each pixel the person covers, clothes included (0..255)
+OUT/truth/subject.json               what was drawn from the seed
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from nha.core.errors import UserError
+from nha.core.system import atomic_directory, require_writable
+from nha.core.types import Camera, HeadParams
+from nha.data.dataset_folder import DatasetFolder, write_keypoints, write_labels, write_normals
+from nha.data.tracking_file import TrackingResult, write_tracking
+from nha.data.video_io import VideoWriter
+from nha.head.assets import load_head
+from nha.synthetic.annotations import Truth, annotate
+from nha.synthetic.draw import backdrop, picture, see, shrink
+from nha.synthetic.light import Light, make_light
+from nha.synthetic.motion import draw_identity, move_head
+from nha.synthetic.scene import Scene
+from nha.synthetic.subject import draw_subject
+
+FOCAL_OVER_SHORTER_EDGE = 2.9
+_EYES_ABOVE_MIDDLE_MM, _DISTANCE_MM = 16.0, 1000.0
+_SMALLEST_PX, _LARGEST_PX = 32, 2048
+
+
+@dataclass(frozen=True)
+class SyntheticSettings:
+    """What to draw.
+
+    seed: which person, and how they move; frames: how many; size: (height, width) of the video, even;
+    fps: frames per second; head: "auto", "flame", "procedural" or a folder of head model files;
+    supersampling: picture samples per pixel and axis; progress: show a progress bar.
+    """
+
+    seed: int = 0
+    frames: int = 60
+    size: tuple[int, int] = (256, 256)
+    fps: float = 25.0
+    head: str = "procedural"
+    supersampling: int = 2
+    progress: bool = True
+
+    def check(self) -> None:
+        """Raise UserError for a value that cannot be drawn."""
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--seed must lie in 0..{2**32 - 1}, but is {self.seed}")
+        if self.frames < 1:
+            raise UserError(f"--frames must be at least 1, but is {self.frames}")
+        if any(not _SMALLEST_PX <= side <= _LARGEST_PX or side % 2 for side in self.size):
+            raise UserError(
+                f"--size must be even and {_SMALLEST_PX} to {_LARGEST_PX} pixels, but is {self.size}"
+            )
+        if not 1 <= self.fps <= 240:
+            raise UserError(f"--fps must lie in 1..240, but is {self.fps}")
+        if not 1 <= self.supersampling <= 4:
+            raise UserError(f"--supersampling must lie in 1..4, but is {self.supersampling}")
+
+
+def write_subject(out: Path, settings: SyntheticSettings) -> Path:
+    """Draw a synthetic subject and write its video and truth (see the module's text); returns `out`.
+
+    What exists there under these names is replaced when everything is drawn. The same settings give the same
+    files. Raises UserError for settings that cannot be drawn or a folder that cannot be written.
+    """
+    settings.check()
+    out = require_writable(out)
+    assets = load_head(settings.head)
+    subject = draw_subject(settings.seed)
+    shape = draw_identity(assets, settings.seed, slim=subject.hair.slim_face)
+    scene = Scene(assets, subject, shape)
+    params = move_head(assets, shape, settings.frames, settings.seed, _root_position(scene))
+    light = make_light(subject)
+    truth_camera = make_camera(settings.size)
+    n = settings.supersampling
+    picture_camera = make_camera((settings.size[0] * n, settings.size[1] * n))
+    wall = backdrop(subject, picture_camera.image_size)
+
+    vertices = np.concatenate([scene.head_vertices(chunk) for chunk in _chunks(params)])
+    with atomic_directory(out / "truth") as folder, VideoWriter(out / "video.mp4", settings.fps) as video:
+        landmarks, visible = [], []
+        for i in tqdm(range(settings.frames), desc="drawing", unit="frame", disable=not settings.progress):
+            posed = scene.pose(params[i : i + 1], vertices[i])
+            image, covered = picture(scene, posed, picture_camera, light, wall)
+            video.write(shrink(image, n))
+            truth = annotate(scene, see(scene, posed, truth_camera), vertices[i], truth_camera)
+            matte = covered.reshape(settings.size[0], n, settings.size[1], n).mean((1, 3))
+            _write_frame(folder, i, truth, matte)
+            landmarks.append(truth.landmarks_px)
+            visible.append(truth.visible)
+        write_tracking(folder / "tracked_flame_params.npz", _tracking(params, light, settings))
+        _write_arrays(folder, scene, vertices, np.stack(landmarks), np.stack(visible))
+        description = subject.described() | {"head": assets.name, "frames": settings.frames}
+        (folder / "subject.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+    return out
+
+
+def make_camera(size: tuple[int, int]) -> Camera:
+    """The camera of every synthetic video, for pictures of (height, width)."""
+    height, width = size
+    focal = FOCAL_OVER_SHORTER_EDGE * min(size)
+    intrinsics = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    return Camera(intrinsics[None], torch.eye(3, 4)[None], size)
+
+
+def _root_position(scene: Scene) -> np.ndarray:
+    """Where the head's root joint rests so that the face is in the middle of the picture, world metres."""
+    frame = scene.anatomy.frame
+    root_mm = frame.to_mm(scene.joints[0])
+    # The head looks along -z of the world, so what lies behind its eyes (negative z) is farther away.
+    return np.array([0.0, root_mm[1] + _EYES_ABOVE_MIDDLE_MM, _DISTANCE_MM - root_mm[2]]) / frame.mm_per_metre
+
+
+def _chunks(params: HeadParams, size: int = 16):
+    return (params[start : start + size] for start in range(0, len(params), size))
+
+
+def _tracking(params: HeadParams, light: Light, settings: SyntheticSettings) -> TrackingResult:
+    n = settings.frames
+    return TrackingResult(
+        frame=np.arange(n),
+        rotation=params.rotation.numpy(),
+        translation=params.translation.numpy(),
+        neck_pose=params.neck.numpy(),
+        jaw_pose=params.jaw.numpy(),
+        eyes_pose=params.eyes.numpy(),
+        shape=params.shape[0].numpy(),
+        expr=params.expr.numpy(),
+        texture=np.zeros(0, np.float32),
+        light=np.tile(light.full.astype(np.float32), (n, 1, 1)),
+        K=np.array([FOCAL_OVER_SHORTER_EDGE * min(settings.size) / max(settings.size), 0.5, 0.5], np.float32),
+        RT=np.eye(3, 4, dtype=np.float32),
+        image_size=settings.size,
+        view=tuple(f"frame_{i:04d}" for i in range(n)),
+        n_processed=n,
+    )
+
+
+def _write_frame(folder: Path, frame_id: int, truth: Truth, matte: np.ndarray) -> None:
+    paths = DatasetFolder(folder).paths(frame_id)
+    write_keypoints(paths.keypoints, truth.keypoints)
+    write_labels(paths.parsing, truth.parsing)
+    write_labels(paths.segmentation, truth.segmentation)
+    write_normals(paths.normals, truth.normals)
+    write_labels(folder / "masks" / f"mask_{frame_id:04d}.png", np.rint(matte * 255).astype(np.uint8))
+
+
+def _write_arrays(
+    folder: Path, scene: Scene, vertices: np.ndarray, landmarks: np.ndarray, visible: np.ndarray
+) -> None:
+    np.savez(
+        folder / "vertices.npz",
+        vertices=vertices.astype(np.float32),
+        vertex_ids=scene.head.kept_vertices.numpy(),
+        faces=scene.head.faces.numpy(),
+        frame=np.arange(len(vertices)),
+        head=scene.assets.name,
+    )
+    np.savez(
+        folder / "landmarks.npz", landmarks_px=landmarks, visible=visible, frame=np.arange(len(vertices))
+    )
