@@ -1,0 +1,60 @@
+# Neural head avatars: environment, demo, tests. `make help` lists the targets.
+
+PYTHON ?= python3
+JOBS ?= 2
+DEMO_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed.stamp
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+# One thread for each test process: JOBS of them run beside each other.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+
+.PHONY: help env demo test test-triton lint bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make env          make the Python environment in $(VENV) (every other target does it where needed)"
+	@echo "make demo         two synthetic people: dataset, tracking, avatars, one moved by the other"
+	@echo "make test         all tests, $(JOBS) at a time (JOBS=4 make test)"
+	@echo "make test-triton  the tests that need a CUDA device"
+	@echo "make lint         formatting, mistakes, and which package may import which"
+	@echo "make bench        how long the slow parts take on this machine"
+	@echo "make clean        remove caches (not $(VENV), not experiments/)"
+	@echo "PYTHON=python3.11 make env    with another Python (3.10 to 3.12)"
+
+env: $(INSTALLED)
+
+# Made again when the lock file changes. torch goes first and alone: where a CPU build is offered pip takes
+# that. The lock is complete, hence --no-deps (why: see requirements.lock).
+$(INSTALLED): requirements.lock setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { \
+		echo "error: $(PYTHON) is not Python 3.10 to 3.12; choose one: PYTHON=python3.11 make env"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet torch==2.13.0
+	$(PIP) install --quiet --no-deps -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: env
+	$(BIN)/python python_scripts/run_demo.py $(DEMO_ARGS)
+
+test: env
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(JOBS)
+
+test-triton: env
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -m triton
+
+lint: env
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/lint-imports --no-logo --no-cache
+
+bench: env
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+clean:
+	rm -rf .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
