@@ -8,7 +8,6 @@ from nha.head.procedural.patches import LIP_CONTACT_RING
 from nha.head.procedural.sculpt import project_along_rays, skin_from_front
 from nha.head.procedural.template import Template
 
-_MIRROR = np.array([-1.0, 1.0, 1.0])
 _JAW_ANCHOR = np.array([0.0, -20.0, -14.0])
 # Left jaw line from beside the ear to beside the chin, then the chin; (x, y, z) in mm, put on the skin by rays.
 _JAW_TARGETS = np.array(
@@ -58,7 +57,6 @@ def _closest_on_triangles(point: np.ndarray, corners: np.ndarray) -> tuple[int, 
 def _left_targets(template: Template) -> dict[int, tuple[np.ndarray, np.ndarray | None]]:
     """Return, for iBUG ids of the left side and the midline, a point [3] mm and the vertices it must lie near."""
     points, rings = template.vertices, template.skin
-    on_skin = np.concatenate([rings.eye_rings[0], rings.ear_rings[0]])
     targets: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
     directions = _JAW_TARGETS - _JAW_ANCHOR
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -70,7 +68,6 @@ def _left_targets(template: Template) -> dict[int, tuple[np.ndarray, np.ndarray 
         targets[27 + i] = (p, None)
     for i, p in enumerate(skin_from_front(*_NOSTRIL_XY.T)):
         targets[35 - i] = (p, None)
-    del on_skin
     for i, index in enumerate(_EYE_INDICES):
         vertex = rings.eye_rings[_EYE_RING, index]
         targets[42 + i] = (points[vertex], np.array([vertex]))

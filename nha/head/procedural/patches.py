@@ -8,6 +8,7 @@ the left corner to the lower midline; eye and ear rings are closed loops.
 from __future__ import annotations
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from nha.head.procedural.sculpt import project_along_rays, skin_from_front
 
@@ -18,7 +19,7 @@ EYE_RIM_RING = 6  # the last ring on the outside of the lids; the next ones line
 MOUTH_HALF_STEPS = 20
 LIP_RINGS = (2, 3, 4, 5, 6)  # from the border of the red of the lips to the line where they touch
 LIP_CONTACT_RING = 6
-EAR_POINTS = 28
+EAR_POINTS = 32
 
 
 def _smooth_step(x: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -51,7 +52,7 @@ def _eye_opening(phi: np.ndarray) -> np.ndarray:
     """Return the almond of the open lids [M, 2], mm from the eye's centre; phi 0 is the outer corner."""
     cos, sin = np.cos(phi), np.sin(phi)
     x = np.where(cos > 0, 13.4, 12.6) * cos - 0.9 * sin
-    height = np.where(sin > 0, 4.9, 4.4)
+    height = np.where(sin > 0, 4.6, 4.0)
     y = np.sign(sin) * height * np.abs(sin) ** 1.15
     return np.stack([x, y + 0.045 * x - 0.4], -1)
 
@@ -84,9 +85,10 @@ def _socket_rings(rim: np.ndarray, phi: np.ndarray) -> list[np.ndarray]:
     for share, end in ((0.3, 82.0), (0.65, 82.0), (1.0, 82.0), (1.0, 120.0), (1.0, 155.0), (1.0, 172.0)):
         angle = polar + share * (np.radians(end) - polar)
         length = radius + min(2.0 * share, 1.0) * (EYE_RADIUS + 0.9 - radius)
-        direction = np.stack(
-            [np.sin(angle) * np.cos(azimuth), np.sin(angle) * np.sin(azimuth), np.cos(angle)], -1
-        )
+        # The narrow opening bunches its points towards the corners; deep down they spread evenly again.
+        even = np.clip((end - 75.0) / 30.0, 0.0, 1.0) * share
+        turn = azimuth + even * ((phi - azimuth + np.pi) % (2 * np.pi) - np.pi)
+        direction = np.stack([np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn), np.cos(angle)], -1)
         rings.append(EYE_CENTRE + length[:, None] * direction)
     return rings
 
@@ -94,15 +96,15 @@ def _socket_rings(rim: np.ndarray, phi: np.ndarray) -> list[np.ndarray]:
 # Per ring: half width, height above and below the lip line, bulge of the upper and lower lip off the skin (mm).
 _MOUTH_RINGS = (
     (33.0, 12.5, 15.5, 0.0, 0.0),
-    (29.3, 10.0, 12.2, -0.3, -0.5),
-    (27.0, 8.0, 9.8, 0.3, 0.0),
-    (26.2, 6.6, 8.2, 1.4, 1.5),
-    (25.4, 4.0, 5.2, 2.9, 3.6),
-    (24.9, 1.6, 2.1, 2.4, 2.8),
-    (24.5, 0.16, 0.16, -0.6, -0.4),
-    (24.3, 2.0, 2.0, -4.0, -4.0),
-    (24.8, 5.5, 5.5, -7.5, -7.5),
-    (26.0, 8.5, 8.5, -12.0, -12.0),
+    (28.6, 10.0, 12.2, -0.3, -0.5),
+    (25.8, 8.0, 9.8, 0.3, 0.0),
+    (24.9, 6.6, 8.2, 1.4, 1.5),
+    (24.0, 4.0, 5.2, 2.9, 3.6),
+    (23.4, 1.6, 2.1, 2.4, 2.8),
+    (23.0, 0.28, 0.28, -0.6, -0.4),
+    (23.0, 2.0, 2.0, -4.0, -4.0),
+    (23.6, 5.5, 5.5, -7.5, -7.5),
+    (25.0, 8.5, 8.5, -12.0, -12.0),
 )
 
 
@@ -121,7 +123,7 @@ def mouth_patch() -> np.ndarray:
         y = line + height
         bulge = np.where(cos > 0, bulge_up, bulge_low)
         if number <= LIP_CONTACT_RING:
-            corner = -1.6 * np.exp(-((cos / 0.3) ** 2)) * (number > 0)
+            corner = -1.5 * np.exp(-((cos / 0.3) ** 2)) * min(max(number - 1, 0) / 3.0, 1.0)
             bulge = bulge * np.abs(cos) ** 0.6 + corner
             base = skin_from_front(x, y)[:, 2]
         else:
@@ -130,52 +132,72 @@ def mouth_patch() -> np.ndarray:
     return np.stack(rings)
 
 
-def ear_patch() -> np.ndarray:
-    """Return the left ear [9, 28, 3]: base on the head, back, rim, helix, groove, antihelix, concha."""
-    phi = 2 * np.pi * np.arange(EAR_POINTS) / EAR_POINTS  # 0 is the back, a quarter turn later the top
-    cos, sin = np.cos(phi), np.sin(phi)
-    back, top, front, lobe = (np.clip(v, 0, 1) for v in (cos, sin, -cos, -sin))
-    centre = np.array([0.0, -2.0, -30.0])
-    out, up, rear = _ear_frame()
-    base_flat = np.stack([np.where(cos > 0, 9.0, 12.0) * cos + 1.0 * sin, 25.0 * sin], -1)
-    base_points = centre + base_flat[:, :1] * rear + base_flat[:, 1:] * up
-    start = np.stack([np.zeros(EAR_POINTS), base_points[:, 1], base_points[:, 2]], -1)
-    base = project_along_rays(start, np.tile([1.0, 0.0, 0.0], (EAR_POINTS, 1)), 0.0, 140.0)
-    anchor = np.array([base[:, 0].mean(), centre[1], centre[2]])
+# The ear by direction in its own plane (degrees; 0 the back, 90 the top, 180 the face, 270 the lobe): radius of
+# the outline, radius of its root on the head, height of the rim over the head (mm), and how far the rim folds.
+_EAR_OUTLINE = np.array(
+    [
+        (0, 19.5, 9.0, 15.5, 1.0),
+        (30, 22.5, 11.0, 16.0, 1.0),
+        (60, 28.0, 17.0, 15.0, 1.0),
+        (90, 31.0, 24.0, 11.5, 1.0),
+        (115, 29.0, 25.5, 7.5, 0.9),
+        (140, 21.5, 22.0, 3.5, 0.55),
+        (165, 14.5, 16.5, 1.2, 0.1),
+        (190, 12.5, 14.5, 1.2, 0.0),
+        (215, 13.5, 15.0, 1.6, 0.0),
+        (240, 19.0, 18.0, 2.6, 0.0),
+        (262, 27.0, 20.0, 4.5, 0.0),
+        (282, 29.0, 17.0, 7.0, 0.1),
+        (305, 25.5, 12.5, 9.5, 0.35),
+        (332, 21.0, 9.5, 13.0, 0.8),
+        (360, 19.5, 9.0, 15.5, 1.0),
+    ]
+)
 
-    radius_rear = np.where(cos > 0, 21.5, 13.5) * (1 - 0.30 * lobe**2)
-    rim_flat = np.stack([radius_rear * cos + 4.5 * sin, np.where(sin > 0, 32.0, 31.0) * sin - 1.0], -1)
-    lift = 3.0 + 11.0 * back**0.8 + 8.0 * top**1.5 * (1 - front) + 3.0 * lobe**2 * (1 - front)
-    rim = anchor + rim_flat[:, :1] * rear + rim_flat[:, 1:] * up + lift[:, None] * out
-    folded = np.clip(back + top + 0.35 * lobe, 0, 1) * (1 - 0.75 * front**2)
+
+def ear_patch() -> np.ndarray:
+    """Return the left ear [10, 32, 3]: root on the head, back, rim, helix, groove, antihelix, concha."""
+    phi = 2 * np.pi * np.arange(EAR_POINTS) / EAR_POINTS
+    shape = CubicSpline(_EAR_OUTLINE[:, 0], _EAR_OUTLINE[:, 1:], bc_type="periodic")(np.degrees(phi))
+    outline, root, lift, fold = shape.T
+    fold = np.clip(fold, 0.0, 1.0)
+    towards = np.stack([np.cos(phi), np.sin(phi)], -1)  # (rear, up)
+    hub = np.array([-4.5, -3.5])  # the bowl's centre, towards the face, as the ear canal is
+    rim = outline[:, None] * towards
+    tragus = 5.0 * np.exp(-(((phi - np.radians(192)) / 0.42) ** 2))
+
+    def ring(flat: np.ndarray, height: np.ndarray) -> np.ndarray:
+        return _over_the_head(flat) + height[:, None] * _EAR_OUT
 
     def inside(shrink: float, height: np.ndarray) -> np.ndarray:
-        # The bowl's centre sits towards the front, above the lobe, as the ear canal does.
-        hub = np.array([-4.0, -4.0])
-        flat = hub + shrink * (rim_flat - hub)
-        return anchor + flat[:, :1] * rear + flat[:, 1:] * up + (shrink * lift + height)[:, None] * out
+        return ring(hub + shrink * (rim - hub), height)
 
-    tragus = 4.0 * np.exp(-(((phi - np.pi * 1.06) / 0.35) ** 2))
-    rings = [
-        base,
-        base + 0.62 * (rim - base) - (2.5 * folded)[:, None] * out,
-        rim - (0.6 * folded)[:, None] * out,
-        inside(0.985, 1.6 * folded + 0.4 * tragus),
-        inside(0.90, 2.2 * folded + 0.8 + tragus),
-        inside(0.79, -2.6 * folded + 1.0 + tragus),
-        inside(0.62, 1.8 * folded + 0.5 + 0.6 * tragus),
-        inside(0.44, -4.2 * folded - 1.5),
-        inside(0.22, -5.0 * folded - 4.0),
-    ]
-    return np.stack(rings)
+    flat_root = root[:, None] * towards
+    return np.stack(
+        [
+            ring(flat_root, np.zeros(EAR_POINTS)),
+            ring(flat_root + 0.55 * (rim - flat_root), 0.42 * lift - 1.0 * fold),
+            ring(rim, lift - 0.8 * fold),
+            inside(0.985, lift + 1.0 * fold + 0.3),
+            inside(0.91, lift + 1.5 * fold + 0.4 + 0.3 * tragus),
+            inside(0.83, lift - 2.6 * fold + 0.5 + 0.8 * tragus),
+            inside(0.70, lift - 1.2 * fold + 0.5 + tragus),
+            inside(0.58, 0.92 * lift + 0.4 * fold + 0.4 + 0.7 * tragus),
+            inside(0.45, 0.45 * lift + 1.0),
+            inside(0.22, 0.15 * lift + 0.8),
+        ]
+    )
 
 
-def _ear_frame() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return unit vectors of the ear's plane: away from the head, up, and to the rear edge."""
-    flare, lean = np.radians(24.0), np.radians(9.0)
-    rear = np.array([np.sin(flare), 0.0, -np.cos(flare)])
-    up = np.array([0.0, np.cos(lean), 0.0]) + np.sin(lean) * np.array([0.0, 0.0, -1.0])
-    up -= rear * (up @ rear)
-    up /= np.linalg.norm(up)
-    out = np.cross(rear, up)
-    return out * np.sign(out[0]), up, rear
+_EAR_CENTRE = np.array([0.0, -2.0, -30.0])
+_EAR_OUT = np.array([0.94, 0.03, -0.34])
+_EAR_LEAN = np.radians(9.0)
+
+
+def _over_the_head(flat: np.ndarray) -> np.ndarray:
+    """Return the skin [M, 3] beside the points (rear, up) [M, 2] of the ear's plane, in mm."""
+    rear, up = flat.T
+    y = _EAR_CENTRE[1] + np.cos(_EAR_LEAN) * up - np.sin(_EAR_LEAN) * rear
+    z = _EAR_CENTRE[2] - np.cos(_EAR_LEAN) * rear - np.sin(_EAR_LEAN) * up
+    start = np.stack([np.zeros_like(y), y, z], -1)
+    return project_along_rays(start, np.tile([1.0, 0.0, 0.0], (len(y), 1)), 0.0, 140.0)

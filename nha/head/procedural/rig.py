@@ -31,7 +31,8 @@ def neighbour_mean(values: np.ndarray, faces: np.ndarray, count: int) -> np.ndar
 def lower_lip_share(template: Template) -> np.ndarray:
     """Return [10, 40] for the mouth's rings: 0 on the upper lip, 1 on the lower, smooth at the corners."""
     angle = np.pi * np.arange(2 * MOUTH_HALF_STEPS) / MOUTH_HALF_STEPS
-    share = smooth_step(-np.cos(angle), -0.3, 0.3)
+    cos = np.cos(angle)
+    share = 0.5 - 0.5 * np.sign(cos) * np.abs(cos) ** 0.75  # the open mouth is a rounded almond
     return np.tile(share, (len(template.skin.mouth_rings), 1))
 
 
@@ -62,7 +63,7 @@ def skinning_weights(template: Template) -> np.ndarray:
     weights = np.zeros((len(y), 5))
     jaw = jaw_weights(template)
     root = smooth_step(-y, 88.0, 165.0) * (1.0 - jaw)
-    weights[:, 0], weights[:, 1], weights[:, 2] = root, 1.0 - root - jaw, jaw
+    weights[:, 0], weights[:, 1], weights[:, 2] = root, (1.0 - root - jaw).clip(0.0), jaw
     for joint, side in ((3, "left"), (4, "right")):
         weights[template.eyeball(side)] = np.eye(5)[joint]
     return weights

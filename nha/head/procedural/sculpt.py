@@ -26,11 +26,15 @@ def smooth_subtract(solid: np.ndarray, tool: np.ndarray, blend_mm: float) -> np.
     return -smooth_min(-solid, tool, blend_mm)
 
 
+def _length(vectors: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.einsum("...k,...k->...", vectors, vectors))
+
+
 def ellipsoid(points: np.ndarray, centre: tuple, radii: tuple) -> np.ndarray:
     """Return the approximate signed distance [...] of points [..., 3] to an ellipsoid (negative inside)."""
     scaled = (points - np.asarray(centre, float)) / np.asarray(radii, float)
-    norm = np.linalg.norm(scaled, axis=-1)
-    slope = np.linalg.norm(scaled / np.asarray(radii, float), axis=-1)
+    norm = _length(scaled)
+    slope = _length(scaled / np.asarray(radii, float))
     return norm * (norm - 1.0) / np.maximum(slope, 1e-9)
 
 
@@ -41,7 +45,7 @@ def capsule(
     start, end = np.asarray(start, float), np.asarray(end, float)
     axis = end - start
     along = np.clip((points - start) @ axis / (axis @ axis), 0.0, 1.0)
-    distance = np.linalg.norm(points - start - along[..., None] * axis, axis=-1)
+    distance = _length(points - start - along[..., None] * axis)
     return distance - (start_radius + along * (end_radius - start_radius))
 
 
@@ -52,6 +56,7 @@ def _pair(shape: Callable[[np.ndarray], np.ndarray], points: np.ndarray, blend_m
 
 def _skull_and_jaw(p: np.ndarray) -> np.ndarray:
     d = ellipsoid(p, (0, 40, -34), (76, 87, 95))
+    d = smooth_min(d, _pair(lambda q: ellipsoid(q, (22, 56, -42), (50, 60, 74)), p, 20), 20)
     d = smooth_min(d, ellipsoid(p, (0, 46, 0), (65, 58, 62)), 22)
     d = smooth_min(d, ellipsoid(p, (0, -6, -2), (66, 66, 68)), 24)
     d = smooth_min(d, _pair(lambda q: capsule(q, (44, -46, -10), (15, -70, 44), 17, 13), p, 14), 26)
@@ -66,21 +71,21 @@ def _skull_and_jaw(p: np.ndarray) -> np.ndarray:
 def _face_features(d: np.ndarray, p: np.ndarray) -> np.ndarray:
     d = smooth_min(d, ellipsoid(p, (0, -38, 45), (31, 26, 25)), 20)
     d = smooth_min(d, _pair(lambda q: capsule(q, (9, 43, 56), (46, 43, 40), 7, 6), p, 12), 18)
-    d = smooth_subtract(d, _pair(lambda q: ellipsoid(q, (31, 25, 60), (18, 10, 12)), p, 6), 18)
+    d = smooth_subtract(d, _pair(lambda q: ellipsoid(q, (31, 24, 62.5), (18, 10, 12)), p, 6), 18)
     d = smooth_subtract(d, _pair(lambda q: ellipsoid(q, (96, 46, 26), (20, 26, 24)), p, 6), 30)
     return d
 
 
 def _nose(d: np.ndarray, p: np.ndarray) -> np.ndarray:
-    bridge = capsule(p, (0, 36, 54), (0, 3, 75), 8.0, 8.5)
-    tip = ellipsoid(p, (0, -2, 78), (9.5, 8.5, 9.0))
-    alae = _pair(lambda q: ellipsoid(q, (10.5, -7.0, 67.0), (7.0, 7.0, 9.5)), p, 3)
-    columella = capsule(p, (0, -6, 78), (0, -14, 68), 4.0, 5.0)
-    nose = smooth_min(smooth_min(bridge, tip, 12), columella, 6)
-    nose = smooth_min(nose, alae, 9)
-    d = smooth_min(d, nose, 12)
-    nostrils = _pair(lambda q: ellipsoid(q, (6.8, -15.5, 72.0), (2.8, 4.5, 4.8)), p, 0.5)
-    d = smooth_subtract(d, nostrils, 3.5)
+    bridge = capsule(p, (0, 36, 54), (0, 3, 75.0), 8.0, 8.6)
+    tip = ellipsoid(p, (0, -3, 77.5), (9.3, 8.6, 10.0))
+    alae = _pair(lambda q: ellipsoid(q, (10.8, -8.0, 68.0), (7.0, 7.2, 10.0)), p, 3)
+    columella = capsule(p, (0, -8, 79), (0, -14, 68), 3.8, 5.0)
+    nose = smooth_min(smooth_min(bridge, tip, 12), columella, 5)
+    nose = smooth_min(nose, alae, 6)
+    d = smooth_min(d, nose, 8)
+    nostrils = _pair(lambda q: ellipsoid(q, (6.7, -13.4, 76.0), (2.8, 3.3, 4.2)), p, 0.5)
+    d = smooth_subtract(d, nostrils, 2.0)
     philtrum = capsule(p, (0, -20, 77.5), (0, -32, 79.0), 4.0, 4.5)
     return smooth_subtract(d, philtrum, 6.0)
 
@@ -91,21 +96,49 @@ def skin_distance(points: np.ndarray) -> np.ndarray:
 
 
 def project_along_rays(
-    origins: np.ndarray, directions: np.ndarray, near_mm: float, far_mm: float
+    origins: np.ndarray,
+    directions: np.ndarray,
+    near_mm: float,
+    far_mm: float,
+    halvings: int = 7,
+    secants: int = 7,
 ) -> np.ndarray:
-    """Return the points [M, 3] where rays [M, 3] leave the solid: bisection between near (in) and far (out)."""
-    near = np.full(len(directions), near_mm)
-    far = np.full(len(directions), far_mm)
-    for _ in range(34):
-        middle = 0.5 * (near + far)
-        inside = skin_distance(origins + middle[:, None] * directions) < 0
+    """Return the points [M, 3] where rays [M, 3] leave the solid, between near (inside) and far (outside).
+
+    A few halvings isolate the crossing, then the Illinois variant of the secant rule sharpens it.
+    """
+    near, far = np.full(len(directions), float(near_mm)), np.full(len(directions), float(far_mm))
+    near_value, far_value = np.full(len(near), -1.0), np.full(len(near), 1.0)
+    for step in range(halvings + secants):
+        if step < halvings:
+            middle = 0.5 * (near + far)
+        else:
+            middle = (near * far_value - far * near_value) / (far_value - near_value)
+        value = skin_distance(origins + middle[:, None] * directions)
+        inside = value < 0
+        # Illinois: the end that stays put loses half its weight, so that both ends close in.
+        far_value = np.where(inside, far_value * (0.5 if step > halvings else 1.0), value)
+        near_value = np.where(inside, value, near_value * (0.5 if step > halvings else 1.0))
         near, far = np.where(inside, middle, near), np.where(inside, far, middle)
-    return origins + (0.5 * (near + far))[:, None] * directions
+    middle = (near * far_value - far * near_value) / (far_value - near_value)
+    return origins + middle[:, None] * directions
 
 
-def skin_from_centre(directions: np.ndarray) -> np.ndarray:
-    """Return the skin points [M, 3] seen from the star centre in `directions` [M, 3] (unit length)."""
-    return project_along_rays(STAR_CENTRE, directions, 20.0, 260.0)
+def skin_from_centre(directions: np.ndarray, coarse: bool = False) -> np.ndarray:
+    """Return the skin points [M, 3] seen from the star centre in `directions` [M, 3] (unit length).
+
+    coarse: good to about a millimetre, for points that are only candidates.
+    """
+    return project_along_rays(STAR_CENTRE, directions, 20.0, 260.0, secants=2 if coarse else 7)
+
+
+def skin_near(points: np.ndarray) -> np.ndarray:
+    """Return points [M, 3] that lie within 2 cm of the skin, moved onto it along the rays from the star centre."""
+    arm = points - STAR_CENTRE
+    reach = np.linalg.norm(arm, axis=1, keepdims=True)
+    direction = arm / reach
+    start = STAR_CENTRE + (reach - 25.0) * direction
+    return project_along_rays(start, direction, 0.0, 50.0, halvings=3, secants=6)
 
 
 def skin_from_front(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ class Template:
         return self.skin.eye_rings if side == "left" else self.mirror[self.skin.eye_rings]
 
     def ear_rings(self, side: str) -> np.ndarray:
-        """Return the ring vertex ids [9, 28] of one ear."""
+        """Return the ring vertex ids [10, 32] of one ear."""
         return self.skin.ear_rings if side == "left" else self.mirror[self.skin.ear_rings]
 
 

@@ -7,7 +7,7 @@ from scipy.ndimage import distance_transform_edt
 
 from nha.head.procedural.fields import bump
 from nha.head.procedural.patches import EYE_RADIUS
-from nha.head.procedural.rig import lower_lip_share, smooth_step
+from nha.head.procedural.rig import smooth_step
 from nha.head.procedural.template import Template, eye_centre
 from nha.head.procedural.unwrap import UvMap
 
@@ -59,11 +59,11 @@ def rasterise_uv(
 def _waves(points: np.ndarray, wavelength_mm: float, seed: int) -> np.ndarray:
     """Return a smooth noise [M], about -1..1: a sum of plane waves with fixed random directions."""
     rng = np.random.Generator(np.random.PCG64(seed))
-    directions = rng.standard_normal((14, 3))
+    directions = rng.standard_normal((10, 3))
     directions *= (2 * np.pi / wavelength_mm) / np.linalg.norm(directions, axis=1, keepdims=True)
-    directions *= rng.uniform(0.7, 1.4, (14, 1))
-    phases = rng.uniform(0, 2 * np.pi, 14)
-    return np.sin(points @ directions.T + phases).sum(1) / np.sqrt(14 / 2) / 2
+    directions *= rng.uniform(0.7, 1.4, (10, 1))
+    phases = rng.uniform(0, 2 * np.pi, 10)
+    return np.sin(points @ directions.T + phases).sum(1) / np.sqrt(10 / 2) / 2
 
 
 def _vertex_masks(template: Template) -> np.ndarray:
@@ -72,8 +72,6 @@ def _vertex_masks(template: Template) -> np.ndarray:
     rings = template.skin.mouth_rings
     masks[rings[2:7], 0] = np.array([0.35, 0.9, 1.0, 1.0, 1.0])[:, None]
     masks[rings[7:], 1] = np.array([0.6, 1.0, 1.0])[:, None]
-    upper = 1.0 - lower_lip_share(template)[0]
-    del upper
     for side in ("left", "right"):
         eye = template.eye_rings(side)
         above = np.clip(np.sin(2 * np.pi * np.arange(eye.shape[1]) / eye.shape[1]), 0, 1) > 0

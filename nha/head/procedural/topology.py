@@ -12,20 +12,20 @@ import numpy as np
 from scipy.spatial import Delaunay, cKDTree
 
 from nha.head.procedural import patches
-from nha.head.procedural.sculpt import STAR_CENTRE, project_along_rays, skin_from_centre
+from nha.head.procedural.sculpt import STAR_CENTRE, project_along_rays, skin_from_centre, skin_near
 
 NECK_RING_Y = -118.0
 NECK_HALF_STEPS = 24
 _NECK_ROWS_Y = (-126.0, -134.5, -143.5, -153.0, -163.0, -174.0, -186.0)
 _SEED = 20
-_RELAXATIONS = 14
+_RELAXATIONS = 10
 
 
 @dataclass(frozen=True)
 class SkinMesh:
     """The skin without eyeballs: vertices [V, 3] mm, faces [F, 3] outward, and where its parts are.
 
-    Rings of the left side: eye [13, 32], ear [9, 28]; mouth [10, 40] is the full loop (upper middle, left
+    Rings of the left side: eye [13, 32], ear [10, 32]; mouth [10, 40] is the full loop (upper middle, left
     corner, lower middle, right corner); neck [8, 48] rows from the top down, starting at the front, by the left.
     mirror [V] is the vertex on the other side. mouth_faces [M, 3] close the lips.
     """
@@ -44,12 +44,13 @@ def edge_length_mm(points: np.ndarray) -> np.ndarray:
     """Return the wanted edge length [M] at skin points [M, 3]: fine where a face moves, coarse on the skull."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     face = np.clip((15.0 - z) / 70.0, 0, 1) + np.clip((y - 62.0) / 40.0, 0, 1)
-    length = 4.2 + 5.4 * np.clip(face, 0, 1)
+    length = 5.2 + 6.0 * np.clip(face, 0, 1)
     for centre, radius, fine in (
-        ((6.0, -4.0, 72.0), 30.0, 2.3),
-        ((31.0, 26.0, 48.0), 34.0, 3.1),
-        ((8.0, -39.0, 68.0), 46.0, 3.0),
-        ((74.0, -2.0, -30.0), 55.0, 3.6),
+        ((6.0, -4.0, 72.0), 30.0, 2.7),
+        ((7.0, -12.0, 71.0), 13.0, 1.7),
+        ((31.0, 26.0, 48.0), 34.0, 3.5),
+        ((8.0, -39.0, 68.0), 46.0, 3.5),
+        ((74.0, -2.0, -30.0), 50.0, 4.4),
     ):
         distance = np.linalg.norm(np.stack([x, y, z], -1) - centre, axis=-1) / radius
         length = np.minimum(length, fine + np.clip(distance - 0.5, 0, None) * 6.0)
@@ -110,13 +111,12 @@ def _midline(first: np.ndarray, last: np.ndarray, forward: bool) -> np.ndarray:
 def _scatter(fixed: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
     """Return free points [M, 3] of the left half, a wanted edge length apart from each other and the fixed."""
     rng = np.random.Generator(np.random.PCG64(_SEED))
-    direction = rng.standard_normal((26000, 3))
-    forward = direction[:12000]
+    direction = rng.standard_normal((20000, 3))
+    forward = direction[:11000]
     forward[:, 2] = np.abs(forward[:, 2]) * 1.2  # more tries where the mesh is fine
     direction[:, 0] = np.abs(direction[:, 0])
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    # A coarse table of the skin is enough here; the chosen points are put on the skin afterwards.
-    points = skin_from_centre(direction)
+    points = skin_from_centre(direction, coarse=True)
     flat = _to_plane(points)
     keep = points[:, 0] > 1.0
     for hole in holes:
@@ -163,9 +163,7 @@ def _relax(points: np.ndarray, n_fixed: int, holes: list[np.ndarray]) -> np.ndar
         for k in range(3):
             np.add.at(total, faces[:, k], weight)
             np.add.at(moved, faces[:, k], weight[:, None] * centroid)
-        target = moved[n_fixed:] / total[n_fixed:, None] - STAR_CENTRE
-        target /= np.linalg.norm(target, axis=1, keepdims=True)
-        points = np.concatenate([points[:n_fixed], skin_from_centre(target)])
+        points = np.concatenate([points[:n_fixed], skin_near(moved[n_fixed:] / total[n_fixed:, None])])
     return points
 
 

@@ -50,7 +50,7 @@ def _seam(template: Template) -> np.ndarray:
 
 
 def _cut_open(template: Template) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return skin faces with the seam doubled, the vertex of each cut point, and the border loop (counter-clockwise)."""
+    """Return skin faces with the seam doubled, each cut point's vertex, and the border loop (counter-clockwise)."""
     faces = template.faces[(template.faces < template.n_skin).all(1)].copy()
     seam = _seam(template)
     copies = template.n_skin + np.arange(len(seam) - 1)

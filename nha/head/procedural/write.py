@@ -54,7 +54,9 @@ def _write_model(path: Path, head: HeadFiles) -> None:
     model = {
         "v_template": head.template_vertices,
         "f": head.faces.astype(np.uint32),
-        "shapedirs": np.concatenate([head.shape_directions, head.expression_directions], -1).astype(np.float32),
+        "shapedirs": np.concatenate([head.shape_directions, head.expression_directions], -1).astype(
+            np.float32
+        ),
         "posedirs": head.pose_directions.astype(np.float32),
         "J_regressor": head.joint_regressor,
         "weights": head.skinning_weights,
