@@ -69,7 +69,9 @@ class FrameDataModule(lightning.LightningDataModule):
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
     def train_dataloader(self) -> DataLoader:
-        generator = torch.Generator().manual_seed(self.seed + self.stage)
+        # A function of the epoch, so that a resumed run sees the frames in the same order.
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         return self._loader(
             self.train, self.settings.train_batch_size[self.stage], shuffle=True, generator=generator
         )
