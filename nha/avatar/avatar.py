@@ -180,8 +180,11 @@ class NeuralHeadAvatar(nn.Module):
         uvs = covered.from_faces(head.face_uvcoords[None])[:, :2]
         features = self.neural_texture(uvs, head.face_uvmap[covered.face])
         points = torch.cat([covered.from_faces(head.face_coords_normed[None]), features], 1)
-        encoding = self.normal_encoder(gbuffer["normals"]).permute(0, 2, 3, 1)
-        encoding = encoding.flatten(0, 2).index_select(0, covered.pixel)
+        width = gbuffer.image_size[1]
+        row = covered.pixel.div(width, rounding_mode="floor") % gbuffer.image_size[0]
+        encoding = self.normal_encoder.at_pixels(
+            gbuffer["normals"], covered.image, row, covered.pixel % width
+        )
         mouth_label = head.hard_labels[:, head.part("mouth"), None]
         mouth_weight = covered.from_vertices(mouth_label[None], head.faces)[:, 0]
         rgb_pm1 = self.texture_net(

@@ -95,6 +95,9 @@ class RunSettings:
     )
     seed: int = setting(0, help="Seed of initial weights, frame order and noise.")
     image_log_period: int = setting(20, help="Epochs between pictures in TensorBoard.")
+    checkpoint_period: int = setting(
+        5, help="Epochs between saved training states, from which an interrupted run continues."
+    )
     held_out_period: int = setting(
         1, help="Epochs between fits of the held-out frames' poses (geometry and joint stage)."
     )

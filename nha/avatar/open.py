@@ -1,0 +1,80 @@
+"""Opening a trained avatar: its checkpoint, its head model, ready to draw."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.checkpoint import (
+    AvatarCheckpoint,
+    load_avatar,
+    published_head_tables,
+    read_checkpoint,
+    to_published,
+    write_checkpoint,
+)
+from nha.avatar.settings import AvatarSettings
+from nha.core.errors import UserError
+from nha.head.assets import HeadAssets, load_head
+from nha.head.model import HeadModel
+
+
+def build_head(assets: HeadAssets, settings: AvatarSettings) -> HeadModel:
+    """The head model as an avatar with these settings needs it."""
+    return HeadModel(assets, subdivisions=settings.subdivide_mesh, blur_sigma=settings.spatial_blur_sigma)
+
+
+def avatar_settings(hyper_parameters: dict[str, Any]) -> AvatarSettings:
+    """The avatar's settings among a checkpoint's hyper-parameters; absent ones keep the published value."""
+    names = {field.name for field in dataclasses.fields(AvatarSettings)}
+    return AvatarSettings(**{key: value for key, value in hyper_parameters.items() if key in names})
+
+
+def open_avatar(
+    path: str | Path, head: str | Path | None = None, device: torch.device | str = "cpu"
+) -> NeuralHeadAvatar:
+    """Open an avatar of ours or of the published code, in evaluation mode.
+
+    head: auto, flame, procedural or a folder; None takes the one it was trained with, where the checkpoint says
+    so. Raises UserError where checkpoint or head model are missing, broken or do not fit each other.
+    """
+    checkpoint = read_checkpoint(path)
+    hyper = checkpoint.hyper_parameters
+    return build_avatar(checkpoint, load_head(head or hyper.get("head") or "auto"), device, path=path)
+
+
+def build_avatar(
+    checkpoint: AvatarCheckpoint,
+    assets: HeadAssets,
+    device: torch.device | str = "cpu",
+    path: str | Path = "the checkpoint",
+) -> NeuralHeadAvatar:
+    """The avatar of a checkpoint on a head model, in evaluation mode. Raises UserError where they do not fit."""
+    settings = avatar_settings(checkpoint.hyper_parameters)
+    head = build_head(assets, settings)
+    rows = checkpoint.state["_vert_feats"].shape[1]
+    if rows != len(head.offset_vertices):
+        raise UserError(
+            f"'{path}' was trained on another head model than '{assets.name}' ({rows} vertices with offsets, not "
+            f"{len(head.offset_vertices)}); name the right one with --head"
+        )
+    avatar = NeuralHeadAvatar(head, settings, max_frame_id=len(checkpoint.state["_expr"]) - 1)
+    load_avatar(avatar, checkpoint)
+    return avatar.eval().to(device)
+
+
+def save_avatar(
+    path: str | Path, avatar: NeuralHeadAvatar, assets: HeadAssets, hyper_parameters: dict[str, Any]
+) -> Path:
+    """Write an avatar in our layout, with the settings that `open_avatar` needs. Returns the path."""
+    state = to_published(avatar.state_dict())
+    with contextlib.suppress(UserError):  # only FLAME has these tables, only the published code asks for them
+        state |= published_head_tables(assets.folder)
+    hyper = {**hyper_parameters, **dataclasses.asdict(avatar.settings)}
+    write_checkpoint(path, AvatarCheckpoint(state, hyper))
+    return Path(path)

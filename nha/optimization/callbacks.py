@@ -1,0 +1,115 @@
+"""What happens beside the training steps: progress, held-out frames, pictures, timing."""
+
+from __future__ import annotations
+
+import time
+
+import pytorch_lightning as lightning
+import torch
+from tqdm import tqdm
+
+from nha.core.types import FrameBatch
+from nha.data.datamodule import FrameDataModule
+from nha.losses.photometric import whiten_background
+from nha.optimization.avatar_module import AvatarModule
+from nha.optimization.held_out import fit_held_out_pass
+from nha.optimization.objectives import draw_batch
+
+
+class StageProgress(lightning.Callback):
+    """One progress bar for the stage, counted in steps."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm | None = None
+
+    def on_train_start(self, trainer: lightning.Trainer, module: AvatarModule) -> None:
+        left = module.stage.end_epoch - trainer.current_epoch
+        self.bar = tqdm(total=left * trainer.num_training_batches, desc=module.stage.name, unit="step")
+
+    def on_train_batch_end(self, trainer, module: AvatarModule, outputs, batch, batch_idx) -> None:
+        self.bar.update()
+        if batch_idx == 0 and module.last_losses is not None:
+            shown = ("rgb", "silh", "lmk")
+            losses = module.last_losses.losses
+            self.bar.set_postfix(
+                epoch=trainer.current_epoch, **{k: f"{losses[k].item():.3f}" for k in shown if k in losses}
+            )
+
+    def on_train_end(self, trainer, module) -> None:
+        self.bar.close()
+
+    def on_exception(self, trainer, module, exception) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+class HeldOutPoses(lightning.Callback):
+    """After every few epochs, fit the held-out frames' poses and log their losses."""
+
+    def __init__(self, data: FrameDataModule, period: int) -> None:
+        self.data = data
+        self.period = period
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: AvatarModule) -> None:
+        epoch = trainer.current_epoch
+        if not len(self.data.val) or (epoch + 1) % self.period:
+            return
+        losses = fit_held_out_pass(
+            module.avatar,
+            module.objective,
+            module.stage,
+            self.data.val_dataloader(),
+            epoch,
+            module.settings.run.raster_backend,
+        )
+        if losses is not None:
+            module.log_dict(losses.for_log("held_out"), batch_size=1)
+
+
+class Pictures(lightning.Callback):
+    """Every few epochs and at a stage's end: ground truth, prediction, normals in TensorBoard."""
+
+    def __init__(self, data: FrameDataModule, period: int) -> None:
+        self.data = data
+        self.period = period
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: AvatarModule) -> None:
+        epoch = trainer.current_epoch
+        if (epoch + 1) % self.period and epoch + 1 != module.stage.end_epoch:
+            return
+        for name, frames in (("train", self.data.train), ("held_out", self.data.val)):
+            if len(frames):
+                picture = comparison(module, frames.batch([len(frames) // 2]).to(module.device))
+                trainer.logger.experiment.add_image(name, picture, epoch + 1)
+
+
+@torch.no_grad()
+def comparison(module: AvatarModule, batch: FrameBatch) -> torch.Tensor:
+    """Ground truth on white | prediction | normals of one frame: [3, H, 3 W] in 0..1."""
+    was_training = module.avatar.training
+    module.avatar.eval()
+    drawn = draw_batch(
+        module.avatar,
+        batch.tracked,
+        batch.frame_id,
+        batch.camera,
+        paints=True,
+        backend=module.settings.run.raster_backend,
+    )
+    module.avatar.train(was_training)
+    normals = drawn.gbuffer["normals"] * 0.5 + 0.5
+    truth = whiten_background(batch.rgb01, batch.segmentation)
+    return torch.cat([truth[0], drawn.rgb01[0], normals[0]], 2).clamp(0, 1).cpu()
+
+
+class StageClock(lightning.Callback):
+    """Seconds spent in the stage by this process."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def on_train_start(self, trainer, module) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_end(self, trainer, module) -> None:
+        self.seconds = time.perf_counter() - self._start

@@ -1,0 +1,27 @@
+"""Measuring which conditions the training frames have shown. Method, sections 3 and 5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.core.types import FrameBatch
+from nha.head.joint_limits import eyes_angles, jaw_angles, neck_angles
+
+
+@torch.no_grad()
+def measure_condition_ranges(avatar: NeuralHeadAvatar, batches: Iterable[FrameBatch]) -> None:
+    """Set the avatar's condition ranges to those of the training frames, corrections included."""
+    seen: dict[str, list[torch.Tensor]] = {"expr": [], "pose": [], "mouth": []}
+    for batch in batches:
+        batch = batch.to(avatar.vertex_features.device)
+        surface = avatar.surface(avatar.corrected(batch.tracked, batch.frame_id))
+        p = surface.params
+        seen["expr"].append(p.expr)
+        joints = (neck_angles(p.neck), jaw_angles(p.jaw), eyes_angles(p.eyes))
+        seen["pose"].append(torch.cat([p.rotation, *joints], 1))
+        seen["mouth"].append(avatar.mouth_features(surface))
+    for name, values in seen.items():
+        avatar.condition_ranges.set_range(name, torch.cat(values))

@@ -1,0 +1,55 @@
+"""Fitting the poses of held-out frames, so that their scores measure shape and texture, not tracking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.core.types import FrameBatch
+from nha.losses.table import LossTable
+from nha.optimization.objectives import Objective, draw_batch
+from nha.optimization.optimizers import pose_optimizer
+from nha.optimization.stages import Stage
+
+
+def fit_held_out_pass(
+    avatar: NeuralHeadAvatar,
+    objective: Objective,
+    stage: Stage,
+    batches: Iterable[FrameBatch],
+    epoch: float,
+    backend: str = "auto",
+) -> LossTable | None:
+    """One pass of SGD over held-out frames with the stage's losses; only their pose corrections move.
+
+    Corrections are rows of tables, and these batches touch no row of a training frame. Returns the last batch's
+    losses, None where there was nothing to do. Method, section 5.
+    """
+    if not stage.held_out:
+        return None
+    device = avatar.vertex_features.device
+    moving = {name: getattr(avatar.frame_parameters, name) for name in stage.held_out}
+    frozen = [(parameter, parameter.requires_grad) for parameter in avatar.parameters()]
+    was_training = avatar.training
+    avatar.requires_grad_(False).eval()
+    for parameter in moving.values():
+        parameter.requires_grad_(True)
+    optimizer = pose_optimizer(avatar.frame_parameters, stage.held_out, stage.flame_lr)
+    losses = None
+    with torch.enable_grad():
+        for batch in batches:
+            batch = batch.to(device)
+            drawn = draw_batch(
+                avatar, batch.tracked, batch.frame_id, batch.camera, paints=stage.paints, backend=backend
+            )
+            losses = objective(stage.losses, avatar, drawn, batch)
+            optimizer.zero_grad()
+            losses.weighted_sum(stage.weights_at(epoch)).backward()
+            optimizer.step()
+    optimizer.zero_grad()
+    for parameter, required in frozen:
+        parameter.requires_grad_(required)
+    avatar.train(was_training)
+    return losses

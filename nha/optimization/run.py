@@ -1,0 +1,205 @@
+"""The main job: from an annotated, tracked video to an avatar."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.checkpoint import load_avatar, read_checkpoint
+from nha.avatar.open import build_head, save_avatar
+from nha.core.errors import UserError
+from nha.core.system import atomic_path, get_logger, pick_device, require_writable, seed_everything
+from nha.core.types import FrameBatch
+from nha.data.datamodule import FrameDataModule
+from nha.data.frame_dataset import FrameDataset
+from nha.head.assets import REPOSITORY, HeadAssets, load_head
+from nha.losses.perceptual import arcface_for, perceptual_loss
+from nha.optimization.avatar_module import AvatarModule
+from nha.optimization.callbacks import HeldOutPoses, Pictures, StageClock, StageProgress
+from nha.optimization.conditions import measure_condition_ranges
+from nha.optimization.config import OptimizationSettings
+from nha.optimization.objectives import Objective, PerceptualTerm
+from nha.optimization.stages import Stage, make_stages
+
+PART_WEIGHTS = REPOSITORY / "configs" / "body_part_weights.json"
+AVATAR_FILE = "avatar.ckpt"
+TRAINING_FILE = "last.ckpt"
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class OptimizationResult:
+    """output: the run's folder; avatar_path: the finished avatar; stage_seconds: time spent by stage."""
+
+    output: Path
+    avatar_path: Path
+    stage_seconds: dict[str, float]
+
+
+def optimize_avatar(settings: OptimizationSettings) -> OptimizationResult:
+    """Fit an avatar to a dataset in three stages and write it to the output folder.
+
+    A run that was interrupted continues from its last saved epoch. Raises UserError for everything in the
+    settings and the data that the user can mend.
+    """
+    log = get_logger(__name__)
+    output = require_writable(settings.run.default_root_dir)
+    device = pick_device(settings.run.device)
+    seed_everything(settings.run.seed)
+    data = FrameDataModule(settings.data, seed=settings.run.seed)
+    perceptual = _perceptual_term(settings)
+    assets = load_head(settings.run.head)
+    avatar = _new_avatar(settings, assets, data.max_frame_id)
+    objective = Objective(avatar, settings.losses.body_part_weights or PART_WEIGHTS, perceptual)
+    stages = make_stages(settings)
+    log.info(
+        "%d training and %d held-out frames of %d x %d pixels on %s",
+        len(data.train),
+        len(data.val),
+        *data.image_size[::-1],
+        device,
+    )
+
+    seconds = _resume_point(settings, output, stages)
+    for stage in stages:
+        if stage.epochs and stage.name not in seconds:
+            seconds[stage.name] = fit_stage(avatar, objective, stage, data, settings, output, device)
+            _write_json(output / RUN_FILE, {"stage_seconds": seconds, "fingerprint": _fingerprint(settings)})
+    load_training_state(avatar, output)
+    measure_condition_ranges(avatar.to(device), _in_order(data.train))
+    path = save_avatar(output / AVATAR_FILE, avatar.cpu(), assets, _hyper_parameters(settings, data))
+    log.info("avatar: %s", path)
+    return OptimizationResult(output, path, seconds)
+
+
+def fit_stage(
+    avatar: NeuralHeadAvatar,
+    objective: Objective,
+    stage: Stage,
+    data: FrameDataModule,
+    settings: OptimizationSettings,
+    output: Path,
+    device: torch.device,
+) -> float:
+    """Run one stage, continuing from the output folder's training checkpoint. Returns its seconds."""
+    _quiet_lightning()
+    data.stage = stage.index
+    clock = StageClock()
+    last = output / TRAINING_FILE
+    trainer = lightning.Trainer(
+        accelerator="cpu" if device.type == "cpu" else "gpu",
+        devices=1,
+        max_epochs=stage.end_epoch,
+        logger=TensorBoardLogger(output / "logs", name="", version=""),
+        callbacks=[
+            StageProgress(),
+            HeldOutPoses(data, settings.run.held_out_period),
+            Pictures(data, settings.run.image_log_period),
+            ModelCheckpoint(
+                dirpath=output,
+                filename=last.stem,
+                every_n_epochs=settings.run.checkpoint_period,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            ),
+            clock,
+        ],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,  # held-out frames are fitted and scored explicitly, see held_out.py
+        reload_dataloaders_every_n_epochs=1,  # the frames' order is a function of the epoch
+        log_every_n_steps=1,
+    )
+    module = AvatarModule(avatar, objective, stage, settings)
+    trainer.fit(module, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    trainer.save_checkpoint(last)
+    return round(clock.seconds, 2)
+
+
+def load_training_state(avatar: NeuralHeadAvatar, output: Path) -> None:
+    """Put the training checkpoint's tensors into the avatar (they are there already unless stages were skipped)."""
+    last = output / TRAINING_FILE
+    if last.is_file():
+        load_avatar(avatar, read_checkpoint(last))
+
+
+def _in_order(frames: FrameDataset, size: int = 8) -> Iterator[FrameBatch]:
+    for start in range(0, len(frames), size):
+        yield frames.batch(range(start, min(start + size, len(frames))))
+
+
+def _new_avatar(settings: OptimizationSettings, assets: HeadAssets, max_frame_id: int) -> NeuralHeadAvatar:
+    avatar = NeuralHeadAvatar(build_head(assets, settings.avatar), settings.avatar, max_frame_id)
+    if settings.run.checkpoint_file is not None:
+        load_avatar(avatar, read_checkpoint(settings.run.checkpoint_file))
+    return avatar
+
+
+def _perceptual_term(settings: OptimizationSettings) -> PerceptualTerm | None:
+    if settings.losses.perceptual == "none":
+        return None
+    feature_net = arcface_for(settings.losses.arcface_weights, settings.losses.w_perc)
+    return None if feature_net is None else functools.partial(perceptual_loss, feature_net)
+
+
+def _resume_point(
+    settings: OptimizationSettings, output: Path, stages: tuple[Stage, ...]
+) -> dict[str, float]:
+    """Seconds of the stages that the output folder's run has finished; starts afresh where it must."""
+    last, run = output / TRAINING_FILE, output / RUN_FILE
+    if not settings.run.resume:
+        last.unlink(missing_ok=True)
+        run.unlink(missing_ok=True)
+    if not run.is_file():
+        if last.is_file():
+            get_logger(__name__).info("continuing the interrupted run in %s", output)
+        return {}
+    known = json.loads(run.read_text())
+    if known["fingerprint"] != _fingerprint(settings):
+        raise UserError(
+            f"'{output}' holds a run with other settings; choose another --default_root_dir, or start it again "
+            "with --resume false"
+        )
+    finished = {stage.name: known["stage_seconds"].get(stage.name) for stage in stages}
+    return {name: seconds for name, seconds in finished.items() if seconds is not None}
+
+
+def _fingerprint(settings: OptimizationSettings) -> str:
+    """Everything that decides the result, as text."""
+    parts = (settings.data, settings.schedule, settings.losses, settings.avatar)
+    return repr(parts) + f" seed {settings.run.seed} head {settings.run.head}"
+
+
+def _hyper_parameters(settings: OptimizationSettings, data: FrameDataModule) -> dict:
+    flat = {"max_frame_id": data.max_frame_id, "head": settings.run.head}
+    for part in (settings.data, settings.schedule, settings.losses):
+        flat |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    return flat
+
+
+def _write_json(path: Path, content: dict) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _quiet_lightning() -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*have no `validation_step`.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
