@@ -1,0 +1,1 @@
+"""One small file an estimator; `nha.preprocess.packs` puts them together."""

@@ -1,0 +1,90 @@
+"""Where things lie on and around a measured face mesh: masks, the head's own axes, the ears' places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from nha.preprocess.backends.mediapipe_mesh import (
+    CHIN,
+    FOREHEAD_TOP,
+    LEFT_CHEEK_EDGE,
+    RIGHT_CHEEK_EDGE,
+    FaceTopology,
+)
+
+# An ear as a box in head units (1 = forehead top to chin), from the cheek's edge: how far it reaches to the
+# back, up and down, and outwards.
+EAR_BACK, EAR_FRONT = 0.32, 0.0
+EAR_UP, EAR_DOWN = 0.19, 0.18
+EAR_OUT, EAR_IN = 0.14, 0.0
+
+
+@dataclass(frozen=True)
+class HeadAxes:
+    """The head's own coordinate frame, measured on the mesh.
+
+    origin_px: [3] midway between the cheeks' edges; left, up, forward: [3] unit vectors (the person's left;
+    out of the face), x right, y down, z away from the camera; height_px: from the mesh's top to the chin.
+    """
+
+    origin_px: np.ndarray
+    left: np.ndarray
+    up: np.ndarray
+    forward: np.ndarray
+    height_px: float
+
+    @classmethod
+    def of_mesh(cls, mesh_px: np.ndarray) -> HeadAxes:
+        """Measure the axes of a mesh [M, 3]."""
+        across = mesh_px[LEFT_CHEEK_EDGE] - mesh_px[RIGHT_CHEEK_EDGE]
+        upwards = mesh_px[FOREHEAD_TOP] - mesh_px[CHIN]
+        left = across / np.linalg.norm(across)
+        up = upwards - left * (upwards @ left)
+        up = up / np.linalg.norm(up)
+        forward = np.cross(left, up)
+        return cls(
+            origin_px=(mesh_px[LEFT_CHEEK_EDGE] + mesh_px[RIGHT_CHEEK_EDGE]) / 2,
+            left=left,
+            up=up,
+            forward=forward,
+            height_px=float(np.linalg.norm(upwards)),
+        )
+
+
+def filled(outline_px: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Fill a closed outline [P, 2] given in pixels; bool [H, W]."""
+    mask = np.zeros(shape, np.uint8)
+    # Four fractional bits; a pixel's centre is at 0.5 for us and at 0 for OpenCV.
+    fixed_point = np.rint((outline_px - 0.5) * 16).astype(np.int32)
+    cv2.fillPoly(mask, [fixed_point], 1, shift=4)
+    return mask > 0
+
+
+def face_mask(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[int, int]) -> np.ndarray:
+    """Everything that the face's mesh covers, the nose's silhouette in profile too: bool [H, W]."""
+    mask = np.zeros(shape, np.uint8)
+    fixed_point = np.rint((mesh_px[:, :2] - 0.5) * 16).astype(np.int32)
+    for triangle in fixed_point[topology.triangles]:
+        cv2.fillConvexPoly(mask, triangle, 1, shift=4)
+    for outline in (topology.right_eye, topology.left_eye, topology.inner_lips):
+        cv2.fillPoly(mask, [fixed_point[outline]], 1, shift=4)
+    return mask > 0
+
+
+def ear_region(mesh_px: np.ndarray, axes: HeadAxes, left_ear: bool, shape: tuple[int, int]) -> np.ndarray:
+    """The place where one ear can be seen, bool [H, W]; empty where the head hides it."""
+    edge = mesh_px[LEFT_CHEEK_EDGE if left_ear else RIGHT_CHEEK_EDGE]
+    outwards = axes.left if left_ear else -axes.left
+    if outwards[2] > 0.2:
+        return np.zeros(shape, bool)  # turned away from the camera
+    corners = [
+        edge - axes.forward * back + axes.up * up + outwards * out
+        for back in (EAR_BACK * axes.height_px, EAR_FRONT * axes.height_px)
+        for up in (EAR_UP * axes.height_px, -EAR_DOWN * axes.height_px)
+        for out in (EAR_OUT * axes.height_px, EAR_IN * axes.height_px)
+    ]
+    hull = cv2.convexHull(np.ascontiguousarray(np.array(corners, np.float32)[:, :2])).reshape(-1, 2)
+    return filled(hull, shape)

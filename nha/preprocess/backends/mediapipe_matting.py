@@ -1,0 +1,89 @@
+"""The person's matte: mediapipe's selfie segmentation, cleaned."""
+
+from __future__ import annotations
+
+import warnings
+
+import cv2
+import numpy as np
+
+from nha.preprocess.backends.mediapipe_runtime import load_mediapipe, quiet
+from nha.preprocess.estimators import Frame
+from nha.preprocess.guided_filter import GuidedFilter
+
+GENERAL_MODEL = 0  # square input; the other one is for landscape pictures
+# The model sees 256 x 256 pixels: its outline is right to about this part of the picture's longer edge.
+OUTLINE_ERROR = 1 / 64
+FLAT_COLOUR_VARIANCE = 1e-4
+LARGEST_HOLE = 0.005  # of the picture
+
+
+class MediapipeMatting:
+    """Looks at each frame by itself."""
+
+    name = "mediapipe selfie segmentation + guided filter"
+    sequential = False
+
+    def __init__(self) -> None:
+        self._solution = None
+
+    def matte(self, frame: Frame) -> np.ndarray:
+        """float32 [H, W] in 0..1; see `estimators.MattingEstimator`."""
+        return clean_matte(self._run(np.ascontiguousarray(frame.rgb)), frame.rgb)
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._solution is not None:
+            self._solution.close()
+            self._solution = None
+
+    def _run(self, rgb: np.ndarray) -> np.ndarray:
+        if self._solution is None:
+            with quiet():
+                solutions = load_mediapipe().solutions
+                self._solution = solutions.selfie_segmentation.SelfieSegmentation(
+                    model_selection=GENERAL_MODEL
+                )
+                return self._solution.process(rgb).segmentation_mask
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # protobuf, about itself
+            return self._solution.process(rgb).segmentation_mask
+
+
+def clean_matte(matte01: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+    """Keep the largest component, fill its holes and let the outline follow the picture's edges.
+
+    matte01: float32 [H, W] in 0..1; rgb: uint8 [H, W, 3]. Returns float32 [H, W] in 0..1.
+    """
+    solid = _fill_holes(_largest_component(matte01 > 0.5))
+    if not solid.any():
+        return np.zeros(matte01.shape, np.float32)
+    radius = max(2, round(max(matte01.shape) * OUTLINE_ERROR))
+    # Far from the outline the model is right; near it the colours decide.
+    near = cv2.dilate(solid.astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
+    guided = GuidedFilter(rgb.astype(np.float32) / 255, radius, FLAT_COLOUR_VARIANCE, subsample=2)
+    filtered = np.clip(guided(np.where(solid, np.maximum(matte01, 0.5), matte01 * near)), 0, 1)
+    # Contrast around one half: what the filter leaves of flat areas' noise goes to 0 and 1.
+    sharpened = np.clip((filtered - 0.5) * 2 + 0.5, 0, 1) * near
+    return (sharpened * _largest_component(sharpened > 0)).astype(np.float32)
+
+
+def _largest_component(mask: np.ndarray) -> np.ndarray:
+    count, components, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    if count < 2:
+        return mask
+    return components == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
+
+
+def _fill_holes(mask: np.ndarray) -> np.ndarray:
+    """Close gaps inside the person, but not large ones, which are seen through as between arm and body."""
+    count, components, statistics, _ = cv2.connectedComponentsWithStats(
+        (~mask).astype(np.uint8), connectivity=4
+    )
+    filled = mask.copy()
+    for component in range(1, count):
+        left, top, width, height, area = statistics[component]
+        at_border = left == 0 or top == 0 or left + width == mask.shape[1] or top + height == mask.shape[0]
+        if not at_border and area < LARGEST_HOLE * mask.size:
+            filled |= components == component
+    return filled

@@ -1,0 +1,107 @@
+"""Parsing labels from mediapipe's face mesh, the matte and colours."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from nha.core.conventions import Parsing
+from nha.preprocess.backends import region_colours
+from nha.preprocess.backends.face_geometry import HeadAxes, ear_region, face_mask, filled
+from nha.preprocess.backends.mediapipe_mesh import CHIN, NOSE_OUTLINE, FaceTopology, face_topology
+from nha.preprocess.estimators import Face, Frame
+
+SMALLEST_REGION = 0.002  # of the head's height squared; smaller patches join what surrounds them
+
+
+class MediapipeParsing:
+    """Draws the features from the mesh; separates hair, ears, neck and cloth by colour and place."""
+
+    name = "mediapipe face mesh outlines + matte + colours"
+
+    def parsing(self, frame: Frame, face: Face, matte: np.ndarray) -> np.ndarray:
+        """uint8 [H, W] labels; see `estimators.ParsingEstimator`."""
+        topology = face_topology()
+        mesh = face.mesh_px
+        shape = frame.rgb.shape[:2]
+        axes = HeadAxes.of_mesh(mesh)
+        foreground = matte > 0.5
+        on_face = face_mask(mesh, topology, shape)
+        features = _feature_labels(mesh, topology, shape)
+        ears = [ear_region(mesh, axes, left, shape) for left in (True, False)]
+        brow_top = min(mesh[np.r_[topology.right_brow, topology.left_brow], :2], key=lambda point: point[1])
+        place = region_colours.describe_surroundings(
+            foreground, on_face, ears[0] | ears[1], axes, mesh[CHIN, :2], brow_top
+        )
+        has_own_colour = (features > 0) & (features != Parsing.NOSE)
+        regions = region_colours.classify_regions(frame.rgb, place, has_own_colour)
+        labels = _name_regions(regions, place, ears, axes)
+        return _draw_features(labels, features)
+
+
+def _feature_labels(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[int, int]) -> np.ndarray:
+    """Nose, brows, lips, mouth and eyes, 0 elsewhere: uint8 [H, W]. What is drawn later wins."""
+    outlines = (
+        (Parsing.NOSE, np.array(NOSE_OUTLINE)),
+        (Parsing.R_BROW, topology.right_brow),
+        (Parsing.L_BROW, topology.left_brow),
+        (Parsing.U_LIP, topology.upper_lip),
+        (Parsing.L_LIP, topology.lower_lip),
+        (Parsing.MOUTH, topology.inner_lips),
+        (Parsing.R_EYE, topology.right_eye),
+        (Parsing.L_EYE, topology.left_eye),
+    )
+    labels = np.zeros(shape, np.uint8)
+    for label, outline in outlines:
+        labels[filled(mesh_px[outline, :2], shape)] = label
+    return labels
+
+
+def _name_regions(
+    regions: np.ndarray, place: region_colours.Surroundings, ears: list[np.ndarray], axes: HeadAxes
+) -> np.ndarray:
+    """Turn the four regions into parsing labels: skin beside the face is an ear, skin below it the neck."""
+    names = np.array([Parsing.SKIN, Parsing.HAIR, Parsing.CLOTH, Parsing.NECK], np.uint8)
+    labels = names[regions]
+    skin_outside = (labels == Parsing.SKIN) & ~place.face
+    for label, ear in zip((Parsing.L_EAR, Parsing.R_EAR), ears, strict=True):
+        labels[skin_outside & ear] = label
+    labels[(labels == Parsing.SKIN) & ~place.face & (place.height < region_colours.UNDER_JAW)] = Parsing.NECK
+    labels[~place.foreground] = Parsing.BACKGROUND
+    stray_hair = _components_outside(labels == Parsing.HAIR, place.height > region_colours.UNDER_JAW)
+    return _absorb_small_regions(labels, stray_hair, SMALLEST_REGION * axes.height_px**2)
+
+
+def _components_outside(mask: np.ndarray, zone: np.ndarray) -> np.ndarray:
+    """The connected parts of a mask that have no pixel in a zone (hair grows on heads, not on necks)."""
+    _, components = cv2.connectedComponents(mask.astype(np.uint8))
+    rooted = np.zeros(int(components.max()) + 1, bool)
+    rooted[np.unique(components[zone & mask])] = True
+    return mask & ~rooted[components]
+
+
+def _absorb_small_regions(labels: np.ndarray, stray: np.ndarray, smallest_area_px: float) -> np.ndarray:
+    """Give stray pixels and patches below an area the label of the nearest other pixel."""
+    small = stray.copy()
+    for label in np.unique(labels[labels > 0]):
+        _, components, statistics, _ = cv2.connectedComponentsWithStats((labels == label).astype(np.uint8))
+        too_small = statistics[:, cv2.CC_STAT_AREA] < smallest_area_px
+        too_small[0] = False
+        small |= too_small[components]
+    if not small.any() or small.all():
+        return labels
+    known = ~small & (labels > 0)
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    label_of_pixel = np.zeros(int(nearest.max()) + 1, np.uint8)
+    label_of_pixel[nearest[known]] = labels[known]
+    return np.where(small, label_of_pixel[nearest], labels)
+
+
+def _draw_features(labels: np.ndarray, features: np.ndarray) -> np.ndarray:
+    drawable = (features > 0) & (labels != Parsing.BACKGROUND)
+    # A fringe may cover brows, and nothing else.
+    is_brow = np.isin(features, (Parsing.L_BROW, Parsing.R_BROW))
+    drawable &= ~(is_brow & (labels == Parsing.HAIR))
+    return np.where(drawable, features, labels)

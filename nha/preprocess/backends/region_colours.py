@@ -1,0 +1,179 @@
+"""Skin, hair, neck and cloth around a known face, by colour and place.
+
+Each class has a colour histogram, learned in the frame itself where the class is nearly certain, and a
+prior that depends on where a pixel lies relative to the face. Their product is smoothed along the picture's
+edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from nha.preprocess.backends.face_geometry import HeadAxes
+from nha.preprocess.guided_filter import GuidedFilter
+
+SKIN, HAIR, CLOTH, NECK = range(4)
+
+# Histogram bins of 8-bit Lab. Skin, hair and most cloth use a narrow part of a and b: finer bins there.
+LIGHTNESS_BINS, CHROMA_BINS = 20, 24
+CHROMA_RANGE = (96.0, 192.0)
+UNDER_JAW = -0.25  # height
+RARE_COLOUR = 2e-5  # likelihood of a colour that a class has never shown
+
+SMOOTHING_RADIUS = 1 / 80  # of the picture's longer edge
+SMOOTHING_EPS = 4e-4
+RIM_WEIGHT = 0.02
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where pixels lie relative to the face; all maps [H, W], lengths in head heights.
+
+    foreground, face: bool; rim: bool, foreground that touches the background; outside, inside: distance to
+    the face's outline from without and within, 0 on the other side; height: along the head's upward axis, 0
+    midway between the cheeks' edges; aside: across it, absolute; below_chin: downwards in the picture from
+    the chin, because shoulders do not nod; brow_height: where the brows end, as `height`.
+    """
+
+    foreground: np.ndarray
+    rim: np.ndarray
+    face: np.ndarray
+    outside: np.ndarray
+    inside: np.ndarray
+    height: np.ndarray
+    aside: np.ndarray
+    below_chin: np.ndarray
+    ear: np.ndarray
+    brow_height: float
+
+
+def describe_surroundings(
+    foreground: np.ndarray,
+    face: np.ndarray,
+    ear: np.ndarray,
+    axes: HeadAxes,
+    chin_px: np.ndarray,
+    brow_top_px: np.ndarray,
+) -> Surroundings:
+    """Measure `Surroundings`; chin_px, brow_top_px: [2]."""
+    rows, columns = np.mgrid[: face.shape[0], : face.shape[1]].astype(np.float32) + 0.5
+    up = axes.up[:2] / max(float(np.linalg.norm(axes.up[:2])), 1e-6)
+    across = np.array([-up[1], up[0]])
+
+    def height_of(x, y):
+        return ((x - axes.origin_px[0]) * up[0] + (y - axes.origin_px[1]) * up[1]) / axes.height_px
+
+    def distance(mask):
+        return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3) / axes.height_px
+
+    return Surroundings(
+        foreground=foreground,
+        rim=foreground & (cv2.erode(foreground.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0),
+        face=face,
+        outside=distance(~face),
+        inside=distance(face),
+        height=height_of(columns, rows),
+        aside=np.abs((columns - chin_px[0]) * across[0] + (rows - chin_px[1]) * across[1]) / axes.height_px,
+        below_chin=(rows - chin_px[1]) / axes.height_px,
+        ear=ear,
+        brow_height=float(height_of(*brow_top_px)),
+    )
+
+
+def classify_regions(rgb: np.ndarray, place: Surroundings, features: np.ndarray) -> np.ndarray:
+    """Label the foreground with SKIN, HAIR, CLOTH or NECK.
+
+    rgb: uint8 [H, W, 3]; features: bool [H, W], eyes, brows, lips and mouth, whose colours are not skin.
+    Returns uint8 [H, W]; meaningless outside of the foreground.
+    """
+    bins = _colour_bins(rgb)
+    likelihood = _colour_likelihoods(bins, place, features)
+    joint = [prior * likelihood[k] for k, prior in enumerate(_priors(place))]
+    # Pixels of the silhouette mix two colours: they follow their neighbours.
+    weight = np.where(place.rim, np.float32(RIM_WEIGHT), np.float32(1)) * place.foreground / sum(joint)
+    posterior = np.stack([values * weight for values in joint], axis=2)
+    radius = max(2, round(max(rgb.shape) * SMOOTHING_RADIUS))
+    smooth = GuidedFilter(rgb.astype(np.float32) / 255, radius, SMOOTHING_EPS, subsample=2)(posterior)
+    labels = smooth.argmax(axis=2).astype(np.uint8)
+    labels[place.face & (place.height < place.brow_height)] = SKIN
+    return labels
+
+
+def _colour_bins(rgb: np.ndarray) -> np.ndarray:
+    """Histogram bin of every pixel, int64 [H, W]."""
+    lab = cv2.cvtColor(cv2.GaussianBlur(rgb, (3, 3), 0), cv2.COLOR_RGB2LAB).astype(np.float32)
+    lightness = (lab[..., 0] * (LIGHTNESS_BINS / 256)).astype(np.int64)
+    low, high = CHROMA_RANGE
+    chroma = np.clip((lab[..., 1:] - low) * (CHROMA_BINS / (high - low)), 0, CHROMA_BINS - 1).astype(np.int64)
+    return (lightness * CHROMA_BINS + chroma[..., 0]) * CHROMA_BINS + chroma[..., 1]
+
+
+def _histogram(bins: np.ndarray) -> np.ndarray:
+    """Smoothed relative frequencies of all bins, flat."""
+    shape = (LIGHTNESS_BINS, CHROMA_BINS, CHROMA_BINS)
+    counts = np.bincount(bins, minlength=int(np.prod(shape))).reshape(shape).astype(np.float32)
+    smooth = gaussian_filter(counts, (1.0, 0.7, 0.7), mode="nearest")
+    return (smooth / max(float(smooth.sum()), 1e-6)).ravel()
+
+
+def _colour_likelihoods(bins: np.ndarray, place: Surroundings, features: np.ndarray) -> list[np.ndarray]:
+    body = place.foreground & ~place.face
+    skin_seed = (
+        place.foreground & (place.inside > 0.04) & (place.height < place.brow_height + 0.1) & ~features
+    )
+    skin = _histogram(bins[skin_seed])
+    above = place.height > place.brow_height
+    hair = _distinct(bins[body & above & (place.outside > 0.06)], skin)
+    on_shoulders = (place.aside > 0.55) & (place.below_chin > 0.1)
+    cloth = _distinct(bins[body & (on_shoulders | (place.below_chin > 0.6))], skin)
+    under_chin = body & (place.below_chin > 0.02) & (place.below_chin < 0.3) & (place.aside < 0.25)
+    # The neck is skin in the chin's shadow: what lies there and is not cloth.
+    neck = 0.5 * skin + 0.5 * _distinct(bins[under_chin], cloth)
+    return [(histogram + RARE_COLOUR)[bins] for histogram in (skin, hair, cloth, neck)]
+
+
+def _distinct(seed_bins: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Histogram of a seed region without the colours of a class that may reach into it.
+
+    Where hardly anything remains (a bald head, a bare shoulder) no colour is likely.
+    """
+    if len(seed_bins) < 20:
+        return np.zeros_like(known)
+    seen = _histogram(seed_bins)
+    cleaned = np.where(known > 0.5 * seen, 0.0, seen)
+    remaining = float(cleaned.sum())
+    return cleaned / remaining if remaining > 0.1 else np.zeros_like(known)
+
+
+def _priors(place: Surroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """How likely each class is at a place before its colour is seen: four maps, not normalised."""
+    in_upper_face = place.face & (place.height > place.brow_height)
+    near_face = np.exp(-place.outside / 0.08)
+    above_chin = place.below_chin < 0
+    beside_or_above = place.height > UNDER_JAW
+
+    skin = np.where(in_upper_face, 0.95, 0.02 + 0.5 * near_face * beside_or_above)
+    skin = np.where(place.ear, 0.6, skin)
+    hair = np.where(in_upper_face, 0.05 + 0.4 * np.exp(-place.inside / 0.05), 0.5)
+    # Below the chin only long hair, on either side of the neck; a beard counts as skin.
+    long_hair = 0.25 * np.exp(-np.maximum(place.below_chin, 0) / 0.5) * _step(-place.aside, -0.6, 0.05)
+    long_hair = long_hair * (0.05 + 0.95 * _step(place.aside, 0.25, 0.05))
+    hair = np.where(place.height < UNDER_JAW, np.minimum(hair, 0.01 + long_hair), hair)
+    cloth = _step(place.below_chin, 0.15, 0.06) * (0.2 + 0.8 * _step(place.below_chin, 0.45, 0.1))
+    cloth = cloth + 0.3 * _step(place.aside, 0.45, 0.05) * _step(place.below_chin, 0.0, 0.05)
+    neck = (
+        _step(-place.height, 0.3, 0.05)
+        * _step(-place.aside, -0.5, 0.06)
+        * _step(-place.below_chin, -0.8, 0.1)
+    )
+    neck = np.where(place.face, 0.0, neck)
+    return skin, hair, np.where(above_chin & (place.aside < 0.4), 1e-3, cloth + 1e-3), neck + 1e-4
+
+
+def _step(values: np.ndarray, middle: float, width: float) -> np.ndarray:
+    """A soft step from 0 to 1."""
+    return 1 / (1 + np.exp(-np.clip((values - middle) / width, -30, 30)))

@@ -1,0 +1,62 @@
+"""Rules that turn raw estimates into the dataset's labels (pure functions)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from nha.core.conventions import LANDMARK_GROUPS, Parsing, Segmentation
+
+# The eye's outline is estimated no better than this, in units of the eye's width.
+IRIS_TOLERANCE = 0.1
+
+
+def assign_eye_sides(parsing: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+    """Give each connected eye region the side of the nearer eye-landmark centroid.
+
+    Parsing networks confuse the eyes when the head turns; landmarks do not. parsing: uint8 [H, W];
+    landmarks_px: [68, 2]. Returns a new uint8 [H, W].
+    """
+    result = parsing.copy()
+    is_eye = np.isin(parsing, (Parsing.L_EYE, Parsing.R_EYE)).astype(np.uint8)
+    n_labels, components, _, centres = cv2.connectedComponentsWithStats(is_eye)
+    right, left = (
+        landmarks_px[list(LANDMARK_GROUPS[name])].mean(axis=0) for name in ("right_eye", "left_eye")
+    )
+    for component in range(1, n_labels):
+        centre = centres[component] + 0.5
+        is_right = np.linalg.norm(centre - right) < np.linalg.norm(centre - left)
+        result[components == component] = Parsing.R_EYE if is_right else Parsing.L_EYE
+    return result
+
+
+def clean_parsing(parsing: np.ndarray, matte01: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
+    """Headwear becomes hair; where the matte is 0, or outside of the video's picture, there is background.
+
+    parsing: uint8 [H, W]; matte01: [H, W]; inside: bool [H, W], False on padding. Returns a new uint8 [H, W].
+    """
+    result = parsing.copy()
+    result[result == Parsing.HEADWEAR] = Parsing.HAIR
+    result[matte01 <= 0] = Parsing.BACKGROUND
+    if inside is not None:
+        result[~inside] = Parsing.BACKGROUND
+    return result
+
+
+def segmentation_from_parsing(parsing: np.ndarray) -> np.ndarray:
+    """Everything but background and cloth is the head: uint8 [H, W] -> uint8 [H, W] of `Segmentation`."""
+    is_head = (parsing != Parsing.BACKGROUND) & (parsing != Parsing.CLOTH)
+    return np.where(is_head, Segmentation.HEAD, Segmentation.BACKGROUND).astype(np.uint8)
+
+
+def irises_inside_eyes(irises_px: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+    """Reject both irises unless each lies inside its eye's landmark polygon: a closed eye has no gaze.
+
+    irises_px: [2, 2], right then left; landmarks_px: [68, 2]. Returns float32 [2, 2], all -1 where rejected.
+    """
+    for iris, name in zip(irises_px, ("right_eye", "left_eye"), strict=True):
+        outline = landmarks_px[list(LANDMARK_GROUPS[name])].astype(np.float32)
+        tolerance_px = IRIS_TOLERANCE * float(np.linalg.norm(outline[3] - outline[0]))
+        if cv2.pointPolygonTest(outline, (float(iris[0]), float(iris[1])), True) < -tolerance_px:
+            return np.full((2, 2), -1.0, np.float32)
+    return irises_px.astype(np.float32)

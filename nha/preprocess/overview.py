@@ -1,0 +1,82 @@
+"""The annotations of a frame side by side, for looking."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from nha.core.conventions import LANDMARK_GROUPS, Parsing
+from nha.data.dataset_folder import Keypoints, encode_normals
+
+PARSING_COLOURS: dict[Parsing, tuple[int, int, int]] = {
+    Parsing.BACKGROUND: (20, 20, 24),
+    Parsing.SKIN: (236, 188, 160),
+    Parsing.L_BROW: (190, 90, 60),
+    Parsing.R_BROW: (120, 60, 170),
+    Parsing.L_EYE: (80, 190, 240),
+    Parsing.R_EYE: (40, 110, 230),
+    Parsing.L_EAR: (240, 170, 60),
+    Parsing.R_EAR: (220, 110, 40),
+    Parsing.NOSE: (250, 220, 120),
+    Parsing.MOUTH: (110, 20, 40),
+    Parsing.U_LIP: (230, 70, 110),
+    Parsing.L_LIP: (250, 130, 150),
+    Parsing.NECK: (170, 200, 130),
+    Parsing.NECKLACE: (255, 255, 120),
+    Parsing.CLOTH: (90, 130, 110),
+    Parsing.HAIR: (120, 80, 50),
+    Parsing.HEADWEAR: (200, 60, 200),
+}
+UNKNOWN_LABEL_COLOUR = (255, 0, 255)
+LANDMARK_COLOURS = {
+    "jaw": (255, 255, 255),
+    "right_brow": (190, 120, 255),
+    "left_brow": (255, 160, 110),
+    "nose": (255, 230, 100),
+    "right_eye": (90, 160, 255),
+    "left_eye": (110, 230, 255),
+    "outer_mouth": (255, 90, 130),
+    "inner_mouth": (255, 170, 190),
+}
+IRIS_COLOUR = (60, 255, 60)
+_SUBPIXEL_BITS = 4
+
+
+def side_by_side(
+    rgb: np.ndarray, keypoints: Keypoints, parsing: np.ndarray, matte01: np.ndarray, normals: np.ndarray
+) -> np.ndarray:
+    """Picture | landmarks and irises | parsing in colours | matte | normals: uint8 [H, 5 W, 3].
+
+    rgb: uint8 [H, W, 3]; parsing: uint8 [H, W]; matte01: [H, W]; normals: [H, W, 3] as readers give them.
+    """
+    matte = np.repeat(np.rint(matte01[..., None] * 255).astype(np.uint8), 3, axis=2)
+    return np.hstack(
+        [rgb, draw_landmarks(rgb, keypoints), colour_labels(parsing), matte, encode_normals(normals)]
+    )
+
+
+def colour_labels(parsing: np.ndarray) -> np.ndarray:
+    """Parsing labels uint8 [H, W] as colours, uint8 [H, W, 3]."""
+    colours = np.full((256, 3), UNKNOWN_LABEL_COLOUR, np.uint8)
+    for label, colour in PARSING_COLOURS.items():
+        colours[label] = colour
+    return colours[parsing]
+
+
+def draw_landmarks(rgb: np.ndarray, keypoints: Keypoints) -> np.ndarray:
+    """The 68 landmarks, coloured by group, and the irises on a copy of the picture."""
+    canvas = np.ascontiguousarray(rgb.copy())
+    radius = max(1.0, max(rgb.shape) / 320)
+    for group, colour in LANDMARK_COLOURS.items():
+        for point in keypoints.landmarks_px[list(LANDMARK_GROUPS[group])]:
+            _dot(canvas, point, radius, colour)
+    for point in keypoints.iris_px:
+        if (point >= 0).all():
+            _dot(canvas, point, 1.5 * radius, IRIS_COLOUR)
+    return canvas
+
+
+def _dot(canvas: np.ndarray, point_px: np.ndarray, radius_px: float, colour: tuple[int, int, int]) -> None:
+    factor = 1 << _SUBPIXEL_BITS
+    x, y = (round(float(value - 0.5) * factor) for value in point_px)
+    cv2.circle(canvas, (x, y), round(radius_px * factor), colour, -1, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -1,0 +1,133 @@
+"""A drawn video and estimators that read its drawing: quick, exact, and with every situation on demand.
+
+Each frame is a dark picture with, for each face, a bright square. Its position is where the face is; red marks
+the person, other colours other people.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+
+from nha.core.conventions import Parsing
+from nha.data.video_io import VideoWriter
+from nha.preprocess.estimators import EstimatorPack, Face, Frame
+
+HEIGHT, WIDTH, SIDE = 72, 96, 20
+RED, BLUE = (255, 60, 60), (60, 60, 255)
+# A face's 68 points, in units of its square.
+SHAPE01 = np.random.default_rng(3).random((68, 2)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def fakes() -> ModuleType:
+    """This file: its functions and classes, for tests."""
+    return sys.modules[__name__]
+
+
+def draw_frame(*squares: tuple[int, int, tuple[int, int, int]]) -> np.ndarray:
+    """A picture with squares (x, y, colour): uint8 [HEIGHT, WIDTH, 3]."""
+    picture = np.full((HEIGHT, WIDTH, 3), 16, np.uint8)
+    for x, y, colour in squares:
+        picture[y : y + SIDE, x : x + SIDE] = colour
+    return picture
+
+
+def write_video(path: Path, frames: list[np.ndarray]) -> Path:
+    """Encode pictures, with hardly any loss."""
+    with VideoWriter(path, 25, crf=1) as writer:
+        for picture in frames:
+            writer.write(picture)
+    return path
+
+
+def walking_square(n_frames: int, faceless: tuple[int, ...] = ()) -> list[np.ndarray]:
+    """A red square that walks to the right; some frames are empty."""
+    return [
+        draw_frame() if i in faceless else draw_frame((8 + 4 * i, 24 + i % 3, RED)) for i in range(n_frames)
+    ]
+
+
+class FakeLandmarks:
+    """Sees squares. `sequential`: the depth of the landmarks counts the frames seen, as a tracker's state would."""
+
+    def __init__(self, sequential: bool) -> None:
+        self.name = "fake landmarks"
+        self.sequential = sequential
+        self.n_seen = 0
+        self.seen: list[int] = []
+
+    def faces(self, frame: Frame) -> list[Face]:
+        self.n_seen += 1
+        self.seen.append(frame.frame_id)
+        bright = (frame.rgb.max(axis=2) > 130).astype(np.uint8)
+        count, _, statistics, _ = cv2.connectedComponentsWithStats(bright)
+        return [self._face(statistics[i]) for i in range(1, count) if statistics[i][cv2.CC_STAT_AREA] > 50]
+
+    def _face(self, box: np.ndarray) -> Face:
+        return Face(
+            landmarks_px=(SHAPE01 * box[2:4] + box[:2]).astype(np.float32),
+            depth=np.full(68, self.n_seen if self.sequential else 0, np.float32),
+            confidence=np.ones(68, np.float32),
+            mesh_px=np.ones((5, 3), np.float32),
+        )
+
+    def reset(self) -> None:
+        self.n_seen = 0
+
+
+class FakeIris:
+    name = "fake iris"
+
+    def irises(self, frame: Frame, face: Face) -> np.ndarray:
+        if frame.frame_id % 4 == 3:
+            return np.full((2, 2), -1, np.float32)
+        return np.stack([face.centre_px - (3, 0), face.centre_px + (3, 0)]).astype(np.float32)
+
+
+class FakeMatting:
+    def __init__(self, sequential: bool) -> None:
+        self.name = "fake matting"
+        self.sequential = sequential
+        self.n_seen = 0
+        self.seen: list[int] = []
+
+    def matte(self, frame: Frame) -> np.ndarray:
+        self.n_seen += 1
+        self.seen.append(frame.frame_id)
+        strength = 1 - 0.01 * self.n_seen if self.sequential else 1.0
+        return (frame.rgb.max(axis=2) > 130).astype(np.float32) * strength
+
+
+class FakeParsing:
+    name = "fake parsing"
+
+    def parsing(self, frame: Frame, face: Face, matte: np.ndarray) -> np.ndarray:
+        labels = np.full(matte.shape, Parsing.SKIN, np.uint8)
+        middle = int(face.centre_px[1])
+        labels[: middle - 5] = Parsing.HEADWEAR
+        labels[middle + 5 :] = Parsing.CLOTH
+        return labels
+
+
+class FakeNormals:
+    name = "fake normals"
+
+    def normals(self, frame: Frame, face: Face, segmentation: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(np.array([0.6, 0.0, 0.8], np.float32), (*segmentation.shape, 3))
+
+
+def fake_pack(sequential: bool = False) -> EstimatorPack:
+    """A new pack."""
+    return EstimatorPack(
+        landmarks=FakeLandmarks(sequential),
+        iris=FakeIris(),
+        matting=FakeMatting(sequential),
+        parsing=FakeParsing(),
+        normals=FakeNormals(),
+    )
