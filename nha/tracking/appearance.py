@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nha.core.errors import UserError
-
-# Products of the basis' normalisation with the cosine lobe's weights. Method, section 7.
-_C0 = 1 / math.sqrt(4 * math.pi)
-_C1 = (2 * math.pi / 3) * math.sqrt(3 / (4 * math.pi))
-_C2 = (math.pi / 4) * 3 * math.sqrt(5 / (12 * math.pi))
-_C2_DIFFERENCE = (math.pi / 4) * 1.5 * math.sqrt(5 / (12 * math.pi))
-_C2_ZONAL = (math.pi / 4) * 0.5 * math.sqrt(5 / (4 * math.pi))
+from nha.render.shading import spherical_harmonics_basis
 
 PUBLISHED, LINEAR = "published", "linear"
 
@@ -88,24 +81,6 @@ def sample_albedo(albedo01: Tensor, uv: Tensor) -> Tensor:
     """
     sampled = F.grid_sample(albedo01, uv[None, None], mode="bilinear", align_corners=False)
     return sampled[0, :, 0].T
-
-
-def spherical_harmonics_basis(normals: Tensor) -> Tensor:
-    """The nine basis functions, cosine lobe included, at directions [..., 3]: [..., 9]."""
-    x, y, z = normals.unbind(-1)
-    one = torch.ones_like(x)
-    values = (
-        _C0 * one,
-        _C1 * x,
-        _C1 * y,
-        _C1 * z,
-        _C2 * x * y,
-        _C2 * x * z,
-        _C2 * y * z,
-        _C2_DIFFERENCE * (x * x - y * y),
-        _C2_ZONAL * (3 * z * z - 1),
-    )
-    return torch.stack(values, -1)
 
 
 def shade(albedo01: Tensor, normals: Tensor, light: Tensor, appearance: str) -> Tensor:

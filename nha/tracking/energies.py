@@ -134,3 +134,31 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: EnergyWeights) -> Tensor:
     return sum(
         term * (1.0 if name == "pos" else getattr(weights, f"w_{name}")) for name, term in terms.items()
     )
+
+
+# What counts as one unit of roughness: metres, radians or raw parameters.
+_SMOOTHNESS_UNITS = {
+    "rotation": 0.02,
+    "translation": 0.004,
+    "expr": 0.5,
+    "jaw": 0.2,
+    "neck": 0.1,
+    "eyes": 0.5,
+}
+
+
+def neighbour_deviation(
+    unknowns: Unknowns, before: Unknowns, after: Unknowns, part: Tensor, closeness: Tensor
+) -> Tensor:
+    """How far frames lie from the straight line between their neighbours in time: squared, mean over frames.
+
+    unknowns: N frames in time's order; before, after: the one frame on either side of them; part: [N] where
+    in time the frame lies between its neighbours, 0..1; closeness: [N] weight of each frame. Each kind of
+    unknown is measured in its own unit (see `_SMOOTHNESS_UNITS`). Ours; only the batched mode has it.
+    """
+    total = unknowns.rotation.new_zeros(len(unknowns))
+    for name, unit in _SMOOTHNESS_UNITS.items():
+        values = torch.cat([getattr(before, name), getattr(unknowns, name), getattr(after, name)])
+        line = values[:-2] * (1 - part[:, None]) + values[2:] * part[:, None]
+        total = total + ((values[1:-1] - line) / unit).square().sum(1)
+    return (total * closeness).mean()

@@ -1,8 +1,41 @@
-"""Stages of the tracker as data."""
+"""Stages of the tracker as data: what moves, how fast, for how long and under which energy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from nha.tracking.appearance import LINEAR, PUBLISHED
+from nha.tracking.energies import EnergyWeights
+from nha.tracking.settings import TrackingSettings
+from nha.tracking.state import PER_FRAME, SHARED
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of optimisation of a batch of frames.
+
+    name: for messages; moving: the unknowns that move, with their learning rates;
+    n_steps x sub_steps optimiser steps, visibility and blur are found once per step;
+    blur_sigma: pixels, geometrically from first to last over blur_steps steps;
+    sampling_scale: the head is drawn at this multiple of the picture's size;
+    motion: what the position is compared with: the batch's mean ("spread"), the frame before ("previous")
+        or, with rotation and expression, both neighbours in time ("neighbours");
+    face_only: compare colours only where the parsing says face.
+    """
+
+    name: str
+    moving: Mapping[str, float]
+    n_steps: int
+    sub_steps: int
+    blur_sigma: tuple[float, float]
+    blur_steps: int
+    sampling_scale: float
+    weights: EnergyWeights
+    motion: Literal["spread", "previous", "neighbours"]
+    appearance: str
+    face_only: bool = False
 
 
 def blur_sigma_at(step: int, n_steps: int, blur_sigma: Sequence[float]) -> float:
@@ -12,3 +45,112 @@ def blur_sigma_at(step: int, n_steps: int, blur_sigma: Sequence[float]) -> float
     """
     first, last = blur_sigma
     return first * (last / first) ** (min(step, n_steps - 1) / max(n_steps - 1, 1))
+
+
+def learning_rates(settings: TrackingSettings, names: Sequence[str]) -> dict[str, float]:
+    """The published learning rates of some unknowns; a focal length that is given does not move."""
+    special = {
+        "translation": settings.pos_lr,
+        "light": settings.light_lr,
+        "focal_and_centre": settings.cam_lr,
+    }
+    fixed = {"focal_and_centre"} if focal_is_given(settings) else set()
+    return {name: special.get(name, settings.lr) for name in names if name not in fixed}
+
+
+def focal_is_given(settings: TrackingSettings) -> bool:
+    """Whether the focal length is known and stays fixed."""
+    return settings.calibrated or settings.focal is not None
+
+
+# --- the published, sequential mode ----------------------------------------------------------------------
+
+
+def first_frame_stage(settings: TrackingSettings) -> Stage:
+    """The first frame with all keyframes: everything moves. Method, section 7."""
+    return Stage(
+        name="first frame and keyframes",
+        moving=learning_rates(settings, PER_FRAME + SHARED),
+        n_steps=settings.sequential.init_steps,
+        sub_steps=settings.sequential.sub_steps,
+        blur_sigma=settings.sequential.blur_sigma,
+        blur_steps=settings.sequential.steps_per_frame,
+        sampling_scale=settings.sequential.sampling_scale,
+        weights=replace(settings.weights.energy_weights(), w_smooth=0.0),
+        motion="spread",
+        appearance=appearance_of(settings),
+    )
+
+
+def next_frame_stage(settings: TrackingSettings, *, after_cut: bool) -> Stage:
+    """A frame that starts from its predecessor: its own unknowns move; longer after a cut."""
+    n_steps = settings.sequential.init_steps if after_cut else settings.sequential.steps_per_frame
+    return replace(
+        first_frame_stage(settings),
+        name="frame after a cut" if after_cut else "frame",
+        moving=learning_rates(settings, PER_FRAME),
+        n_steps=n_steps,
+        motion="previous",
+    )
+
+
+# --- the batched mode ------------------------------------------------------------------------------------
+
+
+def keyframe_stage(settings: TrackingSettings) -> Stage:
+    """The keyframes, which the landmarks have already placed: shape, albedo, light and camera move too."""
+    batched = settings.batched
+    return Stage(
+        name="keyframes",
+        moving=_refinement_rates(settings, PER_FRAME + SHARED),
+        n_steps=_full_steps(batched.keyframe_steps, batched.refine_sub_steps),
+        sub_steps=batched.refine_sub_steps,
+        blur_sigma=batched.refine_blur_sigma,
+        blur_steps=_full_steps(batched.keyframe_steps, batched.refine_sub_steps),
+        sampling_scale=batched.refine_sampling_scale,
+        # keyframes lie far apart in time: nothing ties their positions
+        weights=replace(settings.weights.energy_weights(), w_pos_trans=0.0),
+        motion="spread",
+        appearance=appearance_of(settings),
+        face_only=batched.use_parsing,
+    )
+
+
+def refinement_stage(settings: TrackingSettings) -> Stage:
+    """A batch of frames around which everything shared is known; neighbours in time hold together."""
+    batched = settings.batched
+    n_steps = _full_steps(batched.refine_steps, batched.refine_sub_steps)
+    return replace(
+        keyframe_stage(settings),
+        name="frames",
+        moving=_refinement_rates(settings, PER_FRAME),
+        n_steps=n_steps,
+        blur_steps=n_steps,
+        motion="neighbours",
+    )
+
+
+def appearance_of(settings: TrackingSettings) -> str:
+    """The colour model of a run."""
+    if settings.appearance == "auto":
+        return PUBLISHED if settings.mode == "sequential" else LINEAR
+    return settings.appearance
+
+
+def _full_steps(optimiser_steps: int, sub_steps: int) -> int:
+    return max(1, round(optimiser_steps / sub_steps))
+
+
+def _refinement_rates(settings: TrackingSettings, names: Sequence[str]) -> dict[str, float]:
+    """Learning rates around a good start: appearance moves as published, the head with small steps."""
+    rates = learning_rates(settings, names)
+    small = settings.batched.refine_lr
+    own = {
+        "translation": small / 5,
+        "rotation": small / 2,
+        "focal_and_centre": small / 2,
+        "texture": 10 * small,
+    }
+    own |= dict.fromkeys(("expr", "neck", "jaw", "eyes", "shape"), small)
+    own |= {"light": 10 * small}
+    return {name: own[name] for name in names if name in rates}

@@ -1,0 +1,217 @@
+"""The batched procedure: landmarks place every frame, keyframes settle what is shared, batches refine.
+
+1. camera and rigid poses of all frames from landmarks
+2. keyframes chosen (unless given); shape, focal length, pose and expression from their landmarks
+3. pose and expression of all frames from landmarks, held together in time; outliers found
+4. keyframes against pictures: shape, albedo, light, camera
+5. all frames against pictures, in batches; frames without a usable face are bridged
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from nha.core.system import get_logger
+from nha.tracking.camera_init import calibrate, rigid_poses
+from nha.tracking.fit import StageFitter, Surroundings
+from nha.tracking.frames import TrackingFrames
+from nha.tracking.keyframes import choose_keyframes
+from nha.tracking.landmark_fit import DetectedLandmarks, LandmarkFit
+from nha.tracking.observe import observe
+from nha.tracking.progress import Progress, RunFolder
+from nha.tracking.stages import focal_is_given, keyframe_stage, refinement_stage
+from nha.tracking.state import Unknowns, start_unknowns
+from nha.tracking.timeline import Timeline, bridge, face_box, make_timeline, neighbour_mean
+
+_logger = get_logger(__name__)
+
+_CALIBRATION_VIEWS = 16
+# A frame whose landmarks lie this many times farther off than usual, and so far in face heights, is wrong.
+_OUTLIER_RATIO, _OUTLIER_FACE_PART = 4.0, 0.025
+_INNER_LIPS = (62, 66)
+
+
+def track_in_batches(fitter: StageFitter, run: RunFolder, progress: Progress | None) -> Progress:
+    """Track all frames in parallel; `progress` is what an earlier run has left, or None."""
+    if progress is None:
+        progress = _settle_shared_unknowns(fitter, run)
+        run.save(progress)
+    return _refine_in_batches(fitter, run, progress)
+
+
+# --- steps 1 to 4 ----------------------------------------------------------------------------------------
+
+
+def _settle_shared_unknowns(fitter: StageFitter, run: RunFolder) -> Progress:
+    began = time.perf_counter()
+    start = LandmarkStart(fitter, run)
+    keyframes = start.place_rigidly()
+    start.fit_keyframes(keyframes)
+    outliers = start.fit_all()
+    keyframes = [row for row in keyframes if row not in outliers] or keyframes
+    placed = time.perf_counter()
+
+    frames, device = run.frames, fitter.mesh.faces.device
+    stage = keyframe_stage(run.settings)
+    seen = observe(frames, keyframes, device, stage.face_only)
+    before = start.unknowns.rows(keyframes)
+    found = fitter.fit(stage, seen, before.to(device), Surroundings()).to("cpu")
+    unknowns = start.unknowns.with_rows(keyframes, found)
+    unknowns = start.refit_around(unknowns)
+    done = time.perf_counter()
+
+    def ids(rows) -> tuple[int, ...]:
+        return tuple(frames.frame_ids[int(row)] for row in rows)
+
+    _logger.info("keyframes: %s", ", ".join(map(str, ids(keyframes))))
+    if outliers:
+        _logger.info("frames whose landmarks are not believed: %s", ", ".join(map(str, ids(outliers))))
+    return Progress(
+        unknowns=unknowns,
+        n_processed=0,
+        keyframes=ids(keyframes),
+        without_landmarks=ids(torch.nonzero(~frames.has_landmarks)[:, 0]),
+        outliers=ids(outliers),
+        seconds={"landmarks": round(placed - began, 3), stage.name: round(done - placed, 3)},
+    )
+
+
+class LandmarkStart:
+    """Steps 1 to 3: everything that landmarks alone can tell. `unknowns` hold all frames, on the CPU."""
+
+    def __init__(self, fitter: StageFitter, run: RunFolder) -> None:
+        self.frames, self.settings = run.frames, run.settings
+        self.head = fitter.mesh.head
+        self.usable = self.frames.has_landmarks.clone()
+        self.timeline = make_timeline(self.frames)
+        self.fit = LandmarkFit(self.head, self.settings.n_shape, self.settings.n_expr)
+        self.face_height = float(torch.tensor([face_box(self.frames, r)[1] for r in self._rows()]).median())
+        self.detected = DetectedLandmarks(
+            self.frames.landmarks_px,
+            self.frames.confidence,
+            self.frames.image_size,
+            sigma_px=self.settings.batched.landmark_sigma * self.face_height,
+        )
+        self.unknowns = start_unknowns(self.head, len(self.frames), fitter.albedo.n_components).to("cpu")
+
+    def _rows(self) -> list[int]:
+        return torch.nonzero(self.usable)[:, 0].tolist()
+
+    def place_rigidly(self) -> list[int]:
+        """Camera and rigid poses of all frames; returns the rows of the keyframes."""
+        rows = self._rows()
+        landmarks = self._resting_landmarks()
+        some = [rows[i] for i in torch.linspace(0, len(rows) - 1, min(len(rows), _CALIBRATION_VIEWS)).int()]
+        pixels, confidence = self.frames.landmarks_px[:, :68], self.frames.confidence[:, :68]
+        size = self.frames.image_size
+        focal = self.settings.focal or calibrate(landmarks, pixels[some], confidence[some], size)
+        self._place(rows, focal)
+        if self.settings.keyframes:
+            return self.frames.rows_of(self.settings.keyframes, "keyframes")
+        opening = torch.linalg.vector_norm(pixels[:, _INNER_LIPS[0]] - pixels[:, _INNER_LIPS[1]], dim=1)
+        count = self.settings.batched.n_keyframes
+        return choose_keyframes(self.unknowns.rotation, opening / self.face_height, self.usable, count)
+
+    def _resting_landmarks(self) -> Tensor:
+        """The 68 landmarks of the head at rest, with the shape found so far: [68, 3] metres."""
+        resting = self.head.neutral_params(1)
+        resting = resting.replace(shape=self.unknowns.shape[None].to(resting.shape))
+        return self.head.landmarks(self.head(resting))[0, :68].cpu()
+
+    def _place(self, rows: list[int], focal: float) -> None:
+        pixels, confidence = self.frames.landmarks_px[rows, :68], self.frames.confidence[rows, :68]
+        size = self.frames.image_size
+        poses = rigid_poses(self._resting_landmarks(), pixels, confidence, focal, size)
+        found = torch.isfinite(poses.error_px)
+        self.usable[[row for row, ok in zip(rows, found, strict=True) if not ok]] = False
+        placed = torch.tensor(rows)[found]
+        camera = self.unknowns.focal_and_centre.clone()
+        camera[0] = focal
+        self.unknowns = self.unknowns.replace(
+            rotation=self.unknowns.rotation.index_copy(0, placed, poses.rotation[found]),
+            translation=self.unknowns.translation.index_copy(0, placed, poses.translation[found]),
+            focal_and_centre=camera,
+        )
+
+    def fit_keyframes(self, keyframes: list[int]) -> None:
+        """Shape and focal length from the keyframes' landmarks; then every frame is placed anew."""
+        fixed = focal_is_given(self.settings)
+        start, detected = self.unknowns.rows(keyframes), self.detected.rows(keyframes)
+        found = self.fit.fit_together(start, detected, fixed_focal=fixed)
+        self.unknowns = self.unknowns.with_rows(keyframes, found)
+        self._place(self._rows(), float(found.focal_and_centre[0]))
+
+    def fit_all(self) -> list[int]:
+        """Pose and expression of all frames; returns the rows whose landmarks cannot be believed."""
+        rows = self._rows()
+        found = self.fit.fit_frames(self.unknowns.rows(rows), self.detected.rows(rows))
+        self.unknowns = self.unknowns.with_rows(rows, found)
+        error = self.fit.errors_px(found, self.detected.rows(rows))[:, 17:68].nanmean(1)
+        limit = max(_OUTLIER_RATIO * float(error.median()), _OUTLIER_FACE_PART * self.face_height)
+        outliers = [row for row, far in zip(rows, error > limit, strict=True) if far]
+        self.usable[outliers] = False
+        self.unknowns = self.refit_around(self.unknowns)
+        return outliers
+
+    def refit_around(self, unknowns: Unknowns) -> Unknowns:
+        """Fit the usable frames once more, each held to its neighbours; then bridge the others."""
+        rows = self._rows()
+        part = unknowns.rows(rows)
+        pulled_to, _ = neighbour_mean(part, self.timeline.rows(rows))
+        part = self.fit.fit_frames(part, self.detected.rows(rows), neighbours=pulled_to, n_steps=3)
+        return bridge(unknowns.with_rows(rows, part), self.usable, self.timeline)
+
+
+# --- step 5 ----------------------------------------------------------------------------------------------
+
+
+def _refine_in_batches(fitter: StageFitter, run: RunFolder, progress: Progress) -> Progress:
+    frames, settings = run.frames, run.settings
+    device = fitter.mesh.faces.device
+    stage = refinement_stage(settings)
+    usable = _usable_rows(frames, progress)
+    timeline = make_timeline(frames).rows(usable)
+    size = settings.batched.batch_size
+    starts = range(progress.n_processed, len(usable), size) if progress.n_processed < len(frames) else ()
+    for number, first in enumerate(tqdm(starts, desc="tracking", unit="batch", disable=None), start=1):
+        began = time.perf_counter()
+        places = list(range(first, min(first + size, len(usable))))
+        rows = [usable[place] for place in places]
+        around = _surroundings(progress.unknowns, usable, timeline, places, device)
+        start = progress.unknowns.rows(rows).to(device)
+        found = fitter.fit(stage, observe(frames, rows, device, stage.face_only), start, around)
+        unknowns = progress.unknowns.with_rows(rows, found.to("cpu"))
+        finished = places[-1] + 1
+        progress = progress.advanced(unknowns, finished, frames=time.perf_counter() - began)
+        if finished < len(usable) and number % settings.save_period == 0:
+            run.save(progress)
+    known = torch.zeros(len(frames), dtype=torch.bool)
+    known[usable] = True
+    unknowns = bridge(progress.unknowns, known, make_timeline(frames))
+    progress = progress.advanced(unknowns, len(frames))
+    run.save(progress)
+    return progress
+
+
+def _usable_rows(frames: TrackingFrames, progress: Progress) -> list[int]:
+    left_out = {*progress.without_landmarks, *progress.outliers}
+    return [row for row, frame_id in enumerate(frames.frame_ids) if frame_id not in left_out]
+
+
+def _surroundings(
+    unknowns: Unknowns, usable: list[int], timeline: Timeline, places: list[int], device: torch.device
+) -> Surroundings:
+    """The frames on either side of a batch: the one before is final, the one after where landmarks put it."""
+    part, closeness = timeline.part_and_closeness()
+    before = usable[max(places[0] - 1, 0)]
+    after = usable[min(places[-1] + 1, len(usable) - 1)]
+    return Surroundings(
+        before=unknowns.rows([before]).to(device),
+        after=unknowns.rows([after]).to(device),
+        part=part[places].to(device),
+        closeness=closeness[places].to(device),
+    )

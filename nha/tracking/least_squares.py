@@ -1,0 +1,157 @@
+"""Levenberg-Marquardt for many small problems at once, with or without unknowns that they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+_START_DAMPING = 1e-2
+_LEAST_DAMPING, _MOST_DAMPING = 1e-7, 1e8
+_EASIER, _HARDER = 0.2, 8.0
+# A problem rests when a step gains less than this part of its cost, or is refused at this damping.
+_MIN_IMPROVEMENT = 1e-3
+_HOPELESS_DAMPING = 10.0
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """residual: [N, R]; by_own: [N, R, P] and by_shared: [N, R, S] its derivatives (None if not asked for)."""
+
+    residual: Tensor
+    by_own: Tensor
+    by_shared: Tensor | None
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """The prior (x - mean)^T precision (x - mean) / 2; precision: [P, P]; mean: [P] or [N, P]."""
+
+    precision: Tensor
+    mean: Tensor
+
+    def cost(self, x: Tensor) -> Tensor:
+        """Cost of x [..., P]: [...]."""
+        return 0.5 * ((x - self.mean) * self.gradient(x)).sum(-1)
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """Gradient at x [..., P]: [..., P]."""
+        return (x - self.mean) @ self.precision
+
+
+class Observations(Protocol):
+    """N sums of squared residuals, each of its own unknowns [P] and the shared ones [S]."""
+
+    def residuals(self, own: Tensor, shared: Tensor) -> Tensor:
+        """Residuals [N, R] at own [N, P] and shared [S]."""
+
+    def linearise(self, own: Tensor, shared: Tensor, *, with_shared: bool) -> Linearised:
+        """Residuals and derivatives."""
+
+
+def minimise_each(
+    observed: Observations, priors: list[Quadratic], own: Tensor, shared: Tensor, n_steps: int
+) -> Tensor:
+    """Minimise N independent problems in parallel; `shared` is held fixed.
+
+    own: [N, P] start, float64; priors: of the own unknowns. Each problem has its own damping. A step that
+    does not lower a problem's cost, or is not a number, is not taken: the result is finite if the start is.
+    Returns own [N, P].
+    """
+
+    def costs(own: Tensor) -> Tensor:
+        return _half_square(observed.residuals(own, shared)) + sum(prior.cost(own) for prior in priors)
+
+    damping = torch.full((len(own),), _START_DAMPING, dtype=own.dtype, device=own.device)
+    cost = costs(own)
+    for _ in range(n_steps):
+        at = observed.linearise(own, shared, with_shared=False)
+        normal = at.by_own.mT @ at.by_own + sum(prior.precision for prior in priors)
+        gradient = (at.by_own.mT @ at.residual[..., None])[..., 0] + sum(p.gradient(own) for p in priors)
+        step = torch.linalg.solve_ex(_damped(normal, damping[:, None]), gradient[..., None])[0][..., 0]
+        proposed_cost = costs(own - step)
+        better = proposed_cost < cost  # False for NaN
+        improvement = torch.where(better, 1 - proposed_cost / cost.clamp_min(1e-12), 0.0)
+        own = torch.where(better[:, None], own - step, own)
+        cost = torch.where(better, proposed_cost, cost)
+        damping = torch.where(better, damping * _EASIER, damping * _HARDER)
+        damping = damping.clamp(_LEAST_DAMPING, _MOST_DAMPING)
+        going_on = (improvement > _MIN_IMPROVEMENT) | (~better & (damping < _HOPELESS_DAMPING))
+        if not bool(going_on.any()):
+            break
+    return own
+
+
+def minimise_jointly(
+    observed: Observations,
+    own_priors: list[Quadratic],
+    shared_prior: Quadratic,
+    own: Tensor,
+    shared: Tensor,
+    n_steps: int,
+) -> tuple[Tensor, Tensor]:
+    """Minimise N problems and the unknowns that they share together.
+
+    The normal equations have an arrow's shape: the own unknowns are eliminated first (Schur complement).
+    Otherwise as `minimise_each`. Returns own [N, P] and shared [S].
+    """
+
+    def total(own: Tensor, shared: Tensor) -> Tensor:
+        costs = _half_square(observed.residuals(own, shared)) + sum(p.cost(own) for p in own_priors)
+        return costs.sum() + shared_prior.cost(shared)
+
+    damping, cost = _START_DAMPING, total(own, shared)
+    for _ in range(n_steps):
+        at = observed.linearise(own, shared, with_shared=True)
+        own_normal = at.by_own.mT @ at.by_own + sum(p.precision for p in own_priors)
+        own_gradient = (at.by_own.mT @ at.residual[..., None])[..., 0]
+        own_gradient = own_gradient + sum(p.gradient(own) for p in own_priors)
+        cross = at.by_own.mT @ at.by_shared
+        shared_normal = (at.by_shared.mT @ at.by_shared).sum(0) + shared_prior.precision
+        shared_gradient = (at.by_shared.mT @ at.residual[..., None]).sum(0)[:, 0]
+        shared_gradient = shared_gradient + shared_prior.gradient(shared)
+
+        better = False
+        while not better and damping < _MOST_DAMPING:
+            own_step, shared_step = _arrow_step(
+                own_normal, own_gradient, cross, shared_normal, shared_gradient, damping
+            )
+            proposed_cost = total(own - own_step, shared - shared_step)
+            better = bool(proposed_cost < cost)
+            damping = max(damping * (_EASIER if better else _HARDER), _LEAST_DAMPING)
+        if not better:
+            break
+        improvement = float(1 - proposed_cost / cost.clamp_min(1e-12))
+        own, shared, cost = own - own_step, shared - shared_step, proposed_cost
+        if improvement < _MIN_IMPROVEMENT:
+            break
+    return own, shared
+
+
+def _arrow_step(
+    own_normal: Tensor,
+    own_gradient: Tensor,
+    cross: Tensor,
+    shared_normal: Tensor,
+    shared_gradient: Tensor,
+    damping: float,
+) -> tuple[Tensor, Tensor]:
+    right_sides = torch.cat([cross, own_gradient[..., None]], 2)
+    eliminated = torch.linalg.solve_ex(_damped(own_normal, damping), right_sides)[0]
+    by_shared, constant = eliminated[..., :-1], eliminated[..., -1]
+    schur = _damped(shared_normal, damping) - (cross.mT @ by_shared).sum(0)
+    right = shared_gradient - (cross.mT @ constant[..., None]).sum(0)[:, 0]
+    shared_step = torch.linalg.solve_ex(schur, right)[0]
+    return constant - by_shared @ shared_step, shared_step
+
+
+def _half_square(residual: Tensor) -> Tensor:
+    return 0.5 * residual.square().sum(-1)
+
+
+def _damped(normal: Tensor, damping: Tensor | float) -> Tensor:
+    """Marquardt's damping: the diagonal grows by the factor 1 + damping, and by a little on its own."""
+    diagonal = normal.diagonal(dim1=-2, dim2=-1)
+    return normal + torch.diag_embed(damping * diagonal + 1e-9)

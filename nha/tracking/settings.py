@@ -1,0 +1,142 @@
+"""Settings of `optimize_tracking.py`: the published keys, and those of the batched mode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from nha.core.config import nested, setting
+from nha.tracking.energies import EnergyWeights
+
+
+@dataclass(frozen=True)
+class WeightSettings:
+    """Weights of the energy's terms."""
+
+    w_lmk: float = setting(5.0, help="Weight of the 68 face landmarks.")
+    w_eyes_lmk: float = setting(2.0, help="Weight of the two iris landmarks.")
+    w_eyes_sym: float = setting(10.0, help="Weight that keeps both eyes looking the same way.")
+    w_photo: float = setting(30.0, help="Weight of the photometric term.")
+    w_expr_reg: float = setting(1e-3, help="Weight of the squared expression coefficients.")
+    w_shape_reg: float = setting(1e-3, help="Weight of the squared identity coefficients.")
+    w_tex_reg: float = setting(1e-3, help="Weight of the squared albedo coefficients.")
+    w_pos_glob: float = setting(1e-2, help="Accepted as published, where it has no effect either.")
+    w_pos_neck: float = setting(1e-2, help="Weight that keeps the neck near its rest pose.")
+    w_pos_jaw: float = setting(1e-4, help="Weight that keeps the jaw near its rest pose.")
+    w_pos_eyes: float = setting(1e-4, help="Weight that keeps the eyes near their rest pose.")
+    w_pos_trans: float = setting(10.0, help="Weight of the squared step in position between frames (metres).")
+    w_smooth: float = setting(
+        0.03,
+        help="Batched mode: weight of the deviation from the mean of the two neighbouring frames.",
+    )
+
+    def energy_weights(self) -> EnergyWeights:
+        """The weights as the energy takes them."""
+        names = EnergyWeights.__dataclass_fields__
+        return EnergyWeights(**{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True)
+class SequentialSettings:
+    """Sequential mode (as published)."""
+
+    init_steps: int = setting(400, help="Steps of the first frame with its keyframes, and after a cut.")
+    steps_per_frame: int = setting(10, help="Steps of every other frame.")
+    sub_steps: int = setting(5, help="Optimiser steps per step; visibility is found once for all of them.")
+    blur_sigma: tuple[float, float] = setting(
+        (10.0, 1e-4), help="Blur of the picture in pixels, from the first to the last step of a frame."
+    )
+    sampling_scale: float = setting(4.0, help="The head is drawn at this multiple of the picture's size.")
+    cutframes: list[int] = setting([], help="Ids of frames after a cut; they get init_steps.")
+
+
+@dataclass(frozen=True)
+class BatchedSettings:
+    """Batched mode."""
+
+    batch_size: int = setting(16, help="Frames that are refined at the same time.")
+    n_keyframes: int = setting(8, help="How many keyframes to choose where none are given.")
+    keyframe_steps: int = setting(
+        120, help="Optimiser steps of the keyframes on shape, albedo, light, camera."
+    )
+    refine_steps: int = setting(40, help="Optimiser steps of each batch of frames.")
+    refine_sub_steps: int = setting(5, help="Optimiser steps for which visibility is found once.")
+    refine_blur_sigma: tuple[float, float] = setting(
+        (2.0, 1e-4), help="Blur of the picture in pixels, from the first to the last step."
+    )
+    refine_sampling_scale: float = setting(
+        1.0, help="The head is drawn at this multiple of the picture's size."
+    )
+    refine_lr: float = setting(
+        0.003, help="Learning rate of the refinement; positions move at a fifth of it."
+    )
+    landmark_sigma: float = setting(
+        0.01,
+        help="Expected error of a landmark, as a part of the face's height, in the landmark-only stages.",
+    )
+    use_parsing: bool = setting(
+        True,
+        help="Compare colours only where the parsing (if there is one) says skin, brow, nose, eye or lip.",
+    )
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """Everything that `track_dataset` can be told."""
+
+    data_path: Path = setting(
+        help="Dataset folder made by video_to_dataset.py.", section="Dataset and output"
+    )
+    output_path: Path = setting(
+        help="Folder for tracked_flame_params.npz, tracking.mp4 and tracking_report.json."
+    )
+    downscale_factor: float = setting(1.0, help="Track pictures that are smaller by this factor.")
+
+    head: str = setting("auto", help="Head model: auto, flame, procedural or a folder.", section="Head model")
+    n_shape: int = setting(300, help="Identity coefficients to fit.")
+    n_expr: int = setting(100, help="Expression coefficients to fit.")
+    n_tex: int = setting(100, help="Albedo coefficients to fit.")
+    tex_res: int = setting(512, help="Resolution of the albedo space's file.")
+
+    mode: Literal["batched", "sequential"] = setting(
+        "batched",
+        help="batched: all frames in parallel; sequential: frame after frame, as published.",
+        section="Run",
+    )
+    device: str = setting("auto", help="auto, cpu or cuda.")
+    appearance: Literal["auto", "published", "linear"] = setting(
+        "auto", help="Colour model; auto is published in the sequential mode, else linear."
+    )
+    keyframes: list[int] = setting(
+        [], help="Ids of frames that, with the first frame, decide shape, albedo, light and camera."
+    )
+    calibrated: bool = setting(
+        False, help="The focal length is known (give it with --focal) and stays fixed."
+    )
+    focal: float | None = setting(
+        None, help="Focal length in units of the picture's longer side; none: estimated."
+    )
+    ignore_lower_neck: bool = setting(True, help="Leave the lower neck out of the photometric term.")
+    save_period: int = setting(1, help="Save after every so many frames (batches in the batched mode).")
+    load_tracked_flame_params: Path | None = setting(
+        None, help="Tracking file to go on from, instead of the one in output_path."
+    )
+    frame_rate: float = setting(25.0, help="Frames per second of tracking.mp4.")
+    video: bool = setting(True, help="Write tracking.mp4.")
+
+    lr: float = setting(
+        0.005, help="Learning rate of all unknowns without one of their own.", section="Optimiser"
+    )
+    pos_lr: float = setting(0.001, help="Learning rate of the position.")
+    light_lr: float = setting(0.005, help="Learning rate of the light.")
+    cam_lr: float = setting(0.005, help="Learning rate of the camera.")
+
+    weights: WeightSettings = nested(WeightSettings)
+    sequential: SequentialSettings = nested(SequentialSettings)
+    batched: BatchedSettings = nested(BatchedSettings)
+
+    IGNORED: ClassVar = {
+        "img_log_freq": "pictures go into tracking.mp4",
+        "energy_log_freq": "energies go into tracking_report.json",
+    }
