@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Rows from the collar's inside over its rim down: height above the root joint, half width, half depth, centre z (mm).
+_RAISED_MM = 10.0
 _TORSO_RINGS_MM = (
     (6.0, 55.0, 55.0, 6.0),
     (15.0, 62.0, 60.0, 7.0),
@@ -21,7 +22,7 @@ _TORSO_RINGS_MM = (
     (-160.0, 204.0, 104.0, 14.0),
     (-320.0, 196.0, 108.0, 16.0),
 )
-COLLAR_BELOW_MM = 1.0  # what lies above this height over the root joint is collar
+COLLAR_ABOVE_MM = 11.0  # what lies above this height over the root joint is collar
 _AROUND = 96
 
 
@@ -87,7 +88,7 @@ def build_tongue(mouth_middle: np.ndarray) -> Piece:
 
 def build_torso() -> Piece:
     """Shoulders and chest around the root joint (mm, same axes as the head); coords are the points themselves."""
-    rings = np.array(_TORSO_RINGS_MM)
+    rings = np.array(_TORSO_RINGS_MM) + [_RAISED_MM, 0, 0, 0]
     fine = np.linspace(0, len(rings) - 1, 4 * (len(rings) - 1) + 1)
     rings = np.stack([np.interp(fine, np.arange(len(rings)), column) for column in rings.T], -1)
     turn = np.linspace(0, 2 * np.pi, _AROUND + 1)

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from nha.core.conventions import Parsing
-from nha.core.mesh import vertex_normals
-from nha.core.types import Camera
+from nha.core.types import Camera, Fragments
 from nha.render.camera import project
 from nha.render.interpolate import covered_pixels
 from nha.render.rasterize import rasterize
@@ -19,11 +18,13 @@ from nha.synthetic.noise import fractal_noise
 from nha.synthetic.paint import Paint, linear
 from nha.synthetic.scene import PAINTED_PARTS, PosedScene, Scene, Surface
 
-# In a profile the mouth's inside must not be taken for the neck's: both are the back of skin.
 _EYE_REGION_COLUMNS = {
     Surface.LEFT_EYE: PAINTED_PARTS.index("left_eye_region"),
     Surface.RIGHT_EYE: PAINTED_PARTS.index("right_eye_region"),
 }
+
+
+_PARTS_COLUMN = 12  # of the attributes: position, normal, tangent and coords come first
 
 
 @dataclass(frozen=True)
@@ -53,22 +54,12 @@ def see(scene: Scene, posed: PosedScene, camera: Camera) -> SeenPoints:
     vertices = torch.from_numpy(posed.vertices)[None]
     faces = torch.from_numpy(scene.faces)
     fragments = rasterize(project(vertices, camera), faces, camera.image_size, layers=2)
-    normals = vertex_normals(vertices, faces, eps=1e-12)[0]
-    attributes = torch.cat(
-        [
-            vertices[0],
-            normals,
-            torch.from_numpy(posed.tangents),
-            torch.from_numpy(scene.coords),
-            torch.from_numpy(scene.parts),
-            torch.from_numpy(scene.tip)[:, None],
-        ],
-        1,
-    )[None]
-    near = covered_pixels(fragments, 0)
-    values, face = near.from_vertices(attributes, faces).numpy(), near.face.numpy()
-    behind = covered_pixels(fragments, 1)
-    _let_lids_win(scene, values, face, near.pixel.numpy(), behind, attributes, faces)
+    columns = (posed.vertices, posed.normals, posed.tangents, scene.coords, scene.parts, scene.tip[:, None])
+    attributes = np.concatenate(columns, 1)
+    near = covered_pixels(fragments)
+    face = near.face.numpy().copy()
+    values = near.from_vertices(torch.from_numpy(attributes)[None], faces).numpy()
+    _let_lids_win(scene, values, face, near.pixel, fragments, attributes)
 
     position, normal = values[:, :3], values[:, 3:6]
     normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
@@ -86,27 +77,31 @@ def see(scene: Scene, posed: PosedScene, camera: Camera) -> SeenPoints:
         normal=np.where(from_inside[:, None], -normal, normal),
         tangent=values[:, 6:9],
         coords=values[:, 9:12],
-        parts=values[:, 12:-1],
+        parts=values[:, _PARTS_COLUMN:-1],
         tip=values[:, -1],
         from_inside=from_inside,
         depth=depth.reshape(camera.image_size),
     )
 
 
-def _let_lids_win(scene, values, face, pixel, behind, attributes, faces) -> None:
+def _let_lids_win(
+    scene: Scene,
+    values: np.ndarray,
+    face: np.ndarray,
+    pixel: torch.Tensor,
+    fragments: Fragments,
+    attributes: np.ndarray,
+) -> None:
     """Where an eyeball pokes through the lid of its side, take the lid; changes `values` and `face`."""
-    candidate = np.flatnonzero(np.isin(scene.surface[face], list(_EYE_REGION_COLUMNS)))
-    slot_of_pixel = np.full(behind.shape[1] * behind.shape[2], -1)
-    slot_of_pixel[behind.pixel.numpy()] = np.arange(len(behind.pixel))
-    slot = slot_of_pixel[pixel[candidate]]
-    candidate, slot = candidate[slot >= 0], slot[slot >= 0]
-    if not len(candidate):
-        return
-    second_face = behind.face.numpy()[slot]
-    second = behind.from_vertices(attributes, faces).numpy()[slot]
-    column = np.array([_EYE_REGION_COLUMNS.get(s, 0) for s in scene.surface[face[candidate]].tolist()])
-    lid = (scene.surface[second_face] == Surface.SKIN) & (second[np.arange(len(slot)), 12 + column] > 0)
-    values[candidate[lid]], face[candidate[lid]] = second[lid], second_face[lid]
+    eyeball = np.flatnonzero(np.isin(scene.surface[face], list(_EYE_REGION_COLUMNS)))
+    there = pixel[torch.from_numpy(eyeball)]
+    second_face = fragments.face_index[..., 1].reshape(-1)[there].numpy()
+    weights = fragments.barycentric[..., 1, :].reshape(-1, 3)[there].numpy()
+    second = (attributes[scene.faces[second_face]] * weights[..., None]).sum(1)
+    column = np.array([_EYE_REGION_COLUMNS[s] for s in scene.surface[face[eyeball]].tolist()], int)
+    in_eye_region = second[np.arange(len(eyeball)), _PARTS_COLUMN + column] > 0
+    lid = (second_face >= 0) & (scene.surface[second_face] == Surface.SKIN) & in_eye_region
+    values[eyeball[lid]], face[eyeball[lid]] = second[lid], second_face[lid]
 
 
 def paint_points(scene: Scene, seen: SeenPoints) -> Paint:

@@ -42,7 +42,7 @@ _HAIRLINE_MM = np.array(
 class HairMesh:
     """vertices: [V, 3] face-frame mm; faces: [G, 3]; tangents: [V, 3] unit, along the strands;
     tip: [V], 0 at the root to 1 at the end; strand: [V, 3] for the painter's noise: a point on the unit circle
-    that says which strand, then how far along it; of curls, the direction from the skull's centre."""
+    that says which strand, then how far along it; of curls, the place itself."""
 
     vertices: np.ndarray
     faces: np.ndarray
@@ -120,7 +120,7 @@ def build_hair(style: HairStyle, skin_mm: np.ndarray, seed: int) -> HairMesh:
     grid, tip = shell, np.broadcast_to(np.linspace(0, 0.5, _SHELL_ROWS)[:, None], shell.shape[:2])
     if style.tip_height_mm is not None:
         curtain = _curtain(style, azimuth, shell[-1], hanging, seed)
-        grid = np.concatenate([shell, curtain])
+        grid = _smooth_seam(np.concatenate([shell, curtain]), hanging)
         directions = np.concatenate([directions, np.repeat(directions[-1:], len(curtain), 0)])
         lower = np.linspace(0.5, 1, len(curtain) + 1)[1:, None]
         tip = np.concatenate([tip, np.broadcast_to(lower, curtain.shape[:2])])
@@ -128,9 +128,11 @@ def build_hair(style: HairStyle, skin_mm: np.ndarray, seed: int) -> HairMesh:
     normal = np.cross(np.gradient(grid, axis=0), np.gradient(grid, axis=1))
     tangents = np.cross(plane, normal)
     tangents /= np.maximum(np.linalg.norm(tangents, axis=-1, keepdims=True), 1e-6)
-    if style.tip_height_mm is not None:
-        tangents[_SHELL_ROWS:] = [0.0, -1.0, 0.0]
-    strand = directions if style.curly else np.concatenate([around, tip[..., None]], -1)
+    tips = np.array([0.0, -0.3, -1.0]) if style.flow == "back" else directions * [1, 0, 1] - [0, 0.6, 0]
+    tangents *= np.where((tangents * tips).sum(-1, keepdims=True) < 0, -1, 1)
+    down = smooth_step(tip, 0.28, 0.5)[..., None] * hanging[:, None]
+    tangents = (1 - down) * tangents + down * [0.0, -1.0, 0.0]
+    strand = (grid - SKULL_CENTRE) / 100 if style.curly else np.concatenate([around, tip[..., None]], -1)
     rows, columns = grid.shape[:2]
     faces = _grid_faces(rows, columns)
     pieces = [(grid.reshape(-1, 3), faces, strand.reshape(-1, 3), tangents.reshape(-1, 3), tip.reshape(-1))]
@@ -206,6 +208,17 @@ def _curtain(
     reach = reach + hanging * (swell + 2 * style.lock_mm * (lock - 0.5) * smooth_step(t, 0, 0.3))
     flat = SKULL_CENTRE[[0, 2]] + reach[..., None] * outward
     return np.stack([flat[..., 0], y, flat[..., 1]], -1)
+
+
+def _smooth_seam(grid: np.ndarray, hanging: np.ndarray) -> np.ndarray:
+    """Round the bend of rows [R, A, 3] where the shell ends and hair begins to hang."""
+    row = np.arange(1, len(grid) - 1)
+    near = smooth_step(np.abs(row - _SHELL_ROWS), 11, 4)[:, None, None] * hanging[:, None]
+    grid = grid.copy()
+    for _ in range(30):
+        middle = 0.5 * (grid[:-2] + grid[2:])
+        grid[1:-1] += 0.5 * near * (middle - grid[1:-1])
+    return grid
 
 
 def _bun(seed: int):

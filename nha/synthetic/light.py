@@ -102,14 +102,18 @@ def ambient_occlusion(seen, pixels_per_mm_at_1m: float) -> np.ndarray:
 
 def shade(seen, painted, light: Light, open_to_light: np.ndarray, openness: np.ndarray) -> np.ndarray:
     """Linear colour of each seen point [M, 3]."""
-    basis = spherical_harmonics_basis(torch.from_numpy(seen.normal.astype(np.float64))).numpy()
-    lit, unlit = basis @ light.full, basis @ light.without_key
+    basis = spherical_harmonics_basis(torch.from_numpy(seen.normal)).numpy()
+    lit, unlit = basis @ light.full.astype(np.float32), basis @ light.without_key.astype(np.float32)
     shadow = (1 - open_to_light)[:, None]
     # Light that has gone through skin comes out red, where shadow begins.
-    shadow = shadow * np.where((seen.surface == Surface.SKIN)[:, None], [0.72, 0.84, 0.86], 0.8)
-    irradiance = np.clip(lit + (unlit - lit) * shadow, 0.02, None)
-    tinted = openness[:, None] ** np.where((seen.surface == Surface.SKIN)[:, None], [0.85, 1.05, 1.1], 1.0)
-    color = painted.albedo * irradiance * tinted
+    # Light that has gone through skin comes out red, where shadow begins; teeth are lit by what wet lips reflect.
+    is_skin, is_tooth = seen.surface == Surface.SKIN, seen.surface == Surface.TEETH
+    strength = np.where(is_skin[:, None], [0.72, 0.84, 0.86], 0.8)
+    strength[is_tooth] = 0.45
+    irradiance = np.clip(lit + (unlit - lit) * shadow * strength, 0.02, None)
+    hollow = np.where(is_skin[:, None], [0.85, 1.05, 1.1], 1.0)
+    hollow[is_tooth] = 0.35
+    color = painted.albedo * irradiance * openness[:, None] ** hollow
     reach = open_to_light * openness
     half = light.direction + _VIEW
     half /= np.linalg.norm(half)
@@ -117,7 +121,7 @@ def shade(seen, painted, light: Light, open_to_light: np.ndarray, openness: np.n
     cosine = np.clip(seen.normal @ half, 0, 1)
     highlight = painted.shine * cosine**painted.gloss * reach
     edge = np.clip(1 + seen.normal[:, 2], 0, 1) ** 3  # surfaces seen at a low angle shine more
-    highlight = highlight + painted.shine * 0.25 * edge * openness * (seen.surface == Surface.SKIN)
+    highlight = highlight + painted.shine * 0.25 * edge * openness * is_skin
     highlight = np.where(is_hair, 0.0, highlight)
     color = color + highlight[:, None] * light.color * 0.6
     if is_hair.any():

@@ -39,8 +39,8 @@ _SLIM = {
     "lid_opening": 1.0,
     "eye_size": 0.7,
     "nose_width": -0.6,
-    "upper_lip_fullness": 0.5,
-    "lower_lip_fullness": 0.5,
+    "upper_lip_fullness": -0.2,
+    "lower_lip_fullness": 0.0,
     "head_size": -0.5,
 }
 _STRONG = {
@@ -117,7 +117,7 @@ def _head_angles(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     first, second = 0.27 + rng.uniform(-0.02, 0.02), 0.70 + rng.uniform(-0.02, 0.02)
     turn = PROFILE_YAW_DEG * side * (_bump(time, first, 0.20) - _bump(time, second, 0.20))
     turn += 6 * np.sin(2 * np.pi * (2.3 * time + rng.uniform())) * _bump(time, 0.5, 0.45)
-    nod = 15 * _bump(time, 0.50, 0.06) - 12 * _bump(time, 0.44, 0.05) + 14 * _bump(time, 0.93, 0.06)
+    nod = 15 * _bump(time, 0.50, 0.06) - 12 * _bump(time, 0.44, 0.05) + 9 * _bump(time, 0.80, 0.06)
     nod += 4 * np.sin(2 * np.pi * 1.7 * time) * _bump(time, 0.55, 0.5)
     roll = 13 * side * (_bump(time, 0.49, 0.10) - _bump(time, 0.88, 0.10))
     roll += 5 * np.sin(2 * np.pi * (1.2 * time + rng.uniform())) * _bump(time, 0.5, 0.5)
@@ -176,7 +176,7 @@ def _expressions(
     """
     n_frames = len(time)
     face = _Face(assets.expression_names, n_frames, assets.expression_directions.shape[2])
-    smile = _bump(time, 0.09, 0.07) * 0.8 + _bump(time, 0.92, 0.08) + 0.8 * _bump(time, 0.45, 0.07)
+    smile = _bump(time, 0.09, 0.07) * 0.8 + _bump(time, 0.92, 0.09) + 0.8 * _bump(time, 0.45, 0.07)
     talking = (
         smooth_step(time, 0.14, 0.18) * (1 - smooth_step(time, 0.82, 0.86)) * (1 - 0.6 * np.clip(smile, 0, 1))
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from nha.core.conventions import Parsing
 from nha.synthetic.anatomy import SIDES, Anatomy, distance_to_curve, signed_distance_to_loop
-from nha.synthetic.body import COLLAR_BELOW_MM
+from nha.synthetic.body import COLLAR_ABOVE_MM
 from nha.synthetic.noise import fractal_noise, smooth_step, value_noise
 from nha.synthetic.subject import Rgb, Subject
 
@@ -116,9 +116,9 @@ def _beard(albedo: np.ndarray, points: np.ndarray, subject: Subject, anatomy: An
     zone = smooth_step(y, cheek_line + 6, cheek_line - 8) * smooth_step(y, chin_y - 34, chin_y - 6)
     zone = zone * smooth_step(z, -62, -46)
     philtrum = 1 - 0.6 * np.exp(-((x / 3.0) ** 2)) * (y > mouth_y)
-    stubble = 0.55 + 0.9 * (value_noise(points * [0.9, 0.45, 0.9], subject.seed + 33) - 0.25)
+    stubble = 0.5 + 1.5 * (value_noise(points * [0.9, 0.45, 0.9], subject.seed + 33) - 0.25)
     amount = np.clip(zone * philtrum * stubble * (0.35 + 0.65 * subject.beard), 0, 0.95)
-    return _mix(albedo, linear(subject.brow_color) * 0.8 + 0.08 * albedo, amount)
+    return _mix(albedo, linear(subject.brow_color) * 0.55 + 0.08 * albedo, amount)
 
 
 def _paint_lips(paint: Paint, points: np.ndarray, subject: Subject, anatomy: Anatomy) -> None:
@@ -153,13 +153,15 @@ def _paint_brows(paint: Paint, points: np.ndarray, subject: Subject, anatomy: An
             continue
         local = points[near]
         # The inner end is drawn a little higher than the landmarks: level brows look calm.
-        raised = curve + np.linspace(1, 0, len(curve))[:, None] ** 2 * [0.0, 1.8, 0.0]
+        raised = curve + np.linspace(1, 0, len(curve))[:, None] ** 2 * [0.0, 2.8, 0.0]
         distance, along = distance_to_curve(local, raised)
         half_width = subject.brow_thickness * (
-            2.4 + 2.4 * smooth_step(along, 0.0, 0.25) - 3.6 * smooth_step(along, 0.35, 1.0)
+            1.9 + 2.8 * smooth_step(along, 0.0, 0.25) - 3.6 * smooth_step(along, 0.35, 1.0)
         )
         ragged = 1.1 * (value_noise(local * [1.1, 0.5, 0.5] + 5, subject.seed + 51) - 0.5)
-        amount = smooth_step(distance + ragged, half_width + 0.8, half_width - 1.1) * (distance < 9)
+        amount = smooth_step(distance + ragged, half_width + 0.8, half_width - 1.1) * smooth_step(
+            1 - along, 0.0, 0.07
+        )
         # Hairs lean outwards and up.
         outward = 1.0 if side == "left" else -1.0
         across = local[:, 0] * outward * 0.9 - local[:, 1] * 0.55
@@ -241,7 +243,8 @@ def paint_hair(strand: np.ndarray, tip: np.ndarray, subject: Subject) -> Paint:
     color = linear(subject.hair_color)
     if subject.hair.curly:
         curls = fractal_noise(strand * 34.0, 3, subject.seed + 71)
-        factor = 0.45 + 1.1 * smooth_step(curls, 0.2, 0.8)
+        contrast = 0.5 if subject.hair.top_mm < 10 else 1.0
+        factor = 1 + contrast * (1.1 * smooth_step(curls, 0.2, 0.8) - 0.55)
     else:
         coarse = value_noise(strand * [13, 13, 1.2], subject.seed + 72)
         fine = value_noise(strand * [46, 46, 2.5], subject.seed + 73)
@@ -268,7 +271,7 @@ def paint_cloth(coords: np.ndarray, subject: Subject) -> Paint:
         )
     if subject.pattern == "ribs":
         factor = factor * (0.85 + 0.15 * np.cos(2 * np.pi * x / 7.0))
-    collar = smooth_step(height, COLLAR_BELOW_MM - 1, COLLAR_BELOW_MM + 1)
+    collar = smooth_step(height, COLLAR_ABOVE_MM - 1, COLLAR_ABOVE_MM + 1)
     rib = 0.80 + 0.15 * np.cos(np.arctan2(coords[:, 2], x) * 90)
     factor = factor * (1 - collar) + 0.8 * rib * collar
     paint.albedo *= factor[:, None]

@@ -9,6 +9,7 @@ from enum import IntEnum
 import numpy as np
 import torch
 
+from nha.core.mesh import vertex_normals
 from nha.core.rotations import rotation_matrix
 from nha.core.types import HeadParams
 from nha.head import joint_limits
@@ -39,9 +40,11 @@ class Surface(IntEnum):
 
 @dataclass(frozen=True)
 class PosedScene:
-    """vertices: float32 [V, 3] world metres; tangents: float32 [V, 3] world, along hair strands, 0 elsewhere."""
+    """vertices: float32 [V, 3] world metres; normals: float32 [V, 3] world, unit;
+    tangents: float32 [V, 3] world, along hair strands, 0 elsewhere."""
 
     vertices: np.ndarray
+    normals: np.ndarray
     tangents: np.ndarray
 
 
@@ -164,7 +167,9 @@ class Scene:
         )
         tangents = np.zeros(vertices.shape, np.float32)
         tangents[len(vertices) - len(self._hair) :] = self._hair_tangents @ rotation.T
-        return PosedScene(vertices.astype(np.float32), tangents)
+        vertices = vertices.astype(np.float32)
+        normals = vertex_normals(torch.from_numpy(vertices)[None], torch.from_numpy(self.faces), eps=1e-12)
+        return PosedScene(vertices, normals[0].numpy(), tangents)
 
     @staticmethod
     def _torso_rotation(params: HeadParams) -> np.ndarray:
