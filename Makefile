@@ -32,9 +32,10 @@ env: $(INSTALLED)
 $(INSTALLED): requirements.lock setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { \
 		echo "error: $(PYTHON) is not Python 3.10 to 3.12; choose one: PYTHON=python3.11 make env"; exit 2; }
+	@echo "making the environment in $(VENV): a few minutes, once"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet torch==2.13.0
-	$(PIP) install --quiet --no-deps -r requirements.lock
+	$(PIP) install --quiet --no-compile torch==2.13.0
+	$(PIP) install --quiet --no-compile --no-deps -r requirements.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -228,6 +228,25 @@ def test_scripts_with_settings_refuse_an_unknown_one_in_one_line(script, monkeyp
     assert re.fullmatch(r"error: unknown setting 'no_such_setting_anywhere'.*\n", error)
 
 
+@pytest.mark.parametrize("whose", ["published", "ours"])
+@pytest.mark.parametrize(
+    ("script", "ini"),
+    [
+        ("deps/video-head-tracker/optimize_tracking.py", "tracking.ini"),
+        ("python_scripts/optimize_nha.py", "optimize_avatar.ini"),
+        ("python_scripts/reenact_avatar.py", "reenactment.ini"),
+    ],
+)
+def test_scripts_accept_every_key_of_the_configurations(script, ini, whose, request, monkeypatch, capsys):
+    shared = request.getfixturevalue("shared_dir") / "published_configs" if whose == "published" else None
+    folder = shared or ROOT / "configs"
+    # The placeholders of the files lead nowhere: that must be the only complaint.
+    assert leave_code(ROOT / script, monkeypatch, "--config", str(folder / ini), "--device", "cpu") == 2
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"error: .*(PATH|path).*\n", error)
+    assert not re.search(r"setting|unexpected argument", error)
+
+
 def test_the_lock_pins_every_core_package():
     setup = ast.parse((ROOT / "setup.py").read_text("utf-8"))
     assigned = {node.targets[0].id: node.value for node in setup.body if isinstance(node, ast.Assign)}
