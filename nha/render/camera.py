@@ -97,7 +97,16 @@ def pixels_to_raster_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:
 def pixel_centres_raster_ndc(image_size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Give the raster NDC of the pixel centres: x of each column [W] and y of each row [H], float32."""
     height, width = image_size
-    shorter = min(height, width)
-    columns = torch.arange(width, device=device)
-    rows = torch.arange(height, device=device)
-    return (width - 1 - 2 * columns) / shorter, (height - 1 - 2 * rows) / shorter
+    return _centres(width, height, device), _centres(height, width, device)
+
+
+def _centres(length: int, other_length: int, device: torch.device) -> Tensor:
+    """Give the centres of `length` pixels along one axis, from the positive end to the negative.
+
+    Rounded like PyTorch3D, which counts pixels from the negative end: pixels on a face's edge then fall the same
+    way as in the published results.
+    """
+    half_span = torch.tensor(max(length / other_length, 1.0), device=device)
+    from_negative_end = torch.arange(length, device=device, dtype=torch.float32)
+    centres = (2 * half_span * from_negative_end + half_span) / length - half_span
+    return centres.flip(0)

@@ -98,10 +98,11 @@ class TestMeaning:
         assert (drawn.face_index == torch.tensor([0, 1])).all()
 
     def test_pixel_centre_on_an_edge_is_not_covered(self, backend):
-        # The hypotenuse of a right triangle runs through pixel centres, and so do its other sides.
-        drawn = _draw([[[0.5, 0.5, 1.0], [8.5, 0.5, 1.0], [0.5, 8.5, 1.0]]], backend, layers=1)
+        # All three sides of this right triangle run through pixel centres. At 32 x 32 positions have no rounding.
+        screen = torch.tensor([[[0.5, 0.5, 1.0], [8.5, 0.5, 1.0], [0.5, 8.5, 1.0]]])
+        drawn = rasterize(screen, torch.tensor([[0, 1, 2]]), (32, 32), layers=1, backend=backend)
         covered = drawn.face_index[0, :, :, 0] >= 0
-        row, column = torch.meshgrid(torch.arange(29), torch.arange(41), indexing="ij")
+        row, column = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
         assert torch.equal(covered, (row > 0) & (column > 0) & (row + column < 8))
 
     def test_faces_behind_or_without_area_or_nan_are_skipped(self, backend):
