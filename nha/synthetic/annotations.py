@@ -11,8 +11,9 @@ from nha.core.conventions import N_FACE_LANDMARKS, Parsing, Segmentation
 from nha.core.types import Camera
 from nha.data.dataset_folder import Keypoints
 from nha.render.camera import project
-from nha.synthetic.draw import SeenPoints, paint_points
+from nha.synthetic.draw import paint_points
 from nha.synthetic.scene import Scene
+from nha.synthetic.seen import SeenPoints
 
 HIDDEN_CONFIDENCE = 0.3
 # A landmark counts as seen when the picture's surface is not nearer than this in front of it.

@@ -35,6 +35,12 @@ class Piece:
     coords: np.ndarray
 
 
+def is_under_clothes(points: np.ndarray) -> np.ndarray:
+    """Which points [V, 3] of a neck (mm from the root joint) no longer show; a neck may widen to shoulders."""
+    reach, height = np.hypot(points[:, 0], points[:, 2] - 6.0), points[:, 1]
+    return (height < 10.0) | ((height < 23.0) & (reach > 63.0)) | ((height < 45.0) & (reach > 84.0))
+
+
 def _grid_faces(rows: int, columns: int) -> np.ndarray:
     ids = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = (part.ravel() for part in (ids[:-1, :-1], ids[:-1, 1:], ids[1:, :-1], ids[1:, 1:]))

@@ -10,7 +10,9 @@ import torch
 from nha.render.rasterize import rasterize
 from nha.render.shading import spherical_harmonics_basis
 from nha.synthetic.noise import smooth_step
+from nha.synthetic.paint import Paint
 from nha.synthetic.scene import PosedScene, Scene, Surface
+from nha.synthetic.seen import SeenPoints
 from nha.synthetic.subject import Subject
 
 _AMBIENT, _KEY, _FILL = 0.40, 0.78, 0.16
@@ -46,7 +48,7 @@ def make_light(subject: Subject) -> Light:
     return Light(fit[:, :3], fit[:, 3:], direction, color)
 
 
-def cast_shadows(scene: Scene, posed: PosedScene, seen, light: Light) -> np.ndarray:
+def cast_shadows(scene: Scene, posed: PosedScene, seen: SeenPoints, light: Light) -> np.ndarray:
     """How much of the key light reaches each seen point [M], 0..1, by a blurred shadow map."""
     back = -light.direction  # along the rays
     side = np.cross([0.0, 1.0, 0.0], back)
@@ -77,7 +79,7 @@ def cast_shadows(scene: Scene, posed: PosedScene, seen, light: Light) -> np.ndar
     return reach / len(offsets)
 
 
-def ambient_occlusion(seen, pixels_per_mm_at_1m: float) -> np.ndarray:
+def ambient_occlusion(seen: SeenPoints, pixels_per_mm_at_1m: float) -> np.ndarray:
     """How open the surroundings of each seen point are [M], 0..1: hollows in the depth image are darker."""
     height, width = seen.size
     depth = np.where(np.isfinite(seen.depth), seen.depth, 9.0) * 1000.0
@@ -100,7 +102,9 @@ def ambient_occlusion(seen, pixels_per_mm_at_1m: float) -> np.ndarray:
     return openness.reshape(-1)[seen.pixel]
 
 
-def shade(seen, painted, light: Light, open_to_light: np.ndarray, openness: np.ndarray) -> np.ndarray:
+def shade(
+    seen: SeenPoints, painted: Paint, light: Light, open_to_light: np.ndarray, openness: np.ndarray
+) -> np.ndarray:
     """Linear colour of each seen point [M, 3]."""
     basis = spherical_harmonics_basis(torch.from_numpy(seen.normal)).numpy()
     lit, unlit = basis @ light.full.astype(np.float32), basis @ light.without_key.astype(np.float32)

@@ -214,7 +214,7 @@ def paint_teeth(coords: np.ndarray, subject: Subject) -> Paint:
     arc, height, back = coords.T
     paint = _uniform(len(coords), _TOOTH, 0.35, 60.0, Parsing.MOUTH)
     width = 7.4
-    gap = np.abs((arc / width + 0.5) % 1.0 - 0.5) * width  # distance to the middle of a tooth or to a gap
+    # Distance from the gap between two teeth.
     gap = width / 2 - np.abs(np.abs(arc) % width - width / 2)
     dark = 1 - 0.62 * smooth_step(gap, 0.7, 0.05)
     dark *= 1 - 0.75 * smooth_step(np.abs(arc), 8.0, 26.0)  # towards the back it is dark

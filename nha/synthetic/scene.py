@@ -16,7 +16,7 @@ from nha.head import joint_limits
 from nha.head.assets import HeadAssets
 from nha.head.model import HeadModel
 from nha.synthetic.anatomy import Anatomy, landmarks_of, measure
-from nha.synthetic.body import build_teeth, build_tongue, build_torso
+from nha.synthetic.body import build_teeth, build_tongue, build_torso, is_under_clothes
 from nha.synthetic.hair import build_hair
 from nha.synthetic.subject import Subject
 
@@ -73,7 +73,9 @@ class Scene:
         hair = build_hair(subject.hair, rest_mm[self._outer_skin(assets)], subject.seed)
         teeth = [build_teeth(middle, upper=True), build_teeth(middle, upper=False)]
         tongue, torso = build_tongue(middle), build_torso()
-        head_faces, head_surface = self._head_faces(assets, subject)
+        head_faces, head_surface = self._head_faces(
+            assets, subject, is_under_clothes(rest_mm - frame.to_mm(self.joints[0]))
+        )
         added = [
             (teeth[0], Surface.TEETH),
             (teeth[1], Surface.TEETH),
@@ -119,8 +121,10 @@ class Scene:
         return used
 
     @staticmethod
-    def _head_faces(assets: HeadAssets, subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-        """The head's faces with an open mouth, and their surfaces; ears under hanging hair are left out."""
+    def _head_faces(
+        assets: HeadAssets, subject: Subject, under_clothes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The head's faces with an open mouth, and their surfaces; what hair or clothes cover is left out."""
         labels = {
             name: np.isin(np.arange(len(assets.template_vertices)), ids) for name, ids in assets.parts.items()
         }
@@ -128,11 +132,11 @@ class Scene:
         surface = np.full(len(faces), Surface.SKIN, np.int8)
         surface[labels["left_eyeball"][faces].all(1)] = Surface.LEFT_EYE
         surface[labels["right_eyeball"][faces].all(1)] = Surface.RIGHT_EYE
+        hidden = under_clothes[faces].all(1)
         if subject.hair.covers_ears:
             ears = labels["left_ear"] | labels["right_ear"]
-            kept = ~ears[faces].all(1)
-            faces, surface = faces[kept], surface[kept]
-        return faces, surface
+            hidden |= ears[faces].all(1)
+        return faces[~hidden], surface[~hidden]
 
     def head_vertices(self, params: HeadParams) -> np.ndarray:
         """The head model's own vertices [N, V, 3] float32 in file order, world metres."""

@@ -2,7 +2,7 @@
 
 OUT/video.mp4
 OUT/truth/frame_0000/keypoints_static_0000.json, parsing_0000.png, seg_0000.png, normals_0000.png
-OUT/truth/tracked_flame_params.npz   true parameters and camera
+OUT/truth/tracked_flame_params.npz   true parameters, camera and spherical-harmonics light (linear colours)
 OUT/truth/vertices.npz               vertices [F, V, 3] of the un-subdivided head, world metres, without hair;
                                      vertex_ids [V] in the head's files; faces [G, 3]; frame [F]; head
 OUT/truth/landmarks.npz              landmarks_px [F, 70, 2] in the mesh's order, visible [F, 70]
@@ -28,14 +28,16 @@ from nha.data.tracking_file import TrackingResult, write_tracking
 from nha.data.video_io import VideoWriter
 from nha.head.assets import load_head
 from nha.synthetic.annotations import Truth, annotate
-from nha.synthetic.draw import backdrop, picture, see, shrink
+from nha.synthetic.draw import backdrop, picture, shrink
 from nha.synthetic.light import Light, make_light
 from nha.synthetic.motion import draw_identity, move_head
 from nha.synthetic.scene import Scene
+from nha.synthetic.seen import see
 from nha.synthetic.subject import draw_subject
 
 FOCAL_OVER_SHORTER_EDGE = 2.9
 _EYES_ABOVE_MIDDLE_MM, _DISTANCE_MM = 16.0, 1000.0
+DESCRIPTION_FILE = "subject.json"
 _SMALLEST_PX, _LARGEST_PX = 32, 2048
 
 
@@ -76,10 +78,12 @@ def write_subject(out: Path, settings: SyntheticSettings) -> Path:
     """Draw a synthetic subject and write its video and truth (see the module's text); returns `out`.
 
     What exists there under these names is replaced when everything is drawn. The same settings give the same
-    files. Raises UserError for settings that cannot be drawn or a folder that cannot be written.
+    files. Raises UserError for settings that cannot be drawn, or a folder that cannot be written or whose
+    "truth" holds something else.
     """
     settings.check()
     out = require_writable(out)
+    _refuse_foreign_truth(out / "truth")
     assets = load_head(settings.head)
     subject = draw_subject(settings.seed)
     shape = draw_identity(assets, settings.seed, slim=subject.hair.slim_face)
@@ -106,8 +110,13 @@ def write_subject(out: Path, settings: SyntheticSettings) -> Path:
         write_tracking(folder / "tracked_flame_params.npz", _tracking(params, light, settings))
         _write_arrays(folder, scene, vertices, np.stack(landmarks), np.stack(visible))
         description = subject.described() | {"head": assets.name, "frames": settings.frames}
-        (folder / "subject.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
     return out
+
+
+def _refuse_foreign_truth(folder: Path) -> None:
+    if folder.exists() and not (folder / DESCRIPTION_FILE).is_file():
+        raise UserError(f"'{folder}' exists and is not from make_synthetic_video.py; choose another --out")
 
 
 def make_camera(size: tuple[int, int]) -> Camera:

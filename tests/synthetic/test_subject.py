@@ -19,6 +19,8 @@ from nha.head.flame_files import read_head_folder
 from nha.head.joint_limits import neck_angles
 from nha.head.model import HeadModel
 from nha.head.procedural import write_head_folder
+from nha.preprocess.options import PreprocessOptions
+from nha.preprocess.pipeline import build_dataset
 from nha.render.camera import project
 from nha.synthetic import SyntheticSettings, write_subject
 from nha.synthetic.motion import draw_identity, move_head
@@ -231,12 +233,35 @@ def test_wrong_settings_are_refused(tmp_path, wrong):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_foreign_truth_folder_is_not_replaced(tmp_path, head_folder):
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="truth"):
+        write_subject(tmp_path, _settings(head_folder))
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["thesis.txt"]
+
+
+def test_a_dataset_can_be_made_from_it(subject, frames, tmp_path):
+    options = PreprocessOptions(
+        video=subject / "video.mp4", out_path=tmp_path / "data", estimators="truth", scale=max(SIZE)
+    )
+    info = build_dataset(options)
+    assert info.n_frames == N_FRAMES
+    assert not info.frames_without_face
+    dataset = DatasetFolder(tmp_path / "data")
+    for frame_id, frame in enumerate(frames):
+        paths = dataset.paths(frame_id)
+        assert not paths.missing()
+        assert np.array_equal(read_labels(paths.parsing), frame["parsing"])
+        assert np.array_equal(read_labels(paths.segmentation), frame["seg"])
+        np.testing.assert_allclose(
+            read_keypoints(paths.keypoints).landmarks_px, frame["keypoints"].landmarks_px, atol=1e-3
+        )
+
+
 def test_script(run_script, tmp_path, head_folder):
     arguments = ["--frames", 1, "--size", 64, "--head", head_folder, "--supersampling", 1]
     result = run_script("make_synthetic_video.py", "--out", tmp_path / "a b", *arguments)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "a b" / "video.mp4").is_file()
     assert (tmp_path / "a b" / "truth" / "tracked_flame_params.npz").is_file()
-    result = run_script("make_synthetic_video.py", "--out", tmp_path / "c", "--size", "63")
-    assert result.returncode == 2
-    assert result.stderr.startswith("error: --size")
