@@ -15,8 +15,8 @@ def _mouth_sides(make: FieldMaker, side: str) -> dict[str, np.ndarray]:
     upper, lower = 1.0 - make.lower_side, make.lower_side
     corner = (24, -39, 60)
     return {
-        f"smile_{side}": make.push(corner, (24, 27, 34), (2.6, 3.6, -1.6), side)
-        + make.push((40, -12, 48), (24, 24, 30), (0.6, 1.8, 1.8), side),
+        f"smile_{side}": make.push(corner, (33, 30, 38), (3.7, 3.7, -2.2), side)
+        + make.push((40, -12, 48), (24, 24, 30), (0.8, 2.4, 2.2), side),
         f"frown_{side}": make.push(corner, (22, 26, 32), (0.6, -3.0, -0.6), side),
         f"stretch_{side}": make.push(corner, (26, 24, 34), (3.4, -0.8, -2.2), side),
         f"dimple_{side}": make.push((32, -38, 54), (14, 14, 20), (0.6, 0.3, -1.8), side),

@@ -28,7 +28,7 @@ _BROW_XY = np.array([(9.5, 42.5), (22.0, 47.0), (36.0, 48.5), (49.0, 45.0), (58.
 _NOSE_XY = np.array([(0, 29.0), (0, 19.5), (0, 10.0), (0, 0.0)])
 _NOSTRIL_XY = np.array([(12.5, -13.0), (6.5, -15.5), (0.0, -17.0)])
 _EYE_RING = 5  # the outer edge of the lid's rim
-_EYE_INDICES = (16, 11, 5, 0, 27, 21)  # inner corner, over the top to the outer corner, back below
+_EYE_INDICES = (16, 10, 6, 0, 26, 22)  # inner corner, over the top to the outer corner, back below
 _LIP_BORDER_RING = 2
 
 

@@ -57,7 +57,7 @@ def _pair(shape: Callable[[np.ndarray], np.ndarray], points: np.ndarray, blend_m
 def _skull_and_jaw(p: np.ndarray) -> np.ndarray:
     d = ellipsoid(p, (0, 40, -34), (76, 87, 95))
     d = smooth_min(d, _pair(lambda q: ellipsoid(q, (22, 56, -42), (50, 60, 74)), p, 20), 20)
-    d = smooth_min(d, ellipsoid(p, (0, 46, 0), (65, 58, 62)), 22)
+    d = smooth_min(d, ellipsoid(p, (0, 46, 0), (64, 58, 62)), 16)
     d = smooth_min(d, ellipsoid(p, (0, -6, -2), (66, 66, 68)), 24)
     d = smooth_min(d, _pair(lambda q: capsule(q, (44, -46, -10), (15, -70, 44), 17, 13), p, 14), 26)
     d = smooth_min(d, ellipsoid(p, (0, -44, 18), (46, 36, 46)), 20)
@@ -69,23 +69,23 @@ def _skull_and_jaw(p: np.ndarray) -> np.ndarray:
 
 
 def _face_features(d: np.ndarray, p: np.ndarray) -> np.ndarray:
-    d = smooth_min(d, ellipsoid(p, (0, -38, 45), (31, 26, 25)), 20)
-    d = smooth_min(d, _pair(lambda q: capsule(q, (9, 43, 56), (46, 43, 40), 7, 6), p, 12), 18)
+    d = smooth_min(d, ellipsoid(p, (0, -38, 47), (26, 26, 27)), 18)
+    d = smooth_min(d, _pair(lambda q: capsule(q, (9, 43, 56), (45, 43, 35), 7, 6), p, 12), 16)
     d = smooth_subtract(d, _pair(lambda q: ellipsoid(q, (31, 24, 62.5), (18, 10, 12)), p, 6), 18)
-    d = smooth_subtract(d, _pair(lambda q: ellipsoid(q, (96, 46, 26), (20, 26, 24)), p, 6), 30)
+    d = smooth_subtract(d, _pair(lambda q: ellipsoid(q, (88, 42, 42), (24, 26, 26)), p, 6), 30)
     return d
 
 
 def _nose(d: np.ndarray, p: np.ndarray) -> np.ndarray:
     bridge = capsule(p, (0, 36, 54), (0, 3, 75.0), 8.0, 8.6)
     tip = ellipsoid(p, (0, -3, 77.5), (9.3, 8.6, 10.0))
-    alae = _pair(lambda q: ellipsoid(q, (10.8, -8.0, 68.0), (7.0, 7.2, 10.0)), p, 3)
+    alae = _pair(lambda q: capsule(q, (11.6, -8.4, 65.5), (7.8, -8.8, 77.5), 6.4, 4.6), p, 3)
     columella = capsule(p, (0, -8, 79), (0, -14, 68), 3.8, 5.0)
     nose = smooth_min(smooth_min(bridge, tip, 12), columella, 5)
     nose = smooth_min(nose, alae, 6)
-    d = smooth_min(d, nose, 8)
-    nostrils = _pair(lambda q: ellipsoid(q, (6.7, -13.4, 76.0), (2.8, 3.3, 4.2)), p, 0.5)
-    d = smooth_subtract(d, nostrils, 2.0)
+    d = smooth_min(d, nose, 10)
+    nostrils = _pair(lambda q: ellipsoid(q, (6.3, -13.6, 77.0), (3.0, 3.0, 4.0)), p, 0.5)
+    d = smooth_subtract(d, nostrils, 2.5)
     philtrum = capsule(p, (0, -20, 77.5), (0, -32, 79.0), 4.0, 4.5)
     return smooth_subtract(d, philtrum, 6.0)
 

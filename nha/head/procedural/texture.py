@@ -87,8 +87,8 @@ def _regions(p: np.ndarray) -> dict[str, np.ndarray]:
     brow_y = (
         44.2 + 4.6 * np.sin(np.clip((x - 8.0) / 52.0, 0, 1) * 2.5) - 9.0 * np.clip((x - 44.0) / 18.0, 0, None)
     )
-    thick = 3.4 * smooth_step(x, 5.0, 13.0) * (1.0 - 0.75 * smooth_step(x, 30.0, 61.0))
-    strands = 0.78 + 0.22 * np.sin(1.9 * x + 0.9 * y)
+    thick = 3.7 * smooth_step(x, 5.0, 13.0) * (1.0 - 0.75 * smooth_step(x, 30.0, 61.0))
+    strands = 0.84 + 0.09 * np.sin(4.1 * x + 2.0 * y) + 0.07 * np.sin(2.3 * x - 0.8 * y + 1.0)
     brow = (
         np.exp(-(np.abs((y - brow_y) / np.maximum(thick, 0.2)) ** 3))
         * smooth_step(x, 5.0, 9.0)
@@ -101,7 +101,7 @@ def _regions(p: np.ndarray) -> dict[str, np.ndarray]:
         "nose": bump(mirrored, (0, -2, 78), (20, 18, 22)),
         "under_eye": bump(mirrored, (30, 11, 50), (20, 9, 24)),
         "orbit": bump(mirrored, (31, 28, 48), (25, 17, 24)),
-        "nostril": bump(mirrored, (6.8, -13.0, 71.0), (4.2, 4.0, 6.0)),
+        "nostril": bump(mirrored, (6.3, -13.0, 75.0), (4.2, 4.2, 7.0)),
         "brow": brow,
         "beard": jaw * (1 - 0.8 * bump(mirrored, (44, -14, 40), (20, 22, 40))),
         "scalp": smooth_step(y - 0.0065 * -(x**2) - 0.35 * np.clip(-z - 10, 0, 60), 84.0, 96.0)
