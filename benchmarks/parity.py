@@ -28,6 +28,7 @@ from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import load_avatar, read_checkpoint
 from nha.avatar.reenact import Actor, reenact
 from nha.avatar.settings import AvatarSettings
+from nha.core.errors import UserError
 from nha.core.images import erode
 from nha.core.system import run_script
 from nha.core.types import Camera, FrameBatch, HeadParams
@@ -97,6 +98,9 @@ class Golden:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        for name in ("golden.npz", "scalars.json"):
+            if not (folder / name).is_file():
+                raise UserError(f"'{folder}' has no {name}; --golden wants a folder of reference numbers")
         self.arrays = dict(np.load(folder / "golden.npz"))
         content = json.loads((folder / "scalars.json").read_text())
         self.scalars: dict[str, float] = content["scalars"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,13 +107,23 @@ def resolve_head_folder(head: str | Path = "auto") -> Path:
         return FLAME_FOLDER
     if head == "procedural":
         if missing_files(PROCEDURAL_FOLDER):
-            get_logger(__name__).info("head model: writing the procedural head to assets/procedural")
-            write_head_folder(PROCEDURAL_FOLDER)
+            get_logger(__name__).info("head model: making the procedural head in assets/procedural")
+            _make_once(PROCEDURAL_FOLDER, write_head_folder)
         return PROCEDURAL_FOLDER
     folder = Path(head)
     if not folder.is_dir():
         raise UserError(f"--head '{head}' is neither auto, flame, procedural nor an existing folder")
     return folder
+
+
+def _make_once(folder: Path, write: Callable[[Path], object]) -> None:
+    """Write a folder beside and rename it; where another process was first, keep its folder."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    write(beside)
+    try:
+        beside.rename(folder)
+    except OSError:  # not empty: the other process has finished
+        shutil.rmtree(beside)
 
 
 def load_head(head: str | Path = "auto") -> HeadAssets:

@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from nha.avatar.open import open_avatar, save_avatar
+from nha.core.errors import UserError
+from nha.head.assets import load_head
+from tests.avatar.conftest import camera, facing_params
+
+
+def test_a_saved_avatar_draws_the_same_picture(avatar, head, spaced_dir):
+    path = save_avatar(spaced_dir / "avatar.ckpt", avatar, load_head("procedural"), {"head": "procedural"})
+    again = open_avatar(path)
+    params, frames = facing_params(head, 1), torch.tensor([3])
+    assert torch.equal(again(params, camera(1), frames), avatar(params, camera(1), frames))
+    assert again.settings == avatar.settings
+    assert not again.training
+    assert torch.load(path, weights_only=True)["hyper_parameters"]["head"] == "procedural"
+
+
+def test_a_missing_or_foreign_file_is_one_line(tmp_path):
+    with pytest.raises(UserError):
+        open_avatar(tmp_path / "nothing.ckpt")
+    (tmp_path / "text.ckpt").write_text("hello")
+    with pytest.raises(UserError):
+        open_avatar(tmp_path / "text.ckpt")
+
+
+def test_another_head_model_is_named(avatar, tmp_path):
+    avatar.vertex_features = torch.nn.Parameter(avatar.vertex_features[:, :-1].detach())
+    path = save_avatar(tmp_path / "avatar.ckpt", avatar, load_head("procedural"), {"head": "procedural"})
+    with pytest.raises(UserError, match="another head model"):
+        open_avatar(path)

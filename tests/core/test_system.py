@@ -1,0 +1,94 @@
+import os
+import sys
+
+import pytest
+import torch
+
+from nha.core import system
+from nha.core.errors import UserError
+
+
+def test_run_script_turns_a_user_error_into_one_line_and_code_2(capsys):
+    def main() -> None:
+        raise UserError("the file is missing; fetch it")
+
+    with pytest.raises(SystemExit) as stopped:
+        system.run_script(main)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: the file is missing; fetch it\n"
+
+
+def test_run_script_leaves_our_own_errors_alone():
+    with pytest.raises(ZeroDivisionError):
+        system.run_script(lambda: 1 / 0)
+
+
+def test_atomic_path_replaces_or_leaves_nothing(spaced_dir):
+    target = spaced_dir / "result.txt"
+    target.write_text("old")
+
+    def fail_halfway() -> None:
+        with system.atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert target.read_text() == "old"
+    assert [path.name for path in spaced_dir.iterdir()] == ["result.txt"]
+    with system.atomic_path(target) as temporary:
+        assert temporary.suffix == ".txt"
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+    assert len(list(spaced_dir.iterdir())) == 1
+
+
+def test_atomic_directory_replaces_or_leaves_nothing(tmp_path):
+    target = tmp_path / "folder"
+
+    def fail_halfway() -> None:
+        with system.atomic_directory(target) as temporary:
+            (temporary / "a").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert list(tmp_path.iterdir()) == []
+    for name in ("a", "b"):
+        with system.atomic_directory(target) as temporary:
+            (temporary / name).touch()
+    assert [path.name for path in target.iterdir()] == ["b"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_require_writable_says_what_to_do(tmp_path):
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    with pytest.raises(UserError, match="choose another output folder"):
+        system.require_writable(in_the_way / "below")
+    assert system.require_writable(tmp_path / "new" / "folder").is_dir()
+
+
+def test_pick_device():
+    assert system.pick_device("cpu") == torch.device("cpu")
+    assert system.pick_device("auto").type in ("cpu", "cuda", "mps", "xpu")
+    with pytest.raises(UserError, match="unknown"):
+        system.pick_device("abacus")
+    if not torch.accelerator.is_available():
+        with pytest.raises(UserError, match="not available"):
+            system.pick_device("cuda")
+
+
+def test_seed_everything_repeats():
+    system.seed_everything(3)
+    first = torch.rand(3)
+    system.seed_everything(3)
+    assert torch.equal(first, torch.rand(3))
+
+
+@pytest.mark.skipif(os.name != "posix" or sys.platform == "darwin", reason="looks at Linux's file names")
+def test_temporary_names_do_not_collide(tmp_path):
+    with system.atomic_path(tmp_path / "x.bin") as one, system.atomic_path(tmp_path / "x.bin") as two:
+        assert one != two
+        one.touch()
+        two.touch()

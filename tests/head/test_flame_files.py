@@ -1,0 +1,110 @@
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from nha.core.errors import UserError
+from nha.head.assets import PROCEDURAL_FOLDER, load_head
+from nha.head.flame_files import FLAME_VERTICES, MODEL_FILES, missing_files, read_head_folder
+from nha.head.model import HeadModel
+
+
+@pytest.fixture
+def folder(tmp_path, assets):
+    """A copy of the procedural head's files without the large texture."""
+    target = tmp_path / "a head's files"
+    shutil.copytree(assets.folder, target, ignore=shutil.ignore_patterns("FLAME_texture.npz"))
+    return target
+
+
+def test_a_missing_file_is_named(folder):
+    (folder / "FLAME_masks_mouth.pkl").unlink()
+    assert missing_files(folder) == ["FLAME_masks_mouth.pkl"]
+    with pytest.raises(UserError, match=r"lacks FLAME_masks_mouth\.pkl; see README"):
+        read_head_folder(folder)
+
+
+def test_an_empty_folder_lists_everything(tmp_path):
+    with pytest.raises(UserError, match=r"generic_model\.pkl.*head_template_mesh\.obj"):
+        read_head_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", MODEL_FILES)
+def test_every_flame_release_is_found_by_its_name(folder, name):
+    (folder / "generic_model.pkl").rename(folder / f"{name}.part")
+    (folder / f"{name}.part").rename(folder / name)
+    assert read_head_folder(folder).texture_file is None
+
+
+class Malicious:
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+def test_a_malicious_model_file_is_refused_and_not_executed(folder, tmp_path):
+    trace = tmp_path / "trace"
+    (folder / "generic_model.pkl").write_bytes(pickle.dumps({"v_template": Malicious(trace)}))
+    with pytest.raises(UserError, match=r"generic_model\.pkl asks for \w+\.mkdir"):
+        read_head_folder(folder)
+    assert not trace.exists()
+
+
+def test_a_model_of_other_sizes_is_refused(folder):
+    model = pickle.loads((folder / "generic_model.pkl").read_bytes())
+    model["weights"] = model["weights"][:-1]
+    (folder / "generic_model.pkl").write_bytes(pickle.dumps(model))
+    with pytest.raises(UserError, match="weights has shape"):
+        read_head_folder(folder)
+
+
+def test_files_of_two_head_models_are_noticed(folder):
+    parts = {"mouth": np.array([10**6])}
+    (folder / "FLAME_masks_mouth.pkl").write_bytes(pickle.dumps(parts))
+    with pytest.raises(UserError, match="different head models"):
+        read_head_folder(folder)
+
+
+def test_an_obj_without_texture_coordinates_is_refused(folder):
+    (folder / "head_template_mesh.obj").write_text("v 0 0 0\nf 1 1 1\n")
+    with pytest.raises(UserError, match="no triangle with texture coordinates"):
+        read_head_folder(folder)
+
+
+def test_head_choice(tmp_path):
+    with pytest.raises(UserError, match="neither auto, flame, procedural nor an existing folder"):
+        load_head(tmp_path / "nowhere")
+    assert load_head("procedural").folder == PROCEDURAL_FOLDER
+    assert load_head(PROCEDURAL_FOLDER).name == "procedural"
+
+
+@pytest.fixture(scope="module")
+def flame_like(shared_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp("flame_like")
+    script = shared_dir / "flame_like" / "expand.py"
+    subprocess.run([sys.executable, script, out, "--texture", "0"], check=True)
+    return out
+
+
+def test_flame_files_with_chumpy_arrays(flame_like, shared_dir):
+    assets = read_head_folder(flame_like)
+    assert assets.name == "flame"
+    assert len(assets.template_vertices) == FLAME_VERTICES
+    assert assets.joint_parents == (-1, 0, 1, 1, 1)
+    source = np.load(shared_dir / "flame_like" / "generic_model.npz")
+    np.testing.assert_allclose(assets.joint_regressor, source["J_regressor"])
+    assert len(assets.closed.faces) == 10006
+    assert len(assets.open.faces) == 9976
+
+
+def test_flame_topology_has_the_published_counts(flame_like):
+    head = HeadModel(read_head_folder(flame_like), blur_sigma=None)
+    assert (head.n_vertices, len(head.faces), len(head.offset_vertices)) == (16227, 32392, 15135)
+    assert torch.isfinite(head(head.neutral_params(1))).all()
