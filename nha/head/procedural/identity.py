@@ -42,8 +42,7 @@ def _whole_head(make: FieldMaker) -> dict[str, np.ndarray]:
         "temple_fullness": make.push((70, 40, 18), (26, 30, 34), (2.4, 0, 0.4)),
         "occiput": make.push((0, 20, -125), (75, 70, 62), (0, 0, -5.0), "middle"),
         "crown": make.push((0, 126, -45), (85, 70, 70), (0, 5.0, 0), "middle"),
-        "neck_width": np.stack([0.07 * x, zero, 0.06 * (z + 40.0)], -1)
-        * (smooth_step(-y, 62, 112) * 1.0)[:, None],
+        "neck_width": np.stack([0.07 * x, zero, 0.06 * (z + 40.0)], -1) * smooth_step(-y, 62, 112)[:, None],
         "throat": make.push((0, -106, 18), (46, 34, 50), (0, -4.0, 3.0), "middle"),
     }
     return fields

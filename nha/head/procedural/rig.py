@@ -43,7 +43,7 @@ def jaw_weights(template: Template) -> np.ndarray:
     to_mouth = np.linalg.norm(np.stack([np.abs(x) - 12.0, y + 39.0, z - 62.0], -1), axis=1)
     width = 3.0 + 14.0 * np.clip((to_mouth - 18.0) / 45.0, 0, 1)
     weight = smooth_step(line - y, -width, width) * smooth_step(z, -30.0, 24.0)
-    weight *= smooth_step(y, -126.0, -80.0 - 0.0 * z)
+    weight *= smooth_step(y, -126.0, -80.0)
     weight[template.n_skin :] = 0.0
     rings = template.skin.mouth_rings
     share = lower_lip_share(template)

@@ -89,13 +89,13 @@ def _neck_row(y: float) -> np.ndarray:
     return row + flare * direction * np.array([30.0, 0.0, 8.0])
 
 
-def _midline(first: np.ndarray, last: np.ndarray, forward: bool) -> np.ndarray:
+def _midline(first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Return points [M, 3] of the skin's midline strictly between two of its points, spaced as wanted.
 
-    forward: rising angle from +z over +y (face, crown, nape, neck).
+    The way goes by rising angle from +z over +y: up the face, over the crown, down the nape, up the throat.
     """
     start, end = (np.arctan2(*(p - STAR_CENTRE)[1:3]) for p in (first, last))
-    if forward and end < start:
+    if end < start:
         end += 2 * np.pi
     angle = np.linspace(start, end, 1500)
     line = skin_from_centre(np.stack([np.zeros_like(angle), np.sin(angle), np.cos(angle)], -1))
@@ -185,9 +185,7 @@ def build_skin() -> SkinMesh:
     """Build the skin's mesh, the same on every call."""
     eye, ear, mouth = patches.eye_patch(), patches.ear_patch(), patches.mouth_patch()
     neck = np.stack([_neck_row(y) for y in (NECK_RING_Y, *_NECK_ROWS_Y)])
-    midline = np.concatenate(
-        [_midline(mouth[0, 0], neck[0, -1], forward=True), _midline(neck[0, 0], mouth[0, -1], forward=True)]
-    )
+    midline = np.concatenate([_midline(mouth[0, 0], neck[0, -1]), _midline(neck[0, 0], mouth[0, -1])])
     fixed = np.concatenate([eye[0], ear[0], mouth[0], neck[0], midline])
     holes = [_to_plane(eye[0]), _to_plane(ear[0]), _open_to_midline(mouth[0]), _open_to_midline(neck[0])]
     points = _relax(np.concatenate([fixed, _scatter(fixed, holes)]), len(fixed), holes)
@@ -220,7 +218,15 @@ def build_skin() -> SkinMesh:
     return _mirror(points, np.concatenate(faces), eye_ids, ear_ids, mouth_ids, neck_ids)
 
 
-def _mirror(points, faces, eye_ids, ear_ids, mouth_ids, neck_ids) -> SkinMesh:
+def _mirror(
+    points: np.ndarray,
+    faces: np.ndarray,
+    eye_ids: np.ndarray,
+    ear_ids: np.ndarray,
+    mouth_ids: np.ndarray,
+    neck_ids: np.ndarray,
+) -> SkinMesh:
+    """Return the whole skin of a left half [M, 3]; vertices with x = 0 belong to both sides."""
     on_midline = points[:, 0] == 0.0
     other = np.arange(len(points))
     other[~on_midline] = len(points) + np.arange((~on_midline).sum())
