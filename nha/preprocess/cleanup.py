@@ -9,6 +9,7 @@ from nha.core.conventions import LANDMARK_GROUPS, Parsing, Segmentation
 
 # The eye's outline is estimated no better than this, in units of the eye's width.
 IRIS_TOLERANCE = 0.1
+CLOSED_EYE = 0.1  # height over width below which the lids hide the iris
 
 
 def assign_eye_sides(parsing: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
@@ -50,13 +51,15 @@ def segmentation_from_parsing(parsing: np.ndarray) -> np.ndarray:
 
 
 def irises_inside_eyes(irises_px: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
-    """Reject both irises unless each lies inside its eye's landmark polygon: a closed eye has no gaze.
+    """Reject both irises unless each lies inside its open eye's landmark polygon.
 
     irises_px: [2, 2], right then left; landmarks_px: [68, 2]. Returns float32 [2, 2], all -1 where rejected.
     """
     for iris, name in zip(irises_px, ("right_eye", "left_eye"), strict=True):
         outline = landmarks_px[list(LANDMARK_GROUPS[name])].astype(np.float32)
-        tolerance_px = IRIS_TOLERANCE * float(np.linalg.norm(outline[3] - outline[0]))
-        if cv2.pointPolygonTest(outline, (float(iris[0]), float(iris[1])), True) < -tolerance_px:
+        width_px = float(np.linalg.norm(outline[3] - outline[0]))
+        height_px = float(np.linalg.norm(outline[[1, 2]] - outline[[5, 4]], axis=1).mean())
+        inside_px = cv2.pointPolygonTest(outline, (float(iris[0]), float(iris[1])), True)
+        if height_px < CLOSED_EYE * width_px or inside_px < -IRIS_TOLERANCE * width_px:
             return np.full((2, 2), -1.0, np.float32)
     return irises_px.astype(np.float32)

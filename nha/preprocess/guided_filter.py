@@ -17,7 +17,7 @@ class GuidedFilter:
     eps: variance of colour that counts as flat; subsample: fit at 1/subsample of the size (1 is exact).
     """
 
-    def __init__(self, guide_rgb01: np.ndarray, radius_px: int, eps: float, subsample: int = 1) -> None:
+    def __init__(self, guide_rgb01: np.ndarray, radius_px: int, eps: float, subsample: float = 1) -> None:
         # Planes instead of pixels of three numbers: plain array arithmetic is several times faster so.
         self._guide = [np.ascontiguousarray(guide_rgb01[..., k], np.float32) for k in range(3)]
         height, width = guide_rgb01.shape[:2]
@@ -28,7 +28,10 @@ class GuidedFilter:
         self._inverse_covariance = self._invert_covariance(eps)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Smooth float [H, W] or [H, W, C] maps; the result has the same shape, float32."""
+        """Smooth float [H, W] or [H, W, C] maps; the result is float32 of the guide's size.
+
+        Maps may also come at 1/subsample of the guide's size: then they are enlarged along its edges.
+        """
         if values.ndim == 2:
             return self._filter_one(np.ascontiguousarray(values, np.float32))
         planes = [np.ascontiguousarray(values[..., k], np.float32) for k in range(values.shape[2])]

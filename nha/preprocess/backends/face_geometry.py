@@ -53,6 +53,18 @@ class HeadAxes:
             height_px=float(np.linalg.norm(upwards)),
         )
 
+    @property
+    def up_in_picture(self) -> tuple[float, float]:
+        """The upward axis as a unit vector of the picture, (x, y)."""
+        x, y = (self.up[:2] / max(float(np.linalg.norm(self.up[:2])), 1e-6)).tolist()
+        return x, y
+
+    def height_of(self, x_px, y_px):
+        """How far above the origin points of the picture lie, in head heights; numbers or arrays."""
+        up_x, up_y = self.up_in_picture
+        origin_x, origin_y = self.origin_px[:2].tolist()
+        return ((x_px - origin_x) * up_x + (y_px - origin_y) * up_y) / self.height_px
+
 
 def filled(outline_px: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Fill a closed outline [P, 2] given in pixels; bool [H, W]."""

@@ -11,6 +11,7 @@ from nha.preprocess.backends.face_geometry import HeadAxes, ear_region, face_mas
 from nha.preprocess.backends.mediapipe_mesh import CHIN, NOSE_OUTLINE, FaceTopology, face_topology
 from nha.preprocess.estimators import Face, Frame
 
+NOBODY = 4  # after the four regions of `region_colours`
 SMALLEST_REGION = 0.002  # of the head's height squared; smaller patches join what surrounds them
 
 
@@ -35,7 +36,9 @@ class MediapipeParsing:
         )
         has_own_colour = (features > 0) & (features != Parsing.NOSE)
         regions = region_colours.classify_regions(frame.rgb, place, has_own_colour)
-        labels = _name_regions(regions, place, ears, axes)
+        regions[~foreground] = NOBODY
+        regions[on_face & foreground & (_height_map(axes, shape) < place.brow_height)] = region_colours.SKIN
+        labels = _name_regions(regions, on_face, ears, axes)
         return _draw_features(labels, features)
 
 
@@ -58,18 +61,23 @@ def _feature_labels(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[in
 
 
 def _name_regions(
-    regions: np.ndarray, place: region_colours.Surroundings, ears: list[np.ndarray], axes: HeadAxes
+    regions: np.ndarray, on_face: np.ndarray, ears: list[np.ndarray], axes: HeadAxes
 ) -> np.ndarray:
-    """Turn the four regions into parsing labels: skin beside the face is an ear, skin below it the neck."""
-    names = np.array([Parsing.SKIN, Parsing.HAIR, Parsing.CLOTH, Parsing.NECK], np.uint8)
+    """Turn the regions into parsing labels: skin beside the face is an ear, skin below it the neck."""
+    names = np.array([Parsing.SKIN, Parsing.HAIR, Parsing.CLOTH, Parsing.NECK, Parsing.BACKGROUND], np.uint8)
     labels = names[regions]
-    skin_outside = (labels == Parsing.SKIN) & ~place.face
+    skin_outside = (labels == Parsing.SKIN) & ~on_face
+    under_jaw = _height_map(axes, labels.shape) < region_colours.UNDER_JAW
     for label, ear in zip((Parsing.L_EAR, Parsing.R_EAR), ears, strict=True):
         labels[skin_outside & ear] = label
-    labels[(labels == Parsing.SKIN) & ~place.face & (place.height < region_colours.UNDER_JAW)] = Parsing.NECK
-    labels[~place.foreground] = Parsing.BACKGROUND
-    stray_hair = _components_outside(labels == Parsing.HAIR, place.height > region_colours.UNDER_JAW)
+    labels[(labels == Parsing.SKIN) & ~on_face & under_jaw] = Parsing.NECK
+    stray_hair = _components_outside(labels == Parsing.HAIR, ~under_jaw)
     return _absorb_small_regions(labels, stray_hair, SMALLEST_REGION * axes.height_px**2)
+
+
+def _height_map(axes: HeadAxes, shape: tuple[int, int]) -> np.ndarray:
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return axes.height_of(columns + np.float32(0.5), rows + np.float32(0.5))
 
 
 def _components_outside(mask: np.ndarray, zone: np.ndarray) -> np.ndarray:

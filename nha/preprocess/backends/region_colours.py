@@ -24,6 +24,8 @@ CHROMA_RANGE = (96.0, 192.0)
 UNDER_JAW = -0.25  # height
 RARE_COLOUR = 2e-5  # likelihood of a colour that a class has never shown
 
+# Places and colours are judged in a picture of this size; only their smoothing looks at every pixel.
+WORKING_EDGE_PX = 256
 SMOOTHING_RADIUS = 1 / 80  # of the picture's longer edge
 SMOOTHING_EPS = 4e-4
 RIM_WEIGHT = 0.02
@@ -31,7 +33,7 @@ RIM_WEIGHT = 0.02
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where pixels lie relative to the face; all maps [H, W], lengths in head heights.
+    """Where pixels lie relative to the face; all maps [h, w] at working size, lengths in head heights.
 
     foreground, face: bool; rim: bool, foreground that touches the background; outside, inside: distance to
     the face's outline from without and within, 0 on the other side; height: along the head's upward axis, 0
@@ -51,6 +53,12 @@ class Surroundings:
     brow_height: float
 
 
+def working_size(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(width, height) in which places and colours of a picture [H, W, ...] are judged."""
+    factor = min(1.0, WORKING_EDGE_PX / max(shape[:2]))
+    return max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor))
+
+
 def describe_surroundings(
     foreground: np.ndarray,
     face: np.ndarray,
@@ -59,28 +67,32 @@ def describe_surroundings(
     chin_px: np.ndarray,
     brow_top_px: np.ndarray,
 ) -> Surroundings:
-    """Measure `Surroundings`; chin_px, brow_top_px: [2]."""
-    rows, columns = np.mgrid[: face.shape[0], : face.shape[1]].astype(np.float32) + 0.5
-    up = axes.up[:2] / max(float(np.linalg.norm(axes.up[:2])), 1e-6)
-    across = np.array([-up[1], up[0]])
+    """Measure `Surroundings` at working size.
 
-    def height_of(x, y):
-        return ((x - axes.origin_px[0]) * up[0] + (y - axes.origin_px[1]) * up[1]) / axes.height_px
+    foreground, face, ear: bool [H, W]; chin_px, brow_top_px: [2], pixels of the full picture.
+    """
+    cell_px = face.shape[1] / working_size(face.shape)[0]
+    foreground, face, ear = (_to_working_size(mask) for mask in (foreground, face, ear))
+    rows, columns = (np.mgrid[: face.shape[0], : face.shape[1]].astype(np.float32) + 0.5) * np.float32(
+        cell_px
+    )
+    up_x, up_y = axes.up_in_picture
+    chin_x, chin_y = chin_px.tolist()
 
     def distance(mask):
-        return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3) / axes.height_px
+        return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3) * (cell_px / axes.height_px)
 
     return Surroundings(
         foreground=foreground,
-        rim=foreground & (cv2.erode(foreground.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0),
+        rim=foreground & (cv2.erode(foreground.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0),
         face=face,
         outside=distance(~face),
         inside=distance(face),
-        height=height_of(columns, rows),
-        aside=np.abs((columns - chin_px[0]) * across[0] + (rows - chin_px[1]) * across[1]) / axes.height_px,
-        below_chin=(rows - chin_px[1]) / axes.height_px,
+        height=axes.height_of(columns, rows),
+        aside=np.abs((rows - chin_y) * up_x - (columns - chin_x) * up_y) / axes.height_px,
+        below_chin=(rows - chin_y) / axes.height_px,
         ear=ear,
-        brow_height=float(height_of(*brow_top_px)),
+        brow_height=axes.height_of(*brow_top_px.tolist()),
     )
 
 
@@ -90,17 +102,23 @@ def classify_regions(rgb: np.ndarray, place: Surroundings, features: np.ndarray)
     rgb: uint8 [H, W, 3]; features: bool [H, W], eyes, brows, lips and mouth, whose colours are not skin.
     Returns uint8 [H, W]; meaningless outside of the foreground.
     """
-    bins = _colour_bins(rgb)
-    likelihood = _colour_likelihoods(bins, place, features)
+    small_rgb = cv2.resize(rgb, working_size(rgb.shape), interpolation=cv2.INTER_AREA)
+    likelihood = _colour_likelihoods(_colour_bins(small_rgb), place, _to_working_size(features))
     joint = [prior * likelihood[k] for k, prior in enumerate(_priors(place))]
     # Pixels of the silhouette mix two colours: they follow their neighbours.
     weight = np.where(place.rim, np.float32(RIM_WEIGHT), np.float32(1)) * place.foreground / sum(joint)
-    posterior = np.stack([values * weight for values in joint], axis=2)
+    certain_skin = place.face & (place.height < place.brow_height)
+    posterior = np.stack([np.where(certain_skin, k == SKIN, joint[k] * weight) for k in range(4)], axis=2)
     radius = max(2, round(max(rgb.shape) * SMOOTHING_RADIUS))
-    smooth = GuidedFilter(rgb.astype(np.float32) / 255, radius, SMOOTHING_EPS, subsample=2)(posterior)
-    labels = smooth.argmax(axis=2).astype(np.uint8)
-    labels[place.face & (place.height < place.brow_height)] = SKIN
-    return labels
+    subsample = rgb.shape[1] / small_rgb.shape[1]
+    smooth = GuidedFilter(rgb.astype(np.float32) / 255, radius, SMOOTHING_EPS, subsample)(posterior)
+    return smooth.argmax(axis=2).astype(np.uint8)
+
+
+def _to_working_size(mask: np.ndarray) -> np.ndarray:
+    return (
+        cv2.resize(mask.astype(np.uint8) * 255, working_size(mask.shape), interpolation=cv2.INTER_AREA) > 127
+    )
 
 
 def _colour_bins(rgb: np.ndarray) -> np.ndarray:

@@ -1,0 +1,203 @@
+"""The mediapipe estimators: the mesh's tables, pictures without a person, and a real person where one is at hand."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import numpy as np
+import pytest
+
+from nha.core.conventions import Parsing
+
+pytest.importorskip("mediapipe", exc_type=ImportError)
+
+from nha.data.video_io import iterate_frames
+from nha.preprocess.backends.mediapipe_matting import clean_matte
+from nha.preprocess.backends.mediapipe_mesh import (
+    IBUG68,
+    N_MESH_POINTS,
+    face_topology,
+    ordered_chains,
+    triangles_of_edges,
+)
+from nha.preprocess.backends.mediapipe_runtime import pad_to_square, quiet
+from nha.preprocess.crop import plan_transform
+from nha.preprocess.estimators import EstimatorPack, Frame
+from nha.preprocess.packs import mediapipe_pack
+
+
+@pytest.fixture(scope="module")
+def pack():
+    pack = mediapipe_pack()
+    yield pack
+    pack.close()
+
+
+def frame_of(rgb: np.ndarray, longer_edge: int, frame_id: int = 0) -> Frame:
+    transform = plan_transform(rgb.shape[1::-1], longer_edge)
+    return Frame(frame_id, transform.apply_to_rgb(rgb), transform)
+
+
+# --- the mesh's tables -----------------------------------------------------------------------------------
+
+
+def test_triangles_cover_the_face_once_and_face_the_same_way():
+    triangles = face_topology().triangles
+    assert triangles.shape == (852, 3)
+    assert set(triangles.ravel()) == set(range(N_MESH_POINTS))
+    directed = [(a, b) for t in triangles.tolist() for a, b in itertools.pairwise([*t, t[0]])]
+    assert len(set(directed)) == len(directed)  # neighbours walk a common edge in opposite directions
+    edges = {frozenset(edge) for edge in directed}
+    n_holes = 3  # eyes and mouth; a disc has characteristic 1
+    assert N_MESH_POINTS - len(edges) + len(triangles) == 1 - n_holes
+
+
+def test_a_ring_around_one_point_is_not_a_triangle():
+    triangles = [(0, 1, 3), (1, 2, 3), (2, 0, 3), (0, 1, 4), (1, 2, 5), (2, 0, 6)]
+    edges = [edge for a, b, c in triangles for edge in ((a, b), (b, c), (c, a))]
+    found = {frozenset(t) for t in triangles_of_edges(edges).tolist()}
+    assert found == {frozenset(t) for t in triangles}  # without 0, 1, 2
+
+
+def test_chains_are_walked_in_order():
+    loop, chain = ordered_chains([(5, 6), (6, 7), (7, 5), (3, 1), (1, 2)])[::-1]
+    assert chain.tolist() in ([2, 1, 3], [3, 1, 2])
+    assert loop.tolist() in ([5, 6, 7], [5, 7, 6])
+
+
+def test_lips_share_their_corners_and_brows_are_simple_outlines():
+    topology = face_topology()
+    corners = set(topology.upper_lip) & set(topology.lower_lip)
+    assert corners == {61, 291, 78, 308}
+    assert len(topology.upper_lip) == len(topology.lower_lip) == 22
+    assert {0, 13} <= set(topology.upper_lip)
+    assert {17, 14} <= set(topology.lower_lip)
+    assert len(topology.right_brow) == len(topology.left_brow) == 10
+    assert len(set(IBUG68)) == len(IBUG68) == 68
+
+
+# --- pictures without a person ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(120, 160, 3), (97, 64, 3)])
+def test_a_blank_picture_has_no_face_and_no_matte(pack: EstimatorPack, shape):
+    frame = frame_of(np.full(shape, 90, np.uint8), 128)
+    assert pack.landmarks.faces(frame) == []
+    assert pack.matting.matte(frame).shape == frame.rgb.shape[:2]
+    assert pack.matting.matte(frame).mean() < 0.05
+
+
+def test_square_padding_keeps_the_picture_at_the_top_left():
+    rgb = np.full((3, 5, 3), 7, np.uint8)
+    square = pad_to_square(rgb)
+    assert square.shape == (5, 5, 3)
+    assert (square[:3] == 7).all()
+    assert (square[3:] == 0).all()
+
+
+def test_quiet_hides_native_chatter_but_not_what_led_to_an_error(capfd):
+    with quiet():
+        os.write(2, b"chatter\n")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(RuntimeError):
+        chatter_and_fail()
+    assert capfd.readouterr().err == "the reason\n"
+
+
+def chatter_and_fail() -> None:
+    with quiet():
+        os.write(2, b"the reason\n")
+        raise RuntimeError
+
+
+def test_the_matte_is_one_piece_without_small_holes_and_follows_edges():
+    rgb = np.full((120, 120, 3), 200, np.uint8)
+    rgb[30:120, 40:80] = (90, 60, 40)
+    matte = np.zeros((120, 120), np.float32)
+    matte[31:120, 41:80] = 1  # one pixel off
+    matte[60:64, 55:59] = 0  # a hole
+    matte[5:12, 5:12] = 1  # somebody else, or noise
+    cleaned = clean_matte(matte, rgb)
+    wrong = (cleaned > 0.5) != (rgb[..., 0] == 90)
+    assert not wrong[32:, 42:].any()
+    assert wrong.sum() <= 4  # at a corner
+    assert cleaned[5:12, 5:12].max() == 0
+
+
+# --- a real person ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def portrait(pack: EstimatorPack, shared_dir):
+    """Frame, face, matte and labels of the third frame of the test video, at 256 px."""
+    video = shared_dir / "video" / "portrait_a.mp4"
+    if not video.is_file():
+        pytest.skip("the portrait video is not there")
+    pack.landmarks.reset()
+    frames = [frame_of(rgb, 256, i) for i, rgb in enumerate(itertools.islice(iterate_frames(video), 3))]
+    faces = [pack.landmarks.faces(frame) for frame in frames]
+    assert [len(found) for found in faces] == [1, 1, 1]
+    frame, face = frames[2], faces[2][0]
+    matte = pack.matting.matte(frame)
+    return frame, face, matte, pack.parsing.parsing(frame, face, matte)
+
+
+def test_landmarks_and_irises_of_a_person(pack: EstimatorPack, portrait):
+    frame, face, _, _ = portrait
+    irises = pack.iris.irises(frame, face)
+    right_eye, left_eye = face.landmarks_px[36:42].mean(axis=0), face.landmarks_px[42:48].mean(axis=0)
+    eye_distance = np.linalg.norm(left_eye - right_eye)
+    assert right_eye[0] < left_eye[0]  # the person's right is on the picture's left
+    np.testing.assert_allclose(irises, [right_eye, left_eye], atol=0.2 * eye_distance)
+    assert face.landmarks_px[8, 1] > face.landmarks_px[57, 1] > face.landmarks_px[33, 1] > right_eye[1]
+    assert face.confidence[:17].max() < face.confidence[36:].min()
+    assert face.mesh_px.shape == (478, 3)
+
+
+def test_parsing_of_a_person(portrait):
+    frame, face, matte, labels = portrait
+    height = frame.rgb.shape[0]
+    rows, columns = np.indices(labels.shape)
+
+    def mean_of(*names: Parsing) -> tuple[float, float]:
+        mask = np.isin(labels, names)
+        assert mask.mean() > 2e-4, names
+        return rows[mask].mean() / height, columns[mask].mean() / height
+
+    order = [
+        mean_of(part) for part in (Parsing.HAIR, Parsing.NOSE, Parsing.MOUTH, Parsing.NECK, Parsing.CLOTH)
+    ]
+    assert [y for y, _ in order] == sorted(y for y, _ in order)
+    for right, left in ((Parsing.R_EYE, Parsing.L_EYE), (Parsing.R_BROW, Parsing.L_BROW)):
+        assert mean_of(right)[1] < mean_of(left)[1]
+    assert mean_of(Parsing.R_EAR)[1] < mean_of(Parsing.NOSE)[1] < mean_of(Parsing.L_EAR)[1]
+    assert mean_of(Parsing.U_LIP)[0] < mean_of(Parsing.L_LIP)[0]
+    # Hair and shirt are darker than the grey wall and the skin; that is how they can be told from them here.
+    lightness = frame.rgb.mean(axis=2)
+    assert np.median(lightness[labels == Parsing.HAIR]) < 0.6 * np.median(lightness[labels == Parsing.NECK])
+    assert (lightness[labels == Parsing.NECK] < 60).mean() < 0.05
+    assert (lightness[labels == Parsing.CLOTH] > 120).mean() < 0.05
+    np.testing.assert_array_equal(labels == Parsing.BACKGROUND, matte <= 0.5)
+
+
+def test_normals_of_a_person(pack: EstimatorPack, portrait):
+    frame, face, _, labels = portrait
+    normals = pack.normals.normals(frame, face, (labels > 0).astype(np.uint8))
+    known = np.abs(normals).max(axis=2) > 0
+    np.testing.assert_allclose(np.linalg.norm(normals[known], axis=1), 1, atol=1e-5)
+    assert normals[known][:, 2].min() > 0
+
+    def at(point: int) -> np.ndarray:
+        x, y = face.mesh_px[point, :2].astype(int)
+        return normals[y - 1 : y + 2, x - 1 : x + 2].mean(axis=(0, 1))
+
+    right_cheek, left_cheek, under_lip, nose_root, forehead = (at(i) for i in (187, 411, 18, 5, 151))
+    assert right_cheek[0] < -0.2  # x to the right
+    assert left_cheek[0] > 0.2
+    assert forehead[2] > 0.8  # z to the camera
+    assert nose_root[2] > 0.6
+    # y down: the underside of the nose looks down more than its bridge does.
+    assert at(2)[1] > 0.2
+    assert nose_root[1] < at(2)[1]
+    assert np.isfinite(under_lip).all()

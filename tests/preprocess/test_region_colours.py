@@ -1,0 +1,74 @@
+"""Hair, neck and cloth around a drawn head."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from nha.preprocess.backends.face_geometry import HeadAxes
+from nha.preprocess.backends.region_colours import (
+    CLOTH,
+    HAIR,
+    NECK,
+    SKIN,
+    classify_regions,
+    describe_surroundings,
+)
+
+SKIN_RGB, SHADOW_RGB = (205, 160, 140), (165, 120, 100)
+SHAPE = (320, 320)
+CENTRE, FACE_HEIGHT = (160, 140), 130
+
+
+def draw_head(hair_rgb, cloth_rgb, bald: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """A head of ellipses with noise: picture uint8 [H, W, 3], true region of each pixel (255 is background)."""
+    regions = np.full(SHAPE, 255, np.uint8)
+    cv2.ellipse(regions, (160, 330), (130, 80), 0, 0, 360, CLOTH, -1)
+    cv2.rectangle(regions, (130, 180), (190, 262), NECK, -1)
+    cv2.ellipse(regions, (160, 115), (72, 85), 0, 0, 360, SKIN if bald else HAIR, -1)
+    cv2.ellipse(regions, CENTRE, (52, FACE_HEIGHT // 2), 0, 0, 360, SKIN, -1)
+    colours = np.zeros((256, 3), np.float32)
+    colours[[SKIN, HAIR, CLOTH, NECK, 255]] = (SKIN_RGB, hair_rgb, cloth_rgb, SHADOW_RGB, (90, 140, 220))
+    noise = np.random.default_rng(0).normal(0, 6, (*SHAPE, 3))
+    return np.clip(colours[regions] + noise, 0, 255).astype(np.uint8), regions
+
+
+def classify(rgb: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    face = np.zeros(SHAPE, np.uint8)
+    cv2.ellipse(face, CENTRE, (48, FACE_HEIGHT // 2 - 2), 0, 0, 360, 1, -1)
+    axes = HeadAxes(
+        origin_px=np.array([*CENTRE, 0.0]),
+        left=np.array([1.0, 0, 0]),
+        up=np.array([0, -1.0, 0]),
+        forward=np.array([0, 0, -1.0]),
+        height_px=FACE_HEIGHT,
+    )
+    nothing = np.zeros(SHAPE, bool)
+    chin, brow = np.array([160.0, 205.0]), np.array([140.0, 118.0])
+    place = describe_surroundings(regions < 255, face > 0, nothing, axes, chin, brow)
+    return classify_regions(rgb, place, nothing)
+
+
+@pytest.mark.parametrize(
+    ("hair_rgb", "cloth_rgb"),
+    [
+        ((50, 35, 28), (60, 90, 60)),  # brown and green
+        ((40, 32, 30), (30, 30, 34)),  # dark hair, dark shirt: only their places differ
+        ((220, 190, 110), (240, 240, 240)),  # blond and white
+        ((150, 150, 155), (150, 40, 40)),  # grey and red
+    ],
+)
+def test_regions_are_found(hair_rgb, cloth_rgb):
+    rgb, regions = draw_head(hair_rgb, cloth_rgb)
+    found = classify(rgb, regions)
+    for region in (SKIN, HAIR, CLOTH, NECK):
+        truth, guess = regions == region, (found == region) & (regions < 255)
+        overlap = (truth & guess).sum() / (truth | guess).sum()
+        assert overlap > 0.9, (region, overlap)
+
+
+def test_a_bald_head_has_hardly_any_hair():
+    rgb, regions = draw_head((0, 0, 0), (60, 90, 60), bald=True)
+    found = classify(rgb, regions)
+    assert ((found == HAIR) & (regions == SKIN)).sum() < 0.05 * (regions == SKIN).sum()
