@@ -116,17 +116,19 @@ def _catmull_rom(points: np.ndarray, per_segment: int) -> np.ndarray:
 
 def distance_to_curve(points: np.ndarray, curve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distance [M] of points [M, D] to an open polyline [K, D], and how far along (0..1) the nearest point is."""
-    start, step = curve[:-1], np.diff(curve, axis=0)
-    lengths = np.linalg.norm(step, axis=1)
+    lengths = np.linalg.norm(np.diff(curve, axis=0), axis=1)
     before = np.concatenate([[0.0], np.cumsum(lengths)])
-    best, along = np.full(len(points), np.inf), np.zeros(len(points))
-    for a, d, length, done in zip(start, step, lengths, before[:-1], strict=True):
-        t = np.clip((points - a) @ d / max(length**2, 1e-12), 0, 1)
-        distance = np.linalg.norm(points - a - t[:, None] * d, axis=1)
-        nearer = distance < best
-        best = np.where(nearer, distance, best)
-        along = np.where(nearer, done + t * length, along)
-    return best, along / before[-1]
+    best_squared, along = np.full(len(points), np.inf), np.zeros(len(points))
+    for i, length in enumerate(lengths):
+        step = (curve[i + 1] - curve[i]) / max(length, 1e-12)
+        arm = points - curve[i]
+        t = np.clip(arm @ step, 0, length)
+        off = arm - t[:, None] * step
+        squared = np.einsum("mk,mk->m", off, off)  # many times faster than a norm along the short axis
+        nearer = squared < best_squared
+        best_squared = np.where(nearer, squared, best_squared)
+        along = np.where(nearer, before[i] + t, along)
+    return np.sqrt(best_squared), along / before[-1]
 
 
 def signed_distance_to_loop(points: np.ndarray, loop: np.ndarray) -> np.ndarray:

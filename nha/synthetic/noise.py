@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
+_AXIS_FACTORS = (np.uint32(0x8DA6B343), np.uint32(0xD8163841), np.uint32(0xCB1AB31F))
 
-def _lattice_values(cells: np.ndarray, seed: int) -> np.ndarray:
-    """Hash integer cells [..., 3] to values [...] in 0..1."""
-    x, y, z = (cells[..., axis].astype(np.uint32) for axis in range(3))
-    h = x * np.uint32(0x8DA6B343) ^ y * np.uint32(0xD8163841) ^ z * np.uint32(0xCB1AB31F)
-    h ^= np.uint32((seed * 0x9E3779B1) & 0xFFFFFFFF)
-    h ^= h >> np.uint32(15)
-    h *= np.uint32(0x2C1B3C6D)
-    h ^= h >> np.uint32(12)
-    h *= np.uint32(0x297A2D39)
+
+def _scramble(h: np.ndarray) -> np.ndarray:
+    """Turn sums of axis hashes into numbers in 0..1 that look unrelated; works in place."""
+    for factor in (np.uint32(0x2C1B3C6D), np.uint32(0x297A2D39)):
+        h ^= h >> np.uint32(15)
+        h *= factor
     h ^= h >> np.uint32(15)
     return h.astype(np.float32) * np.float32(2.0**-32)
 
 
 def value_noise(points: np.ndarray, seed: int = 0) -> np.ndarray:
     """Random values at the integer lattice, smoothly blended between: points [..., 3] to [...] in 0..1."""
-    floor = np.floor(points)
-    weight = (points - floor).astype(np.float32)
-    weight = weight * weight * (3 - 2 * weight)
-    cell = floor.astype(np.int64)
-    total = np.zeros(points.shape[:-1], np.float32)
-    for corner in itertools.product((0, 1), repeat=3):
-        factor = np.ones_like(total)
-        for axis, bit in enumerate(corner):
-            factor *= weight[..., axis] if bit else 1 - weight[..., axis]
-        total += factor * _lattice_values(cell + np.array(corner), seed)
-    return total
+    seeded = np.uint32((seed * 0x9E3779B1) & 0xFFFFFFFF)
+    hashes, weights = [], []
+    for axis, factor in enumerate(_AXIS_FACTORS):
+        floor = np.floor(points[..., axis])
+        t = (points[..., axis] - floor).astype(np.float32)
+        cell = floor.astype(np.int64).astype(np.uint32)
+        hashes.append((cell * factor, (cell + np.uint32(1)) * factor))
+        weights.append(t * t * (3 - 2 * t))
+    (x0, x1), (y0, y1), (z0, z1) = hashes
+
+    def along_x(yz: np.ndarray) -> np.ndarray:
+        start = _scramble(x0 ^ yz)
+        return start + weights[0] * (_scramble(x1 ^ yz) - start)
+
+    def along_xy(z: np.ndarray) -> np.ndarray:
+        start = along_x(y0 ^ z)
+        return start + weights[1] * (along_x(y1 ^ z) - start)
+
+    start = along_xy(z0 ^ seeded)
+    return start + weights[2] * (along_xy(z1 ^ seeded) - start)
 
 
 def fractal_noise(points: np.ndarray, octaves: int = 3, seed: int = 0) -> np.ndarray:

@@ -54,7 +54,8 @@ def _mix(albedo: np.ndarray, color: np.ndarray, amount: np.ndarray) -> np.ndarra
 
 def _near(points: np.ndarray, centre, radius: float) -> np.ndarray:
     """A soft spot: 1 at the centre, 0 from `radius` on."""
-    return smooth_step(np.linalg.norm(points - np.asarray(centre), axis=1), radius, 0.0)
+    arm = points - np.asarray(centre)
+    return smooth_step(np.sqrt(np.einsum("mk,mk->m", arm, arm)), radius, 0.0)
 
 
 def paint_skin(points: np.ndarray, parts: np.ndarray, subject: Subject, anatomy: Anatomy) -> Paint:

@@ -57,11 +57,11 @@ def see(scene: Scene, posed: PosedScene, camera: Camera) -> SeenPoints:
     _let_lids_win(scene, values, face, near.pixel, fragments, attributes)
 
     position, normal = values[:, :3], values[:, 3:6]
-    normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    normal = normal / np.maximum(np.sqrt(np.einsum("mk,mk->m", normal, normal))[:, None], 1e-9)
     corner = posed.vertices[scene.faces[face]]
     flat_normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     centre = -camera.extrinsics[0, :, :3].numpy() @ camera.extrinsics[0, :, 3].numpy()
-    from_inside = ((centre - position) * flat_normal).sum(1) < 0
+    from_inside = np.einsum("mk,mk->m", centre - position, flat_normal) < 0
     depth = np.full(camera.image_size[0] * camera.image_size[1], np.inf, np.float32)
     depth[near.pixel.numpy()] = position[:, 2]
     return SeenPoints(
