@@ -69,12 +69,12 @@ class FrameDataModule(lightning.LightningDataModule):
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
     def train_dataloader(self) -> DataLoader:
-        # A function of the epoch, so that a resumed run sees the frames in the same order.
+        # A function of seed and epoch alone, so that a resumed run sees the frames in the same order; a
+        # shuffling loader's order also depends on how often somebody asked it for an iterator.
         epoch = self.trainer.current_epoch if self.trainer else 0
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        return self._loader(
-            self.train, self.settings.train_batch_size[self.stage], shuffle=True, generator=generator
-        )
+        order = torch.randperm(len(self.train), generator=generator).tolist()
+        return self._loader(self.train, self.settings.train_batch_size[self.stage], sampler=order)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(self.val, self.settings.validation_batch_size[self.stage])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -106,7 +108,7 @@ def resolve_head_folder(head: str | Path = "auto") -> Path:
     if head == "flame":
         return FLAME_FOLDER
     if head == "procedural":
-        if missing_files(PROCEDURAL_FOLDER):
+        if missing_files(PROCEDURAL_FOLDER) or _made_by_another_version(PROCEDURAL_FOLDER):
             get_logger(__name__).info("head model: making the procedural head in assets/procedural")
             _make_once(PROCEDURAL_FOLDER, write_head_folder)
         return PROCEDURAL_FOLDER
@@ -116,14 +118,24 @@ def resolve_head_folder(head: str | Path = "auto") -> Path:
     return folder
 
 
+def _made_by_another_version(folder: Path) -> bool:
+    from nha.head.procedural import GENERATOR_VERSION
+
+    description = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+    return description.get("generator_version") != GENERATOR_VERSION
+
+
 def _make_once(folder: Path, write: Callable[[Path], object]) -> None:
     """Write a folder beside and rename it; where another process was first, keep its folder."""
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    beside, stale = (folder.with_name(f".{folder.name}.{os.getpid()}.{what}") for what in ("new", "old"))
     write(beside)
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(stale)
     try:
         beside.rename(folder)
     except OSError:  # not empty: the other process has finished
         shutil.rmtree(beside)
+    shutil.rmtree(stale, ignore_errors=True)
 
 
 def load_head(head: str | Path = "auto") -> HeadAssets:

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nha.avatar.settings import AvatarSettings
+from nha.data.settings import DataSettings
+from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
+from nha.preprocess.options import PreprocessOptions
+from nha.preprocess.pipeline import build_dataset
+from nha.synthetic.write_dataset import SyntheticSettings, write_subject
+
+SMALL = AvatarSettings(
+    subdivide_mesh=0,
+    offset_hidden_layers=2,
+    offset_hidden_feats=16,
+    texture_hidden_layers=2,
+    texture_hidden_feats=16,
+    texture_d_hidden_dynamic=8,
+    texture_map_head=16,
+    texture_map_mouth=8,
+    d_normal_encoding=4,
+    d_normal_encoding_hidden=8,
+    n_normal_encoding_hidden=1,
+)
+
+
+@pytest.fixture(scope="session")
+def subject(tmp_path_factory) -> tuple[Path, Path]:
+    """Four frames of a synthetic subject at 64 x 64: (dataset folder, its true tracking)."""
+    folder = tmp_path_factory.mktemp("subject")
+    write_subject(folder, SyntheticSettings(frames=4, size=(64, 64), supersampling=1, progress=False))
+    options = PreprocessOptions(
+        video=folder / "video.mp4", out_path=folder / "dataset", estimators="truth", scale=64
+    )
+    build_dataset(options)
+    return folder / "dataset", folder / "truth"
+
+
+@pytest.fixture
+def make_settings(subject, tmp_path) -> Callable[..., OptimizationSettings]:
+    """make_settings(epochs=(1, 1, 1), **run settings): small networks on the synthetic subject."""
+
+    def make(epochs: tuple[int, int, int] = (1, 1, 1), name: str = "run", **run) -> OptimizationSettings:
+        data_path, truth = subject
+        return OptimizationSettings(
+            run=RunSettings(default_root_dir=tmp_path / name, head="procedural", device="cpu", **run),
+            data=DataSettings(
+                data_path=data_path,
+                tracking_results_path=truth,
+                train_batch_size=(2, 2, 2),
+                validation_batch_size=(2, 2, 2),
+                frame_cache="none",
+            ),
+            schedule=ScheduleSettings(
+                epochs_offset=epochs[0], epochs_texture=epochs[1], epochs_joint=epochs[2]
+            ),
+            losses=LossSettings(perceptual="none"),
+            avatar=SMALL,
+        )
+
+    return make
+
+
+def with_data(settings: OptimizationSettings, **changes) -> OptimizationSettings:
+    return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **changes))

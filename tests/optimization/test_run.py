@@ -1,0 +1,137 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nha.avatar.open import open_avatar
+from nha.core.errors import UserError
+from nha.data.datamodule import FrameDataModule
+from nha.data.tracking_file import read_tracking, write_tracking
+from nha.optimization import run
+from nha.optimization.config import LossSettings
+from nha.optimization.run import TRAINING_FILE, optimize_avatar
+from tests.optimization.conftest import with_data
+
+
+def states_equal(one, two) -> bool:
+    one, two = (torch.load(path, weights_only=True)["state_dict"] for path in (one, two))
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_run_leaves_an_avatar_that_draws(make_settings):
+    settings = make_settings((1, 1, 1), image_log_period=1)
+    result = optimize_avatar(settings)
+    assert set(result.stage_seconds) == {"geometry", "texture", "joint"}
+    avatar = open_avatar(result.avatar_path)
+    data = FrameDataModule(settings.data)
+    batch = data.val.batch([0])
+    rgba = avatar(batch.tracked, batch.camera, batch.frame_id)
+    assert torch.isfinite(rgba).all()
+    assert torch.isfinite(avatar.condition_ranges.mouth_min).all()
+    assert (avatar.condition_ranges.mouth_min <= avatar.condition_ranges.mouth_max).all()
+    assert list((result.output / "logs").rglob("events.out.*"))
+
+
+def test_an_interrupted_run_continues_to_the_same_avatar(make_settings, monkeypatch):
+    whole = optimize_avatar(make_settings((2, 1, 2), "whole", checkpoint_period=1))
+
+    class KilledError(Exception):
+        pass
+
+    cut = make_settings((2, 1, 2), "cut", checkpoint_period=1)
+    draw, steps = run.AvatarModule.draw, 0
+
+    def draw_until_killed(self, batch):
+        nonlocal steps
+        steps += 1
+        if steps == 4:  # two frame batches an epoch: in the middle of the second epoch
+            raise KilledError
+        return draw(self, batch)
+
+    monkeypatch.setattr(run.AvatarModule, "draw", draw_until_killed)
+    with pytest.raises(KilledError):
+        optimize_avatar(cut)
+    assert (cut.run.default_root_dir / TRAINING_FILE).is_file()
+    monkeypatch.setattr(run.AvatarModule, "draw", draw)
+    resumed = optimize_avatar(cut)
+    assert states_equal(whole.avatar_path, resumed.avatar_path)
+
+
+def test_a_finished_run_is_not_run_again(make_settings, monkeypatch):
+    settings = make_settings((1, 0, 0))
+    first = optimize_avatar(settings)
+
+    def refuse(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(run, "fit_stage", refuse)
+    second = optimize_avatar(settings)
+    assert second.stage_seconds == first.stage_seconds
+    other = dataclasses.replace(
+        settings, schedule=dataclasses.replace(settings.schedule, flame_lr=(1e-4, 1e-4, 1e-4))
+    )
+    with pytest.raises(UserError, match="other settings"):
+        optimize_avatar(other)
+
+
+def test_missing_perceptual_weights_stop_the_run(make_settings, tmp_path):
+    settings = make_settings()
+    wanting = LossSettings(perceptual="arcface", arcface_weights=tmp_path / "none.pth")
+    with pytest.raises(UserError, match=r"none\.pth"):
+        optimize_avatar(dataclasses.replace(settings, losses=wanting))
+
+
+def test_a_split_naming_missing_frames_is_listed(make_settings, tmp_path):
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train": [0, 1, 77], "val": [2]}))
+    with pytest.raises(UserError, match="77"):
+        optimize_avatar(with_data(make_settings(), split_config=split))
+
+
+def test_not_a_number_in_the_tracking_is_named(make_settings, tmp_path):
+    settings = make_settings()
+    tracking = read_tracking(settings.data.tracking_results_path)
+    expr = tracking.expr.copy()
+    expr[1, 0] = np.nan
+    with np.load(settings.data.tracking_results_path / "tracked_flame_params.npz") as arrays:
+        broken = dict(arrays)
+    broken["expr"] = expr
+    np.savez(tmp_path / "tracked_flame_params.npz", **broken)
+    with pytest.raises(UserError, match="expr"):
+        optimize_avatar(with_data(settings, tracking_results_path=tmp_path))
+
+
+def test_tracking_of_another_dataset_is_noticed(make_settings, tmp_path):
+    settings = make_settings()
+    tracking = read_tracking(settings.data.tracking_results_path)
+    write_tracking(
+        tmp_path / "tracked_flame_params.npz", dataclasses.replace(tracking, frame=tracking.frame + 50)
+    )
+    with pytest.raises(UserError, match="tracking file"):
+        optimize_avatar(with_data(settings, tracking_results_path=tmp_path))
+
+
+def test_the_script_runs_and_reports(make_settings, run_script):
+    s = make_settings()
+    small = {f.name: getattr(s.avatar, f.name) for f in dataclasses.fields(s.avatar)}
+    options = [f"--{name}={value}" for name, value in small.items()]
+    done = run_script(
+        "optimize_nha.py",
+        f"--data_path={s.data.data_path}",
+        f"--tracking_results_path={s.data.tracking_results_path}",
+        f"--default_root_dir={s.run.default_root_dir}",
+        "--head=procedural",
+        "--perceptual=none",
+        "--epochs_offset=1",
+        "--epochs_texture=1",
+        "--epochs_joint=0",
+        *options,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "avatar.ckpt" in done.stdout
+    assert "Warning" not in done.stderr, done.stderr
+    wrong = run_script("optimize_nha.py", "--epoch_joint", "1")
+    assert wrong.returncode == 2
+    assert "epochs_joint" in wrong.stderr
