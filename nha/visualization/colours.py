@@ -1,0 +1,58 @@
+"""Quantities as colours: tensors of pictures, normals, labels and errors to uint8 RGB."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+ERROR_COLOURS = cv2.COLORMAP_INFERNO
+_GOLDEN_RATIO = 0.6180339887
+
+
+def to_uint8(rgb01: Tensor) -> np.ndarray:
+    """A picture [3 or more, H, W] in 0..1 (further channels are left out) as uint8 [H, W, 3], clipped."""
+    rgb = rgb01[:3].detach().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
+    return np.ascontiguousarray(rgb.permute(1, 2, 0).numpy())
+
+
+def normals_to_rgb01(normals: Tensor, alpha: Tensor | None = None) -> Tensor:
+    """Normals (x right, y down, z to the camera) in the usual colours: red right, green *up*, blue to the camera.
+
+    normals: [N, 3, H, W]; alpha: [N, 1, H, W], white where it is 0; by default where the normal is 0.
+    Returns [N, 3, H, W] in 0..1.
+    """
+    if alpha is None:
+        alpha = (normals != 0).any(1, keepdim=True)
+    upwards = normals * normals.new_tensor([1.0, -1.0, 1.0])[None, :, None, None]
+    return torch.where(alpha > 0, (upwards * 0.5 + 0.5).clamp(0, 1), 1.0)
+
+
+def label_palette(n: int) -> np.ndarray:
+    """n colours that differ from their neighbours in the list, black first: uint8 [n, 3]."""
+    colours = [
+        colorsys.hsv_to_rgb(i * _GOLDEN_RATIO % 1, 0.45 + 0.4 * (i % 2), 0.95 - 0.25 * (i % 3 == 2))
+        for i in range(n)
+    ]
+    palette = np.rint(np.array(colours, np.float64).reshape(-1, 3) * 255).astype(np.uint8)
+    palette[:1] = 0
+    return palette
+
+
+def colour_labels(labels: np.ndarray) -> np.ndarray:
+    """Integer labels [H, W] in 0..255 (parsing, segmentation) as colours uint8 [H, W, 3]; label 0 is black."""
+    return label_palette(256)[labels]
+
+
+def error_map(prediction: np.ndarray, truth: np.ndarray, full_scale: float = 0.25) -> np.ndarray:
+    """The absolute difference of two pictures as a heat map, dark where they agree.
+
+    prediction, truth: uint8 [H, W, 3]; full_scale: the difference (mean over channels, of colours in 0..1)
+    that gets the brightest colour. Returns uint8 [H, W, 3].
+    """
+    difference = np.abs(prediction.astype(np.float32) - truth).mean(-1) / 255
+    heat = np.rint(np.clip(difference / full_scale, 0, 1) * 255).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(heat, ERROR_COLOURS), cv2.COLOR_BGR2RGB)

@@ -1,0 +1,344 @@
+"""The whole path on two invented people: video, dataset, tracking, avatar, reenactment; then table and report.
+
+Steps that an earlier run has finished with the same settings are not done again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nha.avatar.open import open_avatar
+from nha.core.config import parse_settings, setting
+from nha.core.errors import UserError
+from nha.core.system import atomic_path, require_writable, run_script
+from nha.data.datamodule import FrameDataModule
+from nha.data.tracking_file import read_tracking
+from nha.data.video_io import iterate_frames
+from nha.evaluation.reenactment import ReenactmentFiles, ReenactmentSettings, write_reenactment
+from nha.evaluation.report import Section, write_report
+from nha.evaluation.run import Evaluation, evaluate_and_film, scores_table, telling_pictures
+from nha.evaluation.tables import Table
+from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
+from nha.evaluation.truth import read_truth
+from nha.head.assets import REPOSITORY, HeadAssets, load_head
+from nha.optimization.config import OptimizationSettings
+from nha.optimization.run import optimize_avatar
+from nha.preprocess.options import PreprocessOptions
+from nha.preprocess.pipeline import build_dataset
+from nha.synthetic import SyntheticSettings, write_subject
+from nha.tracking.settings import BatchedSettings, TrackingSettings
+from nha.tracking.tracker import track_dataset
+from nha.visualization.layout import grid
+
+HEAD = "procedural"
+FEWEST_FRAMES = 8
+N_FILM_PICTURES = 5
+QUICK_EPOCHS = {"epochs_offset": 1, "epochs_texture": 1, "epochs_joint": 1}
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Settings of `run_demo.py`."""
+
+    out: Path = setting(Path("experiments/demo"), help="Output folder.")
+    frames: int = setting(40, help="Frames of each video.")
+    size: int = setting(160, help="Height and width of the videos in pixels; even.")
+    seeds: tuple[int, int] = setting((1, 2), help="Which two people; the second one moves the first.")
+    quick: bool = setting(
+        False, help="One epoch a stage and few tracking steps: shows that it runs, not how good it is."
+    )
+    optimization: Path = setting(
+        REPOSITORY / "configs" / "demo.ini", help="Settings of the avatars' optimisation, an INI file."
+    )
+
+
+@dataclass(frozen=True)
+class SubjectPaths:
+    """Where everything of one subject lies."""
+
+    root: Path
+
+    @property
+    def video(self) -> Path:
+        return self.root / "video" / "video.mp4"
+
+    @property
+    def truth(self) -> Path:
+        return self.root / "video" / "truth"
+
+    @property
+    def dataset(self) -> Path:
+        return self.root / "dataset"
+
+    @property
+    def tracking(self) -> Path:
+        return self.root / "tracking"
+
+    @property
+    def avatar(self) -> Path:
+        return self.root / "avatar"
+
+    @property
+    def film(self) -> Path:
+        return self.root / "comparison.mp4"
+
+
+class Steps:
+    """Runs named steps once: `steps.json` remembers their settings, how long they took and what they returned."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: dict[str, dict] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+    def run(self, name: str, settings: str, folder: Path, action: Callable[[], object]) -> dict:
+        """Run `action`, which fills `folder` and returns what JSON can hold, unless it was done before.
+
+        settings: everything that decides the result, as text. What other settings have left in the folder is
+        removed; an interrupted step finds its own work there. Returns the record: settings, seconds, result.
+        """
+        record = self.records.get(name, {})
+        if record.get("settings") != settings:
+            shutil.rmtree(folder, ignore_errors=True)
+            record = {"settings": settings}
+            self._keep(name, record)
+        if "seconds" in record and folder.exists():
+            print(f"== {name}: done before ({record['seconds']:.0f} s)")
+            return record
+        print(f"== {name}")
+        start = time.perf_counter()
+        result = action()
+        record = {"settings": settings, "seconds": round(time.perf_counter() - start, 2), "result": result}
+        self._keep(name, record)
+        return record
+
+    def _keep(self, name: str, record: dict) -> None:
+        self.records[name] = record
+        with atomic_path(self.path) as temporary:
+            temporary.write_text(json.dumps(self.records, indent=1), encoding="utf-8")
+
+
+def main() -> None:
+    """Do everything and say where the results are."""
+    settings = parse_settings(DemoSettings, description=__doc__)
+    if settings.frames < FEWEST_FRAMES:
+        raise UserError(f"--frames must be at least {FEWEST_FRAMES}, but is {settings.frames}")
+    if settings.seeds[0] == settings.seeds[1]:
+        raise UserError("--seeds must be two different numbers: one person moves the other")
+    out = require_writable(settings.out)
+    start = time.perf_counter()
+    steps = Steps(out / "steps.json")
+    assets = load_head(HEAD)
+    subjects = [SubjectPaths(out / f"subject_{seed}") for seed in settings.seeds]
+
+    results, sections = [], []
+    for seed, paths in zip(settings.seeds, subjects, strict=True):
+        seconds = make_avatar(seed, paths, settings, steps, assets)
+        result, section = judge(seed, paths, settings, assets, seconds)
+        results.append(result)
+        sections.append(section)
+    films = reenact_subjects(*subjects, out, steps)
+
+    table = results_table(results)
+    report = write_demo_report(out, table, sections, films)
+    content = {"settings": describe(settings), "subjects": results}
+    with atomic_path(out / "results.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    print(f"\n{table.as_text()}\n")
+    print(f"results.json and the report say more; {time.perf_counter() - start:.0f} s in all")
+    for path in (out / "results.json", report, films.side_by_side):
+        print(path)
+
+
+# --- from a seed to an avatar ----------------------------------------------------------------------------
+
+
+def make_avatar(
+    seed: int, paths: SubjectPaths, settings: DemoSettings, steps: Steps, assets: HeadAssets
+) -> dict[str, float]:
+    """Video, dataset, tracking and avatar of one subject; returns the seconds of each stage."""
+    name = paths.root.name
+    drawing = SyntheticSettings(
+        seed=seed, frames=settings.frames, size=(settings.size, settings.size), head=HEAD
+    )
+    preparation = PreprocessOptions(
+        video=paths.video, out_path=paths.dataset, estimators="truth", scale=settings.size
+    )
+    tracking = tracking_settings(paths, settings)
+    training = optimization_settings(paths, settings)
+
+    def optimize() -> dict[str, float]:
+        return optimize_avatar(training).stage_seconds
+
+    # Each step depends on all that went before, the first one on the head model.
+    history = f"head {zlib.crc32(assets.template_vertices.tobytes() + assets.shape_directions.tobytes())}"
+    seconds = {}
+    for step, options, folder, action in (
+        ("video", drawing, paths.video.parent, lambda: str(write_subject(paths.video.parent, drawing))),
+        ("dataset", preparation, paths.dataset, lambda: build_dataset(preparation).n_frames),
+        ("tracking", tracking, paths.tracking, lambda: str(track_dataset(tracking))),
+        ("avatar", training, paths.avatar, optimize),
+    ):
+        history += f"\n{options}"
+        record = steps.run(f"{name}: {step}", history, folder, action)
+        seconds |= record["result"] if step == "avatar" else {step: record["seconds"]}
+    return seconds
+
+
+def tracking_settings(paths: SubjectPaths, settings: DemoSettings) -> TrackingSettings:
+    """How the demo tracks."""
+    steps = BatchedSettings(keyframe_steps=5, refine_steps=5) if settings.quick else BatchedSettings()
+    return TrackingSettings(data_path=paths.dataset, output_path=paths.tracking, head=HEAD, batched=steps)
+
+
+def optimization_settings(paths: SubjectPaths, settings: DemoSettings) -> OptimizationSettings:
+    """How the demo optimises avatars: the INI file's settings on this subject's data."""
+    changed = {
+        "data_path": paths.dataset,
+        "tracking_results_path": paths.tracking,
+        "default_root_dir": paths.avatar,
+        "head": HEAD,
+        **(QUICK_EPOCHS if settings.quick else {}),
+    }
+    arguments = [text for key, value in changed.items() for text in (f"--{key}", str(value))]
+    return parse_settings(
+        OptimizationSettings, ["--config", str(settings.optimization), *arguments], description=__doc__
+    )
+
+
+# --- how good it is --------------------------------------------------------------------------------------
+
+
+def judge(
+    seed: int, paths: SubjectPaths, settings: DemoSettings, assets: HeadAssets, seconds: dict[str, float]
+) -> tuple[dict, Section]:
+    """Compare tracking and mesh with the truth, and pictures with the video: results and report section."""
+    start = time.perf_counter()
+    tracking, truth = read_tracking(paths.tracking), read_truth(paths.truth)
+    errors = summarise(tracking_errors(assets, tracking, truth))
+    data = FrameDataModule(optimization_settings(paths, settings).data)
+    avatar = open_avatar(paths.avatar / "avatar.ckpt", HEAD)
+    evaluation = evaluate_and_film(avatar, data, paths.film)
+    fitted = summarise(avatar_errors(assets, avatar, tracking, data.split.frame_ids(), truth))
+    held_out = evaluation.means["held_out"]
+    result = {
+        "name": paths.root.name,
+        "seed": seed,
+        "annotations": "truth",
+        "frames": len(tracking),
+        "rotation_deg": errors["rotation_deg"]["mean"],
+        "translation_mm": errors["translation_mm"]["mean"],
+        "landmark_px": errors["landmark_px"]["mean"],
+        "psnr": held_out["head_psnr"],
+        "ssim": held_out["head_ssim"],
+        "vertex_mm": errors["vertex_mm"]["mean"],
+        "tracking": errors,
+        "avatar": fitted,
+        "scores": evaluation.means,
+        "seconds": seconds | {"evaluation": round(time.perf_counter() - start, 2)},
+    }
+    return result, subject_section(result, paths, evaluation)
+
+
+def subject_section(result: dict, paths: SubjectPaths, evaluation: Evaluation) -> Section:
+    """The report's part about one subject."""
+    names = ("mean", "median", "p95", "max")
+    rows = [
+        (f"{kind}: {error}", *(values[name] for name in names))
+        for kind, errors in (("tracking", result["tracking"]), ("avatar", result["avatar"]))
+        for error, values in errors.items()
+    ]
+    return Section(
+        title=paths.root.name.replace("_", " "),
+        tables=[scores_table(evaluation), Table(("error against the truth", *names), rows)],
+        pictures=telling_pictures(evaluation),
+        videos=[
+            ("Ground truth, prediction, difference, normals and geometry of all frames", evaluation.film),
+            ("Tracking", paths.tracking / "tracking.mp4"),
+        ],
+    )
+
+
+def results_table(results: list[dict]) -> Table:
+    """What is printed at the end: a row a quantity, a column a subject."""
+    quantities = (
+        ("rotation error, degrees", "rotation_deg"),
+        ("translation error, mm (depth scaled by focal length)", "translation_mm"),
+        ("landmark error, px", "landmark_px"),
+        ("vertex error of the face, mm (rigidly aligned)", "vertex_mm"),
+        ("held-out PSNR inside the head mask, dB", "psnr"),
+        ("held-out SSIM inside the head mask", "ssim"),
+    )
+    rows = [
+        ("annotations", *(f"{r['annotations']} pack" for r in results)),
+        *((label, *(r[key] for r in results)) for label, key in quantities),
+        (
+            "the same after scaling to the true size, mm",
+            *(r["tracking"]["vertex_scaled_mm"]["mean"] for r in results),
+        ),
+    ]
+    rows.insert(5, rows.pop())
+    stages = results[0]["seconds"]
+    rows += [(f"seconds: {stage}", *(f"{r['seconds'][stage]:.0f}" for r in results)) for stage in stages]
+    return Table(("", *(r["name"].replace("_", " ") for r in results)), rows, digits=2)
+
+
+# --- reenactment and report ------------------------------------------------------------------------------
+
+
+def reenact_subjects(
+    target: SubjectPaths, driving: SubjectPaths, out: Path, steps: Steps
+) -> ReenactmentFiles:
+    """The first subject moved by the second."""
+    options = ReenactmentSettings(
+        target_ckpt=target.avatar / "avatar.ckpt",
+        target_tracking_results=target.tracking,
+        driving_ckpt=driving.avatar / "avatar.ckpt",
+        driving_tracking_results=driving.tracking,
+        outpath=out / "reenactment",
+        head=HEAD,
+    )
+    trained = [steps.records[f"{paths.root.name}: avatar"]["settings"] for paths in (target, driving)]
+    history = "\n".join([*trained, repr(options)])
+    steps.run("reenactment", history, options.outpath, lambda: str(write_reenactment(options).side_by_side))
+    return ReenactmentFiles.at(options.outpath)
+
+
+def write_demo_report(out: Path, table: Table, sections: list[Section], films: ReenactmentFiles) -> Path:
+    """report.html with the table, the reenactment and each subject."""
+    overview = Section(
+        "Results",
+        "Two invented people, drawn by nha.synthetic. Landmarks, parsing, masks and normals are the truth (truth "
+        "pack), not estimates from pictures. Tracking and avatars see the video and these annotations only.",
+        tables=[table],
+    )
+    frames = list(iterate_frames(films.side_by_side))
+    picked = [frames[i] for i in np.linspace(0, len(frames) - 1, N_FILM_PICTURES).round().astype(int)]
+    reenactment = Section(
+        "Reenactment",
+        pictures=[("Driving and reenacted, from start to end", grid([picked]))],
+        videos=[("All frames", films.side_by_side)],
+    )
+    return write_report(out / "report.html", "Neural head avatars: demo", [overview, reenactment, *sections])
+
+
+def describe(settings: DemoSettings) -> dict[str, object]:
+    """The settings as JSON can hold them."""
+    return {
+        "frames": settings.frames,
+        "size": settings.size,
+        "seeds": list(settings.seeds),
+        "quick": settings.quick,
+        "optimization": settings.optimization.name,
+    }
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.settings import AvatarSettings
+from nha.core.types import HeadParams
+from nha.data.tracking_file import TrackingResult
+from nha.evaluation.truth import Truth
+from nha.head.assets import HeadAssets, load_head
+from nha.head.model import HeadModel
+from nha.render.camera import project
+
+SIZE = (48, 48)
+SMALL = AvatarSettings(
+    subdivide_mesh=0,
+    offset_hidden_layers=2,
+    offset_hidden_feats=16,
+    texture_hidden_layers=2,
+    texture_hidden_feats=16,
+    texture_d_hidden_dynamic=8,
+    texture_map_head=16,
+    texture_map_mouth=8,
+    d_normal_encoding=4,
+    d_normal_encoding_hidden=8,
+    n_normal_encoding_hidden=1,
+)
+
+
+@pytest.fixture(scope="session")
+def assets() -> HeadAssets:
+    return load_head("procedural")
+
+
+@pytest.fixture(scope="session")
+def head(assets) -> HeadModel:
+    return HeadModel(assets, subdivisions=0)
+
+
+@pytest.fixture
+def avatar(head) -> NeuralHeadAvatar:
+    """Untrained, with small networks: a plain head in grey-ish colours; knows frames 0 to 9."""
+    torch.manual_seed(0)
+    return NeuralHeadAvatar(head, SMALL, max_frame_id=9).eval()
+
+
+def make_tracking(head: HeadModel, frame_ids: tuple[int, ...]) -> TrackingResult:
+    """A head that turns by 4 degrees and talks from frame to frame, one metre away."""
+    n = len(frame_ids)
+    neutral = head.neutral_params(n)
+    turn = np.pi + np.radians(4) * np.arange(n)
+    zeros = np.zeros(n)
+    expr = np.zeros((n, head.n_expr), np.float32)
+    expr[:, 0] = np.linspace(0, 1, n)
+    return TrackingResult(
+        frame=np.array(frame_ids),
+        rotation=np.stack([zeros, turn, zeros], 1).astype(np.float32),
+        translation=np.tile(np.float32([0, -0.05, 1]), (n, 1)),
+        neck_pose=neutral.neck.numpy(),
+        jaw_pose=neutral.jaw.numpy() + np.linspace(0, 0.3, n, dtype=np.float32)[:, None],
+        eyes_pose=neutral.eyes.numpy(),
+        shape=np.zeros(head.n_shape, np.float32),
+        expr=expr,
+        texture=np.zeros(0, np.float32),
+        light=np.zeros((n, 9, 3), np.float32),
+        K=np.float32([2.9, 0.5, 0.5]),
+        RT=np.eye(3, 4, dtype=np.float32),
+        image_size=SIZE,
+        view=tuple(map(str, frame_ids)),
+        n_processed=n,
+    )
+
+
+@pytest.fixture
+def tracking(head) -> TrackingResult:
+    return make_tracking(head, (0, 1, 2, 5))
+
+
+@pytest.fixture
+def truth(head, tracking) -> Truth:
+    """A truth in which `tracking` has no error."""
+    return make_truth(head, tracking)
+
+
+def make_truth(head: HeadModel, tracking: TrackingResult) -> Truth:
+    params: HeadParams = tracking.params_for(tracking.frame)
+    vertices = head(params)
+    camera = tracking.camera_for(tracking.frame, tracking.image_size)
+    landmarks = project(head.landmarks(vertices), camera)[..., :2]
+    return Truth(
+        tracking=dataclasses.replace(tracking),
+        landmarks_px=landmarks.numpy(),
+        vertices=vertices.numpy(),
+        vertex_ids=head.kept_vertices.numpy(),
+        head=head.name,
+    )

@@ -1,0 +1,183 @@
+"""Evaluation of an untrained avatar on a dataset that the avatar itself has drawn: the scores are perfect."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nha.avatar.open import save_avatar
+from nha.core.conventions import Segmentation
+from nha.core.errors import UserError
+from nha.data.datamodule import FrameDataModule
+from nha.data.dataset_folder import DatasetFolder, read_labels, read_rgb, write_labels, write_rgb
+from nha.data.settings import DataSettings
+from nha.data.splits import Split, write_split
+from nha.data.tracking_file import write_tracking
+from nha.data.video_io import iterate_frames
+from nha.evaluation.comparison import telling_frames
+from nha.evaluation.evaluator import FrameScores, evaluate, means
+from nha.evaluation.reenactment import ReenactmentFiles, ReenactmentSettings, write_reenactment
+from nha.evaluation.run import REPORT_FILE, SCORES_FILE, EvaluationSettings, evaluate_avatar
+from nha.visualization.colours import to_uint8
+from tests.evaluation.conftest import SIZE, make_tracking
+
+FRAMES = (0, 1, 2, 3)
+
+
+@pytest.fixture
+def settings(avatar, head, tiny_dataset) -> DataSettings:
+    """A dataset whose pictures the avatar has drawn; frame 3 is held out."""
+    dataset = tiny_dataset(FRAMES, SIZE)
+    tracking = make_tracking(head, FRAMES)
+    write_tracking(dataset.tracking_path, tracking)
+    ids = torch.tensor(FRAMES)
+    with torch.no_grad():
+        drawn = avatar(tracking.params_for(FRAMES), tracking.camera_for(FRAMES, SIZE), ids)
+    folder = DatasetFolder(dataset.data_path)
+    for i in FRAMES:
+        paths = folder.paths(i)
+        write_rgb(paths.image, to_uint8(drawn[i]))
+        covered = drawn[i, 3].numpy() > 0
+        write_labels(paths.segmentation, np.where(covered, np.uint8(Segmentation.HEAD), np.uint8(0)))
+    return DataSettings(dataset.data_path, dataset.tracking_path, dataset.split_path, frame_cache="none")
+
+
+def test_an_avatar_that_drew_the_pictures_is_perfect(avatar, settings):
+    seen = []
+    scores = evaluate(
+        avatar,
+        FrameDataModule(settings),
+        batch_size=3,
+        also=lambda part, drawn: seen.append((part, len(drawn.batch))),
+    )
+    assert [(s.frame_id, s.part) for s in scores] == [
+        (0, "train"),
+        (1, "train"),
+        (2, "train"),
+        (3, "held_out"),
+    ]
+    assert seen == [("train", 3), ("held_out", 1)]
+    for score in scores:
+        assert score.scores["head_psnr"] > 50  # what rounding to 8 bits costs
+        assert score.scores["ssim"] > 0.999
+        assert score.scores["silhouette_iou"] == 1
+        assert "ms_ssim" not in score.scores
+
+
+def test_a_hole_in_the_prediction_costs_inside_the_mask_but_not_where_covered(avatar, settings):
+    data = FrameDataModule(settings)
+    clean = evaluate(avatar, data, ("held_out",))[0].scores
+    folder = DatasetFolder(settings.data_path)
+    paths = folder.paths(3)
+    segmentation, rgb = read_labels(paths.segmentation), read_rgb(paths.image)
+    background = np.argwhere(segmentation == 0)[:40]
+    segmentation[tuple(background.T)] = Segmentation.HEAD
+    rgb[tuple(background.T)] = 0  # black hair where the avatar draws nothing
+    write_labels(paths.segmentation, segmentation)
+    write_rgb(paths.image, rgb)
+    spoiled = evaluate(avatar, FrameDataModule(settings), ("held_out",))[0].scores
+    assert spoiled["covered_psnr"] == pytest.approx(clean["covered_psnr"])
+    assert spoiled["head_psnr"] < 25
+    assert spoiled["silhouette_iou"] < 1
+
+
+def test_clothes_count_as_white_background(avatar, settings):
+    paths = DatasetFolder(settings.data_path).paths(3)
+    segmentation, rgb = read_labels(paths.segmentation), read_rgb(paths.image)
+    rgb[segmentation == 0] = 77
+    segmentation[segmentation == 0] = Segmentation.CLOTHES
+    write_labels(paths.segmentation, segmentation)
+    write_rgb(paths.image, rgb)
+    assert evaluate(avatar, FrameDataModule(settings), ("held_out",))[0].scores["psnr"] > 50
+
+
+def test_means_leave_out_what_is_not_a_number():
+    frames = [FrameScores(i, "train", {"psnr": value}) for i, value in enumerate((20.0, 30.0, float("nan")))]
+    assert means(frames) == {"train": {"psnr": 25.0}}
+
+
+def test_telling_frames_are_worst_median_best():
+    frames = [
+        FrameScores(i, "train", {"head_psnr": value}) for i, value in enumerate((25.0, 21.0, 30.0, 27.0))
+    ]
+    captions = telling_frames(frames, "train")
+    assert list(captions) == [1, 3, 2]
+    assert captions[1].startswith("worst train frame, 21.0 dB")
+    assert list(telling_frames(frames[:1], "train")) == [0]
+    assert telling_frames(frames, "held_out") == {}
+
+
+@pytest.fixture
+def checkpoint(avatar, assets, tmp_path):
+    return save_avatar(tmp_path / "avatar.ckpt", avatar, assets, {"head": "procedural"})
+
+
+def test_evaluation_writes_scores_film_and_report(checkpoint, settings, spaced_dir):
+    out, table = evaluate_avatar(EvaluationSettings(ckpt=checkpoint, out=spaced_dir / "eval", data=settings))
+    content = json.loads((out / SCORES_FILE).read_text())
+    assert [frame["frame"] for frame in content["frames"]] == [0, 1, 2, 3]
+    assert content["mean"]["held_out"]["head_psnr"] > 50
+    assert "head_psnr" in table
+    assert "held-out (1)" in table
+    assert len(list(iterate_frames(out / "comparison.mp4"))) == 4
+    assert "worst train frame" in (out / REPORT_FILE).read_text()
+
+
+def test_an_empty_part_is_an_error(checkpoint, settings, tmp_path):
+    write_split(settings.split_config, Split(FRAMES, ()))
+    with pytest.raises(UserError, match="no frame to evaluate"):
+        evaluate_avatar(EvaluationSettings(ckpt=checkpoint, out=tmp_path / "o", split="val", data=settings))
+
+
+def test_reenactment_of_oneself_is_oneself(checkpoint, settings, spaced_dir):
+    options = ReenactmentSettings(
+        target_ckpt=checkpoint,
+        target_tracking_results=settings.tracking_results_path,
+        driving_ckpt=checkpoint,
+        driving_tracking_results=settings.tracking_results_path.parent,
+        outpath=spaced_dir / "films",
+        batch_size=3,
+    )
+    files = write_reenactment(options)
+    assert sorted(p.name for p in (spaced_dir / "films").iterdir()) == [
+        "driving.mp4",
+        "prediction.mp4",
+        "side_by_side.mp4",
+    ]
+    prediction, driving = list(iterate_frames(files.prediction)), list(iterate_frames(files.driving))
+    assert len(prediction) == len(driving) == 4
+    assert prediction[0].shape == (*SIZE, 3)
+    for ours, theirs in zip(prediction, driving, strict=True):
+        assert np.abs(ours.astype(int) - theirs).mean() < 1
+    assert np.abs(prediction[0].astype(int) - prediction[3]).mean() > 1  # it does move
+    assert next(iterate_frames(files.side_by_side)).shape[1] == 2 * SIZE[1]
+
+
+def test_an_mp4_as_outpath_gets_the_side_by_side(tmp_path):
+    files = ReenactmentFiles.at(tmp_path / "me.mp4")
+    assert files.side_by_side == tmp_path / "me.mp4"
+    assert {files.prediction.name, files.driving.name} == {"me_prediction.mp4", "me_driving.mp4"}
+
+
+def test_reenactment_says_what_is_wrong_and_leaves_nothing(checkpoint, settings, tmp_path):
+    good = ReenactmentSettings(
+        target_ckpt=checkpoint,
+        target_tracking_results=settings.tracking_results_path,
+        driving_ckpt=checkpoint,
+        driving_tracking_results=settings.tracking_results_path,
+        outpath=tmp_path / "films",
+    )
+    for changes, message in (
+        ({"neutral_driving_frame": 7}, "neutral_driving_frame 7 was not tracked"),
+        ({"neutral_target_frame": -1}, "neutral_target_frame -1 was not tracked"),
+        ({"target_ckpt": tmp_path / "none.ckpt"}, "none.ckpt"),
+        ({"driving_tracking_results": tmp_path / "nowhere"}, "no tracking file"),
+        ({"frame_rate": 0.0}, "frame_rate"),
+    ):
+        with pytest.raises(UserError, match=message):
+            write_reenactment(dataclasses.replace(good, **changes))
+    assert not list(tmp_path.glob("films/*"))
