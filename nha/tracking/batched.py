@@ -16,20 +16,22 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nha.core.system import get_logger
-from nha.tracking.camera_init import calibrate, rigid_poses
+from nha.tracking.appearance import AlbedoSpace
+from nha.tracking.camera_init import rigid_poses
 from nha.tracking.fit import StageFitter, Surroundings
 from nha.tracking.frames import TrackingFrames
 from nha.tracking.keyframes import choose_keyframes
 from nha.tracking.landmark_fit import DetectedLandmarks, LandmarkFit
 from nha.tracking.observe import observe
 from nha.tracking.progress import Progress, RunFolder
-from nha.tracking.stages import focal_is_given, keyframe_stage, refinement_stage
+from nha.tracking.stages import appearance_stage, focal_is_given, refinement_stage
 from nha.tracking.state import Unknowns, start_unknowns
 from nha.tracking.timeline import Timeline, bridge, face_box, make_timeline, neighbour_mean
+from nha.tracking.unwrap import AlbedoGatherer
 
 _logger = get_logger(__name__)
 
-_CALIBRATION_VIEWS = 16
+_UNWRAPPED_FRAMES = 24
 # A frame whose landmarks lie this many times farther off than usual, and so far in face heights, is wrong.
 _OUTLIER_RATIO, _OUTLIER_FACE_PART = 4.0, 0.025
 _INNER_LIPS = (62, 66)
@@ -37,47 +39,74 @@ _INNER_LIPS = (62, 66)
 
 def track_in_batches(fitter: StageFitter, run: RunFolder, progress: Progress | None) -> Progress:
     """Track all frames in parallel; `progress` is what an earlier run has left, or None."""
-    if progress is None:
-        progress = _settle_shared_unknowns(fitter, run)
+    own_albedo = run.load_albedo()
+    if progress is None or own_albedo is None:
+        progress, own_albedo = _settle_shared_unknowns(fitter, run)
+        run.save_albedo(own_albedo)
         run.save(progress)
-    return _refine_in_batches(fitter, run, progress)
+    own_albedo = own_albedo.to(fitter.mesh.faces.device)
+    return _refine_in_batches(fitter.with_albedo(own_albedo), run, progress)
 
 
 # --- steps 1 to 4 ----------------------------------------------------------------------------------------
 
 
-def _settle_shared_unknowns(fitter: StageFitter, run: RunFolder) -> Progress:
+def _settle_shared_unknowns(fitter: StageFitter, run: RunFolder) -> tuple[Progress, AlbedoSpace]:
     began = time.perf_counter()
     start = LandmarkStart(fitter, run)
     keyframes = start.place_rigidly()
     start.fit_keyframes(keyframes)
     outliers = start.fit_all()
-    keyframes = [row for row in keyframes if row not in outliers] or keyframes
+    keyframes = [row for row in keyframes if start.usable[row]]
     placed = time.perf_counter()
 
-    frames, device = run.frames, fitter.mesh.faces.device
-    stage = keyframe_stage(run.settings)
-    seen = observe(frames, keyframes, device, stage.face_only)
-    before = start.unknowns.rows(keyframes)
-    found = fitter.fit(stage, seen, before.to(device), Surroundings()).to("cpu")
-    unknowns = start.unknowns.with_rows(keyframes, found)
-    unknowns = start.refit_around(unknowns)
+    unknowns = start.unknowns
+    if keyframes:
+        unknowns = _fit_appearance(fitter, run, unknowns, keyframes)
+    own_albedo = _unwrap(fitter, run, unknowns, start.usable_rows())
     done = time.perf_counter()
 
     def ids(rows) -> tuple[int, ...]:
-        return tuple(frames.frame_ids[int(row)] for row in rows)
+        return tuple(run.frames.frame_ids[int(row)] for row in rows)
 
     _logger.info("keyframes: %s", ", ".join(map(str, ids(keyframes))))
     if outliers:
         _logger.info("frames whose landmarks are not believed: %s", ", ".join(map(str, ids(outliers))))
-    return Progress(
+    progress = Progress(
         unknowns=unknowns,
         n_processed=0,
         keyframes=ids(keyframes),
-        without_landmarks=ids(torch.nonzero(~frames.has_landmarks)[:, 0]),
+        without_landmarks=ids(torch.nonzero(~run.frames.has_landmarks)[:, 0]),
         outliers=ids(outliers),
-        seconds={"landmarks": round(placed - began, 3), stage.name: round(done - placed, 3)},
+        seconds={"landmarks": round(placed - began, 3), "appearance": round(done - placed, 3)},
     )
+    return progress, own_albedo
+
+
+def _fit_appearance(fitter: StageFitter, run: RunFolder, unknowns: Unknowns, rows: list[int]) -> Unknowns:
+    stage = appearance_stage(run.settings)
+    device = fitter.mesh.faces.device
+    seen = observe(run.frames, rows, device, stage.face_only)
+    found = fitter.fit(stage, seen, unknowns.rows(rows).to(device), Surroundings()).to("cpu")
+    return unknowns.replace(texture=found.texture, light=found.light)
+
+
+def _unwrap(fitter: StageFitter, run: RunFolder, unknowns: Unknowns, usable: list[int]) -> AlbedoSpace:
+    """The person's own albedo from frames spread over the video."""
+    device, settings = fitter.mesh.faces.device, run.settings
+    gathered = AlbedoGatherer.empty(device)
+    rows = evenly(usable, _UNWRAPPED_FRAMES)
+    for first in range(0, len(rows), settings.batched.batch_size):
+        batch = rows[first : first + settings.batched.batch_size]
+        seen = observe(run.frames, batch, device, settings.batched.use_parsing)
+        gathered.add(fitter.mesh, unknowns.rows(batch).to(device), seen)
+    return gathered.albedo_space(fitter.albedo, unknowns.texture.to(device))
+
+
+def evenly(rows: list[int], count: int) -> list[int]:
+    """At most `count` of the rows, evenly spread."""
+    places = torch.linspace(0, len(rows) - 1, min(len(rows), count)).round().int()
+    return [rows[place] for place in places.tolist()]
 
 
 class LandmarkStart:
@@ -89,7 +118,9 @@ class LandmarkStart:
         self.usable = self.frames.has_landmarks.clone()
         self.timeline = make_timeline(self.frames)
         self.fit = LandmarkFit(self.head, self.settings.n_shape, self.settings.n_expr)
-        self.face_height = float(torch.tensor([face_box(self.frames, r)[1] for r in self._rows()]).median())
+        self.face_height = float(
+            torch.tensor([face_box(self.frames, r)[1] for r in self.usable_rows()]).median()
+        )
         self.detected = DetectedLandmarks(
             self.frames.landmarks_px,
             self.frames.confidence,
@@ -98,20 +129,17 @@ class LandmarkStart:
         )
         self.unknowns = start_unknowns(self.head, len(self.frames), fitter.albedo.n_components).to("cpu")
 
-    def _rows(self) -> list[int]:
+    def usable_rows(self) -> list[int]:
+        """Rows of the frames that landmarks place."""
         return torch.nonzero(self.usable)[:, 0].tolist()
 
     def place_rigidly(self) -> list[int]:
         """Camera and rigid poses of all frames; returns the rows of the keyframes."""
-        rows = self._rows()
-        landmarks = self._resting_landmarks()
-        some = [rows[i] for i in torch.linspace(0, len(rows) - 1, min(len(rows), _CALIBRATION_VIEWS)).int()]
-        pixels, confidence = self.frames.landmarks_px[:, :68], self.frames.confidence[:, :68]
-        size = self.frames.image_size
-        focal = self.settings.focal or calibrate(landmarks, pixels[some], confidence[some], size)
-        self._place(rows, focal)
+        # A head of average shape says little about the focal length: it waits for the keyframes' fit.
+        self._place(self.usable_rows(), self.settings.focal or self.fit.priors.usual_focal)
         if self.settings.keyframes:
             return self.frames.rows_of(self.settings.keyframes, "keyframes")
+        pixels = self.frames.landmarks_px
         opening = torch.linalg.vector_norm(pixels[:, _INNER_LIPS[0]] - pixels[:, _INNER_LIPS[1]], dim=1)
         count = self.settings.batched.n_keyframes
         return choose_keyframes(self.unknowns.rotation, opening / self.face_height, self.usable, count)
@@ -143,11 +171,11 @@ class LandmarkStart:
         start, detected = self.unknowns.rows(keyframes), self.detected.rows(keyframes)
         found = self.fit.fit_together(start, detected, fixed_focal=fixed)
         self.unknowns = self.unknowns.with_rows(keyframes, found)
-        self._place(self._rows(), float(found.focal_and_centre[0]))
+        self._place(self.usable_rows(), float(found.focal_and_centre[0]))
 
     def fit_all(self) -> list[int]:
         """Pose and expression of all frames; returns the rows whose landmarks cannot be believed."""
-        rows = self._rows()
+        rows = self.usable_rows()
         found = self.fit.fit_frames(self.unknowns.rows(rows), self.detected.rows(rows))
         self.unknowns = self.unknowns.with_rows(rows, found)
         error = self.fit.errors_px(found, self.detected.rows(rows))[:, 17:68].nanmean(1)
@@ -159,7 +187,7 @@ class LandmarkStart:
 
     def refit_around(self, unknowns: Unknowns) -> Unknowns:
         """Fit the usable frames once more, each held to its neighbours; then bridge the others."""
-        rows = self._rows()
+        rows = self.usable_rows()
         part = unknowns.rows(rows)
         pulled_to, _ = neighbour_mean(part, self.timeline.rows(rows))
         part = self.fit.fit_frames(part, self.detected.rows(rows), neighbours=pulled_to, n_steps=3)
@@ -176,7 +204,8 @@ def _refine_in_batches(fitter: StageFitter, run: RunFolder, progress: Progress) 
     usable = _usable_rows(frames, progress)
     timeline = make_timeline(frames).rows(usable)
     size = settings.batched.batch_size
-    starts = range(progress.n_processed, len(usable), size) if progress.n_processed < len(frames) else ()
+    todo = stage.n_steps > 0 and progress.n_processed < len(frames)
+    starts = range(progress.n_processed, len(usable), size) if todo else ()
     for number, first in enumerate(tqdm(starts, desc="tracking", unit="batch", disable=None), start=1):
         began = time.perf_counter()
         places = list(range(first, min(first + size, len(usable))))

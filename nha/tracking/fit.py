@@ -75,6 +75,11 @@ class StageFitter:
         rest = mesh.head.neutral_params(1)
         self.neutral = {"neck": rest.neck[0], "jaw": rest.jaw[0], "eyes": rest.eyes[0]}
 
+    def with_albedo(self, albedo: AlbedoSpace) -> StageFitter:
+        """The same with another albedo space of as many coefficients."""
+        columns = self.active_columns
+        return StageFitter(self.mesh, albedo, columns["shape"], columns["expr"])
+
     def fit(self, stage: Stage, seen: Observation, start: Unknowns, around: Surroundings) -> Unknowns:
         """Minimise the stage's energy from `start`.
 

@@ -12,7 +12,7 @@ _START_DAMPING = 1e-2
 _LEAST_DAMPING, _MOST_DAMPING = 1e-7, 1e8
 _EASIER, _HARDER = 0.2, 8.0
 # A problem rests when a step gains less than this part of its cost, or is refused at this damping.
-_MIN_IMPROVEMENT = 1e-3
+_MIN_IMPROVEMENT = 1e-4
 _HOPELESS_DAMPING = 10.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from nha.core.config import format_settings
 from nha.core.errors import UserError
 from nha.core.system import atomic_path, get_logger, require_writable
 from nha.data.tracking_file import TRACKING_FILE_NAMES, TrackingResult, read_tracking, write_tracking
+from nha.tracking.appearance import AlbedoSpace
 from nha.tracking.frames import TrackingFrames
 from nha.tracking.settings import TrackingSettings
 from nha.tracking.state import Unknowns
@@ -21,6 +23,7 @@ RESULT_FILE = TRACKING_FILE_NAMES[0]
 PROGRESS_FILE = "tracking_progress.json"
 REPORT_FILE = "tracking_report.json"
 VIDEO_FILE = "tracking.mp4"
+ALBEDO_FILE = "tracking_albedo.npz"
 
 _logger = get_logger(__name__)
 # Settings that change neither the numbers nor their order, so that a run may be resumed with others.
@@ -85,6 +88,21 @@ class RunFolder:
         with atomic_path(self.folder / PROGRESS_FILE) as temporary:
             temporary.write_text(json.dumps(notes, indent=1), encoding="utf-8")
         write_tracking(self.result, to_result(progress.unknowns, self.frames, progress.n_processed))
+
+    def save_albedo(self, albedo: AlbedoSpace) -> None:
+        """Keep the person's own albedo, which a resumed run must compare with as well."""
+        with atomic_path(self.folder / ALBEDO_FILE) as temporary, open(temporary, "wb") as file:
+            np.savez(file, mean=albedo.mean.cpu().numpy(), n_components=albedo.n_components)
+
+    def load_albedo(self) -> AlbedoSpace | None:
+        """The person's own albedo, or None where none (or none that is readable) was kept."""
+        try:
+            with open(self.folder / ALBEDO_FILE, "rb") as file:
+                archive = np.load(file, allow_pickle=False)
+                mean, count = torch.from_numpy(archive["mean"]), int(archive["n_components"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        return AlbedoSpace(mean, mean.new_zeros(*mean.shape, count))
 
     def load(self) -> Progress | None:
         """What an earlier run with the same settings on the same frames has left, or None."""

@@ -27,7 +27,7 @@ class WeightSettings:
     w_pos_eyes: float = setting(1e-4, help="Weight that keeps the eyes near their rest pose.")
     w_pos_trans: float = setting(10.0, help="Weight of the squared step in position between frames (metres).")
     w_smooth: float = setting(
-        0.03,
+        0.3,
         help="Batched mode: weight of the deviation from the mean of the two neighbouring frames.",
     )
 
@@ -56,21 +56,17 @@ class BatchedSettings:
     """Batched mode."""
 
     batch_size: int = setting(16, help="Frames that are refined at the same time.")
-    n_keyframes: int = setting(8, help="How many keyframes to choose where none are given.")
-    keyframe_steps: int = setting(
-        120, help="Optimiser steps of the keyframes on shape, albedo, light, camera."
-    )
-    refine_steps: int = setting(40, help="Optimiser steps of each batch of frames.")
+    n_keyframes: int = setting(16, help="How many keyframes to choose where none are given.")
+    appearance_steps: int = setting(40, help="Optimiser steps of albedo and light on the keyframes.")
+    refine_steps: int = setting(20, help="Optimiser steps of each batch of frames; 0: landmarks only.")
     refine_sub_steps: int = setting(5, help="Optimiser steps for which visibility is found once.")
     refine_blur_sigma: tuple[float, float] = setting(
         (2.0, 1e-4), help="Blur of the picture in pixels, from the first to the last step."
     )
     refine_sampling_scale: float = setting(
-        1.0, help="The head is drawn at this multiple of the picture's size."
+        0.5, help="The head is drawn at this multiple of the picture's size."
     )
-    refine_lr: float = setting(
-        0.003, help="Learning rate of the refinement; positions move at a fifth of it."
-    )
+    refine_lr: float = setting(0.001, help="Learning rate of the refinement.")
     landmark_sigma: float = setting(
         0.01,
         help="Expected error of a landmark, as a part of the face's height, in the landmark-only stages.",

@@ -11,6 +11,9 @@ from nha.tracking.energies import EnergyWeights
 from nha.tracking.settings import TrackingSettings
 from nha.tracking.state import PER_FRAME, SHARED
 
+# Albedo coefficients (standard deviations) and light a step; both are far from their start.
+_APPEARANCE_RATE = 0.03
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -97,16 +100,21 @@ def next_frame_stage(settings: TrackingSettings, *, after_cut: bool) -> Stage:
 # --- the batched mode ------------------------------------------------------------------------------------
 
 
-def keyframe_stage(settings: TrackingSettings) -> Stage:
-    """The keyframes, which the landmarks have already placed: shape, albedo, light and camera move too."""
+def appearance_stage(settings: TrackingSettings) -> Stage:
+    """The keyframes, which their landmarks have already placed: albedo and light move.
+
+    Shape and camera stay as the landmarks have them: an albedo space of other people does not explain a face
+    well enough to correct them.
+    """
     batched = settings.batched
+    n_steps = max(1, round(batched.appearance_steps / batched.refine_sub_steps))
     return Stage(
-        name="keyframes",
-        moving=_refinement_rates(settings, PER_FRAME + SHARED),
-        n_steps=_full_steps(batched.keyframe_steps, batched.refine_sub_steps),
+        name="appearance",
+        moving={"texture": _APPEARANCE_RATE, "light": _APPEARANCE_RATE},
+        n_steps=n_steps,
         sub_steps=batched.refine_sub_steps,
         blur_sigma=batched.refine_blur_sigma,
-        blur_steps=_full_steps(batched.keyframe_steps, batched.refine_sub_steps),
+        blur_steps=n_steps,
         sampling_scale=batched.refine_sampling_scale,
         # keyframes lie far apart in time: nothing ties their positions
         weights=replace(settings.weights.energy_weights(), w_pos_trans=0.0),
@@ -119,11 +127,12 @@ def keyframe_stage(settings: TrackingSettings) -> Stage:
 def refinement_stage(settings: TrackingSettings) -> Stage:
     """A batch of frames around which everything shared is known; neighbours in time hold together."""
     batched = settings.batched
-    n_steps = _full_steps(batched.refine_steps, batched.refine_sub_steps)
+    n_steps = -(-batched.refine_steps // batched.refine_sub_steps)
+    rate = batched.refine_lr
     return replace(
-        keyframe_stage(settings),
+        appearance_stage(settings),
         name="frames",
-        moving=_refinement_rates(settings, PER_FRAME),
+        moving={name: rate / 5 if name == "translation" else rate for name in PER_FRAME},
         n_steps=n_steps,
         blur_steps=n_steps,
         motion="neighbours",
@@ -135,22 +144,3 @@ def appearance_of(settings: TrackingSettings) -> str:
     if settings.appearance == "auto":
         return PUBLISHED if settings.mode == "sequential" else LINEAR
     return settings.appearance
-
-
-def _full_steps(optimiser_steps: int, sub_steps: int) -> int:
-    return max(1, round(optimiser_steps / sub_steps))
-
-
-def _refinement_rates(settings: TrackingSettings, names: Sequence[str]) -> dict[str, float]:
-    """Learning rates around a good start: appearance moves as published, the head with small steps."""
-    rates = learning_rates(settings, names)
-    small = settings.batched.refine_lr
-    own = {
-        "translation": small / 5,
-        "rotation": small / 2,
-        "focal_and_centre": small / 2,
-        "texture": 10 * small,
-    }
-    own |= dict.fromkeys(("expr", "neck", "jaw", "eyes", "shape"), small)
-    own |= {"light": 10 * small}
-    return {name: own[name] for name in names if name in rates}

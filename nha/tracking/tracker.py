@@ -47,7 +47,8 @@ def track_dataset(settings: TrackingSettings) -> Path:
     finished = earlier is not None and earlier.n_processed >= len(frames) and run.report.is_file()
     if not finished:
         progress = _PROCEDURES[settings.mode](fitter, run, earlier)
-        write_report(mesh, albedo, run, progress)
+        own_albedo = run.load_albedo() if settings.mode == "batched" else None
+        write_report(mesh, own_albedo.to(device) if own_albedo else albedo, run, progress)
     return run.result
 
 

@@ -1,0 +1,95 @@
+"""The person's own albedo, unwrapped from tracked pictures.
+
+An albedo space learned from other people explains a face only roughly, and what it cannot explain pulls at
+pose and shape. Once landmarks and keyframes have placed the head, the pictures themselves tell the albedo:
+colour divided by shading, gathered in texture space over many frames. The refinement compares with that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nha.core.images import gaussian_blur
+from nha.core.mesh import vertex_normals
+from nha.render.interpolate import CoveredPixels
+from nha.render.shading import spherical_harmonics_basis
+from nha.tracking.appearance import AlbedoSpace
+from nha.tracking.fit import Observation
+from nha.tracking.mesh import TrackerMesh
+from nha.tracking.photometric import visible_pixels
+from nha.tracking.state import Unknowns
+
+RESOLUTION = 128
+_LEAST_SHADING = 0.1
+# Texels seen with less than this weight (pixels, facing the camera) keep some of the space's own albedo.
+_PRIOR_WEIGHT = 0.05
+_GRAZING_POWER = 2
+_HOLE_SIGMAS = (0.8, 2.0)
+
+
+@dataclass
+class AlbedoGatherer:
+    """Sums of albedo and weight in texture space, added to batch by batch."""
+
+    colour: Tensor  # [1, 3, R, R]
+    weight: Tensor  # [1, 1, R, R]
+
+    @classmethod
+    def empty(cls, device: torch.device) -> AlbedoGatherer:
+        """Nothing gathered yet."""
+        size = (RESOLUTION, RESOLUTION)
+        return cls(torch.zeros(1, 3, *size, device=device), torch.zeros(1, 1, *size, device=device))
+
+    @torch.no_grad()
+    def add(self, mesh: TrackerMesh, unknowns: Unknowns, seen: Observation) -> None:
+        """Add what the pixels of N tracked frames say about the texels they show."""
+        vertices = mesh.head(unknowns.head_params())
+        visible = visible_pixels(vertices, mesh, unknowns, seen.image_size)
+        normals = vertex_normals(vertices, mesh.faces, eps=1e-6)
+        shading = (
+            spherical_harmonics_basis(visible.from_vertices(normals, mesh.faces)) @ unknowns.light
+        ).clamp_min(_LEAST_SHADING)
+        to_camera = torch.nn.functional.normalize(-visible.from_vertices(vertices, mesh.faces), dim=1)
+        facing = (visible.from_vertices(normals, mesh.faces) * to_camera).sum(1).clamp(0, 1)
+        colour = _pixel_values(seen.pictures, visible)
+        weight = facing**_GRAZING_POWER
+        if seen.face_masks is not None:
+            weight = weight * _pixel_values(seen.face_masks, visible)[:, 0]
+        uv = visible.from_faces(mesh.face_uv[None])
+        self._splat(uv, colour / shading, weight)
+
+    def _splat(self, uv: Tensor, albedo: Tensor, weight: Tensor) -> None:
+        """Add to the four texels around each position, bilinear."""
+        position = (uv + 1) / 2 * RESOLUTION - 0.5
+        corner = position.floor()
+        fraction = position - corner
+        for dx in (0, 1):
+            for dy in (0, 1):
+                part = (fraction[:, 0] if dx else 1 - fraction[:, 0]) * (
+                    fraction[:, 1] if dy else 1 - fraction[:, 1]
+                )
+                column = (corner[:, 0] + dx).long().clamp(0, RESOLUTION - 1)
+                row = (corner[:, 1] + dy).long().clamp(0, RESOLUTION - 1)
+                texel = row * RESOLUTION + column
+                self.weight.view(-1).index_add_(0, texel, weight * part)
+                self.colour.view(3, -1).index_add_(1, texel, (albedo * (weight * part)[:, None]).T)
+
+    def albedo_space(self, space: AlbedoSpace, texture: Tensor) -> AlbedoSpace:
+        """The gathered albedo as a space that no coefficient moves; unseen texels show `space`'s albedo."""
+        prior = torch.nn.functional.interpolate(
+            space.albedo01(texture), size=(RESOLUTION, RESOLUTION), mode="bilinear", align_corners=False
+        )
+        albedo = prior
+        for sigma in reversed(_HOLE_SIGMAS):  # wide first: fills holes, then what was really seen
+            colour, weight = gaussian_blur(self.colour, sigma), gaussian_blur(self.weight, sigma)
+            albedo = (colour + _PRIOR_WEIGHT * albedo) / (weight + _PRIOR_WEIGHT)
+        mean = 255 * albedo[0].permute(1, 2, 0)
+        return AlbedoSpace(mean, mean.new_zeros(*mean.shape, len(texture)))
+
+
+def _pixel_values(images: Tensor, visible: CoveredPixels) -> Tensor:
+    """Values [P, C] of images [N, C, H, W] at the covered pixels themselves."""
+    return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1]).index_select(0, visible.pixel)
