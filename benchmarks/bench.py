@@ -1,0 +1,223 @@
+"""How long the parts of an optimisation take on this machine.
+
+    python benchmarks/bench.py [--device auto] [--size 192] [--batch 2] [--head auto] [--json FILE] [--compare FILE]
+
+The published networks on made-up frames of one head model: building the model, rasterising, one step of each
+stage (drawing, losses, gradients, optimisers), a finished picture, loading a batch. Medians after a warm-up, with
+the fastest and slowest run; peak memory is the process's on a CPU, the allocator's on a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.open import build_head
+from nha.avatar.settings import AvatarSettings
+from nha.core.conventions import Parsing, Segmentation
+from nha.core.system import atomic_path, pick_device, run_script, seed_everything
+from nha.core.types import Camera, FrameBatch, HeadParams
+from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_labels, write_rgb
+from nha.data.frame_store import FrameStore
+from nha.head.assets import load_head
+from nha.head.model import HeadModel
+from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
+from nha.optimization.noise import parameter_noise, step_generator
+from nha.optimization.objectives import Objective, draw_batch
+from nha.optimization.optimizers import begin_stage, make_optimizers
+from nha.optimization.run import PART_WEIGHTS
+from nha.optimization.stages import make_stages
+from nha.render.camera import project
+from nha.render.rasterize import rasterize
+
+HEAD_DISTANCE_METRES = 0.9
+FOCAL_SHARE = 2.6  # focal length over image size: the head fills most of the picture
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print a table, write JSON where asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--size", type=int, default=192, help="side of the pictures in pixels")
+    parser.add_argument("--batch", type=int, default=2, help="frames a step")
+    parser.add_argument("--head", default="auto", help="auto, flame, procedural or a folder")
+    parser.add_argument("--repeats", type=int, default=5, help="measured runs of each part")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--compare", type=Path, help="figures of an earlier run: print the ratio to them")
+    arguments = parser.parse_args(argv)
+
+    figures = measure(arguments)
+    earlier = json.loads(arguments.compare.read_text()) if arguments.compare else {}
+    for name, value in figures.items():
+        if isinstance(value, float):
+            spread = figures["spread"].get(name)
+            note = f"   ({spread[0]:.4g} to {spread[1]:.4g})" if spread else ""
+            ratio = f"   {value / earlier[name]:.2f} x earlier" if earlier.get(name) else ""
+            print(f"{name:<18} {value:>10.4g}{note}{ratio}")
+    if arguments.json:
+        with atomic_path(arguments.json) as temporary:
+            temporary.write_text(json.dumps(figures, indent=1))
+
+
+def measure(arguments: argparse.Namespace) -> dict:
+    """All figures: seconds (`_s`), milliseconds (`_ms`), MiB (`_mb`)."""
+    seed_everything(0)
+    device = pick_device(arguments.device)
+    start = time.perf_counter()
+    settings = OptimizationSettings(
+        run=RunSettings(default_root_dir=Path()),
+        data=None,
+        schedule=ScheduleSettings(),
+        losses=LossSettings(perceptual="none"),
+        avatar=AvatarSettings(),
+    )
+    head = build_head(load_head(arguments.head), settings.avatar)
+    avatar = NeuralHeadAvatar(head, settings.avatar, arguments.batch).to(device)
+    figures: dict = {"init_s": time.perf_counter() - start}
+    spread: dict = {}
+
+    def record(name: str, function: Callable[[], object], scale: float = 1.0) -> None:
+        seconds = [scale * s for s in timed(function, arguments.repeats, device)]
+        figures[name] = statistics.median(seconds)
+        spread[name] = [min(seconds), max(seconds)]
+
+    batch = made_up_batch(avatar.head, arguments.batch, arguments.size).to(device)
+    screen = project(avatar.head(batch.tracked), batch.camera)
+    record("rasterize_ms", lambda: rasterize(screen, avatar.head.faces, batch.camera.image_size), 1e3)
+    record("loader_ms", loader(arguments.batch, arguments.size), 1e3)
+    objective = Objective(avatar, PART_WEIGHTS, None).to(device)
+    optimizers = make_optimizers(avatar)
+    for stage in make_stages(settings):
+        active = begin_stage(avatar.train(), optimizers, stage)
+        record(f"{stage.name}_step_s", one_step(avatar, objective, stage, active, batch, settings))
+    avatar.eval()
+
+    @torch.no_grad()
+    def picture() -> None:
+        avatar(batch.tracked[:1], batch.camera[:1], batch.frame_id[:1])
+
+    record("inference_s", picture)
+    figures["peak_memory_mb"] = peak_memory_mb(device)
+    figures["spread"] = spread
+    figures["machine"] = {
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "size": arguments.size,
+        "batch": arguments.batch,
+        "head": head.name,
+    }
+    return figures
+
+
+def one_step(avatar, objective, stage, active, batch, settings) -> Callable[[], None]:
+    """A training step as `AvatarModule` does it."""
+    weights = stage.weights_at(stage.first_epoch)
+
+    def step() -> None:
+        noise = None
+        if stage.paints:
+            schedule = settings.schedule
+            noise = parameter_noise(
+                batch.tracked, schedule.flame_noise, schedule.glob_rot_noise, step_generator(0, 0)
+            )
+        drawn = draw_batch(
+            avatar, batch.tracked, batch.frame_id, batch.camera, paints=stage.paints, noise=noise
+        )
+        total = objective(stage.losses, avatar, drawn, batch).weighted_sum(weights)
+        for optimizer in active:
+            optimizer.zero_grad()
+        total.backward()
+        for optimizer in active:
+            optimizer.step()
+
+    return step
+
+
+def made_up_batch(head: HeadModel, n: int, size: int) -> FrameBatch:
+    """n frames of a head that turns, annotated from its own drawing; colours are noise."""
+    p = head.neutral_params(n)
+    turn = torch.linspace(-0.3, 0.3, n) if n > 1 else torch.zeros(1)
+    tracked: HeadParams = p.replace(
+        rotation=torch.stack([torch.zeros(n), torch.pi + turn, torch.zeros(n)], 1),
+        translation=torch.tensor([0.0, 0.0, HEAD_DISTANCE_METRES]).expand(n, 3),
+    )
+    focal = FOCAL_SHARE * size
+    intrinsics = torch.tensor([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]]).expand(n, 3, 3)
+    extrinsics = torch.eye(3, 4).expand(n, 3, 4)
+    camera = Camera(intrinsics, extrinsics, (size, size))
+    vertices = head(tracked)
+    covered = rasterize(project(vertices, camera), head.faces, (size, size)).face_index[..., 0] >= 0
+    landmarks = project(head.landmarks(vertices), camera)[..., :2]
+    rows = torch.arange(size)[:, None].expand(size, size)
+    labels = torch.where(rows < size // 4, int(Parsing.HAIR), int(Parsing.SKIN))
+    return FrameBatch(
+        frame_id=torch.arange(n),
+        rgb01=torch.rand(n, 3, size, size),
+        segmentation=torch.where(covered, int(Segmentation.HEAD), 0),
+        parsing=torch.where(covered, labels, 0),
+        normals=torch.nn.functional.normalize(torch.randn(n, 3, size, size), dim=1) * covered[:, None],
+        landmarks_px=landmarks[:, :68] + 1,
+        landmark_confidence=torch.ones(n, 68),
+        iris_px=landmarks[:, 68:],
+        eye_height_px=torch.full((n, 2), size / 40),
+        tracked=tracked,
+        camera=camera,
+    )
+
+
+def loader(n: int, size: int) -> Callable[[], object]:
+    """Reading a batch from the cache of decoded frames."""
+    scratch = tempfile.TemporaryDirectory()
+    folder = DatasetFolder(Path(scratch.name))
+    picture = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    for frame_id in range(n):
+        paths = folder.paths(frame_id)
+        write_rgb(paths.image, picture)
+        write_rgb(paths.normals, picture)
+        write_labels(paths.parsing, picture[..., 0] % 18)
+        write_labels(paths.segmentation, picture[..., 1])
+        points = np.zeros((70, 2), np.float32)
+        ones = np.ones(68, np.float32)
+        write_keypoints(paths.keypoints, Keypoints(points[:68], ones, ones, points[68:]))
+    store = FrameStore(folder, range(n), "auto")
+    read = lambda: (store.read(list(range(n))), scratch)  # noqa: E731 - keeps the folder alive
+    return read
+
+
+def timed(function: Callable[[], object], repeats: int, device: torch.device) -> list[float]:
+    """Seconds of each of `repeats` runs after one warm-up run."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak of the allocator on a GPU, of the process's resident memory on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+if __name__ == "__main__":
+    run_script(main)
