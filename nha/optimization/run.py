@@ -73,10 +73,11 @@ def optimize_avatar(settings: OptimizationSettings) -> OptimizationResult:
     )
 
     seconds = _resume_point(settings, output, stages)
+    _write_run(settings, output, seconds)
     for stage in stages:
         if stage.epochs and stage.name not in seconds:
             seconds[stage.name] = fit_stage(avatar, objective, stage, data, settings, output, device)
-            _write_json(output / RUN_FILE, {"stage_seconds": seconds, "fingerprint": _fingerprint(settings)})
+            _write_run(settings, output, seconds)
     load_training_state(avatar, output)
     measure_condition_ranges(avatar.to(device), _in_order(data.train))
     path = save_avatar(output / AVATAR_FILE, avatar.cpu(), assets, _hyper_parameters(settings, data))
@@ -160,14 +161,15 @@ def _perceptual_term(settings: OptimizationSettings) -> PerceptualTerm | None:
 def _resume_point(
     settings: OptimizationSettings, output: Path, stages: tuple[Stage, ...]
 ) -> dict[str, float]:
-    """Seconds of the stages that the output folder's run has finished; starts afresh where it must."""
+    """Seconds of the stages that the output folder's run has finished.
+
+    Raises UserError where that run had other settings.
+    """
     last, run = output / TRAINING_FILE, output / RUN_FILE
     if not settings.run.resume:
         last.unlink(missing_ok=True)
         run.unlink(missing_ok=True)
-    if not run.is_file():
-        if last.is_file():
-            get_logger(__name__).info("continuing the interrupted run in %s", output)
+    if not (run.is_file() and last.is_file()):
         return {}
     known = json.loads(run.read_text())
     if known["fingerprint"] != _fingerprint(settings):
@@ -175,8 +177,20 @@ def _resume_point(
             f"'{output}' holds a run with other settings; choose another --default_root_dir, or start it again "
             "with --resume false"
         )
-    finished = {stage.name: known["stage_seconds"].get(stage.name) for stage in stages}
-    return {name: seconds for name, seconds in finished.items() if seconds is not None}
+    finished = {
+        stage.name: known["stage_seconds"][stage.name]
+        for stage in stages
+        if stage.name in known["stage_seconds"]
+    }
+    if any(stage.epochs and stage.name not in finished for stage in stages):
+        get_logger(__name__).info("continuing the interrupted run in %s", output)
+    return finished
+
+
+def _write_run(settings: OptimizationSettings, output: Path, seconds: dict[str, float]) -> None:
+    content = {"stage_seconds": seconds, "fingerprint": _fingerprint(settings)}
+    with atomic_path(output / RUN_FILE) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _fingerprint(settings: OptimizationSettings) -> str:
@@ -190,11 +204,6 @@ def _hyper_parameters(settings: OptimizationSettings, data: FrameDataModule) -> 
     for part in (settings.data, settings.schedule, settings.losses):
         flat |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     return flat
-
-
-def _write_json(path: Path, content: dict) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _quiet_lightning() -> None:
