@@ -89,7 +89,7 @@ class RunSettings:
         None, help="Start from this avatar (ours or published) instead of from scratch."
     )
     resume: bool = setting(True, help="Continue the run that the output folder holds, if it was interrupted.")
-    device: str = setting("auto", help="auto, cpu or cuda.", aliases=("accelerator_device",))
+    device: str = setting("auto", help="auto, cpu or cuda.")
     raster_backend: str = setting(
         "auto", help="Rasteriser: auto, numba, triton, reference or pytorch3d.", aliases=("backend",)
     )

@@ -55,11 +55,11 @@ def optimize_avatar(settings: OptimizationSettings) -> OptimizationResult:
     settings and the data that the user can mend.
     """
     log = get_logger(__name__)
-    output = require_writable(settings.run.default_root_dir)
     device = pick_device(settings.run.device)
     seed_everything(settings.run.seed)
     data = FrameDataModule(settings.data, seed=settings.run.seed)
     perceptual = _perceptual_term(settings)
+    output = require_writable(settings.run.default_root_dir)  # a run that cannot start leaves no folder
     assets = load_head(settings.run.head)
     avatar = _new_avatar(settings, assets, data.max_frame_id)
     objective = Objective(avatar, settings.losses.body_part_weights or PART_WEIGHTS, perceptual)

@@ -81,6 +81,7 @@ def test_missing_perceptual_weights_stop_the_run(make_settings, tmp_path):
     wanting = LossSettings(perceptual="arcface", arcface_weights=tmp_path / "none.pth")
     with pytest.raises(UserError, match=r"none\.pth"):
         optimize_avatar(dataclasses.replace(settings, losses=wanting))
+    assert not settings.run.default_root_dir.exists()
 
 
 def test_a_split_naming_missing_frames_is_listed(make_settings, tmp_path):
