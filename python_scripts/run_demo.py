@@ -194,7 +194,7 @@ def make_avatar(
 
 def tracking_settings(paths: SubjectPaths, settings: DemoSettings) -> TrackingSettings:
     """How the demo tracks."""
-    steps = BatchedSettings(keyframe_steps=5, refine_steps=5) if settings.quick else BatchedSettings()
+    steps = BatchedSettings(appearance_steps=5, refine_steps=5) if settings.quick else BatchedSettings()
     return TrackingSettings(data_path=paths.dataset, output_path=paths.tracking, head=HEAD, batched=steps)
 
 

@@ -124,6 +124,7 @@ def write_reenactment(settings: ReenactmentSettings) -> ReenactmentFiles:
     device = pick_device(settings.device)
     target = _open(settings.target_ckpt, target_tracking, settings.neutral_target_frame, settings, device)
     driving = _open(settings.driving_ckpt, driving_tracking, settings.neutral_driving_frame, settings, device)
+    _check_same_head(target.actor.avatar.head.name, driving.actor.avatar.head.name)
 
     frame_ids = driving_tracking.frame.tolist()[: settings.max_frames or None]
     pairs = _draw(target, driving, frame_ids, settings, device)
@@ -181,6 +182,14 @@ def _open(
         )
     neutral = tracking.params_for([neutral_frame]).to(device)
     return _Performance(Actor(avatar, neutral, neutral_frame), tracking)
+
+
+def _check_same_head(target: str, driving: str) -> None:
+    if target != driving:
+        raise UserError(
+            f"the target avatar has the head model '{target}', the driving one '{driving}': their expressions mean "
+            "different things; train both with the same --head"
+        )
 
 
 def _check_neutral(tracking: TrackingResult, frame: int, key: str) -> None:

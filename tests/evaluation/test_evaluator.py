@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 
@@ -161,6 +162,22 @@ def test_an_mp4_as_outpath_gets_the_side_by_side(tmp_path):
     files = ReenactmentFiles.at(tmp_path / "me.mp4")
     assert files.side_by_side == tmp_path / "me.mp4"
     assert {files.prediction.name, files.driving.name} == {"me_prediction.mp4", "me_driving.mp4"}
+
+
+def test_different_head_models_do_not_understand_each_other(checkpoint, avatar, settings, tmp_path, monkeypatch):
+    options = ReenactmentSettings(
+        target_ckpt=checkpoint,
+        target_tracking_results=settings.tracking_results_path,
+        driving_ckpt=checkpoint,
+        driving_tracking_results=settings.tracking_results_path,
+        outpath=tmp_path / "films",
+    )
+    other = copy.deepcopy(avatar)
+    other.head.name = "flame"
+    avatars = iter([avatar, other])
+    monkeypatch.setattr("nha.evaluation.reenactment.open_avatar", lambda *_: next(avatars))
+    with pytest.raises(UserError, match="the driving one 'flame'"):
+        write_reenactment(options)
 
 
 def test_reenactment_says_what_is_wrong_and_leaves_nothing(checkpoint, settings, tmp_path):

@@ -1,0 +1,116 @@
+"""The demo in its quick form, from nothing to report; then what the scripts make of its avatars."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nha.data.video_io import iterate_frames
+
+QUICK = ("--quick", "--frames", "8", "--size", "64")
+RESULTS = ("rotation_deg", "translation_mm", "landmark_px", "psnr", "ssim", "vertex_mm")
+STAGES = {"video", "dataset", "tracking", "geometry", "texture", "joint", "evaluation"}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, run_script) -> tuple[Path, str]:
+    """The folder of a finished quick demo, and what it printed."""
+    out = tmp_path_factory.mktemp("the demo's output") / "demo"
+    run = run_script("run_demo.py", "--out", out, *QUICK)
+    assert run.returncode == 0, run.stderr[-2000:]
+    return out, run.stdout
+
+
+def test_results_are_complete(demo):
+    out, printed = demo
+    results = json.loads((out / "results.json").read_text())
+    assert [subject["seed"] for subject in results["subjects"]] == [1, 2]
+    for subject in results["subjects"]:
+        for name in RESULTS:
+            assert subject[name] > 0, name
+        assert set(subject["seconds"]) == STAGES
+        assert subject["annotations"] == "truth"
+        assert f"{subject['psnr']:.2f}" in printed
+    for line in printed.splitlines()[-3:]:
+        assert Path(line).is_file()
+
+
+def test_report_and_films_are_there(demo):
+    out, _ = demo
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/jpeg") >= 5
+    for film in (
+        "reenactment/side_by_side.mp4",
+        "subject_1/comparison.mp4",
+        "subject_2/tracking/tracking.mp4",
+    ):
+        assert f'src="{film}"' in page
+        assert (out / film).is_file()
+    assert len(list(iterate_frames(out / "reenactment" / "side_by_side.mp4"))) == 8
+
+
+def test_a_second_run_repeats_nothing_but_the_report(demo, run_script):
+    out, _ = demo
+    trained = (out / "subject_1" / "avatar" / "avatar.ckpt").stat().st_mtime_ns
+    run = run_script("run_demo.py", "--out", out, *QUICK)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.count("done before") == 9
+    assert (out / "subject_1" / "avatar" / "avatar.ckpt").stat().st_mtime_ns == trained
+
+
+def test_reenactment_with_the_published_readmes_names(demo, run_script, tmp_path):
+    out, _ = demo
+    config = tmp_path / "reenactment.ini"
+    one, two = out / "subject_1", out / "subject_2"
+    config.write_text(
+        f"target_model = {two / 'avatar' / 'avatar.ckpt'}\n"
+        f"target_tracking_results = {two / 'tracking' / 'tracked_flame_params.npz'}\n"
+        f"source_model = {one / 'avatar' / 'avatar.ckpt'}\n"
+        f"source_tracking_results = {one / 'tracking' / 'tracked_flame_params.npz'}\n"
+        f"neutral_source_frame = 0\noutpath = {tmp_path / 'film.mp4'}\n"
+    )
+    run = run_script("reenact_avatar.py", "--config", config, "--max_frames", "2")
+    assert run.returncode == 0, run.stderr[-2000:]
+    films = sorted(path.name for path in tmp_path.glob("*.mp4"))
+    assert films == ["film.mp4", "film_driving.mp4", "film_prediction.mp4"]
+    assert len(list(iterate_frames(tmp_path / "film.mp4"))) == 2
+
+
+def test_evaluation_script(demo, run_script, tmp_path):
+    out, _ = demo
+    subject = out / "subject_1"
+    arguments = ("--ckpt", subject / "avatar" / "avatar.ckpt", "--data_path", subject / "dataset")
+    arguments += (
+        "--tracking_results_path",
+        subject / "tracking",
+        "--split",
+        "val",
+        "--out",
+        tmp_path / "scores",
+    )
+    run = run_script("evaluate_avatar.py", *arguments)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "head_psnr" in run.stdout
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    expected = json.loads((out / "results.json").read_text())["subjects"][0]["psnr"]
+    assert scores["mean"]["held_out"]["head_psnr"] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--frames", "3"), "--frames must be at least 8"),
+        (("--seeds", "1", "1"), "two different numbers"),
+        (("--framse", "9"), "did you mean 'frames'?"),
+    ],
+)
+def test_bad_settings_are_one_line(run_script, tmp_path, arguments, message):
+    run = run_script("run_demo.py", "--out", tmp_path / "out", *arguments)
+    assert run.returncode == 2
+    assert message in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
