@@ -14,5 +14,10 @@ def main() -> None:
     print(f"tracking: {track_dataset(settings)}")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The installed command."""
     run_script(main)
+
+
+if __name__ == "__main__":
+    run()

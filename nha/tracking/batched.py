@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from nha.core.errors import UserError
 from nha.core.system import get_logger
 from nha.tracking.appearance import AlbedoSpace
 from nha.tracking.camera_init import rigid_poses
@@ -33,7 +34,7 @@ _logger = get_logger(__name__)
 
 _UNWRAPPED_FRAMES = 24
 # A frame whose landmarks lie this many times farther off than usual, and so far in face heights, is wrong.
-_OUTLIER_RATIO, _OUTLIER_FACE_PART = 4.0, 0.025
+_OUTLIER_RATIO, _OUTLIER_FACE_PART, _RIGID_OUTLIER_FACE_PART = 4.0, 0.025, 0.08
 _INNER_LIPS = (62, 66)
 
 
@@ -137,8 +138,14 @@ class LandmarkStart:
         """Camera and rigid poses of all frames; returns the rows of the keyframes."""
         # A head of average shape says little about the focal length: it waits for the keyframes' fit.
         self._place(self.usable_rows(), self.settings.focal or self.fit.priors.usual_focal)
-        if self.settings.keyframes:
-            return self.frames.rows_of(self.settings.keyframes, "keyframes")
+        if not bool(self.usable.any()):
+            raise UserError(
+                f"the landmarks of no frame of '{self.settings.data_path}' look like a head; look at its "
+                "dataset.mp4 and make them again with video_to_dataset.py"
+            )
+        given = self.frames.rows_of(self.settings.keyframes, "keyframes")
+        if usable := [row for row in given if self.usable[row]]:
+            return usable
         pixels = self.frames.landmarks_px
         opening = torch.linalg.vector_norm(pixels[:, _INNER_LIPS[0]] - pixels[:, _INNER_LIPS[1]], dim=1)
         count = self.settings.batched.n_keyframes
@@ -154,7 +161,8 @@ class LandmarkStart:
         pixels, confidence = self.frames.landmarks_px[rows, :68], self.frames.confidence[rows, :68]
         size = self.frames.image_size
         poses = rigid_poses(self._resting_landmarks(), pixels, confidence, focal, size)
-        found = torch.isfinite(poses.error_px)
+        limit = self._outlier_limit(poses.error_px, _RIGID_OUTLIER_FACE_PART)
+        found = poses.error_px <= limit  # False for NaN
         self.usable[[row for row, ok in zip(rows, found, strict=True) if not ok]] = False
         placed = torch.tensor(rows)[found]
         camera = self.unknowns.focal_and_centre.clone()
@@ -179,11 +187,13 @@ class LandmarkStart:
         found = self.fit.fit_frames(self.unknowns.rows(rows), self.detected.rows(rows))
         self.unknowns = self.unknowns.with_rows(rows, found)
         error = self.fit.errors_px(found, self.detected.rows(rows))[:, 17:68].nanmean(1)
-        limit = max(_OUTLIER_RATIO * float(error.median()), _OUTLIER_FACE_PART * self.face_height)
-        outliers = [row for row, far in zip(rows, error > limit, strict=True) if far]
-        self.usable[outliers] = False
+        limit = self._outlier_limit(error, _OUTLIER_FACE_PART)
+        self.usable[[row for row, far in zip(rows, error > limit, strict=True) if far]] = False
         self.unknowns = self.refit_around(self.unknowns)
-        return outliers
+        return torch.nonzero(self.frames.has_landmarks & ~self.usable)[:, 0].tolist()
+
+    def _outlier_limit(self, errors_px: Tensor, face_part: float) -> float:
+        return max(_OUTLIER_RATIO * float(errors_px.nanmedian()), face_part * self.face_height)
 
     def refit_around(self, unknowns: Unknowns) -> Unknowns:
         """Fit the usable frames once more, each held to its neighbours; then bridge the others."""

@@ -6,6 +6,8 @@ at once cost less than one drawn frame. This gives the batched mode its start.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -27,11 +29,13 @@ _LEAST_DEPTH_METRES = 1e-2
 class LandmarkPriors:
     """One over the standard deviations of the raw unknowns around rest, and around the frames' neighbours.
 
-    The focal length has a wide prior in its logarithm: a few landmarks cannot tell it from the distance.
+    The focal length has a wide prior in its logarithm: a few landmarks cannot tell it from the distance. The
+    shape's prior is narrower than its space's: what a detector means by a landmark differs from the head
+    model's, the same way in every frame, and shape must not explain that.
     """
 
     expr: float = 1.0
-    shape: float = 1.0
+    shape: float = 2.0
     neck: float = 20.0
     jaw: float = 1.5
     eyes: float = 3.0
@@ -133,6 +137,17 @@ class _Reprojection:
         )
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Threads cost more than they give on matrices of a hundred rows; a hundredfold on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class LandmarkFit:
     """The landmark-only least-squares problem of one head model."""
 
@@ -147,6 +162,7 @@ class LandmarkFit:
         self.widths = (self.n_expr, *POSE_WIDTHS)
 
     @torch.no_grad()
+    @_one_thread()
     def fit_frames(
         self,
         start: Unknowns,
@@ -170,6 +186,7 @@ class LandmarkFit:
         return self._unpack(start, own, shared)
 
     @torch.no_grad()
+    @_one_thread()
     def fit_together(
         self, start: Unknowns, detected: DetectedLandmarks, *, fixed_focal: bool, n_steps: int = 8
     ) -> Unknowns:

@@ -139,7 +139,8 @@ def _arrow_step(
     damping: float,
 ) -> tuple[Tensor, Tensor]:
     right_sides = torch.cat([cross, own_gradient[..., None]], 2)
-    eliminated = torch.linalg.solve_ex(_damped(own_normal, damping), right_sides)[0]
+    # with hundreds of right sides, inverting and multiplying is several times faster than solving
+    eliminated = torch.linalg.inv_ex(_damped(own_normal, damping))[0] @ right_sides
     by_shared, constant = eliminated[..., :-1], eliminated[..., -1]
     schur = _damped(shared_normal, damping) - (cross.mT @ by_shared).sum(0)
     right = shared_gradient - (cross.mT @ constant[..., None]).sum(0)[:, 0]

@@ -66,7 +66,7 @@ class BatchedSettings:
     refine_sampling_scale: float = setting(
         0.5, help="The head is drawn at this multiple of the picture's size."
     )
-    refine_lr: float = setting(0.001, help="Learning rate of the refinement.")
+    refine_lr: float = setting(0.0005, help="Learning rate of the refinement.")
     landmark_sigma: float = setting(
         0.01,
         help="Expected error of a landmark, as a part of the face's height, in the landmark-only stages.",

@@ -1,0 +1,150 @@
+"""Landmarks alone: derivatives against automatic ones, least squares, camera and branches."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from nha.core.rotations import rotation_matrix, rotation_vector
+from nha.core.types import HeadParams
+from nha.render.camera import project
+from nha.tracking.camera_init import calibrate, facing_branch, rigid_poses
+from nha.tracking.keyframes import choose_keyframes, head_angles_deg
+from nha.tracking.landmark_fit import DetectedLandmarks, LandmarkFit
+from nha.tracking.landmark_model import POSE_WIDTHS, LandmarkModel
+from nha.tracking.least_squares import Linearised, Quadratic, minimise_each, minimise_jointly
+from nha.tracking.state import start_unknowns
+
+
+@pytest.fixture
+def random_head(head_mesh):
+    generator = torch.Generator().manual_seed(0)
+    coefficients = torch.randn(2, head_mesh.head.n_shape + head_mesh.head.n_expr, generator=generator)
+    return coefficients, 0.5 * torch.randn(2, sum(POSE_WIDTHS), generator=generator)
+
+
+def test_landmarks_equal_the_head_models(head_mesh, random_head):
+    coefficients, pose = random_head
+    head = head_mesh.head
+    shape, expr = coefficients.split((head.n_shape, head.n_expr), 1)
+    params = HeadParams(shape, expr, *pose.split(POSE_WIDTHS, 1))
+    expected = head.landmarks(head(params))
+    model = LandmarkModel(head)
+    assert torch.allclose(model.points(coefficients, pose), expected, atol=1e-5)
+    columns = torch.arange(3)
+    assert torch.allclose(model.linearised(coefficients, pose, columns).points, expected, atol=1e-5)
+
+
+def test_derivatives_equal_automatic_ones(head_mesh, random_head):
+    coefficients, pose = random_head
+    model = LandmarkModel(head_mesh.head)
+    columns = torch.tensor([0, 5, 300, 310])
+    at = model.linearised(coefficients, pose, columns)
+    by_coefficients, by_pose = torch.autograd.functional.jacobian(
+        lambda c, p: model.points(c, p)[1], (coefficients, pose)
+    )
+    assert torch.allclose(at.by_coefficients[1], by_coefficients[:, :, 1][..., columns], atol=1e-6)
+    assert torch.allclose(at.by_pose[1], by_pose[:, :, 1], atol=1e-5)
+
+
+class Lines:
+    """Residuals own_i x + shared - y: N lines of different slope with one intercept."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def residuals(self, own, shared):
+        return own[:, :1] * self.x + shared[0] - self.y
+
+    def linearise(self, own, shared, *, with_shared):
+        ones = torch.ones_like(self.y)[..., None]
+        return Linearised(self.residuals(own, shared), self.x.expand_as(self.y)[..., None], ones)
+
+
+def test_shared_and_own_unknowns_are_found_together():
+    x = torch.linspace(0, 1, 9).double()
+    y = torch.tensor([[2.0], [-1.0], [0.5]]).double() * x + 0.7
+    none = Quadratic(torch.zeros(1, 1).double(), torch.zeros(1).double())
+    own, shared = torch.zeros(3, 1).double(), torch.zeros(1).double()
+    own, shared = minimise_jointly(Lines(x, y), [none], none, own, shared, n_steps=20)
+    assert torch.allclose(own[:, 0], torch.tensor([2.0, -1.0, 0.5]).double(), atol=1e-3)
+    assert float(shared[0]) == pytest.approx(0.7, abs=1e-3)
+
+
+def test_a_problem_that_is_not_a_number_keeps_its_start():
+    x = torch.linspace(0, 1, 9).double()
+    y = torch.stack([2 * x, x * torch.nan])
+    none = Quadratic(torch.zeros(1, 1).double(), torch.zeros(1).double())
+    own = minimise_each(Lines(x, y), [none], torch.full((2, 1), 0.1).double(), torch.zeros(1).double(), 10)
+    assert own[:, 0].tolist() == pytest.approx([2.0, 0.1], abs=1e-3)
+
+
+def landmarks_of(head, unknowns, size):
+    points = head.landmarks(head(unknowns.head_params()))
+    return project(points, unknowns.camera(size))[..., :2]
+
+
+def test_camera_and_poses_from_landmarks(head_mesh):
+    size, head = (96, 128), head_mesh.head
+    start = start_unknowns(head, 3, 0)
+    truth = start.replace(
+        rotation=torch.tensor([[0.1, math.pi - 0.5, 0.0], [0.0, math.pi, 0.1], [-0.2, math.pi + 0.5, 0.0]]),
+        translation=torch.tensor([[0.0, 0.02, 0.8], [0.03, 0.0, 0.9], [0.0, 0.0, 0.8]]),
+        focal_and_centre=torch.tensor([2.5, 0.5, 0.5]),
+    )
+    resting = head.landmarks(head(head.neutral_params(1)))[0, :68]
+    pixels = landmarks_of(head, truth, size)[:, :68].clone()
+    pixels[1, 30] += 40  # one wrong landmark must not matter
+    confidence = torch.ones(3, 68)
+    assert calibrate(resting, pixels[[0, 2]], confidence[[0, 2]], size) == pytest.approx(2.5, rel=0.02)
+    confidence[2, 8:] = 0  # too few to say anything
+    poses = rigid_poses(resting, pixels, confidence, 2.5, size)
+    assert torch.allclose(poses.rotation[:2], truth.rotation[:2], atol=1e-2)
+    assert torch.allclose(poses.translation[:2], truth.translation[:2], atol=1e-2)
+    assert torch.isnan(poses.rotation[2]).all()
+
+
+def test_landmark_fit_is_robust_and_ignores_unknown_points(head_mesh):
+    size, head = (96, 96), head_mesh.head
+    start = start_unknowns(head, 2, 0)
+    truth = start.replace(
+        rotation=torch.tensor([[0.1, math.pi - 0.3, 0.0], [0.0, math.pi + 0.4, 0.1]]),
+        translation=torch.tensor([[0.0, 0.02, 0.8], [0.03, 0.0, 0.9]]),
+    )
+    pixels = landmarks_of(head, truth, size)
+    pixels[0, 33] += 30
+    pixels[1, 5] = torch.nan
+    confidence = torch.ones(2, 70)
+    confidence[1, 5] = 0
+    fit = LandmarkFit(head, 12, 12)
+    detected = DetectedLandmarks(pixels, confidence, size, sigma_px=0.5)
+    found = fit.fit_frames(start, detected)
+    turned = rotation_matrix(found.rotation).mT @ rotation_matrix(truth.rotation)
+    assert float(torch.linalg.vector_norm(rotation_vector(turned), dim=1).max()) < 0.03
+    errors = fit.errors_px(found, detected)
+    assert bool(torch.isnan(errors[1, 5]))
+    assert float(errors.nanmedian()) < 0.1
+
+
+def test_facing_branch_is_the_same_rotation_without_a_jump():
+    yaw = torch.linspace(-1, 1, 9)
+    about_x = torch.tensor([[0.2, 0.0, 0.0]]).expand(9, -1)
+    turned = rotation_matrix(torch.stack([0 * yaw, math.pi + yaw, 0 * yaw], 1)) @ rotation_matrix(about_x)
+    vectors = facing_branch(rotation_vector(turned))
+    assert torch.allclose(rotation_matrix(vectors), turned, atol=1e-5)
+    assert float((vectors[1:] - vectors[:-1]).abs().max()) < 0.3
+
+
+def test_keyframes_spread_and_begin_frontal():
+    yaw = torch.linspace(-1.2, 1.2, 25)
+    rotation = torch.stack([0 * yaw, math.pi + yaw, 0 * yaw], 1)
+    assert head_angles_deg(rotation)[:, 0].abs().max() == pytest.approx(math.degrees(1.2), abs=0.1)
+    usable = torch.ones(25, dtype=torch.bool)
+    usable[0] = False
+    chosen = choose_keyframes(rotation, torch.zeros(25), usable, 3)
+    assert chosen == [12, 24, 1]
+    opening = torch.zeros(25)
+    opening[13] = 0.5
+    assert 13 in choose_keyframes(rotation, opening, usable, 4)

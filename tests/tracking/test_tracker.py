@@ -1,0 +1,183 @@
+"""Both procedures on a small film with known truth: accuracy, gaps, outliers, resume, bad input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nha.core.errors import UserError
+from nha.core.rotations import rotation_matrix, rotation_vector
+from nha.data.dataset_folder import DatasetFolder, read_keypoints, write_keypoints
+from nha.data.tracking_file import read_tracking
+from nha.data.video_io import iterate_frames
+from nha.head.joint_limits import neck_angles
+from nha.render.camera import project
+from nha.tracking.settings import BatchedSettings, SequentialSettings, TrackingSettings
+from nha.tracking.tracker import track_dataset
+
+SIZE = (72, 88)
+
+
+def quick_settings(film, tmp_path, **changes) -> TrackingSettings:
+    settings = TrackingSettings(
+        data_path=film.folder,
+        output_path=tmp_path / "out",
+        head="procedural",
+        device="cpu",
+        n_shape=12,
+        n_expr=12,
+        video=False,
+        batched=BatchedSettings(batch_size=3, n_keyframes=4, appearance_steps=5, refine_steps=5),
+        sequential=SequentialSettings(init_steps=6, steps_per_frame=2, sub_steps=3, sampling_scale=1.0),
+    )
+    return replace(settings, **changes)
+
+
+def head_rotation(params) -> torch.Tensor:
+    return rotation_matrix(params.rotation) @ rotation_matrix(neck_angles(params.neck))
+
+
+def rotation_errors_deg(result, film, rows=slice(None)) -> torch.Tensor:
+    ours = head_rotation(result.params_for(result.frame))[rows]
+    true = head_rotation(film.truth.head_params())[rows]
+    return torch.rad2deg(torch.linalg.vector_norm(rotation_vector(ours.mT @ true), dim=1))
+
+
+def landmark_errors_px(result, film, mesh) -> torch.Tensor:
+    vertices = mesh.head(result.params_for(result.frame))
+    camera = result.camera_for(result.frame, result.image_size)
+    projected = project(mesh.head.landmarks(vertices), camera)[..., :2]
+    return torch.linalg.vector_norm(projected - film.landmarks_px, dim=-1).mean(1)
+
+
+def test_batched_mode_finds_the_head(film, head_mesh, tmp_path):
+    settings = quick_settings(film, tmp_path, video=True)
+    result = read_tracking(track_dataset(settings))
+    assert result.frame.tolist() == [0, 1, 2, 4, 5, 6, 7]
+    assert result.image_size == SIZE
+    assert result.n_processed == 7
+    assert float(rotation_errors_deg(result, film).max()) < 2.0
+    assert float(landmark_errors_px(result, film, head_mesh).mean()) < 0.5
+
+    report = json.loads((settings.output_path / "tracking_report.json").read_text())
+    assert [row["frame"] for row in report["frames"]] == result.frame.tolist()
+    assert report["landmark_px_mean"] < 0.6
+    assert len(report["keyframes"]) == 4
+    pictures = list(iterate_frames(settings.output_path / "tracking.mp4"))
+    assert len(pictures) == 7
+    assert pictures[0].shape[1] == 4 * pictures[0].shape[0] * SIZE[1] // SIZE[0]
+
+
+def test_sequential_mode_follows_the_head(film, head_mesh, tmp_path):
+    settings = quick_settings(film, tmp_path, mode="sequential", keyframes=[4])
+    settings = replace(
+        settings,
+        sequential=SequentialSettings(init_steps=10, steps_per_frame=4, sub_steps=4, sampling_scale=1.0),
+    )
+    result = read_tracking(track_dataset(settings))
+    assert result.n_processed == 7
+    # published steps are small: frames lag behind a fast turn, but follow it
+    assert float(rotation_errors_deg(result, film).max()) < 20
+    assert np.ptp(result.rotation[:, 1]) > 0.3
+
+
+def test_frames_without_a_face_are_bridged(film, tmp_path):
+    dataset = DatasetFolder(film.folder)
+    for frame_id, wrong in ((2, "nothing seen"), (5, "another face")):
+        path = dataset.paths(frame_id).keypoints
+        keypoints = read_keypoints(path)
+        if wrong == "nothing seen":
+            keypoints = replace(keypoints, confidence=np.zeros(68, np.float32))
+        else:
+            scrambled = keypoints.landmarks_px[np.random.default_rng(0).permutation(68)]
+            keypoints = replace(keypoints, landmarks_px=scrambled)
+        write_keypoints(path, keypoints)
+    settings = quick_settings(film, tmp_path)
+    result = read_tracking(track_dataset(settings))
+    report = json.loads((settings.output_path / "tracking_report.json").read_text())
+    assert report["frames_without_landmarks"] == [2]
+    assert report["outlier_frames"] == [5]
+    assert float(rotation_errors_deg(result, film).max()) < 3.0
+
+
+class StoppedError(Exception):
+    """Stands for a killed process."""
+
+
+@pytest.mark.parametrize("mode", ["batched", "sequential"])
+def test_a_stopped_run_goes_on_to_the_same_result(film, tmp_path, monkeypatch, mode):
+    from nha.tracking.progress import RunFolder
+
+    whole = track_dataset(quick_settings(film, tmp_path, mode=mode, output_path=tmp_path / "whole"))
+    settings = quick_settings(film, tmp_path, mode=mode)
+    save, saved = RunFolder.save, []
+
+    def stop_after_two(self, progress):
+        save(self, progress)
+        saved.append(progress.n_processed)
+        if len(saved) == 2:
+            raise StoppedError
+
+    monkeypatch.setattr(RunFolder, "save", stop_after_two)
+    with pytest.raises(StoppedError):
+        track_dataset(settings)
+    assert 0 < read_tracking(settings.output_path).n_processed < 7
+    monkeypatch.setattr(RunFolder, "save", save)
+    resumed, uninterrupted = read_tracking(track_dataset(settings)), read_tracking(whole)
+    for name in ("rotation", "translation", "expr", "jaw_pose", "shape", "texture", "light", "K"):
+        assert np.array_equal(getattr(resumed, name), getattr(uninterrupted, name)), name
+
+
+def test_other_settings_start_again(film, tmp_path):
+    path = track_dataset(quick_settings(film, tmp_path))
+    before = read_tracking(path).expr
+    track_dataset(quick_settings(film, tmp_path, n_expr=5))
+    assert np.abs(before[:, 5:12]).max() > 0
+    assert np.array_equal(read_tracking(path).expr[:, 5:], np.zeros_like(before[:, 5:]))
+
+
+def test_missing_files_are_listed(film, tmp_path):
+    paths = DatasetFolder(film.folder).paths(4)
+    paths.image.unlink()
+    paths.keypoints.unlink()
+    with pytest.raises(UserError, match=r"image_0004.png, .*keypoints_static_0004.json"):
+        track_dataset(quick_settings(film, tmp_path))
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_landmarks_at_all(film, tmp_path):
+    dataset = DatasetFolder(film.folder)
+    for frame_id in dataset.frame_ids():
+        path = dataset.paths(frame_id).keypoints
+        write_keypoints(path, replace(read_keypoints(path), confidence=np.zeros(68, np.float32)))
+    with pytest.raises(UserError, match="no frame of .* has landmarks"):
+        track_dataset(quick_settings(film, tmp_path))
+
+
+def test_output_that_cannot_be_written(film, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UserError, match="cannot write"):
+        track_dataset(quick_settings(film, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"keyframes": [3]}, "keyframes names frames .3."),
+        ({"calibrated": True}, "--focal"),
+        ({"downscale_factor": 0.5}, "downscale_factor"),
+        ({"head": "no such folder"}, "neither auto"),
+    ],
+)
+def test_settings_that_cannot_be_met(film, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        track_dataset(quick_settings(film, tmp_path, **changes))
+
+
+def test_a_given_focal_length_stays(film, tmp_path):
+    result = read_tracking(track_dataset(quick_settings(film, tmp_path, focal=2.0)))
+    assert result.K[0] == pytest.approx(2.0, rel=1e-4)
