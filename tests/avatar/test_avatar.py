@@ -7,7 +7,8 @@ from nha.avatar.avatar import DRAWN_PARTS, NeuralHeadAvatar
 from nha.avatar.settings import AvatarSettings
 from nha.core.rotations import rotation_matrix
 from nha.head.joint_limits import neck_angles
-from tests.avatar.conftest import SMALL, camera, facing_params
+from tests.avatar.conftest import camera, facing_params
+from tests.small import SMALL
 
 
 def test_an_untrained_avatar_is_the_plain_head(head):

@@ -7,28 +7,15 @@ import pytest
 import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
-from nha.avatar.settings import AvatarSettings
 from nha.core.types import HeadParams
 from nha.data.tracking_file import TrackingResult
 from nha.evaluation.truth import Truth
 from nha.head.assets import HeadAssets, load_head
 from nha.head.model import HeadModel
 from nha.render.camera import project
+from tests.small import SMALL
 
 SIZE = (48, 48)
-SMALL = AvatarSettings(
-    subdivide_mesh=0,
-    offset_hidden_layers=2,
-    offset_hidden_feats=16,
-    texture_hidden_layers=2,
-    texture_hidden_feats=16,
-    texture_d_hidden_dynamic=8,
-    texture_map_head=16,
-    texture_map_mouth=8,
-    d_normal_encoding=4,
-    d_normal_encoding_hidden=8,
-    n_normal_encoding_hidden=1,
-)
 
 
 @pytest.fixture(scope="session")

@@ -6,26 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from nha.avatar.settings import AvatarSettings
 from nha.data.settings import DataSettings
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.synthetic.write_dataset import SyntheticSettings, write_subject
-
-SMALL = AvatarSettings(
-    subdivide_mesh=0,
-    offset_hidden_layers=2,
-    offset_hidden_feats=16,
-    texture_hidden_layers=2,
-    texture_hidden_feats=16,
-    texture_d_hidden_dynamic=8,
-    texture_map_head=16,
-    texture_map_mouth=8,
-    d_normal_encoding=4,
-    d_normal_encoding_hidden=8,
-    n_normal_encoding_hidden=1,
-)
+from tests.small import SMALL
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,17 @@
+"""An avatar small enough for tests."""
+
+from nha.avatar.settings import AvatarSettings
+
+SMALL = AvatarSettings(
+    subdivide_mesh=0,
+    offset_hidden_layers=2,
+    offset_hidden_feats=16,
+    texture_hidden_layers=2,
+    texture_hidden_feats=16,
+    texture_d_hidden_dynamic=8,
+    texture_map_head=16,
+    texture_map_mouth=8,
+    d_normal_encoding=4,
+    d_normal_encoding_hidden=8,
+    n_normal_encoding_hidden=1,
+)
