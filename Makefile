@@ -54,7 +54,7 @@ lint: env
 	$(BIN)/lint-imports --no-logo --no-cache
 
 bench: env
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in benchmarks/bench.py benchmarks/raster_bench.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
