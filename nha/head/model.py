@@ -174,7 +174,7 @@ class HeadModel(nn.Module):
         # normals nearly cancel it turns offsets by 1e-5 m, and at a triangle's edge it picks the pixel's face.
         shaped = self.template + _blend(torch.cat([params.shape, params.expr], 1), self.directions)
         rotations = _joint_rotations(params)
-        joints = torch.einsum("nvc,jv->njc", shaped, self.joint_regressor)
+        joints = self.joint_regressor @ shaped  # an einsum here would round by the number of threads
         posed = shaped + _blend(lbs.pose_feature(rotations), self.pose_directions)
         transforms = lbs.joint_transforms(rotations, joints, self.joint_parents)
         blended = lbs.blend_transforms(transforms, self.skinning_weights[self.kept_vertices])

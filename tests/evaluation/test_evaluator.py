@@ -164,7 +164,9 @@ def test_an_mp4_as_outpath_gets_the_side_by_side(tmp_path):
     assert {files.prediction.name, files.driving.name} == {"me_prediction.mp4", "me_driving.mp4"}
 
 
-def test_different_head_models_do_not_understand_each_other(checkpoint, avatar, settings, tmp_path, monkeypatch):
+def test_different_head_models_do_not_understand_each_other(
+    checkpoint, avatar, settings, tmp_path, monkeypatch
+):
     options = ReenactmentSettings(
         target_ckpt=checkpoint,
         target_tracking_results=settings.tracking_results_path,
