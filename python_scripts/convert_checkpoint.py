@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from pathlib import Path
 
 from nha.avatar.checkpoint import published_head_tables, read_checkpoint, write_checkpoint
+from nha.core.command_line import OptionParser
 from nha.core.errors import UserError
 from nha.core.system import run_script
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = OptionParser(description=__doc__)
     parser.add_argument("input", type=Path, metavar="IN", help="avatar checkpoint, of either kind")
     parser.add_argument("output", type=Path, metavar="OUT", help="the file to write")
     parser.add_argument("--to", choices=("published", "nha"), required=True, help="whose layout to write")

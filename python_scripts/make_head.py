@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 
+from nha.core.command_line import OptionParser
 from nha.core.errors import UserError
 from nha.core.system import atomic_path, run_script
 from nha.core.types import Camera, HeadParams
@@ -28,9 +29,7 @@ MOUTH_INSIDE_RGB01 = (0.25, 0.08, 0.08)
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = OptionParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument(
         "--out",
         type=Path,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nha.core.command_line import OptionParser
 from nha.core.system import run_script
 from nha.synthetic import SyntheticSettings, write_subject
 
 
 def main() -> None:
     defaults = SyntheticSettings()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = OptionParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument(
         "--out", type=Path, required=True, help="folder to write; made where it does not exist"
     )
