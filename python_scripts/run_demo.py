@@ -5,15 +5,20 @@ Steps that an earlier run has finished with the same settings are not done again
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import multiprocessing
+import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import numba
+import torch
 
 from nha.avatar.open import open_avatar
 from nha.core.config import parse_settings, setting
@@ -21,11 +26,10 @@ from nha.core.errors import UserError
 from nha.core.system import atomic_path, require_writable, run_script
 from nha.data.datamodule import FrameDataModule
 from nha.data.tracking_file import read_tracking
-from nha.data.video_io import iterate_frames
+from nha.evaluation.demo_report import results_table, subject_section, write_demo_report
 from nha.evaluation.reenactment import ReenactmentFiles, ReenactmentSettings, write_reenactment
-from nha.evaluation.report import Section, write_report
-from nha.evaluation.run import Evaluation, evaluate_and_film, scores_table, telling_pictures
-from nha.evaluation.tables import Table
+from nha.evaluation.report import Section
+from nha.evaluation.run import evaluate_and_film
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
 from nha.evaluation.truth import read_truth
 from nha.head.assets import REPOSITORY, HeadAssets, load_head
@@ -36,11 +40,9 @@ from nha.preprocess.pipeline import build_dataset
 from nha.synthetic import SyntheticSettings, write_subject
 from nha.tracking.settings import BatchedSettings, TrackingSettings
 from nha.tracking.tracker import track_dataset
-from nha.visualization.layout import grid
 
 HEAD = "procedural"
 FEWEST_FRAMES = 8
-N_FILM_PICTURES = 5
 QUICK_EPOCHS = {"epochs_offset": 1, "epochs_texture": 1, "epochs_joint": 1}
 
 
@@ -90,6 +92,13 @@ class SubjectPaths:
     def film(self) -> Path:
         return self.root / "comparison.mp4"
 
+    @property
+    def log(self) -> Path:
+        return self.root / "log.txt"
+
+    def steps(self) -> Steps:
+        return Steps(self.root / "steps.json")
+
 
 class Steps:
     """Runs named steps once: `steps.json` remembers their settings, how long they took and what they returned."""
@@ -102,8 +111,10 @@ class Steps:
         """Run `action`, which fills `folder` and returns what JSON can hold, unless it was done before.
 
         settings: everything that decides the result, as text. What other settings have left in the folder is
-        removed; an interrupted step finds its own work there. Returns the record: settings, seconds, result.
+        removed; an interrupted step finds its own work there. Returns the record: settings (a digest), seconds,
+        result.
         """
+        settings = hashlib.sha256(settings.encode()).hexdigest()
         record = self.records.get(name, {})
         if record.get("settings") != settings:
             shutil.rmtree(folder, ignore_errors=True)
@@ -134,17 +145,18 @@ def main() -> None:
         raise UserError("--seeds must be two different numbers: one person moves the other")
     out = require_writable(settings.out)
     start = time.perf_counter()
-    steps = Steps(out / "steps.json")
     assets = load_head(HEAD)
     subjects = [SubjectPaths(out / f"subject_{seed}") for seed in settings.seeds]
 
     results, sections = [], []
-    for seed, paths in zip(settings.seeds, subjects, strict=True):
-        seconds = make_avatar(seed, paths, settings, steps, assets)
-        result, section = judge(seed, paths, settings, assets, seconds)
+    with second_subject_beside(settings, subjects[1]):
+        seconds = [make_avatar(settings.seeds[0], subjects[0], settings, assets)]
+    seconds.append(make_avatar(settings.seeds[1], subjects[1], settings, assets))
+    for i, paths in enumerate(subjects):
+        result, section = judge(settings.seeds[i], paths, settings, assets, seconds[i])
         results.append(result)
         sections.append(section)
-    films = reenact_subjects(*subjects, out, steps)
+    films = reenact_subjects(*subjects, out)
 
     table = results_table(results)
     report = write_demo_report(out, table, sections, films)
@@ -161,7 +173,7 @@ def main() -> None:
 
 
 def make_avatar(
-    seed: int, paths: SubjectPaths, settings: DemoSettings, steps: Steps, assets: HeadAssets
+    seed: int, paths: SubjectPaths, settings: DemoSettings, assets: HeadAssets
 ) -> dict[str, float]:
     """Video, dataset, tracking and avatar of one subject; returns the seconds of each stage."""
     name = paths.root.name
@@ -179,7 +191,7 @@ def make_avatar(
 
     # Each step depends on all that went before, the first one on the head model.
     history = f"head {zlib.crc32(assets.template_vertices.tobytes() + assets.shape_directions.tobytes())}"
-    seconds = {}
+    seconds, steps = {}, paths.steps()
     for step, options, folder, action in (
         ("video", drawing, paths.video.parent, lambda: str(write_subject(paths.video.parent, drawing))),
         ("dataset", preparation, paths.dataset, lambda: build_dataset(preparation).n_frames),
@@ -190,6 +202,43 @@ def make_avatar(
         record = steps.run(f"{name}: {step}", history, folder, action)
         seconds |= record["result"] if step == "avatar" else {step: record["seconds"]}
     return seconds
+
+
+@contextlib.contextmanager
+def second_subject_beside(settings: DemoSettings, paths: SubjectPaths) -> Iterator[None]:
+    """Work on the second subject in another process while the block runs, each with half of the cores.
+
+    Two processes use two cores better than the threads of one. If the other one fails, nothing is lost: whoever
+    calls `make_avatar` afterwards goes on where it stopped, and shows what is wrong.
+    """
+    cores = os.cpu_count() or 1
+    if cores == 1:
+        yield
+        return
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(variable, str(cores // 2))  # for the new process
+    torch.set_num_threads(cores // 2)
+    numba.set_num_threads(min(cores // 2, numba.config.NUMBA_NUM_THREADS))
+    paths.root.mkdir(parents=True, exist_ok=True)
+    print(f"{paths.root.name} is worked on beside; its log: {paths.log}")
+    # spawned, not forked: OpenMP and Numba do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=make_second_avatar, args=(settings, paths), daemon=True)
+    process.start()
+    try:
+        yield
+        print(f"waiting for {paths.root.name}")
+        process.join()
+    finally:
+        process.terminate()
+
+
+def make_second_avatar(settings: DemoSettings, paths: SubjectPaths) -> None:
+    """The other process: everything that it prints goes into the subject's log."""
+    with open(paths.log, "w", encoding="utf-8", buffering=1) as log:
+        for descriptor in (1, 2):
+            os.dup2(log.fileno(), descriptor)
+        make_avatar(settings.seeds[1], paths, settings, load_head(HEAD))
 
 
 def tracking_settings(paths: SubjectPaths, settings: DemoSettings) -> TrackingSettings:
@@ -238,64 +287,21 @@ def judge(
         "landmark_px": errors["landmark_px"]["mean"],
         "psnr": held_out["head_psnr"],
         "ssim": held_out["head_ssim"],
+        "psnr_covered": held_out["covered_psnr"],
+        "silhouette_iou": held_out["silhouette_iou"],
         "vertex_mm": errors["vertex_mm"]["mean"],
         "tracking": errors,
         "avatar": fitted,
         "scores": evaluation.means,
         "seconds": seconds | {"evaluation": round(time.perf_counter() - start, 2)},
     }
-    return result, subject_section(result, paths, evaluation)
+    return result, subject_section(result, evaluation, paths.tracking / "tracking.mp4")
 
 
-def subject_section(result: dict, paths: SubjectPaths, evaluation: Evaluation) -> Section:
-    """The report's part about one subject."""
-    names = ("mean", "median", "p95", "max")
-    rows = [
-        (f"{kind}: {error}", *(values[name] for name in names))
-        for kind, errors in (("tracking", result["tracking"]), ("avatar", result["avatar"]))
-        for error, values in errors.items()
-    ]
-    return Section(
-        title=paths.root.name.replace("_", " "),
-        tables=[scores_table(evaluation), Table(("error against the truth", *names), rows)],
-        pictures=telling_pictures(evaluation),
-        videos=[
-            ("Ground truth, prediction, difference, normals and geometry of all frames", evaluation.film),
-            ("Tracking", paths.tracking / "tracking.mp4"),
-        ],
-    )
+# --- reenactment ----------------------------------------------------------------------------------------
 
 
-def results_table(results: list[dict]) -> Table:
-    """What is printed at the end: a row a quantity, a column a subject."""
-    quantities = (
-        ("rotation error, degrees", "rotation_deg"),
-        ("translation error, mm (depth scaled by focal length)", "translation_mm"),
-        ("landmark error, px", "landmark_px"),
-        ("vertex error of the face, mm (rigidly aligned)", "vertex_mm"),
-        ("held-out PSNR inside the head mask, dB", "psnr"),
-        ("held-out SSIM inside the head mask", "ssim"),
-    )
-    rows = [
-        ("annotations", *(f"{r['annotations']} pack" for r in results)),
-        *((label, *(r[key] for r in results)) for label, key in quantities),
-        (
-            "the same after scaling to the true size, mm",
-            *(r["tracking"]["vertex_scaled_mm"]["mean"] for r in results),
-        ),
-    ]
-    rows.insert(5, rows.pop())
-    stages = results[0]["seconds"]
-    rows += [(f"seconds: {stage}", *(f"{r['seconds'][stage]:.0f}" for r in results)) for stage in stages]
-    return Table(("", *(r["name"].replace("_", " ") for r in results)), rows, digits=2)
-
-
-# --- reenactment and report ------------------------------------------------------------------------------
-
-
-def reenact_subjects(
-    target: SubjectPaths, driving: SubjectPaths, out: Path, steps: Steps
-) -> ReenactmentFiles:
+def reenact_subjects(target: SubjectPaths, driving: SubjectPaths, out: Path) -> ReenactmentFiles:
     """The first subject moved by the second."""
     options = ReenactmentSettings(
         target_ckpt=target.avatar / "avatar.ckpt",
@@ -305,28 +311,11 @@ def reenact_subjects(
         outpath=out / "reenactment",
         head=HEAD,
     )
-    trained = [steps.records[f"{paths.root.name}: avatar"]["settings"] for paths in (target, driving)]
+    trained = [paths.steps().records[f"{paths.root.name}: avatar"]["settings"] for paths in (target, driving)]
     history = "\n".join([*trained, repr(options)])
+    steps = Steps(out / "steps.json")
     steps.run("reenactment", history, options.outpath, lambda: str(write_reenactment(options).side_by_side))
     return ReenactmentFiles.at(options.outpath)
-
-
-def write_demo_report(out: Path, table: Table, sections: list[Section], films: ReenactmentFiles) -> Path:
-    """report.html with the table, the reenactment and each subject."""
-    overview = Section(
-        "Results",
-        "Two invented people, drawn by nha.synthetic. Landmarks, parsing, masks and normals are the truth (truth "
-        "pack), not estimates from pictures. Tracking and avatars see the video and these annotations only.",
-        tables=[table],
-    )
-    frames = list(iterate_frames(films.side_by_side))
-    picked = [frames[i] for i in np.linspace(0, len(frames) - 1, N_FILM_PICTURES).round().astype(int)]
-    reenactment = Section(
-        "Reenactment",
-        pictures=[("Driving and reenacted, from start to end", grid([picked]))],
-        videos=[("All frames", films.side_by_side)],
-    )
-    return write_report(out / "report.html", "Neural head avatars: demo", [overview, reenactment, *sections])
 
 
 def describe(settings: DemoSettings) -> dict[str, object]:
