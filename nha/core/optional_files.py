@@ -1,0 +1,152 @@
+"""Files that the project can use and does not bring: what for, where they go, where they come from, whose they are.
+
+The one table of these facts: messages, `check_weights.py` and the README agree with it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+
+
+@dataclass(frozen=True)
+class OptionalFiles:
+    """Files that serve one purpose.
+
+    name: what `check_weights.py --require` calls them; folder: where they are looked for; names: of the files;
+    one_suffices: any one of them is enough, else all are needed; purpose, origin, licence: for people.
+    """
+
+    name: str
+    folder: Path
+    names: tuple[str, ...]
+    purpose: str
+    origin: str
+    licence: str
+    one_suffices: bool = False
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where the files are looked for."""
+        return [self.folder / name for name in self.names]
+
+    def found(self) -> list[Path]:
+        """Those that are there."""
+        return [path for path in self.paths if path.is_file()]
+
+    def missing(self) -> list[Path]:
+        """Those that must still be placed: nothing where one suffices and one is there."""
+        if self.one_suffices:
+            return [] if self.found() else self.paths[:1]
+        return [path for path in self.paths if not path.is_file()]
+
+
+def optional_files(assets: Path = ASSETS) -> tuple[OptionalFiles, ...]:
+    """The table. assets: the folder that the user's files are placed in."""
+    return (
+        OptionalFiles(
+            "flame",
+            assets / "flame",
+            ("generic_model.pkl", "flame2023.pkl", "flame2023_Open.pkl"),
+            "the published head model, instead of the procedural head",
+            "generic_model.pkl of FLAME 2020 (or flame2023.pkl, flame2023_Open.pkl), from flame.is.tue.mpg.de",
+            "FLAME's own: non-commercial research (2020, 2023), CC BY 4.0 (2023 Open)",
+            one_suffices=True,
+        ),
+        OptionalFiles(
+            "flame-parts",
+            assets / "flame",
+            (
+                "head_template_mesh_mouth.obj",
+                "head_template_mesh.obj",
+                "FLAME_masks_mouth.pkl",
+                "landmark_embedding_with_eyes.npy",
+                "lower_neck_face_idcs.npy",
+            ),
+            "FLAME's mouth, parts and landmarks",
+            "the files of assets/flame of the published project (philgras/neural-head-avatars)",
+            "as FLAME",
+        ),
+        OptionalFiles(
+            "flame-texture",
+            assets / "flame",
+            ("FLAME_texture.npz",),
+            "albedo for tracking with FLAME",
+            "FLAME's texture space, from flame.is.tue.mpg.de",
+            "FLAME texture space's own: non-commercial research",
+        ),
+        OptionalFiles(
+            "arcface",
+            assets / "arcface",
+            ("backbone.pth",),
+            "the perceptual term of the texture",
+            "backbone.pth of ms1mv3_arcface_r18_fp16 from InsightFace's model zoo",
+            "InsightFace's: non-commercial research",
+        ),
+        OptionalFiles(
+            "rvm",
+            assets / "rvm",
+            ("rvm_mobilenetv3.pth", "rvm_mobilenetv3_fp32.onnx"),
+            "published matting (the .onnx file needs the package onnxruntime)",
+            "rvm_mobilenetv3.pth (or rvm_mobilenetv3_fp32.onnx) of RobustVideoMatting (PeterL1n/RobustVideoMatting)",
+            "GPL-3.0",
+            one_suffices=True,
+        ),
+        OptionalFiles(
+            "face-parsing",
+            assets / "face_parsing",
+            ("model.pth",),
+            "published parsing",
+            "79999_iter.pth of face-parsing.PyTorch (zllrunning/face-parsing.PyTorch), renamed to model.pth,",
+            "MIT; trained on CelebAMask-HQ: non-commercial research",
+        ),
+        OptionalFiles(
+            "face-normals",
+            assets / "face_normals",
+            ("model.pth",),
+            "published normals of the face",
+            "model.pth of Cross-modal Deep Face Normals (boukhayma/face_normals)",
+            "CC BY-NC 4.0",
+        ),
+        OptionalFiles(
+            "face-alignment",
+            _torch_checkpoints(),
+            ("3DFAN4-7835d9f11d.pth.tar", "depth-2a464da4ea.pth.tar", "s3fd-619a316812.pth"),
+            "published landmarks (needs the package face-alignment)",
+            "the weights of face-alignment 1.5.0 (1adrianb/face-alignment)",
+            "BSD-3-Clause",
+        ),
+        OptionalFiles(
+            "mediapipe",
+            _package_folder("mediapipe") / "modules",
+            (
+                "face_detection/face_detection_short_range.tflite",
+                "face_landmark/face_landmark_with_attention.tflite",
+                "selfie_segmentation/selfie_segmentation.tflite",
+            ),
+            "annotations without any download; irises of every pack",
+            "the package mediapipe 0.10.21 (`make env` installs it, models included)",
+            "Apache-2.0",
+        ),
+    )
+
+
+def optional_file(name: str, assets: Path = ASSETS) -> OptionalFiles:
+    """The entry called `name`."""
+    return next(entry for entry in optional_files(assets) if entry.name == name)
+
+
+def _torch_checkpoints() -> Path:
+    """Where packages built on PyTorch's hub look for weights: $TORCH_HOME/hub/checkpoints."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _package_folder(package: str) -> Path:
+    """Where a package is installed, else a name that says so; nothing of it is imported."""
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent if spec and spec.origin else Path(f"{package} (not installed)")

@@ -1,0 +1,1 @@
+"""The published annotators' networks, written afresh from `networks.md`; one file each."""
