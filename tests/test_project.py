@@ -23,7 +23,6 @@ SCRIPTS = sorted((ROOT / "python_scripts").glob("*.py")) + sorted((ROOT / "deps"
 MAX_LINES = 300
 # A longer file needs a reason. Path from the top folder -> reason.
 LONGER_FILES: dict[str, str] = {
-    "benchmarks/parity.py": "one table, a row a quantity: parting it would hide what is not compared",
     "python_scripts/run_demo.py": "the whole path in the order in which it runs",
     "nha/core/safe_pickle.py": "a reader of one file format that must be read as a whole to be trusted",
 }

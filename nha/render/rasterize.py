@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 
 import torch
 from torch import Tensor
@@ -66,12 +67,16 @@ def rasterize(
     return Fragments(*function(raster_ndc, faces, image_size, layers, cull_back_faces))
 
 
-def _backend_function(backend: str, device: torch.device):
+def usable_backend(backend: str, device: torch.device) -> str:
+    """The backend that meshes on `device` are rasterised by: `backend` itself, or what "auto" means there.
+
+    Raises UserError where it is unknown, is not installed, or does not run on that device.
+    """
     if backend == "auto":
-        backend = _best_backend(device)
+        return _best_backend(device)
     if backend not in _BACKENDS:
         raise UserError(f"unknown raster backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-    module, function, package = _BACKENDS[backend]
+    package = _BACKENDS[backend][2]
     if package is not None and importlib.util.find_spec(package) is None:
         raise UserError(
             f"raster backend {backend!r} needs the package {package}, which is not installed; "
@@ -81,6 +86,15 @@ def _backend_function(backend: str, device: torch.device):
         raise UserError(
             f"raster backend 'numba' runs on the CPU, the mesh is on {device}; use --backend auto"
         )
+    if backend == "triton" and device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise UserError(
+            "raster backend 'triton' needs a CUDA device, the mesh is on the CPU; use --backend auto"
+        )
+    return backend
+
+
+def _backend_function(backend: str, device: torch.device):
+    module, function, _ = _BACKENDS[usable_backend(backend, device)]
     return getattr(importlib.import_module(module), function)
 
 

@@ -25,15 +25,17 @@ def visible_pixels(
     unknowns: Unknowns,
     image_size: tuple[int, int],
     sampling_scale: float = 1.0,
+    backend: str = "auto",
 ) -> CoveredPixels:
     """Which front face each pixel sees, drawn at `sampling_scale` times the image's size.
 
-    vertices: [N, V, 3] world. The single nearest front face counts; there is no eyelid rule here.
+    vertices: [N, V, 3] world; backend: see `rasterize`. The single nearest front face counts; there is no
+    eyelid rule here.
     """
     drawn_size = tuple(max(1, round(side * sampling_scale)) for side in image_size)
     with torch.no_grad():
         screen = project(vertices, unknowns.camera(drawn_size))
-        fragments = rasterize(screen, mesh.faces, drawn_size, layers=1, cull_back_faces=True)
+        fragments = rasterize(screen, mesh.faces, drawn_size, layers=1, cull_back_faces=True, backend=backend)
     return covered_pixels(fragments)
 
 

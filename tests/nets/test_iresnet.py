@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -14,32 +13,14 @@ from torch import Tensor
 from nha.core.errors import UserError
 from nha.losses.perceptual import perceptual_distance
 from nha.nets.iresnet import RECOGNITION_HEAD_SHAPES, IResNet18, load_iresnet18
+from parity_checks.deterministic import filled, waves
 
 StateDict = dict[str, Tensor]
 
 
-def filled(name: str, shape: tuple[int, ...]) -> Tensor:
-    """The deterministic weights of the golden README."""
-    if name.endswith(("running_mean", "bias")):
-        return torch.zeros(shape)
-    if name.endswith("running_var"):
-        return torch.ones(shape)
-    if name.endswith("num_batches_tracked"):
-        return torch.tensor(0)
-    if len(shape) == 1:
-        return torch.full(shape, 0.25 if "prelu" in name else 1.0)
-    i = np.arange(math.prod(shape), dtype=np.float64)
-    v = np.sin(12.9898 * i + sum(map(ord, name))) * 43758.5453
-    bound = math.sqrt(2 / math.prod(shape[1:])) * math.sqrt(3)
-    return torch.from_numpy((v - np.floor(v)) * 2 - 1).mul(bound).reshape(shape).float()
-
-
 def picture_pm1(n: int, height: int, width: int, shift: float) -> Tensor:
     """The golden README's test image, in -1..1."""
-    x, y = torch.linspace(0, 1, width), torch.linspace(0, 1, height)[:, None]
-    k, b = torch.arange(3)[:, None, None], torch.arange(n)[:, None, None, None]
-    phase = x * (k + 1) + y * (2 * k + 1) + 0.37 * shift + 0.11 * b
-    return torch.sin(6.283 * phase)  # (sin / 2 + 0.5) * 2 - 1
+    return waves(n, 3, height, width, shift) * 2 - 1
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,91 @@
+"""The estimators' and the perceptual network, with weights that are functions of their names.
+
+A network of the folder is NAME.json (names and shapes of its tensors, what its inputs are) and NAME.npz (outputs).
+`NETWORKS` says how each is run; a new one is one more entry there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import Tensor, from_numpy
+
+from nha.core.errors import UserError
+from nha.losses.perceptual import perceptual_distance
+from nha.nets.iresnet import IResNet18
+from parity_checks.deterministic import filled, images_of
+from parity_checks.golden_folder import read_arrays, read_json
+from parity_checks.report import Report
+
+State = dict[str, Tensor]
+
+
+def arcface_r18(state: State, pictures: list[Tensor]) -> Mapping[str, Tensor]:
+    """The perceptual loss between two pictures in -1..1, its gradient, and the means of the four taps."""
+    drawn, target = pictures
+    net = IResNet18()
+    net.load_state_dict(state)
+    drawn = drawn.requires_grad_()
+    taps = net(drawn)
+    loss = perceptual_distance(taps, net(target))
+    loss.backward()
+    means = {f"relu{i}": tap.mean((2, 3)) for i, tap in enumerate(taps, start=1)}
+    return {"loss": loss, "grad": drawn.grad, **means}
+
+
+# Name of the files -> (state dict, the described pictures) -> outputs by their names in the npz. Pictures are
+# returned whole: how far the reference's are thinned out is read from their shapes.
+NETWORKS: dict[str, Callable[[State, list[Tensor]], Mapping[str, Tensor]]] = {"arcface_r18": arcface_r18}
+
+
+def check_networks(report: Report, folder: Path) -> None:
+    """Every network of the folder that there is an entry for; the others are named. Raises UserError for none."""
+    names = sorted({path.stem for path in folder.iterdir()} if folder.is_dir() else ())
+    names = [name for name in names if (folder / f"{name}.json").is_file()]
+    if not names:
+        raise UserError(f"'{folder}' holds no networks (NAME.json with NAME.npz); give a folder of them")
+    for name in names:
+        if name not in NETWORKS:
+            report.not_checked(name, "this project has no such network")
+        elif not (folder / f"{name}.npz").is_file():
+            raise UserError(f"'{folder}' has {name}.json but no {name}.npz; copy it again")
+        else:
+            check_network(report, name, folder)
+
+
+def check_network(report: Report, name: str, folder: Path) -> None:
+    """Names and shapes of the tensors (loading is strict) and every output of one network."""
+    description, golden = read_json(folder / f"{name}.json"), read_arrays(folder / f"{name}.npz")
+    shapes = {key: tuple(shape) for key, shape in description["state_dict"].items()}
+    state = {key: filled(key, shape) for key, shape in shapes.items()}
+    try:
+        outputs = NETWORKS[name](state, images_of(description["input"]))
+    except RuntimeError as error:  # what torch raises for names or shapes that do not fit
+        print(f"{name}: {str(error).splitlines()[-1].strip()}")
+        report.add(f"{name}/state_dict", (len(shapes),), math.inf, math.inf, report.tolerance["tables"])
+        return
+    report.add(f"{name}/state_dict", (len(shapes),), 0, 0, report.tolerance["tables"])
+    for key, ours in outputs.items():
+        if key not in golden:
+            continue
+        quantity, theirs = f"{name}/{key}", from_numpy(golden[key])
+        if key == "loss":
+            report.relative(quantity, ours, theirs.item())
+        elif key == "grad":
+            report.gradient(quantity, ours, theirs)
+        else:
+            report.scaled(quantity, thinned(ours, theirs.shape), theirs, "network")
+    report.rest_not_checked((f"{name}/{key}" for key in golden), "the network's entry does not return it")
+
+
+def thinned(ours: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Every n-th pixel of [..., H, W], such that it becomes as small as `shape`; untouched where none fits."""
+    if ours.ndim != 4 or len(shape) != 4:
+        return ours
+    for step in range(1, ours.shape[-1] + 1):
+        picture = ours[..., ::step, ::step]
+        if picture.shape == shape:
+            return picture
+    return ours

@@ -1,0 +1,149 @@
+"""Losses, weights, IoU and gradients of the three stages, in training mode without noise."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.core.images import erode
+from nha.core.types import FrameBatch
+from nha.data.cues import semantic_trust
+from nha.head.assets import REPOSITORY
+from nha.head.joint_limits import neck_angles
+from nha.losses.perceptual import SIZE_IN_RADII
+from nha.losses.photometric import whiten_background
+from nha.losses.table import LossTable
+from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
+from nha.optimization.objectives import Objective, draw_batch
+from nha.optimization.optimizers import FRAME_TABLES, TRANSLATION_RATE, offset_parameters
+from nha.optimization.stages import Stage, make_stages
+from parity_checks.golden_folder import GoldenFolder
+from parity_checks.report import Report
+
+PART_WEIGHTS = REPOSITORY / "configs" / "body_part_weights.json"  # the published ones
+STAGES = {"offset": "geometry", "texture": "texture", "joint": "joint"}  # theirs -> ours
+SCHEDULED = {"lap": "lap", "semantic": "semantic_hair", "silh": "silh"}  # their `decay_*` -> our loss
+
+
+def check_stages(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar, backend: str) -> None:
+    """Every quantity of the stages that the folder holds."""
+    batch = golden.batch().to(avatar.vertex_features.device)
+    objective = Objective(avatar, PART_WEIGHTS, perceptual=stand_in_perceptual).to(batch.rgb01.device)
+    stages = {stage.name: stage for stage in golden_stages(golden)}
+    avatar.train().requires_grad_(True)
+    for name in golden.stage_names:
+        if name not in STAGES:
+            continue
+        stage, epoch = stages[STAGES[name]], golden.scalars[f"{name}/epoch"]
+        avatar.zero_grad()
+        drawn = draw_batch(
+            avatar, batch.tracked, batch.frame_id, batch.camera, paints=stage.paints, backend=backend
+        )
+        table = objective(stage.losses, avatar, drawn, batch)
+        total = table.weighted_sum(stage.weights_at(epoch))
+        total.backward()
+        check_losses(report, golden, name, table, total)
+        check_settings(report, golden, name, stage, epoch)
+        check_gradients(report, golden, name, avatar)
+    check_preparation(report, golden, batch)
+    avatar.eval()
+
+
+def golden_stages(golden: GoldenFolder) -> tuple[Stage, Stage, Stage]:
+    """The stages under the checkpoint's hyper-parameters."""
+    hyper = golden.checkpoint.hyper_parameters
+
+    def fill(settings_type: type):
+        known = {field.name for field in dataclasses.fields(settings_type)}
+        return settings_type(**{key: value for key, value in hyper.items() if key in known})
+
+    settings = OptimizationSettings(
+        run=RunSettings(default_root_dir=Path()),
+        data=None,
+        schedule=fill(ScheduleSettings),
+        losses=fill(LossSettings),
+    )
+    return make_stages(settings)
+
+
+def stand_in_perceptual(rgb01: Tensor, target_rgb01: Tensor, alpha: Tensor) -> Tensor:
+    """The golden README's stand-in: mean squared difference in -1..1, no gradient near the silhouette."""
+    interior = erode(alpha > 0.5, max(rgb01.shape[2:]) // SIZE_IN_RADII)
+    drawn = torch.where(interior, rgb01, rgb01.detach())
+    return ((drawn - target_rgb01) * 2).square().mean()
+
+
+def check_losses(report: Report, golden: GoldenFolder, name: str, table: LossTable, total: Tensor) -> None:
+    """Unweighted losses, IoU and the total."""
+    ours = table.metrics | {_published_name(loss): value for loss, value in table.losses.items()}
+    for key, value in (ours | {"total_loss": total}).items():
+        quantity = f"{name}/{key}"
+        if quantity not in golden.scalars:
+            continue
+        theirs = golden.scalars[quantity]
+        if key == "surface_reg" and len(golden.arrays["in_frame"]) > 2:
+            report.not_checked(quantity, "the reference drew each frame's partner at random")
+        elif key == "edge_loss":
+            report.absolute(quantity, value, torch.tensor(theirs), "edge_loss")
+        else:
+            report.relative(quantity, value, theirs)
+
+
+def _published_name(loss: str) -> str:
+    if loss.endswith("_reg"):
+        return loss
+    return (
+        f"semantic_loss_{loss.removeprefix('semantic_')}" if loss.startswith("semantic_") else f"{loss}_loss"
+    )
+
+
+def check_settings(report: Report, golden: GoldenFolder, name: str, stage: Stage, epoch: float) -> None:
+    """Weights and learning rates at the folder's epoch, also those that the stage does not use."""
+    losses = [field.name.removeprefix("w_") for field in dataclasses.fields(LossSettings)]
+    losses = tuple(loss for loss in losses if hasattr(stage.loss_settings, f"w_{loss}"))
+    weights = dataclasses.replace(stage, losses=losses).weights_at(epoch)
+    ours = {f"decay_{key}": weights[loss] for key, loss in SCHEDULED.items()}
+    ours |= {f"weight/w_{loss}": weight for loss, weight in weights.items()}
+    rates = {key: getattr(stage, key) for key in ("texture_weight_decay", "flame_lr", "offset_lr", "tex_lr")}
+    rates["trans_lr"] = stage.flame_lr * TRANSLATION_RATE
+    ours |= {f"weight/{key}": rate for key, rate in rates.items()}
+    for key, value in ours.items():
+        if f"{name}/{key}" in golden.scalars:
+            report.relative(f"{name}/{key}", value, golden.scalars[f"{name}/{key}"])
+
+
+def check_gradients(report: Report, golden: GoldenFolder, name: str, avatar: NeuralHeadAvatar) -> None:
+    """Gradients of the total loss: the corrections' own, and the length of every group's."""
+    corrections = avatar.frame_parameters
+    for table in FRAME_TABLES:
+        if f"grad_{name}_{table}" in golden.arrays:
+            parameter = getattr(corrections, table)
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            report.gradient(f"grad_{name}_{table}", gradient, golden.tensor(f"grad_{name}_{table}"))
+    groups = {
+        **{table: [getattr(corrections, table)] for table in FRAME_TABLES},
+        "vert_feats": [avatar.vertex_features],
+        "offset_mlp": offset_parameters(avatar)[1:],
+        "texture": list(avatar.texture_net.parameters()),
+        "normal_encoder": list(avatar.normal_encoder.parameters()),
+        "expl": list(avatar.neural_texture.parameters()),
+    }
+    for group, parameters in groups.items():
+        if f"{name}/gradnorm/{group}" in golden.scalars:
+            squares = sum(p.grad.square().sum() for p in parameters if p.grad is not None)
+            theirs = golden.scalars[f"{name}/gradnorm/{group}"]
+            report.relative(f"{name}/gradnorm/{group}", squares**0.5, theirs, "gradient_norm")
+
+
+def check_preparation(report: Report, golden: GoldenFolder, batch: FrameBatch) -> None:
+    """What the losses make of the annotations."""
+    trust = semantic_trust(batch.tracked.rotation, neck_angles(batch.tracked.neck))
+    report.absolute("trust_semantics", trust, golden.tensor("trust_semantics"), "prep")
+    target_pm1 = whiten_background(batch.rgb01, batch.segmentation) * 2 - 1
+    report.absolute("prep_rgb", target_pm1, golden.tensor("prep_rgb"), "prep")
+    landmarks = torch.cat([batch.landmarks_px, batch.iris_px], 1)
+    report.absolute("prep_lmk2d", landmarks, golden.tensor("prep_lmk2d")[..., :2], "prep")
