@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # read once, when the libraries load: before every other import
@@ -49,6 +50,23 @@ def golden_dir(shared_dir: Path) -> Path:
     if not golden.is_dir():
         pytest.skip(f"reference numbers are not there ({golden} does not exist)")
     return golden
+
+
+@pytest.fixture(scope="session")
+def flame_like(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of FLAME's files with made-up shapes: the head model of the reference numbers."""
+    folder = tmp_path_factory.mktemp("flame_like")
+    script = shared_dir / "flame_like" / "expand.py"
+    subprocess.run([sys.executable, str(script), str(folder), "--no-chumpy"], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def flame_alone(flame_like: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with nothing but FLAME's model file, as FLAME 2023 Open comes."""
+    folder = tmp_path_factory.mktemp("flame_alone")
+    shutil.copy(flame_like / "generic_model.pkl", folder / "flame2023_Open.pkl")
+    return folder
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +20,6 @@ from nha.core.errors import UserError
 from parity_checks.deterministic import images_of, waves
 
 KEYS = ["name", "shape", "worst", "mean", "tolerance", "pass"]
-
-
-@pytest.fixture(scope="module")
-def flame_like(shared_dir, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("flame_like")
-    subprocess.run([sys.executable, shared_dir / "flame_like" / "expand.py", out, "--no-chumpy"], check=True)
-    return out
 
 
 @pytest.fixture

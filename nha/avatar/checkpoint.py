@@ -199,7 +199,8 @@ def published_head_tables(head_folder: str | Path) -> dict[str, Tensor]:
         "jaw_limits": JAW_LIMITS_DEG,
         "eye_limits": EYE_LIMITS_DEG,
     }
-    tables = {name: torch.tensor(values) * math.pi / 180 for name, values in limits.items()}
+    # divided first, as published: the other way round the last bit of an eye's limit is another one
+    tables = {name: torch.tensor(values) / 180 * math.pi for name, values in limits.items()}
     tables["parents"] = torch.tensor([-1, 0, 1, 1, 1])
     tables["neck_kin_chain"] = torch.tensor([1, 0])
     for name, key in sources.items():

@@ -11,6 +11,7 @@ from nha.data import dataset_folder as df
 from nha.data.frame_dataset import FrameDataset, decode_normal_planes
 from nha.data.frame_store import CACHE_FOLDER, FrameStore
 from nha.data.tracking_file import read_tracking
+from tests.golden_frames import write_golden_frames
 
 
 def open_dataset(tiny, frame_ids, cache="auto") -> FrameDataset:
@@ -73,17 +74,7 @@ def test_fast_normals_equal_the_slow_ones():
 
 def test_the_reference_batch_survives_files(golden_dir, tmp_path):
     golden = np.load(golden_dir / "a" / "golden.npz")
-    folder = df.DatasetFolder(tmp_path / "data")
-    for row, frame_id in enumerate(golden["in_frame"].tolist()):
-        paths = folder.paths(frame_id)
-        rgb = np.rint((golden["in_rgb"][row] + 1) * 127.5).clip(0, 255).astype(np.uint8)
-        df.write_rgb(paths.image, rgb.transpose(1, 2, 0))
-        df.write_labels(paths.parsing, golden["in_parsing"][row, 0])
-        df.write_labels(paths.segmentation, golden["in_seg"][row, 0])
-        df.write_normals(paths.normals, golden["in_normal"][row].transpose(1, 2, 0))
-        ones = np.ones(68, np.float32)
-        landmarks, irises = golden["in_lmk2d"][row][:, :2], golden["in_lmk2d_iris"][row][:, :2]
-        df.write_keypoints(paths.keypoints, df.Keypoints(landmarks, ones, ones, irises))
+    folder = write_golden_frames(golden, tmp_path / "data")
     dataset = FrameDataset(folder, read_tracking(golden_dir / "a"), golden["in_frame"])
     batch = dataset.batch([0, 1])
     np.testing.assert_allclose(batch.rgb01 * 2 - 1, golden["in_rgb"], atol=1 / 127)

@@ -1,0 +1,113 @@
+"""An avatar of the published code: built from our configuration, trained on, written back."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.checkpoint import published_head_tables, read_checkpoint, to_published
+from nha.avatar.open import build_head, open_avatar
+from nha.core.config import parse_settings
+from nha.data.datamodule import FrameDataModule
+from nha.data.splits import Split, write_split
+from nha.head.assets import load_head
+from nha.losses.photometric import whiten_background
+from nha.optimization.config import OptimizationSettings
+from nha.optimization.run import optimize_avatar
+from tests.golden_frames import write_golden_frames
+
+
+@pytest.fixture(scope="module")
+def published_file(golden_dir, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("published") / "avatar.ckpt"
+    path.write_bytes(lzma.decompress((golden_dir / "a" / "avatar.ckpt.xz").read_bytes()))
+    return path
+
+
+def shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+@pytest.mark.parametrize("whose", ["ours", "published"])
+def test_the_configuration_builds_the_published_networks(
+    whose, published_file, shared_dir, repository, flame_like
+):
+    folder = repository / "configs" if whose == "ours" else shared_dir / "published_configs"
+    ini = str(folder / "optimize_avatar.ini")
+    settings = parse_settings(OptimizationSettings, ["--config", ini], description="d")
+    published = read_checkpoint(published_file)
+    max_frame_id = published.hyper_parameters["max_frame_id"]
+    avatar = NeuralHeadAvatar(
+        build_head(load_head(flame_like), settings.avatar), settings.avatar, max_frame_id
+    )
+    ours = to_published(avatar.state_dict()) | published_head_tables(flame_like)
+    assert shapes(ours) == shapes(published.state)
+
+
+def photometric_error(avatar: NeuralHeadAvatar, data: FrameDataModule) -> float:
+    batch = data.train.batch(range(len(data.train)))
+    with torch.no_grad():
+        rgba = avatar(batch.tracked, batch.camera, batch.frame_id)
+    target = whiten_background(batch.rgb01, batch.segmentation)
+    return ((rgba[:, :3] - target).abs() * rgba[:, 3:]).sum().item() / rgba[:, 3:].sum().item()
+
+
+@pytest.mark.slow
+def test_a_published_avatar_is_trained_on_and_written_back(
+    published_file, golden_dir, flame_like, tmp_path, run_script
+):
+    golden = np.load(golden_dir / "a" / "golden.npz")
+    folder = write_golden_frames(golden, tmp_path / "data")
+    write_split(tmp_path / "split.json", Split(train=tuple(golden["in_frame"].tolist()), val=()))
+    options = {
+        "data_path": folder.root,
+        "tracking_results_path": golden_dir / "a",
+        "split_config": tmp_path / "split.json",
+        "default_root_dir": tmp_path / "run",
+        "checkpoint_file": published_file,
+        "head": flame_like,
+        "device": "cpu",
+        "perceptual": "none",
+        "epochs_offset": 1,
+        "epochs_texture": 4,
+        "epochs_joint": 1,
+        "frame_cache": "none",
+    }
+    arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    settings = parse_settings(OptimizationSettings, arguments, description="d")
+    data = FrameDataModule(settings.data)
+    first = read_checkpoint(published_file)
+    before = photometric_error(open_avatar(published_file, flame_like), data)
+
+    path = optimize_avatar(settings).avatar_path
+    trained = read_checkpoint(path)
+    assert shapes(trained.state) == shapes(first.state)
+    moved = {name for name, value in first.state.items() if not torch.equal(value, trained.state[name])}
+    assert {"_shape", "_expr", "_vert_feats", "_offset_mlp._SIREN.final_layer.weight"} <= moved
+    assert {"_texture._SIREN.final_layer.weight", "_explFeatures.maps.0"} <= moved
+    assert not any(name.startswith("_flame.") for name in moved)
+    # it went on from where the published training stopped: a few steps at these rates move little
+    for name in ("_offset_mlp._SIREN.network.1.layer.weight", "_texture._SIREN.network.1.layer.weight"):
+        assert (trained.state[name] - first.state[name]).abs().max() < 1e-3, name
+    untouched = torch.tensor(
+        [row for row in range(len(first.state["_expr"])) if row not in golden["in_frame"]]
+    )
+    assert torch.equal(trained.state["_expr"][untouched], first.state["_expr"][untouched])
+    avatar = open_avatar(path)
+    assert photometric_error(avatar, data) < before
+
+    back = tmp_path / "published.ckpt"
+    done = run_script("convert_checkpoint.py", "--to", "published", path, back)
+    assert done.returncode == 0, done.stderr
+    again = read_checkpoint(back)
+    assert all(torch.equal(again.state[name], value) for name, value in trained.state.items())
+    batch = data.train.batch([0])
+    pictures = [
+        x(batch.tracked, batch.camera, batch.frame_id) for x in (avatar, open_avatar(back, flame_like))
+    ]
+    assert torch.equal(*pictures)
