@@ -21,7 +21,10 @@ from nha.avatar.checkpoint import (
 from nha.avatar.settings import AvatarSettings
 from nha.core.errors import UserError
 from nha.head.assets import HeadAssets, load_head
+from nha.head.file_guide import derived_surface
 from nha.head.model import HeadModel
+
+DERIVED_KEY = "derived_head_tables"  # among the hyper-parameters: the surface tables that are not FLAME's own
 
 
 def build_head(assets: HeadAssets, settings: AvatarSettings) -> HeadModel:
@@ -63,6 +66,13 @@ def build_avatar(
             f"'{path}' was trained on another head model than '{assets.name}' ({rows} vertices with offsets, not "
             f"{len(head.offset_vertices)}); name the right one with --head"
         )
+    trained_on = tuple(checkpoint.hyper_parameters.get(DERIVED_KEY) or ())
+    if trained_on != derived_surface(assets.derived):
+        words = [", ".join(derived) or "none" for derived in (trained_on, derived_surface(assets.derived))]
+        raise UserError(
+            f"'{path}' was trained on a head model with other tables (derived: {words[0]}; here: {words[1]}); "
+            f"name the same files with --head, not '{assets.folder}'"
+        )
     avatar = NeuralHeadAvatar(head, settings, max_frame_id=len(checkpoint.state["_expr"]) - 1)
     load_avatar(avatar, checkpoint)
     return avatar.eval().to(device)
@@ -76,5 +86,7 @@ def save_avatar(
     with contextlib.suppress(UserError):  # only FLAME has these tables, only the published code asks for them
         state |= published_head_tables(assets.folder)
     hyper = {**hyper_parameters, **dataclasses.asdict(avatar.settings)}
+    if assets.derived:
+        hyper[DERIVED_KEY] = list(derived_surface(assets.derived))
     write_checkpoint(path, AvatarCheckpoint(state, hyper))
     return Path(path)

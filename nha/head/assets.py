@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -14,6 +13,8 @@ import numpy as np
 
 from nha.core.errors import UserError
 from nha.core.system import get_logger
+from nha.head.description import read_description
+from nha.head.file_guide import derived_words
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLAME_FOLDER = REPOSITORY / "assets" / "flame"
@@ -57,6 +58,7 @@ class HeadAssets:
     mouth_features: vertex pairs that tell how the mouth is open; None where the model has no description.
     texture_file: albedo space for the tracker, None where there is none.
     shape_names, expression_names: what the first directions do, where known.
+    derived: names of the files that were not there and whose tables this project has worked out instead.
     """
 
     name: str
@@ -79,6 +81,7 @@ class HeadAssets:
     texture_file: Path | None
     shape_names: tuple[str, ...] = ()
     expression_names: tuple[str, ...] = ()
+    derived: tuple[str, ...] = ()
 
     @property
     def part_names(self) -> tuple[str, ...]:
@@ -93,18 +96,18 @@ class HeadAssets:
 
 
 def resolve_head_folder(head: str | Path = "auto") -> Path:
-    """The folder that `--head auto|flame|procedural|PATH` means.
+    """The folder (or the model's .pkl) that `--head auto|flame|procedural|PATH` means.
 
-    "auto" is FLAME where its files are in assets/flame, else the procedural head, which is written to
-    assets/procedural the first time it is needed. Raises UserError for a folder that does not exist.
+    "auto" is FLAME where its model is in assets/flame, else the procedural head, which is written to
+    assets/procedural the first time it is needed. Raises UserError for a path that does not exist.
     """
     # imported here: the generator reads nothing of this module, but takes a moment to load
-    from nha.head.flame_files import missing_files
+    from nha.head.flame_files import missing_files, model_file
     from nha.head.procedural import write_head_folder
 
     head = str(head)
     if head == "auto":
-        head = "procedural" if missing_files(FLAME_FOLDER) else "flame"
+        head = "flame" if model_file(FLAME_FOLDER) else "procedural"
     if head == "flame":
         return FLAME_FOLDER
     if head == "procedural":
@@ -112,16 +115,18 @@ def resolve_head_folder(head: str | Path = "auto") -> Path:
             get_logger(__name__).info("head model: making the procedural head in assets/procedural")
             _make_once(PROCEDURAL_FOLDER, write_head_folder)
         return PROCEDURAL_FOLDER
-    folder = Path(head)
-    if not folder.is_dir():
-        raise UserError(f"--head '{head}' is neither auto, flame, procedural nor an existing folder")
-    return folder
+    path = Path(head)
+    if not path.exists():
+        raise UserError(
+            f"head model '{head}' is neither auto, flame, procedural nor an existing folder or .pkl file"
+        )
+    return path
 
 
 def _made_by_another_version(folder: Path) -> bool:
     from nha.head.procedural import GENERATOR_VERSION
 
-    description = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+    description = read_description(folder) or {}
     return description.get("generator_version") != GENERATOR_VERSION
 
 
@@ -143,7 +148,12 @@ def load_head(head: str | Path = "auto") -> HeadAssets:
     from nha.head.flame_files import read_head_folder
 
     assets = read_head_folder(resolve_head_folder(head))
+    derived = f"; derived, not from FLAME's files: {derived_words(assets.derived)}" if assets.derived else ""
     get_logger(__name__).info(
-        "head model: %s (%d vertices) from %s", assets.name, len(assets.template_vertices), assets.folder
+        "head model: %s (%d vertices) from %s%s",
+        assets.name,
+        len(assets.template_vertices),
+        assets.folder,
+        derived,
     )
     return assets

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -11,51 +13,74 @@ import scipy.sparse
 from nha.core.errors import UserError
 from nha.core.safe_pickle import load_npy, load_pickle
 from nha.head.assets import N_EXPRESSION, N_SHAPE, HeadAssets, MeshTopology, MouthFeatureTable
-
-# The first name is the one asked for when none is there.
-MODEL_FILES = ("generic_model.pkl", "flame2023.pkl", "flame2023_Open.pkl")
-CLOSED_MESH = "head_template_mesh_mouth.obj"
-OPEN_MESH = "head_template_mesh.obj"
-PARTS_FILE = "FLAME_masks_mouth.pkl"
-LANDMARK_FILE = "landmark_embedding_with_eyes.npy"
-LOWER_NECK_FILE = "lower_neck_face_idcs.npy"
-TEXTURE_FILE = "FLAME_texture.npz"
-DESCRIPTION_FILE = "head.json"
-REQUIRED_FILES = (CLOSED_MESH, OPEN_MESH, PARTS_FILE, LANDMARK_FILE, LOWER_NECK_FILE)
+from nha.head.completion import HeadTables, complete_tables
+from nha.head.description import read_description
+from nha.head.file_guide import (
+    CLOSED_MESH,
+    LANDMARK_FILE,
+    LOWER_NECK_FILE,
+    MODEL_FILES,
+    OPEN_MESH,
+    PARTS_FILE,
+    REQUIRED_FILES,
+    TEXTURE_FILE,
+    derived_surface,
+    where_from,
+)
 
 FLAME_VERTICES = 5023
 _DESCRIPTIONS = Path(__file__).parent / "descriptions"
 
+T = TypeVar("T")
 
-def model_file(folder: Path) -> Path | None:
-    """The head model's main file in `folder`, or None."""
-    return next((folder / name for name in MODEL_FILES if (folder / name).is_file()), None)
+
+def model_file(path: Path) -> Path | None:
+    """The head model's main file: `path` itself, or the first known name in that folder, or None."""
+    if path.is_file():
+        return path
+    return next((path / name for name in MODEL_FILES if (path / name).is_file()), None)
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Names of the required files that `folder` lacks; empty when the head model is complete."""
+    """Names of the published files that `folder` lacks; empty when nothing must be derived."""
     missing = [] if model_file(folder) else [MODEL_FILES[0]]
     return missing + [name for name in REQUIRED_FILES if not (folder / name).is_file()]
 
 
-def read_head_folder(folder: str | Path) -> HeadAssets:
-    """Read a folder of FLAME-shaped files (FLAME 2020, 2023, 2023 Open or the procedural head).
+def read_head_folder(path: str | Path) -> HeadAssets:
+    """Read a head model in the files that FLAME is published in (FLAME 2020, 2023, 2023 Open, the procedural head).
 
-    Raises UserError when a file is missing, broken, inconsistent or asks for code to be run.
+    path: the folder, or the model's .pkl in it. Where files are missing and the model has FLAME's triangles, their
+    tables are derived; `HeadAssets.derived` names those files. Raises UserError when a file is missing that cannot
+    be derived, is broken, inconsistent or asks for code to be run.
     """
-    folder = Path(folder)
-    missing = missing_files(folder)
-    if missing:
+    path = Path(path)
+    main_file = model_file(path)
+    if main_file is None:
+        names = f"{MODEL_FILES[0]} (or {', '.join(MODEL_FILES[1:])})"
         raise UserError(
-            f"head model folder '{folder}' lacks {', '.join(missing)}; "
-            "see README 'What to download', or use --head procedural"
+            f"head model folder '{path}' lacks {names}: put it there ({where_from(MODEL_FILES[:1])}), "
+            "or use the procedural head"
         )
-    model = _read_model(model_file(folder))
-    closed, open_ = _read_obj(folder / CLOSED_MESH), _read_obj(folder / OPEN_MESH)
-    parts = _read_parts(folder / PARTS_FILE)
-    landmark_faces, landmark_barycentric = _read_landmarks(folder / LANDMARK_FILE)
-    description = _read_description(folder, len(model["v_template"]))
+    folder = main_file.parent
+    model, triangles = _read_model(main_file)
+    found = HeadTables(
+        closed=_if_there(_read_obj, folder / CLOSED_MESH),
+        open=_if_there(_read_obj, folder / OPEN_MESH),
+        parts=_if_there(_read_parts, folder / PARTS_FILE),
+        landmarks=_if_there(_read_landmarks, folder / LANDMARK_FILE),
+        lower_neck_faces=_if_there(_read_lower_neck, folder / LOWER_NECK_FILE),
+    )
+    tables = complete_tables(found, model["v_template"], triangles)
+    if tables is None:
+        raise UserError(
+            f"'{main_file}' does not have FLAME's triangles, so nothing can stand in for what its folder lacks: "
+            f"{where_from(found.missing)}; or use the procedural head"
+        )
+    description = _description(folder, len(model["v_template"]))
     texture = folder / TEXTURE_FILE
+    # an albedo space is painted on FLAME's own UV map
+    has_texture = texture.is_file() and "UV map" not in derived_surface(found.missing)
     assets = HeadAssets(
         name=description.get("name", folder.name),
         folder=folder,
@@ -67,22 +92,28 @@ def read_head_folder(folder: str | Path) -> HeadAssets:
         joint_regressor=model["J_regressor"],
         skinning_weights=model["weights"],
         joint_parents=(-1, *(int(parent) for parent in model["kintree_table"][0][1:])),
-        closed=closed,
-        open=open_,
-        parts=parts,
-        landmark_faces=landmark_faces,
-        landmark_barycentric=landmark_barycentric,
-        lower_neck_faces=load_npy(folder / LOWER_NECK_FILE).astype(np.int64).reshape(-1),
+        closed=tables.closed,
+        open=tables.open,
+        parts=tables.parts,
+        landmark_faces=tables.landmarks[0],
+        landmark_barycentric=tables.landmarks[1],
+        lower_neck_faces=tables.lower_neck_faces,
         mouth_features=_mouth_features(description),
-        texture_file=texture if texture.is_file() else None,
+        texture_file=texture if has_texture else None,
         shape_names=tuple(description.get("shape_names", ())),
         expression_names=tuple(description.get("expression_names", ())),
+        derived=found.missing,
     )
     _check(assets)
     return assets
 
 
-def _read_model(path: Path) -> dict[str, np.ndarray]:
+def _if_there(read: Callable[[Path], T], path: Path) -> T | None:
+    return read(path) if path.is_file() else None
+
+
+def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """The model's arrays by name, and its triangles [F, 3] where it has some."""
     raw = load_pickle(path)
     if not isinstance(raw, dict):
         raise UserError(f"'{path}' is not a head model: it holds a {type(raw).__name__}, not a dictionary")
@@ -106,7 +137,8 @@ def _read_model(path: Path) -> dict[str, np.ndarray]:
     for key, shape in shapes.items():
         if model[key].shape != shape:
             raise UserError(f"'{path}': {key} has shape {model[key].shape}, expected {shape}")
-    return model
+    triangles = raw.get("f")
+    return model, None if triangles is None else np.asarray(triangles).astype(np.int64)
 
 
 def _read_obj(path: Path) -> MeshTopology:
@@ -140,14 +172,16 @@ def _read_landmarks(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return faces, barycentric
 
 
-def _read_description(folder: Path, n_vertices: int) -> dict:
+def _read_lower_neck(path: Path) -> np.ndarray:
+    return load_npy(path).astype(np.int64).reshape(-1)
+
+
+def _description(folder: Path, n_vertices: int) -> dict:
     """The asset's own description, or the packaged one of a mesh with FLAME's vertices."""
-    own = folder / DESCRIPTION_FILE
-    if own.is_file():
-        return json.loads(own.read_text(encoding="utf-8"))
-    if n_vertices == FLAME_VERTICES:
+    own = read_description(folder)
+    if own is None and n_vertices == FLAME_VERTICES:
         return json.loads((_DESCRIPTIONS / "flame.json").read_text(encoding="utf-8"))
-    return {}
+    return own or {}
 
 
 def _mouth_features(description: dict) -> MouthFeatureTable | None:

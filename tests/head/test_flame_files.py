@@ -25,12 +25,16 @@ def folder(tmp_path, assets):
 def test_a_missing_file_is_named(folder):
     (folder / "FLAME_masks_mouth.pkl").unlink()
     assert missing_files(folder) == ["FLAME_masks_mouth.pkl"]
-    with pytest.raises(UserError, match=r"lacks FLAME_masks_mouth\.pkl; see README"):
+    with pytest.raises(
+        UserError, match=r"not have FLAME's triangles.*lacks: FLAME_masks_mouth\.pkl from the publ"
+    ):
         read_head_folder(folder)
 
 
-def test_an_empty_folder_lists_everything(tmp_path):
-    with pytest.raises(UserError, match=r"generic_model\.pkl.*head_template_mesh\.obj"):
+def test_an_empty_folder_says_what_to_fetch_and_where(tmp_path):
+    with pytest.raises(
+        UserError, match=r"lacks generic_model\.pkl.*flame2023_Open\.pkl.*flame\.is\.tue\.mpg\.de"
+    ):
         read_head_folder(tmp_path)
 
 
@@ -78,6 +82,12 @@ def test_an_obj_without_texture_coordinates_is_refused(folder):
         read_head_folder(folder)
 
 
+def test_a_path_to_the_model_file_is_as_good_as_its_folder(folder):
+    assert read_head_folder(folder / "generic_model.pkl").folder == folder
+    (folder / "generic_model.pkl").rename(folder / "any name.pkl")
+    assert read_head_folder(folder / "any name.pkl").name == "procedural"
+
+
 def test_head_choice(tmp_path):
     with pytest.raises(UserError, match="neither auto, flame, procedural nor an existing folder"):
         load_head(tmp_path / "nowhere")
@@ -86,15 +96,16 @@ def test_head_choice(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def flame_like(shared_dir, tmp_path_factory):
-    out = tmp_path_factory.mktemp("flame_like")
+def flame_chumpy(shared_dir, tmp_path_factory):
+    """FLAME-shaped files with chumpy arrays, as those of 2020 are."""
+    out = tmp_path_factory.mktemp("flame_chumpy")
     script = shared_dir / "flame_like" / "expand.py"
     subprocess.run([sys.executable, script, out, "--texture", "0"], check=True)
     return out
 
 
-def test_flame_files_with_chumpy_arrays(flame_like, shared_dir):
-    assets = read_head_folder(flame_like)
+def test_flame_files_with_chumpy_arrays(flame_chumpy, shared_dir):
+    assets = read_head_folder(flame_chumpy)
     assert assets.name == "flame"
     assert len(assets.template_vertices) == FLAME_VERTICES
     assert assets.joint_parents == (-1, 0, 1, 1, 1)
