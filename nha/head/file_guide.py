@@ -69,7 +69,7 @@ HEAD_FILES = (
         "68 iBUG landmarks and two iris points on the triangles",
         f"adapted from FLAME: {RESEARCH_LICENCE}",
         _PUBLISHED_PROJECT,
-        "estimated: points of our own; jaw and brows are a matter of convention to half a centimetre",
+        "estimated: points of our own; jaw and brows are a matter of convention to a centimetre",
     ),
     HeadFile(
         (LOWER_NECK_FILE,),

@@ -23,6 +23,7 @@ from nha.avatar.checkpoint import (
 )
 from nha.avatar.conditioning import ConditionRanges
 from nha.avatar.frame_parameters import FrameParameters
+from nha.avatar.open import DERIVED_KEY
 from nha.core.errors import UserError
 from nha.nets.neural_texture import NeuralTexture
 from nha.nets.normal_encoder import NormalEncoder
@@ -216,6 +217,16 @@ def test_published_layout_takes_the_head_tables_from_a_folder(tmp_path, run_scri
     )
     assert result.returncode == 0, result.stderr
     assert "_flame.neck_limits" in torch.load(out, weights_only=True)["state_dict"]
+
+
+def test_an_avatar_on_derived_tables_is_not_written_for_the_published_code(tmp_path, run_script, shared_dir):
+    path, out = tmp_path / "avatar.ckpt", tmp_path / "out.ckpt"
+    write_checkpoint(path, small_checkpoint(**{DERIVED_KEY: ["UV map"]}))
+    flame = shared_dir / "flame_like"
+    result = run_script("convert_checkpoint.py", "--to", "published", "--head", flame, path, out)
+    assert result.returncode == 2
+    assert "derived: UV map" in result.stderr
+    assert not out.exists()
 
 
 def test_only_plain_settings_are_written(tmp_path):

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 from nha.core.errors import UserError
@@ -43,6 +44,18 @@ def test_every_flame_release_is_found_by_its_name(folder, name):
     (folder / "generic_model.pkl").rename(folder / f"{name}.part")
     (folder / f"{name}.part").rename(folder / name)
     assert read_head_folder(folder).texture_file is None
+
+
+def test_the_form_of_2023_open_is_read(folder):
+    """As its users describe it: protocol 5, no chumpy, a sparse regressor, and entries that others lack."""
+    model = pickle.loads((folder / "generic_model.pkl").read_bytes())
+    model["J_regressor"] = scipy.sparse.csc_matrix(model["J_regressor"])
+    model["J"] = np.zeros((5, 3))
+    model["supr_expression_metadata"] = {"expr_components": "last_100", "n_expr": 100, "scale": np.float64(1)}
+    (folder / "generic_model.pkl").unlink()
+    (folder / "flame2023_Open.pkl").write_bytes(pickle.dumps(model, protocol=5))
+    assets = read_head_folder(folder)
+    np.testing.assert_array_equal(assets.joint_regressor, model["J_regressor"].toarray().astype(np.float32))
 
 
 class Malicious:

@@ -12,7 +12,7 @@ def derive_landmarks(graph: MeshGraph, named: NamedVertices) -> tuple[np.ndarray
     """Landmark faces [70] (int64, ids of FLAME's triangles) and barycentrics [70, 3] (float32).
 
     The table's points are where the procedural head has its landmarks, put on FLAME by anatomy: corners and rims
-    of lids and lips, the nose's midline, brow and jaw lines. Jaw and brows are a matter of convention to half a
+    of lids and lips, the nose's midline, brow and jaw lines. Jaw and brows are a matter of convention to a
     centimetre; see docs/decisions.md for how far they are from the published embedding.
     """
     order = np.sort(graph.faces, axis=1)
