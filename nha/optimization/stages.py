@@ -76,8 +76,6 @@ class Stage:
 def make_stages(settings: OptimizationSettings) -> tuple[Stage, Stage, Stage]:
     """Geometry, texture and joint stage of a run. Method, section 5."""
     s = settings.schedule
-    perceptual = settings.losses.perceptual != "none"
-    painted = TEXTURE_LOSSES if perceptual else ("rgb",)
     starts = (0, s.epochs_offset, s.epochs_offset + s.epochs_texture)
 
     def stage(index: int, name: str, epochs: int, **what) -> Stage:
@@ -93,6 +91,11 @@ def make_stages(settings: OptimizationSettings) -> tuple[Stage, Stage, Stage]:
             loss_settings=settings.losses,
             **what,
         )
+
+    def painted(index: int) -> tuple[str, ...]:
+        # the perceptual network costs more than all else together: at weight 0 it is not evaluated
+        wanted = settings.losses.perceptual != "none" and settings.losses.w_perc[index] != 0
+        return tuple(name for name in TEXTURE_LOSSES if name != "perc" or wanted)
 
     return (
         stage(
@@ -112,7 +115,7 @@ def make_stages(settings: OptimizationSettings) -> tuple[Stage, Stage, Stage]:
             moved=(),
             offsets=False,
             texture=True,
-            losses=painted,
+            losses=painted(1),
             held_out=(),
         ),
         stage(
@@ -122,7 +125,7 @@ def make_stages(settings: OptimizationSettings) -> tuple[Stage, Stage, Stage]:
             moved=("shape", *POSES, "eyes"),
             offsets=True,
             texture=True,
-            losses=painted + GEOMETRY_LOSSES,
+            losses=painted(2) + GEOMETRY_LOSSES,
             held_out=(*POSES, "eyes"),
         ),
     )
