@@ -1,7 +1,7 @@
 """Fit a neural head avatar to a tracked video."""
 
 from nha.core.config import parse_settings
-from nha.core.system import run_script
+from nha.core.system import get_logger, run_script
 
 
 def main() -> None:
@@ -15,10 +15,11 @@ def main() -> None:
     from nha.optimization.run import optimize_avatar
 
     result = optimize_avatar(settings)
+    say = get_logger(__name__).info  # silent in all but the first of several processes
     for stage, seconds in result.stage_seconds.items():
-        print(f"{stage:<10} {seconds:8.1f} s")
-    print(f"avatar:    {result.avatar_path}")
-    print(f"logs:      tensorboard --logdir {result.output / 'logs'}")
+        say("%-10s %8.1f s", stage, seconds)
+    say("avatar:    %s", result.avatar_path)
+    say("logs:      tensorboard --logdir %s", result.output / "logs")
 
 
 if __name__ == "__main__":

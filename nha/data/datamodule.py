@@ -74,7 +74,10 @@ class FrameDataModule(lightning.LightningDataModule):
         epoch = self.trainer.current_epoch if self.trainer else 0
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train), generator=generator).tolist()
-        return self._loader(self.train, self.settings.train_batch_size[self.stage], sampler=order)
+        size = self.settings.train_batch_size[self.stage]
+        if self.trainer and self.trainer.world_size > 1:
+            order = own_part(order, size, self.trainer.global_rank, self.trainer.world_size)
+        return self._loader(self.train, size, sampler=order)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(self.val, self.settings.validation_batch_size[self.stage])
@@ -106,3 +109,17 @@ class FrameDataModule(lightning.LightningDataModule):
             collate_fn=as_it_is,
             **options,
         )
+
+
+def own_part(order: list[int], size: int, process: int, n_processes: int) -> list[int]:
+    """The frames of one of several processes, so that their batches of `size` together are one of the whole.
+
+    Every process gets as many: where the frames do not divide, the first ones of the order are seen twice.
+    """
+    order = order + order[: -len(order) % n_processes]
+    part: list[int] = []
+    for start in range(0, len(order), size * n_processes):
+        whole = order[start : start + size * n_processes]
+        own = len(whole) // n_processes
+        part += whole[process * own : (process + 1) * own]
+    return part

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nha.core.images import gaussian_blur, screen_grad
+from nha.core.processes import mean_over_processes
 from nha.losses.iou import pooled_iou
 from nha.losses.shapes import expect_mask, expect_shape
 
@@ -67,4 +68,4 @@ def hole_filling_loss(
     if sample_weight is not None:
         expect_shape("sample_weight", sample_weight, n)
         cost = cost * sample_weight
-    return cost.sum() / (prediction.sum() + outside.sum()).clamp_min(1)
+    return cost.sum() / mean_over_processes(prediction.sum() + outside.sum()).clamp_min(1)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nha.core.conventions import Parsing
 from nha.core.images import erode, gaussian_blur, screen_grad
+from nha.core.processes import mean_over_processes
 from nha.losses.masks import parsing_mask
 from nha.losses.shapes import expect_mask, expect_shape
 
@@ -70,7 +71,7 @@ def normal_loss(normals: Tensor, target_normals: Tensor, mask: Tensor, screen_co
     details = normals - mask * low
     # the picture's details slide under the surface; screen_grad counts x to the right and y down
     target_details = screen_grad(target_normals - mask * low_target, -screen_coords)
-    return ((details - target_details).abs() * mask).sum() / (3 * mask.sum()).clamp_min(1)
+    return ((details - target_details).abs() * mask).sum() / mean_over_processes(3 * mask.sum()).clamp_min(1)
 
 
 @torch.no_grad()  # the blur is a reference level: a normal is not to be reached by moving its neighbours

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nha.core.images import screen_grad
+from nha.core.processes import mean_over_processes
 from nha.losses.masks import foreground_mask
 from nha.losses.shapes import expect_mask, expect_shape
 
@@ -35,4 +36,4 @@ def photometric_loss(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_c
     expect_shape("screen_coords", screen_coords, n, height, width, 2)
     target = screen_grad(target_rgb01, -screen_coords)  # screen_grad counts x to the right and y down
     difference = (rgb01 - target).abs() * mask
-    return UNITS_PER_RGB01 * difference.sum() / (3 * mask.sum()).clamp_min(1)
+    return UNITS_PER_RGB01 * difference.sum() / mean_over_processes(3 * mask.sum()).clamp_min(1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nha.core.mesh import corner_values, neighbour_mean_difference, unique_edges
+from nha.core.processes import gathered, n_processes
 from nha.losses.shapes import expect_mask, expect_shape
 
 LONG_EDGE = 1.5  # an edge counts when it exceeds the mean by at least this many mean lengths
@@ -47,14 +48,14 @@ def surface_consistency_loss(offsets: Tensor, partner: Tensor) -> Tensor:
     """L1 between a frame's offsets and another frame's: the surface depends on the pose as little as it can.
 
     offsets: [N, V, 3] metres in the vertices' tangent frames; partner: [N] long, another frame of the batch
-    for each (drawn by the caller). The partner is detached. Returns the sum over vertices and axes over N, 0
-    if N is 1.
+    for each (drawn by the caller), counted over all processes where the batch is spread. The partner is
+    detached. Returns the sum over vertices and axes over N, 0 if N is 1.
     """
     n = len(offsets)
     expect_shape("partner", partner, n)
-    if n == 1:
+    if n * n_processes() == 1:
         return offsets.sum() * 0
-    return (offsets - offsets[partner].detach()).abs().sum() / n
+    return (offsets - gathered(offsets)[partner]).abs().sum() / n
 
 
 def edges_without_part(faces: Tensor, in_part: Tensor) -> Tensor:

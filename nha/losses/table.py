@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -45,6 +45,11 @@ class LossTable:
         if weighted:
             return torch.stack(weighted).sum()
         return torch.zeros((), requires_grad=True)
+
+    def times(self, factor: float, names: Collection[str]) -> LossTable:
+        """The same table with the named losses multiplied."""
+        losses = {name: factor * value if name in names else value for name, value in self.losses.items()}
+        return LossTable(losses, self.metrics)
 
     def for_log(self, prefix: str) -> dict[str, Tensor]:
         """Losses and metrics as `prefix/name` -> detached unweighted scalar."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nha.avatar.avatar import NeuralHeadAvatar
+from nha.core.processes import BatchShare
 from nha.core.types import FrameBatch
 from nha.losses.table import LossTable
 from nha.optimization.config import OptimizationSettings
@@ -14,6 +15,10 @@ from nha.optimization.noise import parameter_noise, random_partners, step_genera
 from nha.optimization.objectives import Drawn, Objective, draw_batch
 from nha.optimization.optimizers import begin_stage, make_optimizers
 from nha.optimization.stages import Stage
+
+# Sums over the batch's frames, where the other terms are means: averaging gradients over processes would
+# divide them.
+SUMMED_OVER_FRAMES = ("expr_reg", "pose_reg")
 
 
 class AvatarModule(lightning.LightningModule):
@@ -42,6 +47,7 @@ class AvatarModule(lightning.LightningModule):
     def training_step(self, batch: FrameBatch, _: int) -> None:
         drawn = self.draw(batch)
         losses = self.objective(self.stage.losses, self.avatar, drawn, batch)
+        losses = losses.times(self.share.n_processes, SUMMED_OVER_FRAMES)
         total = losses.weighted_sum(self.stage.weights_at(self.current_epoch))
         optimizers = self.optimizers()
         for optimizer in optimizers:
@@ -52,8 +58,14 @@ class AvatarModule(lightning.LightningModule):
             if steps:
                 optimizer.step()
         self.last_losses = losses
-        self.log_dict(losses.for_log("train"), batch_size=len(batch), on_step=False, on_epoch=True)
-        self.log("train/total", total.detach(), batch_size=len(batch), on_step=False, on_epoch=True)
+        logged = {**losses.for_log("train"), "train/total": total.detach()}
+        spread = self.share.n_processes > 1
+        self.log_dict(logged, batch_size=len(batch), on_step=False, on_epoch=True, sync_dist=spread)
+
+    @property
+    def share(self) -> BatchShare:
+        """Which part of each batch this process has."""
+        return BatchShare(self.trainer.global_rank, self.trainer.world_size)
 
     def draw(self, batch: FrameBatch) -> Drawn:
         """Draw a training batch, with this step's noise. The mesh is rasterised here, once."""
@@ -61,7 +73,10 @@ class AvatarModule(lightning.LightningModule):
         schedule = self.settings.schedule
         noise = None
         if self.stage.paints and schedule.flame_noise > 0:
-            noise = parameter_noise(batch.tracked, schedule.flame_noise, schedule.glob_rot_noise, generator)
+            deviations = (schedule.flame_noise, schedule.glob_rot_noise)
+            noise = parameter_noise(batch.tracked, *deviations, generator, self.share)
+        n = len(batch)
+        partner = random_partners(self.share.total(n), generator)[self.share.own(n)]
         return draw_batch(
             self.avatar,
             batch.tracked,
@@ -69,7 +84,7 @@ class AvatarModule(lightning.LightningModule):
             batch.camera,
             paints=self.stage.paints,
             noise=noise,
-            partner=random_partners(len(batch), generator).to(self.device),
+            partner=partner.to(self.device),
             backend=self.settings.run.raster_backend,
         )
 

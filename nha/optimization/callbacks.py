@@ -24,7 +24,12 @@ class StageProgress(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, module: AvatarModule) -> None:
         left = module.stage.end_epoch - trainer.current_epoch
-        self.bar = tqdm(total=left * trainer.num_training_batches, desc=module.stage.name, unit="step")
+        self.bar = tqdm(
+            total=left * trainer.num_training_batches,
+            desc=module.stage.name,
+            unit="step",
+            disable=not trainer.is_global_zero,
+        )
 
     def on_train_batch_end(self, trainer, module: AvatarModule, outputs, batch, batch_idx) -> None:
         self.bar.update()
@@ -75,6 +80,8 @@ class Pictures(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: AvatarModule) -> None:
         epoch = trainer.current_epoch
+        if not trainer.is_global_zero:
+            return
         if (epoch + 1) % self.period and epoch + 1 != module.stage.end_epoch:
             return
         for name, frames in (("train", self.data.train), ("held_out", self.data.val)):

@@ -90,6 +90,12 @@ class RunSettings:
     )
     resume: bool = setting(True, help="Continue the run that the output folder holds, if it was interrupted.")
     device: str = setting("auto", help="auto, cpu or cuda.")
+    devices: int = setting(1, help="Devices (or processes, on a CPU) of each machine that share every batch.")
+    num_nodes: int = setting(1, help="Machines that share every batch.")
+    strategy: str = setting(
+        "auto",
+        help="How they share it, in Lightning's words; auto: not at all, or distributed data parallel.",
+    )
     raster_backend: str = setting(
         "auto", help="Rasteriser: auto, numba, triton, reference or pytorch3d.", aliases=("backend",)
     )
@@ -116,7 +122,6 @@ class OptimizationSettings:
     IGNORED: ClassVar = {
         **DataSettings.IGNORED,
         "gpus": "the device is chosen with --device",
-        "devices": "one device is used",
         "distributed_backend": "one device is used",
         "accelerator": "the device is chosen with --device",
         "num_sanity_val_steps": "there is no sanity pass",

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from nha.core.processes import WHOLE_BATCH, BatchShare
 from nha.core.types import HeadParams
 
 # Standard deviations in parameter units; the rotation's is a setting. Method, section 4.
@@ -19,14 +20,23 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 def parameter_noise(
-    params: HeadParams, scale: float, rotation_deg: float, generator: torch.Generator
+    params: HeadParams,
+    scale: float,
+    rotation_deg: float,
+    generator: torch.Generator,
+    share: BatchShare = WHOLE_BATCH,
 ) -> HeadParams:
-    """Gaussian noise like `params`, `scale` times the published deviations; 0 for shape and translation."""
+    """Gaussian noise like `params`, `scale` times the published deviations; 0 for shape and translation.
+
+    share: the part of a batch that `params` are; the noise is drawn for the whole.
+    """
     sigma = {**NOISE_SIGMA, "rotation": math.radians(rotation_deg)}
 
     def draw(name: str) -> Tensor:
         like = getattr(params, name)
-        return scale * sigma[name] * torch.randn(like.shape, generator=generator).to(like)
+        n, width = like.shape
+        drawn = torch.randn((share.total(n), width), generator=generator)[share.own(n)]
+        return scale * sigma[name] * drawn.to(like)
 
     still = {name: torch.zeros_like(getattr(params, name)) for name in ("shape", "translation")}
     return HeadParams(**{name: draw(name) for name in sigma}, **still)

@@ -15,6 +15,7 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import load_avatar, read_checkpoint
@@ -51,10 +52,13 @@ class OptimizationResult:
 def optimize_avatar(settings: OptimizationSettings) -> OptimizationResult:
     """Fit an avatar to a dataset in three stages and write it to the output folder.
 
-    A run that was interrupted continues from its last saved epoch. Raises UserError for everything in the
-    settings and the data that the user can mend.
+    A run that was interrupted continues from its last saved epoch. With several devices Lightning starts this
+    script once more for each; the first process alone writes. Raises UserError for everything in the settings
+    and the data that the user can mend.
     """
     log = get_logger(__name__)
+    if rank_zero_only.rank:
+        logging.getLogger("nha").setLevel(logging.WARNING)
     device = pick_device(settings.run.device)
     seed_everything(settings.run.seed)
     data = FrameDataModule(settings.data, seed=settings.run.seed)
@@ -72,16 +76,19 @@ def optimize_avatar(settings: OptimizationSettings) -> OptimizationResult:
         device,
     )
 
+    if not settings.run.resume:
+        _forget_run(output)
     seconds = _resume_point(settings, output, stages)
     _write_run(settings, output, seconds)
     for stage in stages:
         if stage.epochs and stage.name not in seconds:
             seconds[stage.name] = fit_stage(avatar, objective, stage, data, settings, output, device)
             _write_run(settings, output, seconds)
-    load_training_state(avatar, output)
-    measure_condition_ranges(avatar.to(device), _in_order(data.train))
-    path = save_avatar(output / AVATAR_FILE, avatar.cpu(), assets, _hyper_parameters(settings, data))
-    log.info("avatar: %s", path)
+    path = output / AVATAR_FILE
+    if not rank_zero_only.rank:
+        load_training_state(avatar, output)
+        measure_condition_ranges(avatar.to(device), _in_order(data.train))
+        save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data))
     return OptimizationResult(output, path, seconds)
 
 
@@ -99,9 +106,15 @@ def fit_stage(
     data.stage = stage.index
     clock = StageClock()
     last = output / TRAINING_FILE
+    avatar.requires_grad_(
+        True
+    )  # what shares gradients between processes looks at this before the stage begins
     trainer = lightning.Trainer(
         accelerator="cpu" if device.type == "cpu" else "gpu",
-        devices=1,
+        devices=settings.run.devices,
+        num_nodes=settings.run.num_nodes,
+        strategy=_strategy(settings),
+        use_distributed_sampler=False,  # the data module deals the frames out, see `own_part`
         max_epochs=stage.end_epoch,
         logger=TensorBoardLogger(output / "logs", name="", version=""),
         callbacks=[
@@ -139,6 +152,14 @@ def load_training_state(avatar: NeuralHeadAvatar, output: Path) -> None:
         load_avatar(avatar, read_checkpoint(last))
 
 
+def _strategy(settings: OptimizationSettings) -> str:
+    """Lightning's name of how devices work together."""
+    alone = settings.run.devices * settings.run.num_nodes == 1
+    if settings.run.strategy != "auto" or alone:
+        return settings.run.strategy
+    return "ddp_find_unused_parameters_true"  # each stage leaves some parameters alone
+
+
 def _in_order(frames: FrameDataset, size: int = 8) -> Iterator[FrameBatch]:
     for start in range(0, len(frames), size):
         yield frames.batch(range(start, min(start + size, len(frames))))
@@ -166,9 +187,6 @@ def _resume_point(
     Raises UserError where that run had other settings.
     """
     last, run = output / TRAINING_FILE, output / RUN_FILE
-    if not settings.run.resume:
-        last.unlink(missing_ok=True)
-        run.unlink(missing_ok=True)
     if not (run.is_file() and last.is_file()):
         return {}
     known = json.loads(run.read_text())
@@ -187,6 +205,13 @@ def _resume_point(
     return finished
 
 
+@rank_zero_only
+def _forget_run(output: Path) -> None:
+    (output / TRAINING_FILE).unlink(missing_ok=True)
+    (output / RUN_FILE).unlink(missing_ok=True)
+
+
+@rank_zero_only
 def _write_run(settings: OptimizationSettings, output: Path, seconds: dict[str, float]) -> None:
     content = {"stage_seconds": seconds, "fingerprint": _fingerprint(settings)}
     with atomic_path(output / RUN_FILE) as temporary:

@@ -46,7 +46,7 @@ def test_the_order_is_a_function_of_seed_and_epoch(settings):
 
     def order(seed: int, epoch_of_run: int) -> list[list[int]]:
         data = FrameDataModule(settings, seed=seed)
-        data.trainer = types.SimpleNamespace(current_epoch=epoch_of_run)
+        data.trainer = types.SimpleNamespace(current_epoch=epoch_of_run, world_size=1)
         return epoch(data.train_dataloader())
 
     orders = [order(1, 0), order(1, 1), order(2, 0)]

@@ -53,3 +53,28 @@ def make_settings(subject, tmp_path) -> Callable[..., OptimizationSettings]:
 
 def with_data(settings: OptimizationSettings, **changes) -> OptimizationSettings:
     return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **changes))
+
+
+def as_options(settings: OptimizationSettings) -> list[str]:
+    """The settings of `make_settings` as `optimize_nha.py` takes them."""
+    given = {
+        "data_path": settings.data.data_path,
+        "tracking_results_path": settings.data.tracking_results_path,
+        "default_root_dir": settings.run.default_root_dir,
+        "head": settings.run.head,
+        "device": settings.run.device,
+        "perceptual": settings.losses.perceptual,
+        "frame_cache": settings.data.frame_cache,
+        **{
+            name: getattr(settings.schedule, name)
+            for name in ("epochs_offset", "epochs_texture", "epochs_joint")
+        },
+        **dataclasses.asdict(settings.avatar),
+    }
+    if settings.data.split_config is not None:
+        given["split_config"] = settings.data.split_config
+    lists = {
+        name: str(list(getattr(settings.data, name)))
+        for name in ("train_batch_size", "validation_batch_size")
+    }
+    return [f"--{name}={value}" for name, value in (given | lists).items()]

@@ -12,7 +12,7 @@ from nha.data.tracking_file import read_tracking, write_tracking
 from nha.optimization import run
 from nha.optimization.config import LossSettings
 from nha.optimization.run import TRAINING_FILE, optimize_avatar
-from tests.optimization.conftest import with_data
+from tests.optimization.conftest import as_options, with_data
 
 
 def states_equal(one, two) -> bool:
@@ -115,21 +115,7 @@ def test_tracking_of_another_dataset_is_noticed(make_settings, tmp_path):
 
 
 def test_the_script_runs_and_reports(make_settings, run_script):
-    s = make_settings()
-    small = {f.name: getattr(s.avatar, f.name) for f in dataclasses.fields(s.avatar)}
-    options = [f"--{name}={value}" for name, value in small.items()]
-    done = run_script(
-        "optimize_nha.py",
-        f"--data_path={s.data.data_path}",
-        f"--tracking_results_path={s.data.tracking_results_path}",
-        f"--default_root_dir={s.run.default_root_dir}",
-        "--head=procedural",
-        "--perceptual=none",
-        "--epochs_offset=1",
-        "--epochs_texture=1",
-        "--epochs_joint=0",
-        *options,
-    )
+    done = run_script("optimize_nha.py", *as_options(make_settings((1, 1, 0))))
     assert done.returncode == 0, done.stderr
     assert "avatar.ckpt" in done.stdout
     assert "Warning" not in done.stderr, done.stderr

@@ -1,0 +1,60 @@
+"""Two processes that share every batch do what one process with the whole batch does."""
+
+import torch
+
+from nha.core.processes import BatchShare
+from nha.data.datamodule import own_part
+from nha.optimization.noise import parameter_noise, step_generator
+from tests.optimization.conftest import as_options, with_data
+from tests.optimization.test_noise import zeros
+
+# Sums are taken in another order, and Adam turns the rounding of a vanishing gradient into a whole step
+# (its size is the learning rate): a few steps may differ by a part of one.
+STEPS_APART = 0.05
+
+
+def test_frames_are_dealt_so_that_the_parts_of_a_batch_are_the_batch():
+    order = list(range(10, 21))
+    parts = [own_part(order, 2, process, 2) for process in (0, 1)]
+    assert [len(part) for part in parts] == [6, 6]  # 11 frames: the first is seen twice
+    for start in range(0, 6, 2):
+        together = parts[0][start : start + 2] + parts[1][start : start + 2]
+        assert together == (order + order[:1])[2 * start : 2 * start + 4]
+    assert own_part(order, 4, 0, 1) == order
+
+
+def test_noise_of_the_parts_is_the_noise_of_the_batch():
+    whole = parameter_noise(zeros(4), 0.1, 5.0, step_generator(0, 3))
+    for process in (0, 1):
+        part = parameter_noise(zeros(2), 0.1, 5.0, step_generator(0, 3), BatchShare(process, 2))
+        for name in ("expr", "rotation", "jaw", "translation"):
+            assert torch.equal(getattr(part, name), getattr(whole, name)[2 * process : 2 * process + 2])
+
+
+def test_two_processes_train_as_one(make_settings, run_script, tmp_path):
+    split = tmp_path / "split.json"
+    split.write_text('{"train": [0, 1], "val": [2, 3]}')
+    runs = {}
+    for name, devices, size in (("one", 1, 2), ("two", 2, 1)):
+        settings = with_data(make_settings((3, 2, 2), name), train_batch_size=(size,) * 3, split_config=split)
+        run = run_script("optimize_nha.py", *as_options(settings), "--devices", str(devices))
+        assert run.returncode == 0, run.stderr[-3000:]
+        runs[name] = (run, tmp_path / name)
+    one, two = (
+        torch.load(folder / "avatar.ckpt", weights_only=True)["state_dict"] for _, folder in runs.values()
+    )
+    assert one.keys() == two.keys()
+    schedule = make_settings().schedule
+    rates = {"offset_net": max(schedule.offset_lr), "texture_net": max(schedule.tex_lr)}
+    moved = 0.0
+    for name, value in one.items():
+        if value.is_floating_point():
+            network = next((rate for prefix, rate in rates.items() if prefix in name), None)
+            limit = 1e-6 if network is None else STEPS_APART * network
+            assert (value - two[name]).abs().max() <= limit + 1e-5 * value.abs().max(), name
+            moved += float((value - value.mean()).abs().sum())
+    assert moved > 0
+    said = runs["two"][0].stdout
+    assert said.count("avatar: ") == 1
+    logs = list((tmp_path / "two" / "logs").rglob("events.out.*"))
+    assert len(logs) == len(list((tmp_path / "one" / "logs").rglob("events.out.*")))
