@@ -173,9 +173,14 @@ class NeuralHeadAvatar(nn.Module):
             mouth_features = self.condition_ranges.clip_mouth(mouth_features)
         return soft_clip_rotation(mouth_features, self.settings.soft_clip_sigma)
 
-    def paint(self, gbuffer: GBuffer, mouth_features: Tensor) -> Tensor:
-        """The picture of a G-buffer that has the channel "normals": rgb01 [N, 3, H, W], white background."""
+    def paint(self, gbuffer: GBuffer, mouth_features: Tensor, only: Tensor | None = None) -> Tensor:
+        """The picture of a G-buffer that has the channel "normals": rgb01 [N, 3, H, W], white background.
+
+        only: bool [N, 1, H, W]; the other pixels are not painted and stay white.
+        """
         covered = covered_pixels(gbuffer.fragments)
+        if only is not None:
+            covered = covered.only(only)
         head = self.head
         uvs = covered.from_faces(head.face_uvcoords[None])[:, :2]
         features = self.neural_texture(uvs, head.face_uvmap[covered.face])

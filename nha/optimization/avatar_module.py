@@ -11,7 +11,7 @@ from nha.core.processes import BatchShare
 from nha.core.types import FrameBatch
 from nha.losses.table import LossTable
 from nha.optimization.config import OptimizationSettings
-from nha.optimization.noise import parameter_noise, random_partners, step_generator
+from nha.optimization.noise import parameter_noise, random_partners, random_scores, step_generator
 from nha.optimization.objectives import Drawn, Objective, draw_batch
 from nha.optimization.optimizers import begin_stage, make_optimizers
 from nha.optimization.stages import Stage
@@ -76,6 +76,7 @@ class AvatarModule(lightning.LightningModule):
             deviations = (schedule.flame_noise, schedule.glob_rot_noise)
             noise = parameter_noise(batch.tracked, *deviations, generator, self.share)
         n = len(batch)
+        pixels = self.settings.run.pixels_per_image if self.stage.paints else 0
         partner = random_partners(self.share.total(n), generator)[self.share.own(n)]
         return draw_batch(
             self.avatar,
@@ -85,6 +86,8 @@ class AvatarModule(lightning.LightningModule):
             paints=self.stage.paints,
             noise=noise,
             partner=partner.to(self.device),
+            pixel_scores=random_scores(n, batch.camera.image_size, generator, self.share) if pixels else None,
+            pixels_per_image=pixels,
             backend=self.settings.run.raster_backend,
         )
 

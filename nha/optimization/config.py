@@ -99,6 +99,16 @@ class RunSettings:
     raster_backend: str = setting(
         "auto", help="Rasteriser: auto, numba, triton, reference or pytorch3d.", aliases=("backend",)
     )
+    precision: Literal["highest", "high", "medium"] = setting(
+        "highest",
+        help="Of matrix products, in torch's words: float32, tf32, or bfloat16 products where the device has them; "
+        "the last two change the numbers.",
+    )
+    pixels_per_image: int = setting(
+        0,
+        help="Paint only so many random pixels of each frame in the texture and joint stage (0: all); faster, "
+        "but not with the perceptual term.",
+    )
     seed: int = setting(0, help="Seed of initial weights, frame order and noise.")
     image_log_period: int = setting(20, help="Epochs between pictures in TensorBoard.")
     checkpoint_period: int = setting(

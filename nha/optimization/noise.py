@@ -47,3 +47,10 @@ def random_partners(n: int, generator: torch.Generator) -> Tensor:
     if n == 1:
         return torch.zeros(1, dtype=torch.long)
     return (torch.arange(n) + torch.randint(1, n, (n,), generator=generator)) % n
+
+
+def random_scores(
+    n: int, image_size: tuple[int, int], generator: torch.Generator, share: BatchShare = WHOLE_BATCH
+) -> Tensor:
+    """A random number above 0 for every pixel of n images, [n, H, W]; drawn for the whole batch."""
+    return 1 - torch.rand((share.total(n), *image_size), generator=generator)[share.own(n)]

@@ -46,13 +46,15 @@ class Drawn:
     """A batch as the avatar shows it.
 
     surface: the posed heads; gbuffer: their one rasterisation; rgb01: [N, 3, H, W] or None where the stage does
-    not paint; partner: [N] another random frame of the batch for each.
+    not paint; partner: [N] another random frame of the batch for each; painted: bool [N, 1, H, W], None where
+    all that is covered is painted.
     """
 
     surface: Surface
     gbuffer: GBuffer
     rgb01: Tensor | None
     partner: Tensor
+    painted: Tensor | None = None
 
 
 class Objective(nn.Module):
@@ -174,6 +176,8 @@ class BatchTerms:
 
     def _rgb(self) -> Tensor:
         mask = self.foreground & (self.drawn.gbuffer.alpha > 0.5)
+        if self.drawn.painted is not None:
+            mask = mask & self.drawn.painted
         return photometric_loss(self.drawn.rgb01, self.target_rgb01, mask, self.coords)
 
     def _perc(self) -> Tensor:
@@ -231,21 +235,36 @@ def draw_batch(
     paints: bool,
     noise: HeadParams | None = None,
     partner: Tensor | None = None,
+    pixel_scores: Tensor | None = None,
+    pixels_per_image: int = 0,
     backend: str = "auto",
 ) -> Drawn:
     """Pose, rasterise once and, where asked, paint a batch.
 
     noise: added to a copy of the parameters from which the texture's condition is computed; partner: see
-    `Drawn`, default the next frame of the batch.
+    `Drawn`, default the next frame of the batch; pixels_per_image: where above 0, only so many covered pixels of each
+    frame are painted, those with the highest of the `pixel_scores` [N, H, W].
     """
     surface = avatar.surface(avatar.corrected(tracked, frame_ids))
     gbuffer = avatar.rasterize(surface, camera, CHANNELS, backend)
-    rgb01 = None
+    rgb01 = painted = None
     if paints:
         features = (
             avatar.mouth_features(surface) if noise is None else avatar.noisy_mouth_features(surface, noise)
         )
-        rgb01 = avatar.paint(gbuffer, features)
+        if pixels_per_image:
+            painted = highest_scores(pixel_scores, gbuffer.alpha > 0.5, pixels_per_image)
+        rgb01 = avatar.paint(gbuffer, features, painted)
     if partner is None:
         partner = torch.arange(len(frame_ids), device=frame_ids.device).roll(-1)
-    return Drawn(surface, gbuffer, rgb01, partner)
+    return Drawn(surface, gbuffer, rgb01, partner, painted)
+
+
+def highest_scores(scores: Tensor, among: Tensor, count: int) -> Tensor:
+    """Mark the `count` pixels of each image that score highest (all, where there are fewer).
+
+    scores: [N, H, W], above 0; among: bool [N, 1, H, W], the pixels to choose from. Returns bool [N, 1, H, W].
+    """
+    scores = torch.where(among[:, 0], scores.to(among.device), 0.0).flatten(1)
+    best = scores.topk(min(count, scores.shape[1]), dim=1).indices
+    return torch.zeros_like(scores, dtype=torch.bool).scatter(1, best, True).view_as(among) & among

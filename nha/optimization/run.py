@@ -63,6 +63,11 @@ def optimize_avatar(settings: OptimizationSettings) -> OptimizationResult:
     seed_everything(settings.run.seed)
     data = FrameDataModule(settings.data, seed=settings.run.seed)
     perceptual = _perceptual_term(settings)
+    torch.set_float32_matmul_precision(settings.run.precision)
+    if settings.run.pixels_per_image and perceptual is not None:
+        raise UserError(
+            "the perceptual term needs whole pictures: --pixels_per_image 0, or --perceptual none with it"
+        )
     output = require_writable(settings.run.default_root_dir)  # a run that cannot start leaves no folder
     assets = load_head(settings.run.head)
     avatar = _new_avatar(settings, assets, data.max_frame_id)
@@ -221,7 +226,8 @@ def _write_run(settings: OptimizationSettings, output: Path, seconds: dict[str, 
 def _fingerprint(settings: OptimizationSettings) -> str:
     """Everything that decides the result, as text."""
     parts = (settings.data, settings.schedule, settings.losses, settings.avatar)
-    return repr(parts) + f" seed {settings.run.seed} head {settings.run.head}"
+    names = ("seed", "head", "precision", "pixels_per_image", "devices", "num_nodes")
+    return repr(parts) + "".join(f" {name} {getattr(settings.run, name)}" for name in names)
 
 
 def _hyper_parameters(settings: OptimizationSettings, data: FrameDataModule) -> dict:

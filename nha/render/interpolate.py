@@ -35,6 +35,13 @@ class CoveredPixels:
     barycentric: Tensor
     shape: tuple[int, int, int]
 
+    def only(self, chosen: Tensor) -> CoveredPixels:
+        """Those of the pixels where `chosen`, bool [N, 1, H, W], is set."""
+        kept = chosen.flatten()[self.pixel]
+        return CoveredPixels(
+            self.pixel[kept], self.image[kept], self.face[kept], self.barycentric[kept], self.shape
+        )
+
     def to_image(self, values: Tensor, background: float = 0.0) -> Tensor:
         """Spread values [P, C] over an image [N, H, W, C]; other pixels get the background."""
         batch, height, width = self.shape
