@@ -23,7 +23,7 @@ from nha.nets.normal_encoder import NormalEncoder
 from nha.nets.offset_net import OffsetNet
 from nha.nets.texture_net import TextureNet
 from nha.render.gbuffer import draw_gbuffer
-from nha.render.interpolate import covered_pixels
+from nha.render.interpolate import CoveredPixels, covered_pixels
 
 # The parts that drawing (eyelid rule, mouth) and the losses look at; the others are not rasterised.
 DRAWN_PARTS = (
@@ -181,15 +181,24 @@ class NeuralHeadAvatar(nn.Module):
         covered = covered_pixels(gbuffer.fragments)
         if only is not None:
             covered = covered.only(only)
-        head = self.head
-        uvs = covered.from_faces(head.face_uvcoords[None])[:, :2]
-        features = self.neural_texture(uvs, head.face_uvmap[covered.face])
-        points = torch.cat([covered.from_faces(head.face_coords_normed[None]), features], 1)
         width = gbuffer.image_size[1]
         row = covered.pixel.div(width, rounding_mode="floor") % gbuffer.image_size[0]
         encoding = self.normal_encoder.at_pixels(
             gbuffer["normals"], covered.image, row, covered.pixel % width
         )
+        rgb01 = self.paint_points(covered, encoding, mouth_features)
+        return covered.to_image(rgb01, background=1.0).permute(0, 3, 1, 2)
+
+    def paint_points(self, covered: CoveredPixels, encoding: Tensor, mouth_features: Tensor) -> Tensor:
+        """Colours of P points on the drawn mesh: rgb01 [P, 3].
+
+        covered: the points, pixels of N images or texels of a map; encoding: [P, E] encoded normals;
+        mouth_features: [N, M + 3].
+        """
+        head = self.head
+        uvs = covered.from_faces(head.face_uvcoords[None])[:, :2]
+        features = self.neural_texture(uvs, head.face_uvmap[covered.face])
+        points = torch.cat([covered.from_faces(head.face_coords_normed[None]), features], 1)
         mouth_label = head.hard_labels[:, head.part("mouth"), None]
         mouth_weight = covered.from_vertices(mouth_label[None], head.faces)[:, 0]
         rgb_pm1 = self.texture_net(
@@ -200,7 +209,7 @@ class NeuralHeadAvatar(nn.Module):
             mouth_weight,
             (1 - mouth_weight).clamp_min(0),
         )
-        return covered.to_image((rgb_pm1 + 1) / 2, background=1.0).permute(0, 3, 1, 2)
+        return (rgb_pm1 + 1) / 2
 
     def forward(
         self, tracked: HeadParams, camera: Camera, frame_ids: Tensor | None = None, backend: str = "auto"
