@@ -215,8 +215,6 @@ def second_subject_beside(settings: DemoSettings, paths: SubjectPaths) -> Iterat
     if cores == 1:
         yield
         return
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ.setdefault(variable, str(cores // 2))  # for the new process
     torch.set_num_threads(cores // 2)
     numba.set_num_threads(min(cores // 2, numba.config.NUMBA_NUM_THREADS))
     paths.root.mkdir(parents=True, exist_ok=True)
@@ -224,13 +222,27 @@ def second_subject_beside(settings: DemoSettings, paths: SubjectPaths) -> Iterat
     # spawned, not forked: OpenMP and Numba do not survive a fork
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=make_second_avatar, args=(settings, paths), daemon=True)
-    process.start()
+    with thread_variables(cores // 2):
+        process.start()
     try:
         yield
         print(f"waiting for {paths.root.name}")
         process.join()
     finally:
         process.terminate()
+
+
+@contextlib.contextmanager
+def thread_variables(n_threads: int) -> Iterator[None]:
+    """Environment for a new process; taken back, because Numba refuses to run when its own changes."""
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    added = [name for name in variables if name not in os.environ]
+    os.environ.update({name: str(n_threads) for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def make_second_avatar(settings: DemoSettings, paths: SubjectPaths) -> None:
