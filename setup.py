@@ -20,7 +20,9 @@ EXTRAS = {
     # The last release that carries its models. Its declared pins (numpy < 2, jax, opencv-contrib) are
     # not needed: requirements.lock installs it without them, with the runtime parts that it does need.
     "mediapipe": ["mediapipe==0.10.21", "protobuf==4.25.9", "matplotlib", "attrs", "absl-py", "flatbuffers"],
+    # Of the published annotators; requirements-published.lock says how they are installed.
     "face-alignment": ["face-alignment==1.5.0"],
+    "onnx": ["onnxruntime"],
     "pytorch3d": ["pytorch3d==0.7.9"],
     "notebook": ["jupyterlab", "matplotlib"],
     "viewer": ["viser"],

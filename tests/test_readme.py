@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from nha.core.optional_files import ASSETS, optional_files
 from nha.data.video_io import iterate_frames
 from nha.head import flame_files
-from nha.preprocess.packs import published_weights
 from nha.synthetic import SyntheticSettings, write_subject
 
 FRAMES = 8
@@ -106,8 +106,10 @@ def test_pictures_and_files_that_it_names_are_there(readme, repository):
 def test_downloads_are_those_that_the_readers_look_for(readme, repository):
     for name in (*flame_files.MODEL_FILES, *flame_files.REQUIRED_FILES, flame_files.TEXTURE_FILE):
         assert f"`{name}`" in readme
-    for weights in published_weights().values():
-        for path in weights:
-            if path.is_relative_to(repository):
-                assert f"`{path.name}`" in readme
-                assert f"`{path.parent.relative_to(repository).as_posix()}/`" in readme
+    for entry in optional_files():
+        if entry.name == "mediapipe":  # comes with the environment
+            continue
+        places = {ASSETS: f"`assets/{entry.folder.name}/`"}
+        assert places.get(entry.folder.parent, "`$TORCH_HOME/hub/checkpoints/`") in readme
+        for name in entry.names:
+            assert f"`{name}`" in readme

@@ -7,6 +7,7 @@ A network of the folder is NAME.json (names and shapes of its tensors, what its 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from torch import Tensor, from_numpy
 from nha.core.errors import UserError
 from nha.losses.perceptual import perceptual_distance
 from nha.nets.iresnet import IResNet18
+from nha.preprocess.networks.bisenet import BiSeNet
+from nha.preprocess.networks.resnet_unet import ResNetUNet
+from nha.preprocess.networks.robust_video_matting import RobustVideoMatting
 from parity_checks.deterministic import filled, images_of
 from parity_checks.golden_folder import read_arrays, read_json
 from parity_checks.report import Report
@@ -22,7 +26,7 @@ from parity_checks.report import Report
 State = dict[str, Tensor]
 
 
-def arcface_r18(state: State, pictures: list[Tensor]) -> Mapping[str, Tensor]:
+def arcface_r18(state: State, pictures: list[Tensor], _: str) -> Mapping[str, Tensor]:
     """The perceptual loss between two pictures in -1..1, its gradient, and the means of the four taps."""
     drawn, target = pictures
     net = IResNet18()
@@ -35,9 +39,40 @@ def arcface_r18(state: State, pictures: list[Tensor]) -> Mapping[str, Tensor]:
     return {"loss": loss, "grad": drawn.grad, **means}
 
 
-# Name of the files -> (state dict, the described pictures) -> outputs by their names in the npz. Pictures are
-# returned whole: how far the reference's are thinned out is read from their shapes.
-NETWORKS: dict[str, Callable[[State, list[Tensor]], Mapping[str, Tensor]]] = {"arcface_r18": arcface_r18}
+def bisenet(state: State, pictures: list[Tensor], _: str) -> Mapping[str, Tensor]:
+    """The scores of a normalised picture."""
+    net = BiSeNet()
+    net.load_state_dict(state)
+    return {"logits": net(*pictures)}
+
+
+def face_normals(state: State, pictures: list[Tensor], _: str) -> Mapping[str, Tensor]:
+    """The normals of a picture in 0..1, as the network gives them."""
+    net = ResNetUNet()
+    net.load_state_dict(state)
+    return {"normals": net(*pictures)}
+
+
+def rvm_mobilenetv3(state: State, frames: list[Tensor], description: str) -> Mapping[str, Tensor]:
+    """Mattes and foregrounds of frames in 0..1, one after the other."""
+    ratio = re.search(r"downsample_ratio ([\d.]*\d)", description)
+    net = RobustVideoMatting()
+    net.load_state_dict(state)
+    outputs, memory = {}, None
+    for i, frame in enumerate(frames):
+        foreground, alpha, memory = net(frame, memory, float(ratio[1]) if ratio else 1.0)
+        outputs |= {f"alpha_{i}": alpha, f"fgr_{i}": foreground}
+    return outputs
+
+
+# Name of the files -> (state dict, the described pictures, the description) -> outputs by their names in the npz.
+# Pictures are returned whole: how far the reference's are thinned out is read from their shapes.
+NETWORKS: dict[str, Callable[[State, list[Tensor], str], Mapping[str, Tensor]]] = {
+    "arcface_r18": arcface_r18,
+    "bisenet": bisenet,
+    "face_normals": face_normals,
+    "rvm_mobilenetv3": rvm_mobilenetv3,
+}
 
 
 def check_networks(report: Report, folder: Path) -> None:
@@ -61,7 +96,7 @@ def check_network(report: Report, name: str, folder: Path) -> None:
     shapes = {key: tuple(shape) for key, shape in description["state_dict"].items()}
     state = {key: filled(key, shape) for key, shape in shapes.items()}
     try:
-        outputs = NETWORKS[name](state, images_of(description["input"]))
+        outputs = NETWORKS[name](state, images_of(description["input"]), description["input"])
     except RuntimeError as error:  # what torch raises for names or shapes that do not fit
         print(f"{name}: {str(error).splitlines()[-1].strip()}")
         report.add(f"{name}/state_dict", (len(shapes),), math.inf, math.inf, report.tolerance["tables"])

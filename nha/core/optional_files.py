@@ -1,6 +1,7 @@
-"""Files that the project can use and does not bring: what for, where they go, where they come from, whose they are.
+"""Weights that the project can use and does not bring: what for, where they go, where they come from, whose they are.
 
-The one table of these facts: messages, `check_weights.py` and the README agree with it.
+The one table of these facts, for messages, `check_weights.py` and the README; that of a head model's files is
+`nha.head.file_guide`.
 """
 
 from __future__ import annotations
@@ -50,37 +51,6 @@ def optional_files(assets: Path = ASSETS) -> tuple[OptionalFiles, ...]:
     """The table. assets: the folder that the user's files are placed in."""
     return (
         OptionalFiles(
-            "flame",
-            assets / "flame",
-            ("generic_model.pkl", "flame2023.pkl", "flame2023_Open.pkl"),
-            "the published head model, instead of the procedural head",
-            "generic_model.pkl of FLAME 2020 (or flame2023.pkl, flame2023_Open.pkl), from flame.is.tue.mpg.de",
-            "FLAME's own: non-commercial research (2020, 2023), CC BY 4.0 (2023 Open)",
-            one_suffices=True,
-        ),
-        OptionalFiles(
-            "flame-parts",
-            assets / "flame",
-            (
-                "head_template_mesh_mouth.obj",
-                "head_template_mesh.obj",
-                "FLAME_masks_mouth.pkl",
-                "landmark_embedding_with_eyes.npy",
-                "lower_neck_face_idcs.npy",
-            ),
-            "FLAME's mouth, parts and landmarks",
-            "the files of assets/flame of the published project (philgras/neural-head-avatars)",
-            "as FLAME",
-        ),
-        OptionalFiles(
-            "flame-texture",
-            assets / "flame",
-            ("FLAME_texture.npz",),
-            "albedo for tracking with FLAME",
-            "FLAME's texture space, from flame.is.tue.mpg.de",
-            "FLAME texture space's own: non-commercial research",
-        ),
-        OptionalFiles(
             "arcface",
             assets / "arcface",
             ("backbone.pth",),
@@ -102,7 +72,7 @@ def optional_files(assets: Path = ASSETS) -> tuple[OptionalFiles, ...]:
             assets / "face_parsing",
             ("model.pth",),
             "published parsing",
-            "79999_iter.pth of face-parsing.PyTorch (zllrunning/face-parsing.PyTorch), renamed to model.pth,",
+            "79999_iter.pth of face-parsing.PyTorch (zllrunning/face-parsing.PyTorch), renamed to model.pth",
             "MIT; trained on CelebAMask-HQ: non-commercial research",
         ),
         OptionalFiles(

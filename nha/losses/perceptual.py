@@ -11,8 +11,10 @@ from torch import Tensor
 
 from nha.core.errors import UserError
 from nha.core.images import erode
+from nha.core.optional_files import optional_file
 from nha.losses.shapes import expect_shape
 from nha.nets.iresnet import IResNet18, load_iresnet18
+from nha.nets.weights import advice
 
 FeatureNet = Callable[[Tensor], Sequence[Tensor]]  # rgb in -1..1 [N, 3, H, W] -> feature maps [N, C, h, w]
 CONTENT_TAP = 1  # layer2: the features compared one by one; Gram matrices are compared at every tap
@@ -63,7 +65,7 @@ def arcface_for(weights_path: Path, w_perc: Iterable[float]) -> IResNet18 | None
         return None
     if not Path(weights_path).is_file():
         raise UserError(
-            f"the perceptual term needs ArcFace weights at {weights_path}: download backbone.pth of "
-            "ms1mv3_arcface_r18_fp16 from InsightFace's model zoo and put it there, or set w_perc = [0, 0, 0]"
+            f"the perceptual term needs ArcFace weights, but '{weights_path}' is not there; "
+            f"{advice(optional_file('arcface').origin)}, or leave the term out with --perceptual none"
         )
     return load_iresnet18(weights_path)

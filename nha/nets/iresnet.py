@@ -5,13 +5,12 @@ Parameter names are those of InsightFace's published weight files; facts from `n
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from nha.core.errors import UserError
+from nha.core.optional_files import optional_file
+from nha.nets.weights import FrozenNet, load_weights
 
 # Tensors of the published file that only the recognition head uses: checked when loading and not kept.
 RECOGNITION_HEAD_SHAPES: dict[str, tuple[int, ...]] = {
@@ -46,7 +45,7 @@ class _Block(nn.Module):
         return self.bn3(self.conv2(x)) + shortcut
 
 
-class IResNet18(nn.Module):
+class IResNet18(FrozenNet):
     """The four feature maps of iResNet-18; frozen and always in evaluation mode.
 
     `load_state_dict` takes the published file's tensors under the published names, strictly.
@@ -62,12 +61,7 @@ class IResNet18(nn.Module):
         self.layer3 = nn.Sequential(_Block(128, 256, 2), _Block(256, 256, 1))
         self.layer4 = nn.Sequential(_Block(256, 512, 2), _Block(512, 512, 1))
         self.register_load_state_dict_pre_hook(_take_out_recognition_head)
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> IResNet18:
-        """Stay in evaluation mode: a trainer that switches its modules must not move the BN statistics."""
-        return super().train(False)
+        self.freeze()
 
     def forward(self, rgb_pm1: Tensor) -> list[Tensor]:
         """Feature maps after layer1..4 of pictures of any size.
@@ -85,17 +79,8 @@ class IResNet18(nn.Module):
 
 def load_iresnet18(path: Path) -> IResNet18:
     """Read published ArcFace weights (a plain state dict). Raises UserError for any other file."""
-    try:
-        state_dict = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"cannot read ArcFace weights from {path}: {str(error).splitlines()[0]}") from None
     net = IResNet18()
-    try:
-        net.load_state_dict(state_dict)
-    except (RuntimeError, TypeError, AttributeError):
-        raise UserError(
-            f"{path} holds no iResNet-18 weights; it must be backbone.pth of ms1mv3_arcface_r18_fp16"
-        ) from None
+    load_weights(net, path, optional_file("arcface").origin)
     return net
 
 

@@ -1,16 +1,42 @@
-"""Published weight files: read without running anything that they name, loaded strictly, refused in one line."""
+"""Networks that are used as they were published, and their weight files.
+
+Files are read without running anything that they name, loaded strictly, and refused in one line.
+"""
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from nha.core.errors import UserError
+from nha.core.safe_pickle import load_torch
+
+
+class FrozenNet(nn.Module):
+    """A network that is never trained: no gradients for its weights, always in evaluation mode."""
+
+    def freeze(self, unused: str = "") -> None:
+        """To be called when the network is made.
+
+        unused: pattern of whole names; `load_state_dict` takes tensors with such names and drops them. For parts of
+        a published network that only its training used.
+        """
+        self.requires_grad_(False)
+        self.eval()
+        dropped = re.compile(unused)
+
+        def drop(module, state_dict, prefix, *_) -> None:
+            for name in [name for name in state_dict if dropped.fullmatch(name.removeprefix(prefix))]:
+                del state_dict[name]
+
+        self.register_load_state_dict_pre_hook(drop)
+
+    def train(self, mode: bool = True) -> FrozenNet:
+        """Stay in evaluation mode: a trainer that switches its modules must not move the BN statistics."""
+        return super().train(False)
 
 
 def load_weights(net: nn.Module, path: str | Path, origin: str) -> None:
@@ -28,30 +54,15 @@ def load_weights(net: nn.Module, path: str | Path, origin: str) -> None:
 
 def read_state_dict(path: str | Path, origin: str) -> dict[str, Tensor]:
     """Read a plain state dict onto the CPU. Raises UserError as `load_weights` does."""
+    if not Path(path).is_file():
+        raise UserError(f"'{path}' is not there; {advice(origin)}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"'{path}' is not there; {advice(origin)}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise UserError(f"cannot read weights from '{path}' ({reason}); {advice(origin)}") from None
+        state = load_torch(path)
+    except UserError as error:
+        raise UserError(f"cannot read weights from '{path}' ({error}); {advice(origin)}") from None
     if not (isinstance(state, Mapping) and all(isinstance(tensor, Tensor) for tensor in state.values())):
         raise UserError(f"'{path}' holds no state dict (tensors by name); {advice(origin)}")
     return dict(state)
-
-
-def accept_unused(net: nn.Module, pattern: str) -> None:
-    """Let `load_state_dict` take tensors whose whole name matches a pattern, and drop them.
-
-    For parts of a published network that only its training used.
-    """
-    unused = re.compile(pattern)
-
-    def drop(module, state_dict, prefix, *_) -> None:
-        for name in [n for n in state_dict if unused.fullmatch(n.removeprefix(prefix))]:
-            del state_dict[name]
-
-    net.register_load_state_dict_pre_hook(drop)
 
 
 def advice(origin: str) -> str:

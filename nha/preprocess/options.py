@@ -26,6 +26,17 @@ class PreprocessOptions:
         help="Who annotates: mediapipe needs no download; truth reads what make_synthetic_video.py writes "
         "beside its video; published needs weights placed by hand; auto takes the best that is there.",
     )
+    weights: Path | None = setting(
+        None,
+        help="Folder of the published annotators' weights (rvm, face_parsing, face_normals in it); none is "
+        "assets of this checkout.",
+    )
+    parsing_range: Literal["plain", "published"] = setting(
+        "plain",
+        help="Colours that the published parsing and normals see: plain is 0 to 1, published 0.5 to 1, which "
+        "published datasets were made from.",
+    )
+    device: str = setting("auto", help="Where the published annotators run: auto, cpu or cuda.")
     scale: int = setting(512, help="Longer edge of the frames in the dataset, pixels.")
     force_square: bool = setting(False, help="Make frames square, with padding where nothing else helps.")
     crop_to_head: bool = setting(

@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
+import importlib.util
 from pathlib import Path
 
+import torch
+
 from nha.core.errors import UserError
+from nha.core.optional_files import ASSETS, OptionalFiles, optional_file
+from nha.core.system import pick_device
+from nha.preprocess.backends.face_alignment_landmarks import FaceAlignmentLandmarks, import_face_alignment
 from nha.preprocess.backends.mediapipe_iris import MediapipeIris
 from nha.preprocess.backends.mediapipe_landmarks import MediapipeLandmarks
 from nha.preprocess.backends.mediapipe_matting import MediapipeMatting
 from nha.preprocess.backends.mediapipe_normals import MediapipeNormals
 from nha.preprocess.backends.mediapipe_parsing import MediapipeParsing
 from nha.preprocess.backends.mediapipe_runtime import load_mediapipe
+from nha.preprocess.backends.published_matting import RvmMatting, RvmOnnxMatting
+from nha.preprocess.backends.published_normals import ResNetUNetNormals
+from nha.preprocess.backends.published_parsing import BiSeNetParsing
 from nha.preprocess.backends.truth import truth_pack
-from nha.preprocess.estimators import EstimatorPack
+from nha.preprocess.estimators import EstimatorPack, MattingEstimator
+from nha.preprocess.options import PreprocessOptions
 
-PACK_NAMES = ("auto", "mediapipe", "truth", "published")
+# Annotation -> what its published estimator is called in the table of optional files.
+PUBLISHED = {
+    "landmarks": "face-alignment",
+    "matting": "rvm",
+    "parsing": "face-parsing",
+    "normals": "face-normals",
+}
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
+def make_pack(options: PreprocessOptions) -> EstimatorPack:
+    """Build the pack that `options.estimators` names.
 
-def make_pack(name: str, video_path: str | Path) -> EstimatorPack:
-    """Build the pack called `name` (one of PACK_NAMES) for a video.
-
-    Raises UserError where something that the pack needs is not there.
+    Raises UserError where something that the pack needs is not there, or is not what it should be.
     """
-    if name in ("auto", "mediapipe"):
-        # "auto" prefers a published estimator for each annotation; none of them can be run yet.
+    if options.estimators == "truth":
+        return truth_pack(options.video)
+    if options.estimators == "mediapipe":
         return mediapipe_pack()
-    if name == "truth":
-        return truth_pack(video_path)
-    if name == "published":
-        raise UserError(_why_published_cannot_run())
-    raise UserError(f"unknown estimators '{name}': choose one of {', '.join(PACK_NAMES)}")
+    files = published_files(options.weights)
+    if options.estimators == "published":
+        require(files)
+        import_face_alignment()
+        there = set(files)
+    else:
+        there = {annotation for annotation, entry in files.items() if not entry.missing()}
+        if importlib.util.find_spec("face_alignment") is None:
+            there.discard("landmarks")
+    return with_published(mediapipe_pack(), {name: files[name].found()[0] for name in there}, options)
 
 
 def mediapipe_pack() -> EstimatorPack:
@@ -47,20 +67,53 @@ def mediapipe_pack() -> EstimatorPack:
     return EstimatorPack(landmarks, MediapipeIris(), matting, MediapipeParsing(), MediapipeNormals(), close)
 
 
-def published_weights() -> dict[str, list[Path]]:
-    """Annotation -> the files that its published estimator needs, where they are to be placed by hand."""
-    torch_home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
-    checkpoints = torch_home / "hub" / "checkpoints"
-    return {
-        "landmarks": [checkpoints / "3DFAN4-7835d9f11d.pth.tar", checkpoints / "s3fd-619a316812.pth"],
-        "matting": [ASSETS / "rvm" / "rvm_mobilenetv3.pth"],
-        "parsing": [ASSETS / "face_parsing" / "model.pth"],
-        "normals": [ASSETS / "face_normals" / "model.pth"],
-    }
+def published_files(weights: Path | None = None) -> dict[str, OptionalFiles]:
+    """Annotation -> the files of its published estimator. weights: see `PreprocessOptions.weights`."""
+    return {annotation: optional_file(name, weights or ASSETS) for annotation, name in PUBLISHED.items()}
 
 
-def _why_published_cannot_run() -> str:
-    missing = [path for paths in published_weights().values() for path in paths if not path.is_file()]
-    if missing:
-        return f"--estimators published needs these weights: {', '.join(map(str, missing))}; or use mediapipe"
-    return "--estimators published: the weights are in place, but this version cannot run them; use mediapipe"
+def require(files: dict[str, OptionalFiles]) -> None:
+    """Raise a UserError that lists the files that are missing, and where they come from."""
+    lacking = [
+        f"{', '.join(map(str, entry.missing()))} ({annotation}: {entry.origin})"
+        for annotation, entry in files.items()
+        if entry.missing()
+    ]
+    if lacking:
+        raise UserError(
+            f"--estimators published needs {'; '.join(lacking)}; place them there, or use auto or mediapipe"
+        )
+
+
+def with_published(
+    pack: EstimatorPack, weights: dict[str, Path], options: PreprocessOptions
+) -> EstimatorPack:
+    """The pack with published estimators in place of some of its own.
+
+    weights: annotation -> file, of those that are replaced. Irises are always read from mediapipe's mesh. Raises
+    UserError where weights do not fit.
+    """
+    device, input_range = pick_device(options.device), options.parsing_range
+    changed = {}
+    if "matting" in weights:
+        changed["matting"] = rvm_matting(weights["matting"], device)
+    if "parsing" in weights:
+        changed["parsing"] = BiSeNetParsing(weights["parsing"], device, input_range)
+    if "normals" in weights:
+        changed["normals"] = ResNetUNetNormals(weights["normals"], device, input_range)
+    if "landmarks" in weights:
+        need_mesh = not {"parsing", "normals"} <= weights.keys()
+        landmarks = FaceAlignmentLandmarks(device, MediapipeLandmarks(follow=False), need_mesh)
+        changed["landmarks"] = landmarks
+
+        def close() -> None:
+            landmarks.reset()
+            pack.close()
+
+        changed["close"] = close
+    return dataclasses.replace(pack, **changed)
+
+
+def rvm_matting(model: Path, device: torch.device) -> MattingEstimator:
+    """RobustVideoMatting from either of its files."""
+    return RvmOnnxMatting(model, device) if model.suffix == ".onnx" else RvmMatting(model, device)

@@ -28,7 +28,7 @@ def build_dataset(options: PreprocessOptions, pack: EstimatorPack | None = None)
     """
     options.check()
     video = video_info(options.video)
-    estimators = pack or make_pack(options.estimators, options.video)
+    estimators = pack or make_pack(options)
     for annotation, name in estimators.names.items():
         _logger.info("%-9s by %s", annotation, name)
     source = describe_video(options.video, float(video.fps))

@@ -25,7 +25,7 @@ from nha.data.splits import default_split, write_split
 from nha.data.video_io import VideoWriter, iterate_frames
 from nha.preprocess.cleanup import clean_parsing, segmentation_from_parsing
 from nha.preprocess.crop import FrameTransform
-from nha.preprocess.estimators import EstimatorPack, Face, Frame
+from nha.preprocess.estimators import EstimatorPack, Face, Frame, several_at_once
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.overview import side_by_side
 from nha.preprocess.workspace import Observation, Workspace
@@ -149,10 +149,11 @@ class DatasetBuilder:
         if not missing:
             return
         shown = [frame_id for frame_id in ids if frame_id <= missing[-1]] if estimator.sequential else missing
-        for frame_id in _progress("mattes", shown):
-            matte = estimator.matte(self._frame(frame_id))
-            if not self.workspace.matte_path(frame_id).exists():
-                write_labels(self.workspace.matte_path(frame_id), np.rint(matte * 255).astype(np.uint8))
+        inputs = ((self._frame(frame_id),) for frame_id in _progress("mattes", shown))
+        for (frame,), matte in several_at_once(estimator, "matte", inputs):
+            path = self.workspace.matte_path(frame.frame_id)
+            if not path.exists():
+                write_labels(path, np.rint(matte * 255).astype(np.uint8))
 
     def parse_and_segment(self) -> None:
         """Parsing labels, and the segmentation that follows from them."""
@@ -161,10 +162,11 @@ class DatasetBuilder:
         def is_done(frame_id: int) -> bool:
             return self.workspace.paths(frame_id).parsing.exists()
 
-        for frame_id in self._todo("parsing", is_done):
-            matte = self._matte(frame_id)
-            raw = self.estimators.parsing.parsing(self._frame(frame_id), self._face(frame_id), matte)
-            write_labels(self.workspace.paths(frame_id).parsing, clean_parsing(raw, matte, inside))
+        todo = self._todo("parsing", is_done)
+        inputs = ((self._frame(frame_id), self._face(frame_id), self._matte(frame_id)) for frame_id in todo)
+        for (frame, _, matte), raw in several_at_once(self.estimators.parsing, "parsing", inputs):
+            path = self.workspace.paths(frame.frame_id).parsing
+            write_labels(path, clean_parsing(raw, matte, inside))
         for frame_id in self.workspace.ids_with_face():
             paths = self.workspace.paths(frame_id)
             if not paths.segmentation.exists():
@@ -172,13 +174,13 @@ class DatasetBuilder:
 
     def estimate_normals(self) -> None:
         """Normals, 0 outside of the segmentation."""
-        for frame_id in self._todo("normals", lambda i: self.workspace.paths(i).normals.exists()):
-            paths = self.workspace.paths(frame_id)
-            segmentation = read_labels(paths.segmentation)
-            normals = self.estimators.normals.normals(
-                self._frame(frame_id), self._face(frame_id), segmentation
-            )
-            write_normals(paths.normals, normals * (segmentation > 0)[..., None])
+        todo = self._todo("normals", lambda i: self.workspace.paths(i).normals.exists())
+        inputs = (
+            (self._frame(frame_id), self._face(frame_id), self._segmentation(frame_id)) for frame_id in todo
+        )
+        for (frame, _, segmentation), normals in several_at_once(self.estimators.normals, "normals", inputs):
+            known = (segmentation > 0)[..., None]
+            write_normals(self.workspace.paths(frame.frame_id).normals, normals * known)
 
     def write_overview(self) -> None:
         """`dataset.mp4`."""
@@ -240,6 +242,9 @@ class DatasetBuilder:
 
     def _matte(self, frame_id: int) -> np.ndarray:
         return read_labels(self.workspace.matte_path(frame_id)).astype(np.float32) / 255
+
+    def _segmentation(self, frame_id: int) -> np.ndarray:
+        return read_labels(self.workspace.paths(frame_id).segmentation)
 
 
 def _progress(name: str, frame_ids: Iterable[int], silent: bool = False) -> Iterable[int]:

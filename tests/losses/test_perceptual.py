@@ -114,6 +114,8 @@ def test_nothing_drawn_is_finite_and_still() -> None:
 def test_missing_weights_need_a_zero_weight(spaced_dir: Path) -> None:
     missing = spaced_dir / "backbone.pth"
     assert arcface_for(missing, [0, 0, 0]) is None
-    with pytest.raises(UserError, match="download .* or set w_perc") as error:
+    with pytest.raises(
+        UserError, match="put backbone.pth of .* there, or leave .* --perceptual none"
+    ) as error:
         arcface_for(missing, [0, 10, 0.5])
     assert "\n" not in str(error.value)

@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from nha.core.errors import UserError
-from nha.nets.weights import accept_unused, load_weights
+from nha.nets.weights import FrozenNet, load_weights
 
 ORIGIN = "net.pth of the project Example"
 
 
-class SmallNet(nn.Module):
+class SmallNet(FrozenNet):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-        accept_unused(self, r"head_\w+\..*")
+        self.freeze(unused=r"head_\w+\..*")
 
 
 @pytest.fixture
@@ -92,8 +92,9 @@ def test_files_that_are_no_weights(state, path, spaced_dir):
         assert_one_line_with_advice(error.value, path)
 
     refused("is not there")
-    path.write_bytes(b"not a checkpoint")
-    refused("cannot read weights")
+    for content in (b"not a checkpoint", b"a page that says no", b"<!DOCTYPE html>\n<html>"):
+        path.write_bytes(content)
+        refused("cannot read weights")
     path.write_bytes(b"")
     refused("cannot read weights")
     torch.save(state, path)
@@ -113,3 +114,13 @@ def assert_one_line_with_advice(error: UserError, path: Path) -> None:
     assert "\n" not in str(error)
     assert str(path) in str(error)
     assert ORIGIN in str(error)
+
+
+def test_a_trainer_does_not_move_a_frozen_network():
+    net = SmallNet()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    nn.Sequential(net).train()
+    assert not any(module.training for module in net.modules())
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+    net.body(torch.randn(4, 3, 8, 8))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())

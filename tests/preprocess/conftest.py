@@ -13,10 +13,14 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from nha.core.conventions import Parsing
+from nha.core.optional_files import optional_file
 from nha.data.video_io import VideoWriter
 from nha.preprocess.estimators import EstimatorPack, Face, Frame
+from nha.preprocess.networks.published import NETWORKS
+from parity_checks.deterministic import filled
 
 HEIGHT, WIDTH, SIDE = 72, 96, 20
 RED, BLUE = (255, 60, 60), (60, 60, 255)
@@ -28,6 +32,18 @@ SHAPE01 = np.random.default_rng(3).random((68, 2)).astype(np.float32)
 def fakes() -> ModuleType:
     """This file: its functions and classes, for tests."""
     return sys.modules[__name__]
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """A folder as `assets`, with weights for the published networks that are functions of their names."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name, net_type in NETWORKS.items():
+        state = {key: filled(key, tuple(tensor.shape)) for key, tensor in net_type().state_dict().items()}
+        path = optional_file(name, folder).paths[0]
+        path.parent.mkdir()
+        torch.save(state, path)
+    return folder
 
 
 def draw_frame(*squares: tuple[int, int, tuple[int, int, int]]) -> np.ndarray:

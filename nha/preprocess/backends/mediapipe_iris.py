@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nha.preprocess.backends.mediapipe_mesh import LEFT_IRIS, RIGHT_IRIS
+from nha.preprocess.backends.mediapipe_mesh import LEFT_IRIS, N_REFINED_POINTS, RIGHT_IRIS
 from nha.preprocess.cleanup import irises_inside_eyes
-from nha.preprocess.estimators import Face, Frame
+from nha.preprocess.estimators import IRIS_NOT_FOUND, Face, Frame
 
 
 class MediapipeIris:
@@ -15,5 +15,10 @@ class MediapipeIris:
     name = "mediapipe face mesh (iris points)"
 
     def irises(self, frame: Frame, face: Face) -> np.ndarray:
-        """float32 [2, 2], right then left, -1 where an eye is closed; see `estimators.IrisEstimator`."""
+        """float32 [2, 2], right then left, -1 where an eye is closed or the face has no mesh of mediapipe's.
+
+        See `estimators.IrisEstimator`.
+        """
+        if len(face.mesh_px) != N_REFINED_POINTS:
+            return np.full((2, 2), IRIS_NOT_FOUND, np.float32)
         return irises_inside_eyes(face.mesh_px[[RIGHT_IRIS, LEFT_IRIS], :2], face.landmarks_px)

@@ -20,12 +20,15 @@ CONFIDENCE_BY_GROUP = {"jaw": 0.25, "right_brow": 0.7, "left_brow": 0.7}
 
 
 class MediapipeLandmarks:
-    """Follows faces through a video; frames must come in order."""
+    """Follows faces through a video, whose frames must come in order; or looks at each frame by itself.
+
+    follow: which of the two; following is smoother and quicker.
+    """
 
     name = "mediapipe face mesh (refined, 478 points)"
-    sequential = True
 
-    def __init__(self) -> None:
+    def __init__(self, follow: bool = True) -> None:
+        self.sequential = follow
         self._solution = None
         self._confidence = np.ones(N_FACE_LANDMARKS, np.float32)
         for group, confidence in CONFIDENCE_BY_GROUP.items():
@@ -47,7 +50,7 @@ class MediapipeLandmarks:
         if self._solution is None:
             with quiet():
                 self._solution = load_mediapipe().solutions.face_mesh.FaceMesh(
-                    static_image_mode=False, max_num_faces=MAX_FACES, refine_landmarks=True
+                    static_image_mode=not self.sequential, max_num_faces=MAX_FACES, refine_landmarks=True
                 )
                 return self._solution.process(square)
         with warnings.catch_warnings():

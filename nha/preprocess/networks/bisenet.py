@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nha.nets.weights import accept_unused
+from nha.nets.weights import FrozenNet
 from nha.preprocess.networks.resnet18 import residual_layer, stem_convolution, stem_pool
 
 N_CLASSES = 19
 
 
-class BiSeNet(nn.Module):
+class BiSeNet(FrozenNet):
     """Pictures to class scores; parameter names are those of the published weights.
 
     The two heads that only training used are accepted when loading, and dropped.
@@ -23,9 +23,7 @@ class BiSeNet(nn.Module):
         self.cp = _ContextPath()
         self.ffm = _FeatureFusion()
         self.conv_out = _Head()
-        accept_unused(self, r"conv_out(16|32)\..*")
-        self.requires_grad_(False)
-        self.eval()
+        self.freeze(unused=r"conv_out(16|32)\..*")
 
     def forward(self, picture: Tensor) -> Tensor:
         """picture: [N, 3, H, W], ImageNet-normalised, any size. Returns scores [N, 19, H, W]."""

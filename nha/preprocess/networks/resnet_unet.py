@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nha.nets.weights import accept_unused
+from nha.nets.weights import FrozenNet
 from nha.preprocess.networks.resnet18 import residual_layer, stem_convolution, stem_pool
 
 SIZE_MULTIPLE = 32
@@ -15,7 +15,7 @@ SIZE_MULTIPLE = 32
 _UNUSED = r"base_model\..*|\w+_2\..*"
 
 
-class ResNetUNet(nn.Module):
+class ResNetUNet(FrozenNet):
     """Pictures of faces to normals; parameter names are those of the published weights.
 
     Skip connections are taken up by a maximum, not by concatenation.
@@ -41,9 +41,7 @@ class ResNetUNet(nn.Module):
         self.conv_original_size1 = _conv_relu(64, 64, 3)
         self.conv_original_size2 = _conv_relu(192, 64, 3)
         self.conv_last = nn.Conv2d(64, 3, 1)
-        accept_unused(self, _UNUSED)
-        self.requires_grad_(False)
-        self.eval()
+        self.freeze(unused=_UNUSED)
 
     def forward(self, rgb01: Tensor) -> Tensor:
         """rgb01: [N, 3, H, W] in 0..1. Returns normals [N, 3, H, W], *not* of length 1.

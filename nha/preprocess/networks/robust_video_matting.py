@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nha.nets.weights import accept_unused
+from nha.nets.weights import FrozenNet
 from nha.preprocess.networks.mobilenet_v3 import TAP_CHANNELS, MobileNetV3
 
 ASPP_CHANNELS, HIDDEN_CHANNELS = 128, 16
@@ -15,7 +15,7 @@ STATE_CHANNELS = (16, 20, 40, 64)  # r1 to r4: at 1/2, 1/4, 1/8 and 1/16 of the 
 State = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-class RobustVideoMatting(nn.Module):
+class RobustVideoMatting(FrozenNet):
     """Frames of one video, in order, to mattes; parameter names are those of the published weights."""
 
     def __init__(self) -> None:
@@ -25,9 +25,7 @@ class RobustVideoMatting(nn.Module):
         self.decoder = _Decoder()
         self.project_mat = _Projection(4)
         self.refiner = _GuidedRefiner()
-        accept_unused(self, r"project_seg\..*")
-        self.requires_grad_(False)
-        self.eval()
+        self.freeze(unused=r"project_seg\..*")
 
     def forward(
         self, rgb01: Tensor, state: State | None = None, downsample_ratio: float = 1.0
