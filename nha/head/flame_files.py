@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +31,10 @@ from nha.head.file_guide import (
 
 FLAME_VERTICES = 5023
 _DESCRIPTIONS = Path(__file__).parent / "descriptions"
+
+# The corners of a face in a Wavefront OBJ file: vertex/texture or vertex/texture/normal.
+_VERTEX_AND_UV = re.compile(r"(\d+)/(\d+)(?:/\d*)?")
+_TEXTURED_TRIANGLE = re.compile(rf"\s*{_VERTEX_AND_UV.pattern}(?:\s+{_VERTEX_AND_UV.pattern}){{2}}\s*")
 
 T = TypeVar("T")
 
@@ -143,20 +148,17 @@ def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
 
 def _read_obj(path: Path) -> MeshTopology:
     """Triangles and texture coordinates of a Wavefront OBJ file; its vertices are not used."""
-    uvs, faces, uv_faces = [], [], []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        kind, _, rest = line.partition(" ")
-        if kind == "vt":
-            uvs.append([float(value) for value in rest.split()[:2]])
-        elif kind == "f":
-            corners = [corner.split("/") for corner in rest.split()]
-            if len(corners) != 3 or any(len(corner) < 2 or not corner[1] for corner in corners):
-                raise UserError(f"'{path}' has a face that is no triangle with texture coordinates: '{line}'")
-            faces.append([int(corner[0]) - 1 for corner in corners])
-            uv_faces.append([int(corner[1]) - 1 for corner in corners])
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    faces = [line[2:] for line in lines if line.startswith("f ")]
+    uvs = [line.split()[1:3] for line in lines if line.startswith("vt ")]
     if not faces:
         raise UserError(f"'{path}' holds no triangles; fetch the file again")
-    return MeshTopology(np.array(faces, np.int64), np.array(uvs, np.float64), np.array(uv_faces, np.int64))
+    for face in faces:
+        if not _TEXTURED_TRIANGLE.fullmatch(face):
+            raise UserError(f"'{path}' has a face that is no triangle with texture coordinates: 'f {face}'")
+    pairs = " ".join(_VERTEX_AND_UV.sub(r"\1 \2", face) for face in faces).split()
+    corners = np.array(pairs, np.int64).reshape(-1, 3, 2) - 1
+    return MeshTopology(corners[..., 0].copy(), np.array(uvs, np.float64), corners[..., 1].copy())
 
 
 def _read_parts(path: Path) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import numpy as np
 
 UNREACHED = 1.0  # metres: the distance of all pairs that no short path joins
 RELAXATIONS = 5
+SOFT_LABELS_VERSION = 1  # to count up when the numbers change: they are kept on disk
 
 
 @numba.njit(parallel=True, cache=True)

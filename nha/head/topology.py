@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nha.core.cache import cached_array
 from nha.head.assets import HeadAssets
-from nha.head.soft_labels import soft_labels
+from nha.head.soft_labels import SOFT_LABELS_VERSION, soft_labels
 from nha.head.subdivide import subdivide
 
 EYEBALL_PARTS = ("left_eyeball", "right_eyeball")
@@ -70,7 +71,8 @@ def build_topology(
     blurred = np.zeros(labels.shape, np.float32)
     if blur_sigma is not None:
         edges = np.unique(np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1), axis=0)
-        blurred = soft_labels(assets.template_vertices, edges, labels, blur_sigma)
+        inputs = (assets.template_vertices, edges, labels, blur_sigma)
+        blurred = cached_array(soft_labels, SOFT_LABELS_VERSION, *inputs)
     dropped = np.zeros(len(faces), bool)
     if drop_lower_neck:
         dropped[assets.lower_neck_faces] = True
