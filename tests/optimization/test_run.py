@@ -34,19 +34,21 @@ def test_a_run_leaves_an_avatar_that_draws(make_settings):
     assert list((result.output / "logs").rglob("events.out.*"))
 
 
-def test_an_interrupted_run_continues_to_the_same_avatar(make_settings, monkeypatch):
-    whole = optimize_avatar(make_settings((2, 1, 2), "whole", checkpoint_period=1))
+# Two frame batches an epoch, two epochs a stage: each is killed in the middle of its second epoch.
+@pytest.mark.parametrize("killed_at", [4, 8, 12], ids=["geometry", "texture", "joint"])
+def test_an_interrupted_run_continues_to_the_same_avatar(make_settings, monkeypatch, killed_at):
+    whole = optimize_avatar(make_settings((2, 2, 2), "whole", checkpoint_period=1))
 
     class KilledError(Exception):
         pass
 
-    cut = make_settings((2, 1, 2), "cut", checkpoint_period=1)
+    cut = make_settings((2, 2, 2), "cut", checkpoint_period=1)
     draw, steps = run.AvatarModule.draw, 0
 
     def draw_until_killed(self, batch):
         nonlocal steps
         steps += 1
-        if steps == 4:  # two frame batches an epoch: in the middle of the second epoch
+        if steps == killed_at:
             raise KilledError
         return draw(self, batch)
 
