@@ -104,6 +104,11 @@ class RunSettings:
         help="Of matrix products, in torch's words: float32, tf32, or bfloat16 products where the device has them; "
         "the last two change the numbers.",
     )
+    compile: bool = setting(
+        False,
+        help="Compile the texture network (torch.compile): faster steps, after a minute or more at each start; on "
+        "a CPU it needs a C++ compiler.",
+    )
     pixels_per_image: int = setting(
         0,
         help="Paint only so many random pixels of each frame in the texture and joint stage (0: all); faster, "

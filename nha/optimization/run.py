@@ -6,6 +6,8 @@ import dataclasses
 import functools
 import json
 import logging
+import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +65,10 @@ def optimize_avatar(settings: OptimizationSettings) -> OptimizationResult:
     seed_everything(settings.run.seed)
     data = FrameDataModule(settings.data, seed=settings.run.seed)
     perceptual = _perceptual_term(settings)
+    if settings.run.compile and device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
+        raise UserError(
+            "--compile needs a C++ compiler (g++, or the one that CXX names); install one or leave it out"
+        )
     torch.set_float32_matmul_precision(settings.run.precision)
     if settings.run.pixels_per_image and perceptual is not None:
         raise UserError(
@@ -71,6 +77,8 @@ def optimize_avatar(settings: OptimizationSettings) -> OptimizationResult:
     output = require_writable(settings.run.default_root_dir)  # a run that cannot start leaves no folder
     assets = load_head(settings.run.head)
     avatar = _new_avatar(settings, assets, data.max_frame_id)
+    if settings.run.compile:
+        avatar.texture_net.compile(dynamic=True)  # dynamic: each step has another number of pixels
     objective = Objective(avatar, settings.losses.body_part_weights or PART_WEIGHTS, perceptual)
     stages = make_stages(settings)
     log.info(
@@ -226,7 +234,7 @@ def _write_run(settings: OptimizationSettings, output: Path, seconds: dict[str, 
 def _fingerprint(settings: OptimizationSettings) -> str:
     """Everything that decides the result, as text."""
     parts = (settings.data, settings.schedule, settings.losses, settings.avatar)
-    names = ("seed", "head", "precision", "pixels_per_image", "devices", "num_nodes")
+    names = ("seed", "head", "precision", "compile", "pixels_per_image", "devices", "num_nodes")
     return repr(parts) + "".join(f" {name} {getattr(settings.run, name)}" for name in names)
 
 

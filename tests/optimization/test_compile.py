@@ -1,0 +1,50 @@
+"""Compiling the texture network changes neither numbers nor checkpoints."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from nha.core.errors import UserError
+from nha.nets.texture_net import TextureNet
+from nha.optimization import run
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of itself while it traces
+def test_a_compiled_network_has_the_same_values_and_gradients():
+    torch.manual_seed(0)
+    net = TextureNet(
+        feature_size=4, condition_size=5, normal_encoding_size=3, hidden_layers=2, hidden_size=16
+    )
+    names = set(net.state_dict())
+    inputs = [torch.randn(50, 7), torch.randn(50, 3), torch.randn(2, 5), torch.arange(50) % 2]
+    mouth = torch.where(torch.arange(50) % 3 == 0, torch.rand(50), 0.0)
+
+    def gradients() -> list[torch.Tensor]:
+        net.zero_grad()
+        painted = net(*inputs, mouth, 1 - mouth)
+        painted.square().sum().backward()
+        return [painted.detach(), *(p.grad.clone() for p in net.parameters())]
+
+    plain = gradients()
+    net.compile(dynamic=True, backend="aot_eager")  # the tracing, without a compiler of machine code
+    for one, other in zip(plain, gradients(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert set(net.state_dict()) == names
+
+
+def test_the_setting_compiles(make_settings, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(TextureNet, "compile", lambda self, **options: compiled.append(options))
+    monkeypatch.setattr(run.shutil, "which", lambda _: "a compiler")
+    run.optimize_avatar(make_settings((1, 0, 0), compile=True))
+    assert compiled == [{"dynamic": True}]
+
+
+def test_a_missing_compiler_is_one_line(make_settings, monkeypatch):
+    monkeypatch.setattr(run.shutil, "which", lambda _: None)
+    settings = make_settings(compile=True)
+    with pytest.raises(UserError, match="C\\+\\+ compiler"):
+        run.optimize_avatar(settings)
+    assert not settings.run.default_root_dir.exists()
+    run.optimize_avatar(dataclasses.replace(settings, run=dataclasses.replace(settings.run, compile=False)))
