@@ -27,6 +27,10 @@ class Parsing(IntEnum):
     HEADWEAR = 18
 
 
+# What the published parsing network tells apart besides, and no loss looks at.
+OTHER_PARSING_LABELS: dict[int, str] = {6: "glasses", 9: "earring"}
+
+
 class Segmentation(IntEnum):
     """Labels of `seg_*.png`; everything but background and clothes is foreground."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,36 @@ def default_split(frame_ids: Iterable[int], val_fraction: float = 0.25) -> Split
     ids = sorted(frame_ids)
     n_val = min(max(1, round(val_fraction * len(ids))), len(ids) - 1)
     return Split(train=tuple(ids[: len(ids) - n_val]), val=tuple(ids[len(ids) - n_val :]))
+
+
+def spread_split(
+    frame_ids: Iterable[int], val_fraction: float = 0.2, gap: int = 10, blocks: int = 3
+) -> Split:
+    """Hold out blocks that are spread over the video, each apart from the frames to train on.
+
+    The last of the blocks is the video's end. Frames whose id is within `gap` of a held-out one are in neither part:
+    neighbours look alike. Where blocks would be shorter than the gap there are fewer of them, and where it would take
+    more than half of the frames to train on it is smaller. At least one frame is trained on, and one held out where
+    there are two.
+    """
+    ids = sorted(set(frame_ids))
+    n_val = min(max(1, round(val_fraction * len(ids))), len(ids) - 1)
+    blocks = max(1, min(blocks, n_val // max(gap, 1)))
+    parts = [ids[len(ids) * k // blocks : len(ids) * (k + 1) // blocks] for k in range(blocks)]
+    sizes = [n_val * (k + 1) // blocks - n_val * k // blocks for k in range(blocks)]
+    val = [frame_id for part, size in zip(parts, sizes, strict=True) for frame_id in part[len(part) - size :]]
+    train = sorted(set(ids) - set(val))
+    apart = [frame_id for frame_id in train if distance_to(frame_id, val) > gap]
+    while len(apart) < len(train) / 2:
+        gap //= 2
+        apart = [frame_id for frame_id in train if distance_to(frame_id, val) > gap]
+    return Split(train=tuple(apart), val=tuple(val))
+
+
+def distance_to(frame_id: int, others: Sequence[int]) -> float:
+    """How far the nearest of the other ids, in ascending order, is from an id; infinite where there is none."""
+    after = bisect_left(others, frame_id)
+    return min((abs(frame_id - other) for other in others[max(after - 1, 0) : after + 1]), default=math.inf)
 
 
 def read_split(path: str | Path) -> Split:

@@ -1,7 +1,15 @@
 import pytest
 
 from nha.core.errors import UserError
-from nha.data.splits import Split, check_split, default_split, read_split, write_split
+from nha.data.splits import (
+    Split,
+    check_split,
+    default_split,
+    distance_to,
+    read_split,
+    spread_split,
+    write_split,
+)
 
 
 def test_round_trip(spaced_dir):
@@ -47,3 +55,36 @@ def test_missing_frames_are_listed():
         check_split(Split(train=(1, 2), val=(9, 5)), [1, 5], "DATA")
     with pytest.raises(UserError, match=r"19 and 80 more; "):
         check_split(Split(train=tuple(range(100)), val=()), [500], "DATA")
+
+
+@pytest.mark.parametrize(("n", "gap"), [(1500, 10), (300, 5), (60, 10), (25, 10), (10, 3), (3, 10)])
+def test_a_spread_split_keeps_neighbours_apart(n, gap):
+    ids = [3 + i + 7 * (i > n // 3) for i in range(n)]
+    split = spread_split(ids, 0.2, gap)
+    assert set(split.frame_ids()) <= set(ids)
+    assert not set(split.train) & set(split.val)
+    assert len(split.val) == max(1, round(0.2 * n))
+    assert len(split.train) >= (n - len(split.val)) / 2
+    assert split.val[-1] == ids[-1]
+    nearest = min(distance_to(frame_id, split.val) for frame_id in split.train)
+    assert nearest > (gap if n >= 60 else 0)
+
+
+def test_a_spread_split_looks_into_every_third_of_a_long_video():
+    split = spread_split(range(900), 0.2, 10)
+    thirds = [sum(300 * k <= frame_id < 300 * (k + 1) for frame_id in split.val) for k in range(3)]
+    assert thirds == [60, 60, 60]
+    assert len(split.train) == 900 - 180 - 5 * 10  # a gap on each side of a block, but for the video's end
+
+
+def test_a_spread_split_of_next_to_nothing():
+    assert spread_split([4]) == Split(train=(4,), val=())
+    assert spread_split([2, 4]) == Split(train=(2,), val=(4,))
+
+
+def test_distance_to_the_nearest():
+    assert distance_to(5, [1, 4, 9]) == 1
+    assert distance_to(0, [1, 4, 9]) == 1
+    assert distance_to(12, [1, 4, 9]) == 3
+    assert distance_to(4, [1, 4, 9]) == 0
+    assert distance_to(4, []) == float("inf")

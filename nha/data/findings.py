@@ -1,0 +1,73 @@
+"""Faults that a dataset can have: their names, what to do about each, and a finding of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+_REDO = "delete the frame and run video_to_dataset.py again"
+_LEAVE_OUT = "leave the frame out of the split (--make_split does) or annotate it again"
+
+
+class Fault(Enum):
+    """Name of a fault, and what to do about it."""
+
+    MISSING_FILE = "file missing", _REDO
+    UNREADABLE = "file unreadable", _REDO
+    SIZE = "size differs", "all pictures of a dataset must have one size; " + _REDO
+    TRANSFORM = (
+        "transforms.json",
+        "make the dataset again, or remove transforms.json (points then do not map back)",
+    )
+    LABELS = (
+        "unknown label values",
+        "map the labels to those of the data format; is it the right kind of file?",
+    )
+    OUTSIDE = "landmarks outside the picture", _LEAVE_OUT
+    EMPTY_HEAD = "empty head mask", _LEAVE_OUT
+    EMPTY_FACE = "no face in the parsing", _LEAVE_OUT
+    EMPTY_NORMALS = "no normals", _LEAVE_OUT
+    OFF_HEAD = "landmarks off the head mask", _LEAVE_OUT
+    MASKS_DIFFER = "head mask and parsing differ", _LEAVE_OUT
+    EYES = "parsed eyes off the landmarks", _LEAVE_OUT
+    SWAPPED = (
+        "parsed eyes swapped",
+        "left and right are the person's; swap the labels, or leave the frame out",
+    )
+    MOUTH = "parsed mouth off the landmarks", _LEAVE_OUT
+    IRISES = "irises outside the eyes", "set them to -1 (not found), or leave the frame out"
+    NORMALS_OUTSIDE = "normals outside the head mask", _LEAVE_OUT
+    NORMALS_VALUES = (
+        "normals of wrong length or direction",
+        "is it a normal map, in camera space, n * 0.5 + 0.5?",
+    )
+    JUMP = "jump from the frame before", "another face? " + _LEAVE_OUT
+    TRACKING = "tracking", "track this dataset with optimize_tracking.py"
+    SPLIT = "split", "write another one with --make_split"
+
+    @property
+    def title(self) -> str:
+        return self.value[0]
+
+    @property
+    def advice(self) -> str:
+        return self.value[1]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault that was found. frame_id: None where it is the whole dataset's; detail: with numbers."""
+
+    fault: Fault
+    frame_id: int | None
+    detail: str
+
+
+def frames_with_findings(findings: Iterable[Finding]) -> list[int]:
+    """Ids of the frames that something is wrong with, those with the most faults first."""
+    counts: dict[int, int] = {}
+    for finding in findings:
+        if finding.frame_id is not None:
+            counts[finding.frame_id] = counts.get(finding.frame_id, 0) + 1
+    return sorted(counts, key=lambda frame_id: (-counts[frame_id], frame_id))

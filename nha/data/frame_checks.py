@@ -1,0 +1,175 @@
+"""What can be wrong with one frame's annotations, in themselves and with each other (pure functions).
+
+Thresholds are far from what good annotators do: truth, mediapipe's and published annotations stay well inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from nha.core.conventions import LANDMARK_GROUPS, OTHER_PARSING_LABELS, Parsing, Segmentation
+from nha.data.dataset_folder import Keypoints
+from nha.data.findings import Fault
+
+BORDER = 0.02  # of the picture's longer edge: how far a landmark may lie outside
+SMALLEST_HEAD = 0.005  # of the picture
+SMALLEST_FACE = 0.001
+ON_HEAD = 0.9  # share of the landmarks without the jaw line ...
+HEAD_RIM = 0.03  # ... that must lie on the head mask, grown by this part of the face
+SAME_MASK_IOU = 0.8
+SAME_PLACE = 0.1  # of the face: distance of the parsed eye or mouth from its landmarks
+SMALLEST_FEATURE = 2e-4  # of the face's square: fewer parsed pixels say nothing about a place
+IRIS_OUTSIDE = 0.5  # of the eye's width
+OUTSIDE_NORMALS = 0.02  # share of the known normals
+LENGTH_ERROR, WRONG_NORMALS = 0.1, 0.05  # length is wrong by more than the first for a share of the second
+
+_FACE_LABELS = (
+    Parsing.SKIN, Parsing.NOSE, Parsing.L_EYE, Parsing.R_EYE, Parsing.L_BROW, Parsing.R_BROW, Parsing.MOUTH,
+    Parsing.U_LIP, Parsing.L_LIP,
+)  # fmt: skip
+_MOUTH_LABELS = (Parsing.MOUTH, Parsing.U_LIP, Parsing.L_LIP)
+_KNOWN_LABELS = {*map(int, Parsing), *OTHER_PARSING_LABELS}
+_NOT_HEAD = (Segmentation.BACKGROUND, Segmentation.CLOTHES)
+
+Complaint = tuple[Fault, str]
+
+
+@dataclass(frozen=True)
+class FrameAnnotations:
+    """A frame's annotations, as `dataset_folder` reads them; pictures of one size."""
+
+    keypoints: Keypoints
+    parsing: np.ndarray
+    segmentation: np.ndarray
+    normals: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.parsing.shape
+
+    @property
+    def face_px(self) -> float:
+        """The landmarks' larger extent: the length that distances are measured by."""
+        return max(1.0, float(np.ptp(self.keypoints.landmarks_px, axis=0).max()))
+
+    @property
+    def head(self) -> np.ndarray:
+        """The head mask, bool [H, W]."""
+        return ~np.isin(self.segmentation, _NOT_HEAD)
+
+    def middle(self, group: str) -> np.ndarray:
+        """Mean of a group of landmarks, [2] pixels."""
+        return self.keypoints.landmarks_px[list(LANDMARK_GROUPS[group])].mean(axis=0)
+
+    def parsed_middle(self, *labels: Parsing) -> np.ndarray | None:
+        """Mean position of labels, [2] pixels; None where there are next to none."""
+        rows, columns = np.nonzero(np.isin(self.parsing, labels))
+        if len(rows) < max(4, SMALLEST_FEATURE * self.face_px**2):
+            return None
+        return np.array([columns.mean() + 0.5, rows.mean() + 0.5])
+
+
+def complaints(frame: FrameAnnotations) -> list[Complaint]:
+    """Everything that is wrong with a frame."""
+    checks = (check_labels, check_landmarks, check_masks, check_features, check_irises, check_normals)
+    return [complaint for check in checks for complaint in check(frame)]
+
+
+def check_labels(frame: FrameAnnotations) -> Iterator[Complaint]:
+    """Labels that the data format does not know."""
+    for name, labels, known in (
+        ("parsing", frame.parsing, _KNOWN_LABELS),
+        ("seg", frame.segmentation, set(map(int, Segmentation))),
+    ):
+        unknown = sorted(set(np.unique(labels).tolist()) - known)
+        if unknown:
+            yield Fault.LABELS, f"{name} holds {', '.join(map(str, unknown[:8]))}"
+
+
+def check_landmarks(frame: FrameAnnotations) -> Iterator[Complaint]:
+    """Landmarks outside of the picture, or beside the head mask."""
+    points = frame.keypoints.landmarks_px
+    height, width = frame.shape
+    beyond = np.maximum(-points, points - (width, height)).max(axis=1)
+    n_outside = int((beyond > BORDER * max(frame.shape)).sum())
+    if n_outside:
+        yield Fault.OUTSIDE, f"{n_outside} of {len(points)}, by up to {beyond.max():.0f} px"
+    if frame.head.mean() < SMALLEST_HEAD:
+        return  # check_masks says so
+    radius = max(1, round(HEAD_RIM * frame.face_px))
+    grown = cv2.dilate(frame.head.astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
+    columns, rows = np.floor(points[len(LANDMARK_GROUPS["jaw"]) :]).astype(int).T
+    columns, rows = np.clip(columns, 0, width - 1), np.clip(rows, 0, height - 1)
+    share = float(grown[rows, columns].mean())
+    if share < ON_HEAD:
+        yield Fault.OFF_HEAD, f"{1 - share:.0%} of them"
+
+
+def check_masks(frame: FrameAnnotations) -> Iterator[Complaint]:
+    """Head mask or parsed face empty, or not the same head."""
+    if frame.head.mean() < SMALLEST_HEAD:
+        yield Fault.EMPTY_HEAD, f"{frame.head.mean():.2%} of the picture"
+    face = np.isin(frame.parsing, _FACE_LABELS).mean()
+    if face < SMALLEST_FACE:
+        yield Fault.EMPTY_FACE, f"{face:.2%} of the picture"
+    parsed = (frame.parsing != Parsing.BACKGROUND) & (frame.parsing != Parsing.CLOTH)
+    union = int((parsed | frame.head).sum())
+    iou = int((parsed & frame.head).sum()) / union if union else 1.0
+    if iou < SAME_MASK_IOU:
+        yield Fault.MASKS_DIFFER, f"IoU {iou:.2f}"
+
+
+def check_features(frame: FrameAnnotations) -> Iterator[Complaint]:
+    """Eyes and mouth of the parsing against their landmarks."""
+    right, left = frame.middle("right_eye"), frame.middle("left_eye")
+    parsed = {"right": frame.parsed_middle(Parsing.R_EYE), "left": frame.parsed_middle(Parsing.L_EYE)}
+    for side, own, other in (("right", right, left), ("left", left, right)):
+        if parsed[side] is None:
+            continue
+        distance, to_other = (
+            float(np.linalg.norm(parsed[side] - eye)) / frame.face_px for eye in (own, other)
+        )
+        if distance > SAME_PLACE and to_other < SAME_PLACE:
+            yield Fault.SWAPPED, f"the {side} one lies on the other"
+        elif distance > SAME_PLACE:
+            yield Fault.EYES, f"the {side} one by {distance:.2f} face sizes"
+    mouth = frame.parsed_middle(*_MOUTH_LABELS)
+    if mouth is not None:
+        distance = float(np.linalg.norm(mouth - frame.middle("outer_mouth"))) / frame.face_px
+        if distance > SAME_PLACE:
+            yield Fault.MOUTH, f"by {distance:.2f} face sizes"
+
+
+def check_irises(frame: FrameAnnotations) -> Iterator[Complaint]:
+    """Irises far from their eyes; keypoints hold the right one first."""
+    for side, iris in zip(("right", "left"), frame.keypoints.iris_px, strict=True):
+        if (iris < 0).all():
+            continue
+        outline = frame.keypoints.landmarks_px[list(LANDMARK_GROUPS[f"{side}_eye"])].astype(np.float32)
+        width = max(1.0, float(np.linalg.norm(outline[3] - outline[0])))
+        outside = -cv2.pointPolygonTest(outline, (float(iris[0]), float(iris[1])), True) / width
+        if outside > IRIS_OUTSIDE:
+            yield Fault.IRISES, f"the {side} one by {outside:.1f} eye widths"
+
+
+def check_normals(frame: FrameAnnotations) -> Iterator[Complaint]:
+    """No normals, normals beside the head, or vectors that are none."""
+    known = np.abs(frame.normals).max(axis=2) > 0
+    if known.mean() < SMALLEST_FACE:
+        yield Fault.EMPTY_NORMALS, f"{known.mean():.2%} of the picture"
+        return
+    outside = float((known & ~frame.head).sum() / known.sum())
+    if outside > OUTSIDE_NORMALS and frame.head.any():
+        yield Fault.NORMALS_OUTSIDE, f"{outside:.0%} of them"
+    vectors = frame.normals[known]
+    wrong_length = float((np.abs(np.linalg.norm(vectors, axis=1) - 1) > LENGTH_ERROR).mean())
+    if wrong_length > WRONG_NORMALS:
+        yield Fault.NORMALS_VALUES, f"{wrong_length:.0%} are not of length 1"
+    away = float((vectors[:, 2] < -LENGTH_ERROR).mean())
+    if away > WRONG_NORMALS:
+        yield Fault.NORMALS_VALUES, f"{away:.0%} point away from the camera"
