@@ -64,8 +64,9 @@ def optimize_avatar(settings: OptimizationSettings) -> OptimizationResult:
     device = pick_device(settings.run.device)
     seed_everything(settings.run.seed)
     data = FrameDataModule(settings.data, seed=settings.run.seed)
-    perceptual = _perceptual_term(settings)
-    if settings.run.compile and device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
+    stages = make_stages(settings)
+    perceptual = _perceptual_term(settings, stages)
+    if settings.run.compile and device.type == "cpu" and not _has_compiler():
         raise UserError(
             "--compile needs a C++ compiler (g++, or the one that CXX names); install one or leave it out"
         )
@@ -80,7 +81,6 @@ def optimize_avatar(settings: OptimizationSettings) -> OptimizationResult:
     if settings.run.compile:
         avatar.texture_net.compile(dynamic=True)  # dynamic: each step has another number of pixels
     objective = Objective(avatar, settings.losses.body_part_weights or PART_WEIGHTS, perceptual)
-    stages = make_stages(settings)
     log.info(
         "%d training and %d held-out frames of %d x %d pixels on %s",
         len(data.train),
@@ -95,6 +95,7 @@ def optimize_avatar(settings: OptimizationSettings) -> OptimizationResult:
     _write_run(settings, output, seconds)
     for stage in stages:
         if stage.epochs and stage.name not in seconds:
+            log.info("%s", stage.describe_terms())
             seconds[stage.name] = fit_stage(avatar, objective, stage, data, settings, output, device)
             _write_run(settings, output, seconds)
     path = output / AVATAR_FILE
@@ -185,10 +186,14 @@ def _new_avatar(settings: OptimizationSettings, assets: HeadAssets, max_frame_id
     return avatar
 
 
-def _perceptual_term(settings: OptimizationSettings) -> PerceptualTerm | None:
-    if settings.losses.perceptual == "none":
-        return None
-    feature_net = arcface_for(settings.losses.arcface_weights, settings.losses.w_perc)
+def _has_compiler() -> bool:
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+def _perceptual_term(settings: OptimizationSettings, stages: tuple[Stage, ...]) -> PerceptualTerm | None:
+    """None where no stage that is run has the term; UserError where one has and the network is missing."""
+    weights = [stage.weights_at(stage.first_epoch).get("perc", 0) for stage in stages if stage.epochs]
+    feature_net = arcface_for(settings.losses.arcface_weights, weights)
     return None if feature_net is None else functools.partial(perceptual_loss, feature_net)
 
 

@@ -72,6 +72,26 @@ class Stage:
             weights[name] = SCHEDULED[name](value, epoch) if name in SCHEDULED else value[self.index]
         return weights
 
+    def describe_terms(self) -> str:
+        """Which losses count in this stage, with their weights, and which are left out and why; one line."""
+        by_epoch = [self.weights_at(epoch) for epoch in range(self.first_epoch, self.end_epoch)]
+        active, without = [], []
+        for name in self.losses:
+            weights = [weights[name] for weights in by_epoch]
+            if any(weights):
+                changes = f" to {weights[-1]:g}" if weights[-1] != weights[0] else ""
+                active.append(f"{name} {weights[0]:g}{changes}")
+            else:
+                without.append(name)
+        if self.paints and "perc" not in self.losses:
+            without.append("perc")
+        words = f"{self.name} stage, {self.epochs} epochs: {', '.join(active) or 'no loss'}"
+        return f"{words}; without {', '.join(map(self._why_without, without))}" if without else words
+
+    def _why_without(self, name: str) -> str:
+        chosen = name == "perc" and self.loss_settings.perceptual == "none"
+        return f"{name} ({'--perceptual none' if chosen else 'weight 0'})"
+
 
 def make_stages(settings: OptimizationSettings) -> tuple[Stage, Stage, Stage]:
     """Geometry, texture and joint stage of a run. Method, section 5."""
