@@ -81,9 +81,20 @@ def test_a_finished_run_is_not_run_again(make_settings, monkeypatch):
 def test_missing_perceptual_weights_stop_the_run(make_settings, tmp_path):
     settings = make_settings()
     wanting = LossSettings(perceptual="arcface", arcface_weights=tmp_path / "none.pth")
-    with pytest.raises(UserError, match=r"none\.pth"):
+    with pytest.raises(UserError, match=r"none\.pth.* there, or leave the term out with --perceptual none"):
         optimize_avatar(dataclasses.replace(settings, losses=wanting))
     assert not settings.run.default_root_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "w_perc"),
+    [((1, 0, 0), (1, 10, 0.5)), ((1, 1, 0), (1, 0, 0.5))],
+    ids=["no such stage", "weight 0"],
+)
+def test_perceptual_weights_are_needed_only_where_the_term_counts(make_settings, tmp_path, epochs, w_perc):
+    losses = LossSettings(perceptual="arcface", arcface_weights=tmp_path / "none.pth", w_perc=w_perc)
+    result = optimize_avatar(dataclasses.replace(make_settings(epochs), losses=losses))
+    assert result.avatar_path.is_file()
 
 
 def test_a_split_naming_missing_frames_is_listed(make_settings, tmp_path):
@@ -120,6 +131,9 @@ def test_the_script_runs_and_reports(make_settings, run_script):
     done = run_script("optimize_nha.py", *as_options(make_settings((1, 1, 0))))
     assert done.returncode == 0, done.stderr
     assert "avatar.ckpt" in done.stdout
+    assert "geometry stage, 1 epochs: lap 0.05, edge 10, " in done.stdout
+    assert "texture stage, 1 epochs: rgb 1; without perc (--perceptual none)" in done.stdout
+    assert "joint stage" not in done.stdout
     assert "Warning" not in done.stderr, done.stderr
     wrong = run_script("optimize_nha.py", "--epoch_joint", "1")
     assert wrong.returncode == 2

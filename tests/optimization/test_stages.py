@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,41 @@ def test_without_a_feature_network_there_is_no_perceptual_term(published):
 
     stages = make_stages(dataclasses.replace(published, losses=LossSettings(perceptual="none")))
     assert all("perc" not in stage.losses for stage in stages)
+
+
+def with_losses(settings: OptimizationSettings, **changes) -> OptimizationSettings:
+    return replace(settings, losses=replace(settings.losses, **changes))
+
+
+def test_each_stage_says_which_terms_count(published):
+    geometry, texture, joint = (stage.describe_terms() for stage in make_stages(published))
+    assert geometry.startswith(
+        "geometry stage, 150 epochs: lap 0.05, edge 10, lmk 0.01, eye_closed 100000, norm 0.02"
+    )
+    assert "silh 0.01 to 0.1" in geometry
+    assert "without" not in geometry
+    assert texture == "texture stage, 50 epochs: rgb 1, perc 10"
+    assert joint.startswith("joint stage, 50 epochs: rgb 0.05, perc 0.5, lap 0.05")
+    assert joint.endswith("; without lmk (weight 0)")
+
+
+def test_terms_that_are_left_out_say_why(published):
+    _, texture, joint = make_stages(with_losses(published, perceptual="none"))
+    assert texture.describe_terms() == "texture stage, 50 epochs: rgb 1; without perc (--perceptual none)"
+    assert joint.describe_terms().endswith("; without lmk (weight 0), perc (--perceptual none)")
+    _, texture, _ = make_stages(with_losses(published, w_perc=(0, 0, 1)))
+    assert texture.describe_terms() == "texture stage, 50 epochs: rgb 1; without perc (weight 0)"
+    _, texture, _ = make_stages(with_losses(published, w_perc=(0, 0, 0), w_rgb=(0, 0, 0)))
+    assert (
+        texture.describe_terms()
+        == "texture stage, 50 epochs: no loss; without rgb (weight 0), perc (weight 0)"
+    )
+
+
+def test_a_weight_that_only_begins_later_counts(published):
+    geometry, _, joint = make_stages(
+        with_losses(published, w_silh=[(0, 50), (1, 100)], w_semantic_hair=[(1, 50), (0, 100)])
+    )
+    assert "silh 0 to 1" in geometry.describe_terms()
+    assert "semantic_hair 1 to 0" in geometry.describe_terms()
+    assert joint.describe_terms().endswith("; without lmk (weight 0), semantic_hair (weight 0)")
