@@ -1,0 +1,57 @@
+"""Which poses of an avatar are exported: the person at rest, or tracked frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from nha.avatar.avatar import NeuralHeadAvatar, Surface
+from nha.core.errors import UserError
+from nha.core.types import HeadParams
+from nha.data.tracking_file import TrackingResult
+
+NEUTRAL = "neutral"
+
+
+@dataclass(frozen=True)
+class Pose:
+    """name: of its files; frame_id: the tracked frame, None for the pose at rest; surface: [1], corrected."""
+
+    name: str
+    frame_id: int | None
+    surface: Surface
+
+    @property
+    def params(self) -> HeadParams:
+        return self.surface.params
+
+
+def neutral_params(avatar: NeuralHeadAvatar, tracking: TrackingResult | None) -> HeadParams:
+    """The person at rest [1]: no expression, all angles 0, root joint at the origin, looking along +z.
+
+    Without a tracking file the head has the template's shape, as a checkpoint holds but a correction of the shape.
+    """
+    rest = avatar.head.neutral_params(1)
+    if tracking is not None:
+        rest = rest.replace(shape=torch.from_numpy(tracking.shape)[None].to(rest.shape))
+    return avatar.corrected(rest, None)
+
+
+def frame_params(avatar: NeuralHeadAvatar, tracking: TrackingResult, frame_ids: Sequence[int]) -> HeadParams:
+    """Tracked frames [N] with the avatar's corrections. Raises UserError for frames that were not tracked."""
+    device = avatar.vertex_features.device
+    tracked = tracking.params_for(frame_ids).to(device)
+    return avatar.corrected(tracked, torch.tensor(list(frame_ids), device=device))
+
+
+@torch.no_grad()
+def pose_of(avatar: NeuralHeadAvatar, tracking: TrackingResult | None, frame_id: int | None) -> Pose:
+    """The pose of a tracked frame, or of the person at rest. Raises UserError for a frame without tracking."""
+    if frame_id is None:
+        return Pose(NEUTRAL, None, avatar.surface(neutral_params(avatar, tracking)))
+    if tracking is None:
+        raise UserError(f"frame {frame_id} needs a tracking file; name it with --tracking")
+    params = frame_params(avatar, tracking, [frame_id])
+    return Pose(f"frame_{frame_id:04d}", frame_id, avatar.surface(params))
