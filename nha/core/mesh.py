@@ -6,8 +6,17 @@ import torch
 from torch import Tensor
 
 
+def sum_rows(rows: Tensor, target: Tensor, n_targets: int) -> Tensor:
+    """Sum the rows that have the same target: [N, R, C] and [R] long give [N, n_targets, C].
+
+    On a CPU `scatter_add` takes a tenth of the time of `index_add`, which means the same.
+    """
+    place = target[None, :, None].expand_as(rows)
+    return rows.new_zeros(len(rows), n_targets, rows.shape[-1]).scatter_add(1, place, rows)
+
+
 class _GatherCorners(torch.autograd.Function):
-    """values[:, faces] with a backward of one index_add (indexing's own is far slower)."""
+    """values[:, faces] with a backward of one sum (indexing's own is far slower)."""
 
     @staticmethod
     def forward(ctx, values: Tensor, faces: Tensor) -> Tensor:
@@ -18,10 +27,8 @@ class _GatherCorners(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream: Tensor):
         (faces,) = ctx.saved_tensors
-        batch, channels = upstream.shape[0], upstream.shape[-1]
-        gradient = upstream.new_zeros(batch, ctx.n_rows, channels)
-        gradient.index_add_(1, faces.reshape(-1), upstream.reshape(batch, -1, channels))
-        return gradient, None
+        rows = upstream.reshape(upstream.shape[0], -1, upstream.shape[-1])
+        return sum_rows(rows, faces.reshape(-1), ctx.n_rows), None
 
 
 def corner_values(values: Tensor, faces: Tensor) -> Tensor:
@@ -42,7 +49,7 @@ def vertex_normals(vertices: Tensor, faces: Tensor, eps: float = 1e-12) -> Tenso
     """
     cross = face_cross_products(vertices, faces)
     per_corner = cross[:, :, None].expand(-1, -1, 3, -1).reshape(len(vertices), -1, 3)
-    normals = torch.zeros_like(vertices).index_add(1, faces.reshape(-1), per_corner)
+    normals = sum_rows(per_corner, faces.reshape(-1), vertices.shape[1])
     return normals / torch.linalg.vector_norm(normals, dim=-1, keepdim=True).clamp_min(eps)
 
 
@@ -75,7 +82,7 @@ def neighbour_mean(values: Tensor, edges: Tensor, include_self: bool = False) ->
     """
     ends, others = torch.cat([edges, edges.flip(1)]).unbind(1)
     gathered = corner_values(values, others[:, None]).squeeze(2)
-    total = torch.zeros_like(values).index_add(1, ends, gathered)
+    total = sum_rows(gathered, ends, values.shape[1])
     count = torch.zeros(values.shape[1], dtype=values.dtype, device=values.device)
     count = count.index_add(0, ends, torch.ones_like(ends, dtype=values.dtype))
     if include_self:

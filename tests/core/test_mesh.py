@@ -95,3 +95,15 @@ def test_laplacian_of_a_lonely_vertex_is_zero(blob):
     lonely = torch.cat([values, torch.ones(2, 1, 3).double()], 1)
     assert (mesh.neighbour_mean_difference(lonely, edges)[:, 6] == 0).all()
     assert (mesh.neighbour_mean(lonely, edges, include_self=True)[:, 6] == 1).all()
+
+
+def test_sums_of_rows_equal_index_add():
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(2, 500, 3, generator=generator, dtype=torch.float64)
+    target = torch.randint(0, 40, (500,), generator=generator)
+    target[target == 7] = 8  # a target without rows
+    slow = torch.zeros(2, 40, 3, dtype=torch.float64).index_add(1, target, rows)
+    assert torch.allclose(mesh.sum_rows(rows, target, 40), slow, rtol=0, atol=1e-12)
+    assert (slow[:, 7] == 0).all()
+    rows = rows[:, :20].requires_grad_()
+    assert torch.autograd.gradcheck(lambda r: mesh.sum_rows(r, target[:20], 40), rows)
