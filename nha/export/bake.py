@@ -30,7 +30,9 @@ MAPS = ("head", "mouth")  # `face_uvmap` 0 and 1; also the names of pictures and
 
 _MOUTH_SHRINK = 4  # the mouth's map is smaller by this factor, like its feature map
 _FACING_POWER = 2  # weight of a view: the cosine between normal and ray, to this power
-_DEPTH_SLACK_METRES = 0.003  # this far behind the drawn surface a texel still counts as seen
+# A texel counts as seen this far behind the drawn surface, whose depth is that of the nearest pixel's centre: up to
+# 0.7 pixels beside the texel, on a surface that may be steep.
+_DEPTH_SLACK_METRES, _DEPTH_SLACK_PIXELS = 0.001, 1.5
 _ENOUGH = 0.2  # texels that the views before have seen with this weight leave later views aside
 _UNSEEN_WEIGHT = 1e-4  # of the colour that a texel has without any view
 _CHUNK = 65536  # texels that the network paints at a time
@@ -113,8 +115,9 @@ def _look(
     normals = texels.from_vertices(vertex_normals(surface.vertices, faces), faces)
     pixels = project(points[None], camera)  # [1, P, 3]
     facing = _cosine_to_camera(points, F.normalize(normals, dim=1), camera)
-    drawn_depth = _at_pixels(gbuffer["depth"], pixels, "nearest")[:, 0]
-    visible = (drawn_depth > 0) & (pixels[0, :, 2] < drawn_depth + _DEPTH_SLACK_METRES)
+    drawn_depth, depth = _at_pixels(gbuffer["depth"], pixels, "nearest")[:, 0], pixels[0, :, 2]
+    slack = _DEPTH_SLACK_METRES + _DEPTH_SLACK_PIXELS * depth / camera.intrinsics[0, 0, 0]
+    visible = (drawn_depth > 0) & (depth < drawn_depth + slack)
     encoding = _at_pixels(avatar.normal_encoder(gbuffer["normals"]), pixels, "bilinear")
     return facing.clamp_min(0) ** _FACING_POWER * visible, encoding
 

@@ -118,14 +118,17 @@ class _Export:
         s = self.settings
         return s.bind_frame if s.texture_frame is None else s.texture_frame
 
-    def _bake(self, frame_id: int | None) -> Textures:
-        """The maps with the mouth of a frame (None: at rest), which is also seen from its own camera first."""
-        s = self.settings
-        views = self.views
-        if frame_id is not None and s.views > 0:
+    def _bake(self, frame_id: int | None, own_view: bool = False) -> Textures:
+        """The maps with the mouth of a frame (None: at rest); own_view: seen from that frame's camera before others."""
+        s, views = self.settings, self.views
+        if own_view and frame_id is not None and s.views > 0:
             views = own_view_first(self.avatar, self.tracking, frame_id, views)
         features = self.avatar.mouth_features(self.pose(frame_id).surface)
         return bake_textures(self.avatar, features, views, s.texture_size, s.raster_backend)
+
+    def _frame_textures(self, frame_id: int | None) -> Textures:
+        """What the OBJ and PLY of a pose show."""
+        return self.textures(frame_id) if frame_id is None else self.textures(frame_id, own_view=True)
 
     def _mesh(self, pose: Pose) -> TexturedMesh:
         head, vertices = self.head, pose.surface.vertices
@@ -141,7 +144,7 @@ class _Export:
         for frame_id in self.frame_ids:
             pose = self.pose(frame_id)
             names = {uv_map: f"{pose.name}_{uv_map}.png" for uv_map in MAPS}
-            for name, texture in zip(names.values(), self.textures(frame_id), strict=True):
+            for name, texture in zip(names.values(), self._frame_textures(frame_id), strict=True):
                 write_rgb(self.out / name, texture)
             obj, mtl = self.out / f"{pose.name}.obj", self.out / f"{pose.name}.mtl"
             write_mtl(mtl, names)
@@ -155,7 +158,7 @@ class _Export:
         for frame_id in self.frame_ids:
             pose, path = self.pose(frame_id), self.out / f"{self.pose(frame_id).name}.ply"
             mesh = self._mesh(pose)
-            colours = self._vertex_colours(self.textures(frame_id))
+            colours = self._vertex_colours(self._frame_textures(frame_id))
             write_ply(path, mesh.vertices, mesh.normals, colours, mesh.faces, self.comment)
             written.append(path)
         return written

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.data.tracking_file import TrackingResult
+from nha.head.assets import HeadAssets, load_head
+from nha.head.model import HeadModel
+from tests.evaluation.conftest import make_tracking
+from tests.small import SMALL
+
+FRAMES = (0, 1, 2, 5)
+
+
+@pytest.fixture(scope="session")
+def assets() -> HeadAssets:
+    return load_head("procedural")
+
+
+@pytest.fixture(scope="session")
+def head(assets) -> HeadModel:
+    return HeadModel(assets, subdivisions=0)
+
+
+@pytest.fixture(scope="session")
+def tracking(head) -> TrackingResult:
+    """A head that turns, nods, looks about and uses many expressions; another shape than the template's."""
+    rng = np.random.default_rng(5)
+    n, plain = len(FRAMES), make_tracking(head, FRAMES)
+    expr = np.zeros_like(plain.expr)
+    expr[:, :43] = rng.uniform(-0.5, 0.9, (n, 43))
+    shape = np.zeros_like(plain.shape)
+    shape[:55] = rng.normal(0, 0.7, 55)
+
+    def about(values: np.ndarray, spread: float) -> np.ndarray:
+        return (values + rng.uniform(-spread, spread, values.shape)).astype(np.float32)
+
+    return dataclasses.replace(
+        plain,
+        shape=shape,
+        expr=expr,
+        neck_pose=about(plain.neck_pose, 0.4),
+        jaw_pose=about(plain.jaw_pose, 0.2),
+        eyes_pose=about(plain.eyes_pose, 0.3),
+    )
+
+
+def make_avatar(head: HeadModel, offset_size: float) -> NeuralHeadAvatar:
+    """Small networks with random weights; offset_size: of the offset network's last weights."""
+    torch.manual_seed(0)
+    avatar = NeuralHeadAvatar(head, SMALL, max_frame_id=5).eval()
+    with torch.no_grad():
+        avatar.offset_net.output.weight.normal_(0, offset_size)
+        for table in avatar.frame_parameters.parameters():
+            table.normal_(0, 0.02)
+    return avatar.requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def avatar(head) -> NeuralHeadAvatar:
+    """Its offsets follow the neck."""
+    return make_avatar(head, 1e-3)
+
+
+@pytest.fixture(scope="session")
+def plain_avatar(head) -> NeuralHeadAvatar:
+    """Without offsets: joints, skinning and blendshapes alone."""
+    return make_avatar(head, 0.0)

@@ -1,0 +1,103 @@
+"""A slow reader of GLB files: morph targets, node hierarchy and skinning, formula by formula, in numpy.
+
+Written from the glTF 2.0 specification alone; it shares nothing with the writer but the library that parses the JSON.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pygltflib import GLTF2
+from scipy.spatial.transform import Rotation
+
+_TYPE = {5121: np.uint8, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
+_SIZE = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+
+
+class GlbTwin:
+    """A GLB file with one skinned mesh."""
+
+    def __init__(self, path: Path) -> None:
+        self.gltf = GLTF2().load_binary(str(path))
+        self.blob = self.gltf.binary_blob()
+        (self.skin,), (self.mesh,) = self.gltf.skins, self.gltf.meshes
+        (self.body,) = [i for i, node in enumerate(self.gltf.nodes) if node.skin is not None]
+        self.parent = {child: i for i, node in enumerate(self.gltf.nodes) for child in node.children or []}
+
+    def bytes_of(self, view: int) -> bytes:
+        v = self.gltf.bufferViews[view]
+        return self.blob[v.byteOffset or 0 : (v.byteOffset or 0) + v.byteLength]
+
+    def values(self, accessor: int) -> np.ndarray:
+        a = self.gltf.accessors[accessor]
+        table = np.frombuffer(self.bytes_of(a.bufferView), _TYPE[a.componentType]).reshape(
+            a.count, _SIZE[a.type]
+        )
+        if a.max:
+            assert np.array_equal(table.min(0), np.array(a.min, table.dtype))
+            assert np.array_equal(table.max(0), np.array(a.max, table.dtype))
+        return table
+
+    def attribute(self, name: str, primitive: int = 0) -> np.ndarray:
+        return self.values(getattr(self.mesh.primitives[primitive].attributes, name))
+
+    def triangles(self, primitive: int) -> np.ndarray:
+        return self.values(self.mesh.primitives[primitive].indices).reshape(-1, 3)
+
+    def picture(self, primitive: int) -> np.ndarray:
+        """Uint8 RGB [H, W, 3]."""
+        material = self.gltf.materials[self.mesh.primitives[primitive].material]
+        texture = self.gltf.textures[material.pbrMetallicRoughness.baseColorTexture.index]
+        png = np.frombuffer(self.bytes_of(self.gltf.images[texture.source].bufferView), np.uint8)
+        return cv2.imdecode(png, cv2.IMREAD_COLOR)[..., ::-1]
+
+    def still(self) -> tuple[dict[tuple[int, str], np.ndarray], np.ndarray]:
+        """Rotations and translations by (node, path), and morph weights, where nothing is played."""
+        tracks = {}
+        for i, node in enumerate(self.gltf.nodes):
+            tracks[i, "rotation"] = np.array(node.rotation or [0, 0, 0, 1], float)
+            tracks[i, "translation"] = np.array(node.translation or [0, 0, 0], float)
+        return tracks, np.array(self.mesh.weights, float)
+
+    def key(self, k: int) -> tuple[float, dict[tuple[int, str], np.ndarray], np.ndarray]:
+        """Time in seconds, tracks and morph weights of keyframe k."""
+        tracks, weights = self.still()
+        (animation,) = self.gltf.animations
+        for channel in animation.channels:
+            sampler = animation.samplers[channel.sampler]
+            times, values = self.values(sampler.input)[:, 0], self.values(sampler.output).astype(float)
+            row = values.reshape(len(times), -1)[k]
+            if channel.target.path == "weights":
+                assert channel.target.node == self.body
+                weights = row
+            else:
+                tracks[channel.target.node, channel.target.path] = row
+        return float(times[k]), tracks, weights
+
+    def world(self, node: int, tracks: dict[tuple[int, str], np.ndarray]) -> np.ndarray:
+        """4 x 4, of column vectors."""
+        own = np.eye(4)
+        own[:3, :3] = Rotation.from_quat(tracks[node, "rotation"]).as_matrix()
+        own[:3, 3] = tracks[node, "translation"]
+        return self.world(self.parent[node], tracks) @ own if node in self.parent else own
+
+    def vertices(self, tracks: dict[tuple[int, str], np.ndarray], weights: np.ndarray) -> np.ndarray:
+        """The posed mesh [W, 3]."""
+        points = self.attribute("POSITION").astype(float)
+        for weight, target in zip(weights, self.mesh.primitives[0].targets, strict=True):
+            index = target["POSITION"] if isinstance(target, dict) else target.POSITION
+            points = points + weight * self.values(index)
+        # a matrix is stored column by column
+        inverse_bind = self.values(self.skin.inverseBindMatrices).reshape(-1, 4, 4).transpose(0, 2, 1)
+        maps = [self.world(node, tracks) @ inverse_bind[j] for j, node in enumerate(self.skin.joints)]
+        points = np.concatenate([points, np.ones((len(points), 1))], 1)
+        ids, shares = self.attribute("JOINTS_0"), self.attribute("WEIGHTS_0").astype(float)
+        assert np.allclose(shares.sum(1), 1, atol=1e-6)
+        posed = np.zeros((len(points), 3))
+        for k in range(4):
+            for j, matrix in enumerate(maps):
+                own = ids[:, k] == j
+                posed[own] += shares[own, k : k + 1] * (points[own] @ matrix.T)[:, :3]
+        return posed

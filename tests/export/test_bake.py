@@ -1,0 +1,148 @@
+"""Baked textures: where a texel lies, what it shows, from where it was seen."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from nha.core.mesh import vertex_normals
+from nha.export.bake import bake, bake_textures, pad_charts, texels_of
+from nha.export.poses import neutral_params
+from nha.export.textured import draw_textured, sample_texture
+from nha.export.views import (
+    ROUND_TRIP_DEG,
+    own_view_first,
+    round_trip_views,
+    spread_frames,
+    tracked_views,
+    views_of,
+)
+from tests.export.conftest import FRAMES
+
+
+@pytest.fixture
+def one_look(avatar):
+    """An avatar whose colours do not depend on normals: its picture is its texture, from everywhere."""
+    avatar = copy.deepcopy(avatar)
+    avatar.texture_net.dynamic_head.weight.zero_()
+    avatar.texture_net.static_head.weight.mul_(5)  # contrast
+    avatar.neural_texture.head.normal_(0, 0.3)
+    return avatar
+
+
+@pytest.mark.parametrize("uv_map", [0, 1])
+def test_texels_lie_at_their_own_uvs(plain_avatar, uv_map):
+    head, size = plain_avatar.head, 64
+    texels = texels_of(head, uv_map, size)
+    uvs = texels.from_faces(head.uvs[head.uv_faces][None]).numpy()
+    row, column = np.divmod(texels.pixel.numpy(), size)
+    expected = np.stack([(column + 0.5) / size, 1 - (row + 0.5) / size], 1)
+    assert len(uvs) > size * size / 3
+    assert np.abs(uvs - expected).max() < 1e-5
+    assert (head.face_uvmap[texels.face] == uv_map).all()
+
+
+def test_the_baked_mesh_looks_like_the_avatar(one_look, tracking):
+    """Drawn with the texture, the surface shows the network's colours; with the texture upside down it does not."""
+    views = tracked_views(one_look, tracking, [0, 5])
+    surface = one_look.surface(views.params)
+    features = one_look.mouth_features(surface)
+    gbuffer = one_look.rasterize(surface, views.camera)
+    # one condition for both pictures, as the texture has one
+    neural = one_look.paint(gbuffer, features[:1].expand(2, -1))
+    textures = bake_textures(one_look, features[:1], views, 512)
+    baked = draw_textured(one_look.head, surface.vertices, textures, views.camera)
+    both = (gbuffer.alpha[:, 0] > 0) & (baked[:, 3] > 0)
+    assert both.sum() > 500
+
+    def difference(drawn: torch.Tensor) -> float:
+        return float((drawn[:, :3] - neural).abs().mean(1)[both].mean())
+
+    assert difference(baked) < 0.01
+    upside_down = tuple(np.ascontiguousarray(texture[::-1]) for texture in textures)
+    flipped = draw_textured(one_look.head, surface.vertices, upside_down, views.camera)
+    assert difference(flipped) > 5 * difference(baked)
+
+
+def test_hidden_texels_count_as_unseen(avatar, tracking):
+    views = tracked_views(avatar, tracking, [0])
+    surface = avatar.surface(views.params)
+    features = avatar.mouth_features(surface)
+    baked = bake(avatar, features, views, 64, 0)
+    texels = texels_of(avatar.head, 0, 64)
+    seen = baked.seen.reshape(-1)[texels.pixel.numpy()]
+    normals = texels.from_vertices(vertex_normals(surface.vertices, avatar.head.faces), avatar.head.faces)
+    away = (normals[:, 2] > 0.1).numpy()  # the camera looks along +z
+    assert away.sum() > 100
+    assert not seen[away].any()
+    assert seen[(normals[:, 2] < -0.8).numpy()].mean() > 0.7
+    assert np.array_equal(baked.covered.reshape(-1).nonzero()[0], texels.pixel.numpy())
+
+
+def test_a_round_trip_fills_what_the_frames_do_not_show(plain_avatar, tracking):
+    features = plain_avatar.mouth_features(plain_avatar.surface(neutral_params(plain_avatar, tracking)))
+    frames = bake(plain_avatar, features, tracked_views(plain_avatar, tracking, [0, 5]), 64, 0)
+    around = bake(plain_avatar, features, views_of(plain_avatar, tracking, 2), 64, 0)
+    alone = bake(plain_avatar, features, views_of(plain_avatar, None, 2), 64, 0)  # without a tracking file
+    covered = around.covered.sum()
+    assert frames.seen.sum() < 0.6 * covered
+    # the rest is inside: behind the lids, in nostrils and mouth, behind the ears
+    assert around.seen.sum() > 0.9 * covered
+    assert alone.seen.sum() > 0.9 * covered
+
+
+def test_the_mouths_condition_is_the_given_one(one_look, tracking):
+    views = views_of(one_look, tracking, 1)
+    closed = one_look.mouth_features(one_look.surface(neutral_params(one_look, tracking)))
+    first, second = (bake(one_look, features, views, 32, 1) for features in (closed, closed + 0.5))
+    assert (first.rgb != second.rgb).any()
+    outside, other = (bake(one_look, features, views, 64, 0).rgb for features in (closed, closed + 0.5))
+    assert np.array_equal(outside[:16], other[:16])  # the top of the map is scalp and eyes
+
+
+def test_a_frames_own_view_comes_first(avatar, tracking):
+    shared = views_of(avatar, tracking, 3)
+    views = own_view_first(avatar, tracking, 5, shared)
+    assert views.share[0] == 1
+    assert (views.share[1:] < 0.1).all()
+    own = tracked_views(avatar, tracking, [5])
+    torch.testing.assert_close(views.params.expr[:1], own.params.expr)
+    assert len(views.camera) == len(views) == len(shared) + 1
+
+
+def test_round_trip_turns_the_head_as_it_says(plain_avatar, tracking):
+    views = round_trip_views(neutral_params(plain_avatar, tracking), tracking)
+    vertices = plain_avatar.surface(views.params).vertices
+    nose = plain_avatar.head.landmarks(vertices)[:, 30] - vertices.mean(1)
+    at = {turn: nose[i] for i, turn in enumerate(ROUND_TRIP_DEG)}
+    assert at[0, 0][2] < -0.05  # towards the camera
+    assert at[180, 0][2] > 0.05
+    assert at[80, 0][0] * at[-80, 0][0] < 0
+    assert at[0, 40][1] * at[0, -40][1] < 0
+
+
+def test_frames_are_spread_over_the_turns(tracking):
+    assert spread_frames(tracking, 2) == [0, 5]
+    assert spread_frames(tracking, 100) == list(FRAMES)
+
+
+def test_padding_takes_the_nearest_texel():
+    rgb = np.zeros((5, 7, 3), np.uint8)
+    covered = np.zeros((5, 7), bool)
+    rgb[2, 1], rgb[2, 5] = (10, 20, 30), (90, 80, 70)
+    covered[2, [1, 5]] = True
+    padded = pad_charts(rgb, covered)
+    assert (padded[:, :3] == (10, 20, 30)).all()
+    assert (padded[:, 4:] == (90, 80, 70)).all()
+    assert np.array_equal(pad_charts(rgb, np.zeros_like(covered)), rgb)
+
+
+def test_sampling_is_bilinear_with_v_up():
+    rgb = np.zeros((2, 2, 3), np.uint8)
+    rgb[0, 0], rgb[0, 1], rgb[1, 0], rgb[1, 1] = 0, 100, 200, 40
+    at = torch.tensor([[0.25, 0.75], [0.75, 0.75], [0.25, 0.25], [0.5, 0.5], [0.0, 1.0]])
+    sampled = 255 * sample_texture(rgb, at)[:, 0]
+    assert sampled.tolist() == pytest.approx([0, 100, 200, 85, 0], abs=1e-3)

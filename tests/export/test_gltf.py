@@ -1,0 +1,182 @@
+"""GLB files, read again by a twin that knows the glTF specification only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nha.export.errors import trial_poses, vertex_errors_mm
+from nha.export.gltf import Clip, split_at_seams, write_glb
+from nha.export.poses import frame_params, neutral_params, pose_of
+from nha.export.rig import make_rig, motion_of
+from tests.export.conftest import FRAMES
+from tests.export.glb_twin import GlbTwin
+
+FLAT = (np.full((8, 8, 3), 90, np.uint8), np.full((4, 4, 3), 200, np.uint8))
+
+
+def write(path, avatar, tracking, bind_frame=None, morphs=50, textures=FLAT):
+    """A GLB with the tracked motion, its twin and its rig."""
+    bind = pose_of(avatar, tracking, bind_frame).surface
+    moved = frame_params(avatar, tracking, FRAMES)
+    rig = make_rig(avatar, bind, ("smile", "frown"), morphs, moved)
+    head = avatar.head
+    clip = Clip(motion_of(head, rig, moved), np.array(FRAMES) / 25)
+    camera = tracking.camera_for([0], tracking.image_size)
+    stand = motion_of(head, rig, bind.params)
+    write_glb(path, head, rig, stand, textures, clip=clip, camera=camera, about="ours")
+    return GlbTwin(path), rig
+
+
+def test_without_offsets_the_file_moves_exactly_as_the_avatar(plain_avatar, tracking, spaced_dir):
+    twin, rig = write(spaced_dir / "avatar.glb", plain_avatar, tracking)
+    split = split_at_seams(plain_avatar.head)
+    assert rig.morphs.corrective  # the tracked necks and eyes need some
+    expected = plain_avatar.surface(frame_params(plain_avatar, tracking, FRAMES)).vertices.numpy()
+    for k, frame in enumerate(FRAMES):
+        time_s, *pose = twin.key(k)
+        assert time_s == pytest.approx(frame / 25)
+        assert np.abs(twin.vertices(*pose) - expected[k][split.vertex]).max() < 3e-6
+
+
+@pytest.mark.parametrize("bind_frame", [None, 2])
+def test_in_its_bind_pose_the_file_equals_the_avatar_with_all_offsets(avatar, tracking, bind_frame, tmp_path):
+    twin, rig = write(tmp_path / "avatar.glb", avatar, tracking, bind_frame, morphs=7)
+    surface = pose_of(avatar, tracking, bind_frame).surface
+    assert surface.offsets.abs().max() > 1e-3
+    split = split_at_seams(avatar.head)
+    difference = twin.vertices(*twin.still()) - surface.vertices[0].numpy()[split.vertex]
+    assert np.abs(difference).max() < 3e-6
+    assert len(rig.morphs.expression) == 7
+
+
+def test_the_reported_error_is_that_of_the_file(avatar, tracking, tmp_path):
+    twin, rig = write(tmp_path / "avatar.glb", avatar, tracking, morphs=7)
+    params = frame_params(avatar, tracking, FRAMES)
+    reported = vertex_errors_mm(avatar, rig, params).numpy()
+    expected = avatar.surface(params).vertices.numpy()
+    split = split_at_seams(avatar.head)
+    for k in range(len(FRAMES)):
+        _, *pose = twin.key(k)
+        measured = 1000 * np.linalg.norm(twin.vertices(*pose) - expected[k][split.vertex], axis=1)
+        assert measured.max() > 0.1  # seven expressions are not all of them
+        assert np.allclose(measured, reported[k][split.vertex], atol=0.005)
+
+
+def test_by_hand_correctives_are_left_out(plain_avatar, tracking):
+    rest = neutral_params(plain_avatar, tracking)
+    trials = trial_poses(rest)
+    rig = make_rig(plain_avatar, plain_avatar.surface(rest), (), 50, trials)
+    assert vertex_errors_mm(plain_avatar, rig, trials).max() < 3e-3
+    by_hand = vertex_errors_mm(plain_avatar, rig, trials, by_hand=True)
+    assert by_hand[3].max() > 0.5  # the lids follow the eyes
+    assert by_hand.mean() < 0.2
+
+
+def test_morph_targets_are_the_most_used_expressions_by_name(plain_avatar, tracking, tmp_path):
+    twin, rig = write(tmp_path / "avatar.glb", plain_avatar, tracking, morphs=3)
+    head = plain_avatar.head
+    params = frame_params(plain_avatar, tracking, FRAMES)
+    size = head.directions[head.kept_vertices][..., head.n_shape :].norm(dim=1).amax(0)
+    use = size * params.expr.square().mean(0).sqrt()
+    assert set(rig.morphs.expression) == set(use.topk(3).indices.tolist())
+    names = twin.mesh.extras["targetNames"]
+    assert list(rig.morphs.names) == names
+    assert len(names) == len(twin.mesh.primitives[0].targets) == len(twin.mesh.weights)
+    named = {0: "smile", 1: "frown"}
+    assert names[:3] == [named.get(k, f"expression_{k:03d}") for k in rig.morphs.expression]
+
+
+def test_without_a_tracking_file_the_first_expressions_are_taken(plain_avatar):
+    surface = plain_avatar.surface(neutral_params(plain_avatar, None))
+    assert make_rig(plain_avatar, surface, (), 4, surface.params).morphs.expression == (0, 1, 2, 3)
+    every = make_rig(plain_avatar, surface, (), 500, surface.params).morphs
+    assert every.expression == tuple(range(43))  # the other directions move nothing
+    none = make_rig(plain_avatar, surface, (), 0, surface.params).morphs
+    assert none.deltas.shape == (0, plain_avatar.head.n_vertices, 3)
+
+
+def test_a_file_without_morph_targets_and_motion(plain_avatar, tmp_path):
+    surface = plain_avatar.surface(neutral_params(plain_avatar, None))
+    rig = make_rig(plain_avatar, surface, (), 0, surface.params)
+    path = tmp_path / "still.glb"
+    write_glb(path, plain_avatar.head, rig, motion_of(plain_avatar.head, rig, surface.params), FLAT)
+    twin = GlbTwin(path)
+    split = split_at_seams(plain_avatar.head)
+    tracks, _ = twin.still()
+    assert np.abs(twin.vertices(tracks, np.zeros(0)) - surface.vertices[0].numpy()[split.vertex]).max() < 3e-6
+    assert not twin.gltf.animations
+    assert [p.name for p in tmp_path.iterdir()] == ["still.glb"]
+
+
+def test_neighbouring_keys_have_quaternions_on_one_side(plain_avatar, tracking, tmp_path):
+    twin, _ = write(tmp_path / "avatar.glb", plain_avatar, tracking)
+    for joint in twin.skin.joints:
+        turns = np.stack([twin.key(k)[1][joint, "rotation"] for k in range(len(FRAMES))])
+        assert ((turns[1:] * turns[:-1]).sum(1) > 0).all()
+        assert np.allclose(np.linalg.norm(turns, axis=1), 1, atol=1e-6)
+
+
+def test_joints_are_named_and_nested_as_the_models(plain_avatar, tracking, tmp_path):
+    twin, _ = write(tmp_path / "avatar.glb", plain_avatar, tracking)
+    nodes = twin.gltf.nodes
+    names = [nodes[i].name for i in twin.skin.joints]
+    assert names == ["root", "neck", "jaw", "left_eye", "right_eye"]
+    parents = [twin.parent.get(i) for i in twin.skin.joints]
+    assert [p if p is None else nodes[p].name for p in parents] == [None, "root", "neck", "neck", "neck"]
+    # at rest the head looks along +z, +y is up, its left is at +x
+    still, _ = twin.still()
+    place = {nodes[i].name: twin.world(i, still)[:3, 3] for i in twin.skin.joints}
+    assert np.allclose(place["root"], 0)
+    assert place["left_eye"][0] > 0.02 > -0.02 > place["right_eye"][0]
+    assert place["left_eye"][1] > place["jaw"][1] > 0
+
+
+def test_triangles_are_the_heads_own_in_two_materials(plain_avatar, tracking, tmp_path):
+    head = plain_avatar.head
+    twin, _ = write(tmp_path / "avatar.glb", plain_avatar, tracking)
+    split = split_at_seams(head)
+    for number in (0, 1):
+        own = head.faces[head.face_uvmap == number].numpy()
+        assert np.array_equal(split.vertex[twin.triangles(number)], own)
+        assert (twin.picture(number) == FLAT[number][0, 0]).all()
+
+
+def test_the_camera_sees_the_head_where_the_tracker_did(plain_avatar, tracking, tmp_path):
+    twin, _ = write(tmp_path / "avatar.glb", plain_avatar, tracking)
+    (node,) = [i for i, n in enumerate(twin.gltf.nodes) if n.camera is not None]
+    perspective = twin.gltf.cameras[0].perspective
+    still, _ = twin.still()
+    point = np.array([0.03, 0.05, 1.1, 1])  # x to the camera's left, y up, in front of it
+    x, y, z, _ = np.linalg.inv(twin.world(node, still)) @ point
+    height, width = tracking.image_size
+    v = height / 2 - height / 2 * (y / -z) / np.tan(perspective.yfov / 2)
+    u = width / 2 + width / 2 * (x / -z) / (np.tan(perspective.yfov / 2) * perspective.aspectRatio)
+    from nha.render.camera import project
+
+    camera = tracking.camera_for([0], tracking.image_size)
+    expected = project(torch.tensor(point[:3], dtype=torch.float32)[None, None], camera)[0, 0]
+    assert (u, v) == pytest.approx(expected[:2].tolist(), abs=1e-3)
+
+
+def gradient(size: int) -> np.ndarray:
+    """A picture that says where one is: red is u, green is v (1 at the top)."""
+    along = (np.arange(size) + 0.5) / size
+    return np.rint(255 * np.stack(np.broadcast_arrays(along[None, :], 1 - along[:, None], 0.0), -1)).astype(
+        np.uint8
+    )
+
+
+def test_a_made_up_picture_lies_on_the_mesh_the_right_way_up(plain_avatar, tracking, tmp_path):
+    head, size = plain_avatar.head, 256
+    twin, _ = write(
+        tmp_path / "avatar.glb", plain_avatar, tracking, textures=(gradient(size), gradient(size))
+    )
+    for number in (0, 1):
+        middle = twin.attribute("TEXCOORD_0", number)[twin.triangles(number)].mean(1)
+        # glTF: (0, 0) is the picture's top left corner
+        row, column = (np.minimum((middle[:, axis] * size).astype(int), size - 1) for axis in (1, 0))
+        seen = twin.picture(number)[row, column] / 255
+        own = head.uvs[head.uv_faces[head.face_uvmap == number]].mean(1).numpy()
+        assert np.abs(seen[:, :2] - own).max() < 1.5 / size
