@@ -156,8 +156,7 @@ def _read_obj(path: Path) -> MeshTopology:
     for face in faces:
         if not _TEXTURED_TRIANGLE.fullmatch(face):
             raise UserError(f"'{path}' has a face that is no triangle with texture coordinates: 'f {face}'")
-    pairs = " ".join(_VERTEX_AND_UV.sub(r"\1 \2", face) for face in faces).split()
-    corners = np.array(pairs, np.int64).reshape(-1, 3, 2) - 1
+    corners = np.array(_VERTEX_AND_UV.findall(" ".join(faces))).astype(np.int64).reshape(-1, 3, 2) - 1
     return MeshTopology(corners[..., 0].copy(), np.array(uvs, np.float64), corners[..., 1].copy())
 
 
