@@ -24,10 +24,10 @@ ROUND_TRIP_DEG = (
 # Views that count less than 1 fill gaps only.
 OWN_SHARE, BESIDE_SHARE, GAP_SHARE = 1.0, 0.05, 0.02
 
-_DISTANCE_METRES = 1.0
-_ROOT_HEIGHT_METRES = -0.15  # the head's middle is about that much above the root joint
-_FOCAL = 2.8  # focal length over the image's side: a head fills most of the picture
+# The round trip's picture where no tracking file says another.
 _SIDE_PIXELS = 512
+_FOCAL = 2.8  # focal length over the picture's side
+_MARGIN = 1.15  # half the picture over the head's radius
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def views_of(avatar: NeuralHeadAvatar, tracking: TrackingResult | None, n_frames
     """At most n tracked frames, then a round trip about the person that fills the gaps; without frames that alone."""
     rest = neutral_params(avatar, tracking)
     if tracking is None or n_frames == 0:
-        return round_trip_views(rest)
+        return round_trip_views(avatar, rest)
     frames = spread_frames(tracking, n_frames)
-    return tracked_views(avatar, tracking, frames).and_also(round_trip_views(rest, tracking))
+    return tracked_views(avatar, tracking, frames).and_also(round_trip_views(avatar, rest, tracking))
 
 
 def own_view_first(
@@ -86,30 +86,31 @@ def tracked_views(avatar: NeuralHeadAvatar, tracking: TrackingResult, frame_ids:
     return BakingViews(params, camera, params.rotation.new_full((len(frame_ids),), OWN_SHARE))
 
 
-def round_trip_views(head: HeadParams, like: TrackingResult | None = None) -> BakingViews:
-    """The views of ROUND_TRIP_DEG on one head [1], which keeps its shape and expression and is only turned.
+def round_trip_views(
+    avatar: NeuralHeadAvatar, rest: HeadParams, like: TrackingResult | None = None
+) -> BakingViews:
+    """The views of ROUND_TRIP_DEG on the head at rest [1], which is turned in the middle of the picture and fills it.
 
-    like: a tracking file whose camera and distance are taken; their share is GAP_SHARE then, and OWN_SHARE without.
+    like: a tracking file whose focal length and picture size are taken; their share is GAP_SHARE then, and OWN_SHARE
+    without.
     """
-    n = len(ROUND_TRIP_DEG)
-    zero = head.translation.new_zeros
-    turns = torch.deg2rad(head.rotation.new_tensor(ROUND_TRIP_DEG))
-    about_y = torch.stack([zero(n), torch.pi + turns[:, 0], zero(n)], 1)  # pi: towards the camera
-    about_x = torch.stack([turns[:, 1], zero(n), zero(n)], 1)
-    facing = rotation_vector(rotation_matrix(about_x) @ rotation_matrix(about_y))
-    if like is None:
-        side = float(_SIDE_PIXELS)
-        focal = _FOCAL * side
-        intrinsics = head.rotation.new_tensor([[focal, 0, side / 2], [0, focal, side / 2], [0, 0, 1]])
-        camera = Camera(
-            intrinsics.repeat(n, 1, 1),
-            torch.eye(3, 4).to(intrinsics).repeat(n, 1, 1),
-            (_SIDE_PIXELS, _SIDE_PIXELS),
-        )
-        place = head.translation.new_tensor([0.0, _ROOT_HEIGHT_METRES, _DISTANCE_METRES])
-    else:
-        camera = like.camera_for([0] * n, like.image_size).to(head.rotation.device)
-        place = head.translation.new_tensor(np.median(like.translation, 0))
-    params = HeadParams(**{name: value.expand(n, -1) for name, value in vars(head).items()})
-    params = params.replace(rotation=facing, translation=place.expand(n, 3))
-    return BakingViews(params, camera, head.rotation.new_full((n,), OWN_SHARE if like is None else GAP_SHARE))
+    n, on_device = len(ROUND_TRIP_DEG), rest.rotation.new_tensor
+    turns = torch.deg2rad(on_device(ROUND_TRIP_DEG))
+    zero = torch.zeros_like(turns[:, 0])
+    about_y = rotation_matrix(torch.stack([zero, torch.pi + turns[:, 0], zero], 1))  # pi: towards the camera
+    rotation = rotation_matrix(torch.stack([turns[:, 1], zero, zero], 1)) @ about_y
+
+    size = (_SIDE_PIXELS, _SIDE_PIXELS) if like is None else like.image_size
+    focal = _FOCAL * _SIDE_PIXELS if like is None else float(like.intrinsics_for(size)[0, 0])
+    vertices = avatar.surface(rest).vertices[0]
+    middle = (vertices.amin(0) + vertices.amax(0)) / 2
+    radius = float((vertices - middle).norm(dim=1).max())
+    distance = _MARGIN * radius * focal / (min(size) / 2)
+
+    intrinsics = on_device([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]])
+    camera = Camera(intrinsics.repeat(n, 1, 1), torch.eye(3, 4).to(intrinsics).repeat(n, 1, 1), size)
+    params = HeadParams(**{name: value.expand(n, -1) for name, value in vars(rest).items()})
+    params = params.replace(
+        rotation=rotation_vector(rotation), translation=on_device([0.0, 0.0, distance]) - rotation @ middle
+    )
+    return BakingViews(params, camera, on_device(OWN_SHARE if like is None else GAP_SHARE).expand(n))

@@ -10,6 +10,7 @@ from nha.export.errors import trial_poses, vertex_errors_mm
 from nha.export.gltf import Clip, split_at_seams, write_glb
 from nha.export.poses import frame_params, neutral_params, pose_of
 from nha.export.rig import make_rig, motion_of
+from nha.render.camera import project
 from tests.export.conftest import FRAMES
 from tests.export.glb_twin import GlbTwin
 
@@ -153,8 +154,6 @@ def test_the_camera_sees_the_head_where_the_tracker_did(plain_avatar, tracking, 
     height, width = tracking.image_size
     v = height / 2 - height / 2 * (y / -z) / np.tan(perspective.yfov / 2)
     u = width / 2 + width / 2 * (x / -z) / (np.tan(perspective.yfov / 2) * perspective.aspectRatio)
-    from nha.render.camera import project
-
     camera = tracking.camera_for([0], tracking.image_size)
     expected = project(torch.tensor(point[:3], dtype=torch.float32)[None, None], camera)[0, 0]
     assert (u, v) == pytest.approx(expected[:2].tolist(), abs=1e-3)
