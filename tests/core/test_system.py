@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 
 import pytest
@@ -92,3 +93,19 @@ def test_temporary_names_do_not_collide(tmp_path):
         assert one != two
         one.touch()
         two.touch()
+
+
+def test_a_reader_that_stops_reading_gets_no_traceback(tmp_path):
+    script = tmp_path / "talks.py"
+    script.write_text(
+        "from nha.core.system import run_script\n"
+        "def main():\n    for i in range(100000):\n        print('line', i, flush=True)\n"
+        "run_script(main)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "line 0\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
