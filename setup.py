@@ -14,6 +14,7 @@ CORE = [
     "tensorboard",
     "torchmetrics",
     "tqdm",
+    "pygltflib",
 ]
 
 EXTRAS = {
@@ -26,7 +27,7 @@ EXTRAS = {
     "pytorch3d": ["pytorch3d==0.7.9"],
     "notebook": ["jupyterlab", "matplotlib"],
     "viewer": ["viser"],
-    "dev": ["pytest", "pytest-xdist", "ruff", "import-linter", "pygltflib"],
+    "dev": ["pytest", "pytest-xdist", "ruff", "import-linter"],
 }
 
 setup(

@@ -26,6 +26,7 @@ QUICK = {
     "optimize_nha.py": "--epochs_offset 1 --epochs_texture 1 --epochs_joint 1 --head procedural --device cpu",
     "reenact_avatar.py": "--max_frames 2 --device cpu",
     "evaluate_avatar.py": "--device cpu",
+    "export_avatar.py": "--texture_size 32 --views 2 --device cpu",
 }
 
 
@@ -79,6 +80,7 @@ def test_own_video(readme, repository, tmp_path):
         assert run.returncode == 0, f"{shlex.join(command)}\n{run.stderr[-2000:]}"
     assert len(list(iterate_frames(tmp_path / "me" / "films" / "side_by_side.mp4"))) == 2
     assert (tmp_path / "me" / "avatar" / "evaluation" / "report.html").is_file()
+    assert {"avatar.glb", "frame_0005.obj"} <= {path.name for path in (tmp_path / "me" / "export").iterdir()}
 
 
 def _replace(argument: str, here: dict[str, str]) -> str:

@@ -34,6 +34,7 @@ SUMMARY_FILE, GLB_FILE = "export.json", "avatar.glb"
 UNITS = "metres, +y up; at rest the root joint is at the origin and the head looks along +z"
 
 
+@torch.no_grad()
 def export_avatar(settings: ExportSettings) -> tuple[list[Path], dict[str, Any]]:
     """Write the formats that the settings name; returns the paths and what export.json says.
 

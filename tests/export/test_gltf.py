@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from nha.export.errors import trial_poses, vertex_errors_mm
-from nha.export.gltf import Clip, split_at_seams, write_glb
+from nha.export.gltf import Clip, write_glb
 from nha.export.poses import frame_params, neutral_params, pose_of
 from nha.export.rig import make_rig, motion_of
+from nha.export.split import split_at_seams
 from nha.render.camera import project
 from tests.export.conftest import FRAMES
 from tests.export.glb_twin import GlbTwin
