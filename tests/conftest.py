@@ -22,10 +22,24 @@ import torch
 from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_labels, write_rgb
 from nha.data.splits import Split, write_split
 from nha.data.tracking_file import TrackingResult, write_tracking
+from nha.head.assets import HeadAssets, load_head
+from nha.head.model import HeadModel
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def assets() -> HeadAssets:
+    """The procedural head's files."""
+    return load_head("procedural")
+
+
+@pytest.fixture(scope="session")
+def head(assets) -> HeadModel:
+    """The procedural head as it is in its files, with soft labels; a test that changes it changes it back."""
+    return HeadModel(assets, subdivisions=0)
 
 
 @pytest.fixture(scope="session")

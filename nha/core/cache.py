@@ -19,7 +19,7 @@ CACHE_FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expandu
 def cached_array(compute: Callable[..., np.ndarray], version: int, *inputs: np.ndarray | float) -> np.ndarray:
     """`compute(*inputs)`, or what an earlier process has kept of it, to the bit.
 
-    version: of the computation; count it up when its results change. A folder that cannot be written, or a file
+    version: of the computation, another one whenever its results may differ. A folder that cannot be written, or a file
     that cannot be read, costs time and nothing else.
     """
     digest = hashlib.sha256(f"{compute.__module__}.{compute.__qualname__} {version}".encode())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
+from pathlib import Path
+
 import numba
 import numpy as np
 
 UNREACHED = 1.0  # metres: the distance of all pairs that no short path joins
 RELAXATIONS = 5
-SOFT_LABELS_VERSION = 1  # to count up when the numbers change: they are kept on disk
+# Results are kept on disk: what another state of this file has computed must not be taken for its own.
+SOFT_LABELS_VERSION = zlib.crc32(Path(__file__).read_bytes())
 
 
 @numba.njit(parallel=True, cache=True)

@@ -5,15 +5,8 @@ import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.types import Camera, HeadParams
-from nha.head.assets import load_head
 from nha.head.model import HeadModel
 from tests.small import SMALL
-
-
-@pytest.fixture(scope="session")
-def head() -> HeadModel:
-    """The procedural head as it is in its files, with soft labels."""
-    return HeadModel(load_head("procedural"), subdivisions=0)
 
 
 @pytest.fixture

@@ -10,22 +10,11 @@ from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.types import HeadParams
 from nha.data.tracking_file import TrackingResult
 from nha.evaluation.truth import Truth
-from nha.head.assets import HeadAssets, load_head
 from nha.head.model import HeadModel
 from nha.render.camera import project
 from tests.small import SMALL
 
 SIZE = (48, 48)
-
-
-@pytest.fixture(scope="session")
-def assets() -> HeadAssets:
-    return load_head("procedural")
-
-
-@pytest.fixture(scope="session")
-def head(assets) -> HeadModel:
-    return HeadModel(assets, subdivisions=0)
 
 
 @pytest.fixture

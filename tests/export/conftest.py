@@ -8,22 +8,11 @@ import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.data.tracking_file import TrackingResult
-from nha.head.assets import HeadAssets, load_head
 from nha.head.model import HeadModel
 from tests.evaluation.conftest import make_tracking
 from tests.small import SMALL
 
 FRAMES = (0, 1, 2, 5)
-
-
-@pytest.fixture(scope="session")
-def assets() -> HeadAssets:
-    return load_head("procedural")
-
-
-@pytest.fixture(scope="session")
-def head(assets) -> HeadModel:
-    return HeadModel(assets, subdivisions=0)
 
 
 @pytest.fixture(scope="session")
