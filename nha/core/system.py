@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import random
@@ -16,9 +17,15 @@ from typing import NoReturn
 import numpy as np
 import torch
 
+try:
+    import fcntl
+except ImportError:  # not on every system
+    fcntl = None
+
 from nha.core.errors import UserError
 
 EXIT_USER_ERROR = 2
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # disk full, quota, largest file
 
 
 def run_script(main: Callable[[], None]) -> NoReturn:
@@ -89,6 +96,31 @@ def require_writable(folder: str | Path) -> Path:
             f"cannot write to '{folder}' ({error.strerror or error}); choose another output folder"
         ) from None
     return folder
+
+
+@contextlib.contextmanager
+def exclusive_use(folder: str | Path) -> Iterator[None]:
+    """Keep a folder to this process for the block; raises UserError where another one holds it.
+
+    The folder itself is locked, so nothing is left in it, and the lock ends with the process however that
+    ends. File systems that know no locks give none.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another run is at work in '{folder}'; wait for its end, or choose another output folder"
+            ) from None
+        except OSError:
+            get_logger(__name__).warning("'%s' cannot be locked: start no second run in it", folder)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _beside(path: Path) -> Path:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from tqdm import tqdm
 
 from nha.core.errors import UserError
-from nha.core.system import get_logger
+from nha.core.system import NO_ROOM, exclusive_use, get_logger, require_writable
 from nha.data.dataset_folder import read_transforms, write_transforms
 from nha.data.video_io import VideoInfo, video_info
 from nha.preprocess.crop import FrameTransform, identity_transform, plan_transform
@@ -24,7 +28,8 @@ def build_dataset(options: PreprocessOptions, pack: EstimatorPack | None = None)
     """Make the dataset folder `options.out_path`, or continue one that a killed run has begun.
 
     pack: the estimators, by default those that `options.estimators` names. Returns the dataset's records.
-    Raises UserError for unusable input; then nothing of this run stays behind.
+    Raises UserError for unusable input; then nothing of this run stays behind. Also raises UserError where
+    another run is at work in the folder, and where the disk is full; then finished files stay, whole ones only.
     """
     options.check()
     video = video_info(options.video)
@@ -32,12 +37,22 @@ def build_dataset(options: PreprocessOptions, pack: EstimatorPack | None = None)
     for annotation, name in estimators.names.items():
         _logger.info("%-9s by %s", annotation, name)
     source = describe_video(options.video, float(video.fps))
-    workspace = Workspace.claim(options.out_path, DatasetInfo(source, options.content(), estimators.names))
-    if workspace.is_complete():
-        _logger.info("%s is complete already", options.out_path)
+    info = DatasetInfo(source, options.content(), estimators.names)
+    is_new = not options.out_path.exists()
+    with exclusive_use(require_writable(options.out_path)), _full_disk_is_a_user_error(options.out_path):
+        workspace = Workspace.claim(options.out_path, info, is_new)
+        if workspace.is_complete():
+            _logger.info("%s is complete already", options.out_path)
+        else:
+            _fill(workspace, options, video, estimators)
         return workspace.info
-    workspace.reopen()
+
+
+def _fill(
+    workspace: Workspace, options: PreprocessOptions, video: VideoInfo, estimators: EstimatorPack
+) -> None:
     try:
+        workspace.reopen()
         transform = _choose_transform(options, workspace, video, estimators)
         DatasetBuilder(options, workspace, estimators, transform).run()
     except UserError:
@@ -45,7 +60,20 @@ def build_dataset(options: PreprocessOptions, pack: EstimatorPack | None = None)
         raise
     finally:
         estimators.close()
-    return workspace.info
+
+
+@contextmanager
+def _full_disk_is_a_user_error(folder: Path) -> Iterator[None]:
+    # What is finished stays: it is whole, and the next run continues it.
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise UserError(
+            f"no room left in '{folder}' ({error.strerror}): make some and start again; what is finished there "
+            "is kept"
+        ) from error
 
 
 def _choose_transform(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nha.core.errors import UserError
-from nha.core.system import atomic_path, require_writable
+from nha.core.system import atomic_path
 from nha.data.dataset_folder import DatasetFolder, FramePaths
 from nha.preprocess.estimators import Face
 
@@ -62,13 +62,12 @@ class Workspace:
         self._keep_on_failure = False
 
     @classmethod
-    def claim(cls, root: Path, info: DatasetInfo) -> Workspace:
-        """Take a new folder, or one that an earlier run with the same video and options has left.
+    def claim(cls, root: Path, info: DatasetInfo, is_new: bool) -> Workspace:
+        """Take a folder: empty, or as an earlier run with the same video and options has left it.
 
-        Raises UserError where the folder cannot be written, or holds another dataset.
+        is_new: the folder was made for this run, and goes when the run fails. Raises UserError where the
+        folder holds another dataset.
         """
-        is_new = not root.exists()
-        require_writable(root)
         earlier = _read_info(root / INFO_FILE)
         if earlier is None:
             if DatasetFolder(root).frame_ids():

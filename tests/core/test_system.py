@@ -70,6 +70,15 @@ def test_require_writable_says_what_to_do(tmp_path):
     assert system.require_writable(tmp_path / "new" / "folder").is_dir()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
+def test_a_folder_is_for_one_at_a_time(tmp_path):
+    with system.exclusive_use(tmp_path):
+        with pytest.raises(UserError, match="another run is at work"), system.exclusive_use(tmp_path):
+            pass
+    with system.exclusive_use(tmp_path):
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_pick_device():
     assert system.pick_device("cpu") == torch.device("cpu")
     assert system.pick_device("auto").type in ("cpu", "cuda", "mps", "xpu")

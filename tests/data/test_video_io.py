@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from nha.core.errors import UserError
 from nha.data.video_io import VideoWriter, iterate_frames, video_info
+from tests.clips import break_off, encode, mark_quarter_turn
 
 RED, GREEN, BLUE, WHITE = (200, 40, 40), (40, 190, 60), (50, 60, 210), (240, 240, 240)
 
@@ -39,22 +39,6 @@ def write_all(path: Path, pictures: list[np.ndarray]) -> None:
     with VideoWriter(path) as writer:
         for picture in pictures:
             writer.write(picture)
-
-
-def encode(
-    path: Path, frames: list[np.ndarray], array_format: str, codec: str, pix_fmt: str, **options
-) -> Path:
-    """Write frames with PyAV itself, in a format that `VideoWriter` never makes."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=options.pop("rate", 25))
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = pix_fmt
-        for name, value in options.items():
-            setattr(stream, name, value)
-        for picture in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format=array_format)))
-        container.mux(stream.encode(None))
-    return path
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (47, 63)])
@@ -100,14 +84,7 @@ def test_rotation_mark_is_applied(tmp_path):
     path = tmp_path / "phone.mp4"
     with VideoWriter(path) as writer:
         writer.write(quadrants())
-    # A phone that films upright stores its sensor's picture and this matrix in the track header.
-    identity = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
-    quarter_turn_clockwise = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
-    content = path.read_bytes()
-    start = content.index(b"tkhd")
-    position = content.index(identity, start)
-    path.write_bytes(content[:position] + quarter_turn_clockwise + content[position + 36 :])
-
+    mark_quarter_turn(path)
     (frame,) = iterate_frames(path)
     assert frame.shape == (64, 48, 3)
     assert_close_colours(corner_colours(frame), [BLUE, RED, WHITE, GREEN])
@@ -147,8 +124,7 @@ def test_header_is_not_trusted_when_the_file_breaks_off(tmp_path, caplog):
     path = tmp_path / "long.mkv"
     noise = np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), dtype=np.uint8)
     encode(path, list(noise), "rgb24", "ffv1", "bgr0")
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
+    break_off(path, 0.5)
     n_frames = sum(1 for _ in iterate_frames(path))
     assert 5 <= n_frames <= 15
 

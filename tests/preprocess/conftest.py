@@ -6,7 +6,9 @@ the person, other colours other people.
 
 from __future__ import annotations
 
+import hashlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -32,6 +34,17 @@ SHAPE01 = np.random.default_rng(3).random((68, 2)).astype(np.float32)
 def fakes() -> ModuleType:
     """This file: its functions and classes, for tests."""
     return sys.modules[__name__]
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, str]]:
+    """contents(folder): relative path -> hash, for every file below the folder."""
+
+    def read(root: Path) -> dict[str, str]:
+        files = (path for path in sorted(root.rglob("*")) if path.is_file())
+        return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    return read
 
 
 @pytest.fixture(scope="session")

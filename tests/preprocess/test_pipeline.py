@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -25,12 +24,6 @@ N_FRAMES = 6
 def options(spaced_dir: Path, fakes) -> PreprocessOptions:
     video = fakes.write_video(spaced_dir / "my video.mp4", fakes.walking_square(N_FRAMES))
     return PreprocessOptions(video=video, out_path=spaced_dir / "data set", scale=96)
-
-
-def contents(root: Path) -> dict[str, str]:
-    """Relative path -> hash, for every file below a folder."""
-    files = (path for path in sorted(root.rglob("*")) if path.is_file())
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_a_run_writes_the_whole_layout(fakes, options):
@@ -99,7 +92,9 @@ class Interrupting:
         ("normals", "normals"),
     ],
 )
-def test_an_interrupted_run_continues_to_the_same_bytes(fakes, options, annotation, method, sequential):
+def test_an_interrupted_run_continues_to_the_same_bytes(
+    fakes, options, contents, annotation, method, sequential
+):
     whole = replace(options, out_path=options.out_path.with_name("whole"))
     build_dataset(whole, fakes.fake_pack(sequential))
 
@@ -116,7 +111,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(fakes, options, annotati
         assert continued.landmarks.seen == list(range(0 if sequential else 3, N_FRAMES))
 
 
-def test_a_run_killed_while_decoding_continues(fakes, options, monkeypatch):
+def test_a_run_killed_while_decoding_continues(fakes, options, contents, monkeypatch):
     whole = replace(options, out_path=options.out_path.with_name("whole"))
     build_dataset(whole, fakes.fake_pack())
     import nha.preprocess.steps as steps
@@ -138,7 +133,7 @@ def test_a_run_killed_while_decoding_continues(fakes, options, monkeypatch):
     assert contents(options.out_path) == contents(whole.out_path)
 
 
-def test_a_finished_dataset_is_left_alone_and_a_damaged_one_repaired(fakes, options):
+def test_a_finished_dataset_is_left_alone_and_a_damaged_one_repaired(fakes, options, contents):
     frames = fakes.walking_square(11, faceless=(4,))
     fakes.write_video(options.video, frames)
     build_dataset(options, fakes.fake_pack())
@@ -181,7 +176,7 @@ def test_max_missing_is_a_choice(fakes, options):
     assert info.frames_without_face == [1, 4]
 
 
-def test_an_empty_folder_of_the_user_survives_a_failed_run(fakes, options):
+def test_an_empty_folder_of_the_user_survives_a_failed_run(fakes, options, contents):
     options.out_path.mkdir()
     (options.out_path / "notes.txt").write_text("mine")
     fakes.write_video(options.video, fakes.walking_square(N_FRAMES, faceless=tuple(range(6))))
@@ -233,7 +228,7 @@ def test_crop_to_head_uses_one_box_for_all_frames(fakes, options):
     assert depth[0] == 1  # the tracker has forgotten the frames that only served to find the box
 
 
-def test_an_output_folder_with_another_dataset_is_refused(fakes, options):
+def test_an_output_folder_with_another_dataset_is_refused(fakes, options, contents):
     build_dataset(options, fakes.fake_pack())
     before = contents(options.out_path)
     with pytest.raises(UserError, match="scale 96 instead of 128"):

@@ -13,6 +13,8 @@ from nha.preprocess.estimators import Face, Frame
 
 NOBODY = 4  # after the four regions of `region_colours`
 SMALLEST_REGION = 0.002  # of the head's height squared; smaller patches join what surrounds them
+# How far heads with all their hair reach from the face's middle, in head heights; beyond are other people.
+HEAD_ASIDE, HEAD_ABOVE = 1.2, 1.5
 
 
 class MediapipeParsing:
@@ -71,6 +73,7 @@ def _name_regions(
     for label, ear in zip((Parsing.L_EAR, Parsing.R_EAR), ears, strict=True):
         labels[skin_outside & ear] = label
     labels[(labels == Parsing.SKIN) & ~on_face & under_jaw] = Parsing.NECK
+    labels[_beyond_head(axes, labels.shape) & (labels != Parsing.CLOTH)] = Parsing.BACKGROUND
     stray_hair = _components_outside(labels == Parsing.HAIR, ~under_jaw)
     return _absorb_small_regions(labels, stray_hair, SMALLEST_REGION * axes.height_px**2)
 
@@ -78,6 +81,14 @@ def _name_regions(
 def _height_map(axes: HeadAxes, shape: tuple[int, int]) -> np.ndarray:
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     return axes.height_of(columns + np.float32(0.5), rows + np.float32(0.5))
+
+
+def _beyond_head(axes: HeadAxes, shape: tuple[int, int]) -> np.ndarray:
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    up_x, up_y = axes.up_in_picture
+    x0, y0 = axes.origin_px[:2].tolist()
+    aside = ((rows + np.float32(0.5) - y0) * up_x - (columns + np.float32(0.5) - x0) * up_y) / axes.height_px
+    return (np.abs(aside) > HEAD_ASIDE) | (_height_map(axes, shape) > HEAD_ABOVE)
 
 
 def _components_outside(mask: np.ndarray, zone: np.ndarray) -> np.ndarray:

@@ -1,0 +1,67 @@
+"""Clips in formats that the project itself never writes: made with PyAV, or by changing a few bytes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+MILLISECOND = Fraction(1, 1000)
+
+
+def encode(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    array_format: str,
+    codec: str,
+    pix_fmt: str,
+    times_ms: Sequence[int] | None = None,
+    **options,
+) -> Path:
+    """Write pictures, given in PyAV's `array_format`, with any codec.
+
+    times_ms: when each frame is shown, for a variable frame rate; options: attributes of the stream.
+    """
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=options.pop("rate", 25))
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        for name, value in options.items():
+            setattr(stream, name, value)
+        if times_ms is not None:
+            stream.codec_context.time_base = MILLISECOND
+        for i, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format=array_format)
+            if times_ms is not None:
+                frame.pts, frame.time_base = times_ms[i], MILLISECOND
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def mark_quarter_turn(path: Path) -> None:
+    """Tell players of an mp4 to turn it clockwise, as a phone does that films upright."""
+    identity = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+    quarter_turn_clockwise = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
+    content = path.read_bytes()
+    position = content.index(identity, content.index(b"tkhd"))
+    path.write_bytes(content[:position] + quarter_turn_clockwise + content[position + 36 :])
+
+
+def claim_frames(path: Path, n_frames: int) -> None:
+    """Let the headers of an avi claim a number of frames."""
+    content = bytearray(path.read_bytes())
+    in_file, in_stream = content.index(b"avih") + 8 + 16, content.index(b"strh") + 8 + 32
+    for position in (in_file, in_stream):
+        struct.pack_into("<I", content, position, n_frames)
+    path.write_bytes(content)
+
+
+def break_off(path: Path, share: float) -> None:
+    """Keep only the first part of a file."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])

@@ -1,0 +1,177 @@
+"""Runs that end early: killed by the system, out of disk space, or kept out by another run in the same folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nha.core import system
+from nha.core.errors import UserError
+from nha.data.dataset_folder import DatasetFolder
+from nha.preprocess.options import PreprocessOptions
+from nha.preprocess.pipeline import build_dataset
+
+N_FRAMES = 12
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
+
+
+@pytest.fixture
+def options(spaced_dir: Path, fakes) -> PreprocessOptions:
+    """A video whose frames are noise, so that files are large, with a face on it."""
+    rng = np.random.default_rng(0)
+    frames = [
+        np.maximum(picture, rng.integers(0, 60, picture.shape, np.uint8))
+        for picture in fakes.walking_square(N_FRAMES)
+    ]
+    video = fakes.write_video(spaced_dir / "video.mp4", frames)
+    return PreprocessOptions(video=video, out_path=spaced_dir / "data", scale=192)
+
+
+RUNNER = """
+import importlib.util, sys
+from pathlib import Path
+from nha.core.system import run_script
+from nha.preprocess.options import PreprocessOptions
+from nha.preprocess.pipeline import build_dataset
+
+spec = importlib.util.spec_from_file_location("fakes", sys.argv[1])
+fakes = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fakes)
+options = PreprocessOptions(video=Path(sys.argv[2]), out_path=Path(sys.argv[3]), scale=192)
+print("ready", flush=True)
+sys.stdin.readline()
+run_script(lambda: build_dataset(options, fakes.fake_pack(sequential=True)))
+"""
+
+
+def start(fakes, options: PreprocessOptions, **popen) -> subprocess.Popen:
+    """A process that makes the dataset with fake estimators as soon as it gets a line; everything is loaded."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, fakes.__file__, str(options.video), str(options.out_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        **popen,
+    )
+    assert process.stdout.readline() == "ready\n", process.stderr.read()
+    return process
+
+
+def go(process: subprocess.Popen) -> None:
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_continues_to_the_same_bytes(fakes, options, contents):
+    whole = replace(options, out_path=options.out_path.with_name("whole"))
+    process = start(fakes, whole)
+    begin = time.perf_counter()
+    process.communicate("\n", timeout=60)
+    seconds = time.perf_counter() - begin
+    assert process.returncode == 0
+
+    rng = np.random.default_rng()
+    interrupted = 0
+    for share in (0.15, 0.3, 0.5, 0.75):
+        process = start(fakes, options)
+        go(process)
+        time.sleep(seconds * (share + rng.uniform(-0.1, 0.1)))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        interrupted += process.returncode == -signal.SIGKILL
+    assert interrupted >= 1
+    process = start(fakes, options)
+    _, errors = process.communicate("\n", timeout=60)
+    assert process.returncode == 0, errors
+    assert contents(options.out_path) == contents(whole.out_path)
+
+
+def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_dead(fakes, options, contents):
+    whole = replace(options, out_path=options.out_path.with_name("whole"))
+    build_dataset(whole, fakes.fake_pack(sequential=True))
+
+    first = start(fakes, options)
+    go(first)
+    while not (options.out_path / "dataset_info.json").exists():
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.001)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        before = contents(options.out_path)
+        with pytest.raises(UserError, match="another run is at work in .*choose another output folder"):
+            build_dataset(options, fakes.fake_pack(sequential=True))
+        assert contents(options.out_path) == before
+    finally:
+        first.kill()
+        first.communicate()
+    build_dataset(options, fakes.fake_pack(sequential=True))
+    assert contents(options.out_path) == contents(whole.out_path)
+
+
+def test_files_that_may_not_grow_as_on_a_full_disk(fakes, options, contents):
+    """No file above 50 kB: frames fit, the overview does not. A real error of the system, in a process of its own."""
+    limit = 50_000
+    process = start(
+        fakes, options, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    )
+    _, errors = process.communicate("\n", timeout=60)
+    assert process.returncode == system.EXIT_USER_ERROR, errors
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith("error: no room left in ")
+    assert "start again" in last
+    assert "Traceback" not in errors
+    expect_whole_files_only(options.out_path)
+
+    build_dataset(options, fakes.fake_pack(sequential=True))
+    whole = replace(options, out_path=options.out_path.with_name("whole"))
+    build_dataset(whole, fakes.fake_pack(sequential=True))
+    assert contents(options.out_path) == contents(whole.out_path)
+
+
+@pytest.mark.parametrize("n_written", [0, 1, 9, 40])
+def test_a_full_disk_leaves_whole_files_and_the_run_continues(
+    fakes, options, contents, monkeypatch, n_written
+):
+    whole = replace(options, out_path=options.out_path.with_name("whole"))
+    build_dataset(whole, fakes.fake_pack(sequential=True))
+
+    left = [n_written]
+    replace_file = os.replace
+
+    def full(source, target):
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        left[0] -= 1
+        replace_file(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system.os, "replace", full)
+        with pytest.raises(
+            UserError, match="no room left in .*No space left on device.*start again"
+        ) as caught:
+            build_dataset(options, fakes.fake_pack(sequential=True))
+    assert "\n" not in str(caught.value)
+    expect_whole_files_only(options.out_path)
+    build_dataset(options, fakes.fake_pack(sequential=True))
+    assert contents(options.out_path) == contents(whole.out_path)
+
+
+def expect_whole_files_only(root: Path) -> None:
+    assert [path for path in root.rglob("*") if ".part" in path.name] == []
+    assert not (root / "dataset.mp4").exists()
+    for frame_id in DatasetFolder(root).frame_ids():
+        assert all(path.stat().st_size > 0 for path in DatasetFolder(root).paths(frame_id).folder.iterdir())
