@@ -1,7 +1,7 @@
 """One binary glTF file: skinned mesh, morph targets, baked textures, optionally an animation and the camera.
 
 Metres, +y up; at rest the head looks along +z, as glTF wants it, so that the model's coordinates are written as they
-are. Materials are unlit (`KHR_materials_unlit`): the light of the video is in the textures. UVs have v down.
+are. UVs have v down.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pygltflib as gl
 import torch
@@ -19,23 +18,13 @@ from torch import Tensor
 from nha.core.conventions import FLAME_JOINTS
 from nha.core.mesh import vertex_normals
 from nha.core.rotations import quaternion
-from nha.core.system import atomic_path
 from nha.core.types import Camera
 from nha.export.bake import MAPS
+from nha.export.glb_file import GlbFile, png_of
 from nha.export.rig import Motion, Rig
 from nha.export.split import SplitMesh, split_at_seams
 from nha.head.model import HeadModel
 
-GENERATOR = "nha export_avatar.py"
-UNLIT = "KHR_materials_unlit"
-
-_COMPONENT = {
-    np.uint8: gl.UNSIGNED_BYTE,
-    np.uint16: gl.UNSIGNED_SHORT,
-    np.uint32: gl.UNSIGNED_INT,
-    np.float32: gl.FLOAT,
-}
-_SHAPE = {1: gl.SCALAR, 2: gl.VEC2, 3: gl.VEC3, 4: gl.VEC4, 16: gl.MAT4}
 _NEAR_METRES = 0.01
 
 
@@ -63,7 +52,7 @@ def write_glb(
     stand: [1], how the rig stands where nothing is played; textures: uint8 [R, R, 3] of head and mouth; camera: [1];
     about: copyright line.
     """
-    file = _Builder(about)
+    file = GlbFile(about)
     joints = _add_joints(file, rig, stand)
     mesh = _add_mesh(file, head, rig, stand, textures)
     file.gltf.skins.append(
@@ -84,53 +73,10 @@ def write_glb(
     file.save(path)
 
 
-class _Builder:
-    """A glTF whose binary part grows."""
-
-    def __init__(self, copyright_line: str) -> None:
-        asset = gl.Asset(version="2.0", generator=GENERATOR, copyright=copyright_line or None)
-        self.gltf = gl.GLTF2(asset=asset, scene=0, extensionsUsed=[UNLIT])
-        self._data = bytearray()
-
-    def node(self, node: gl.Node) -> int:
-        self.gltf.nodes.append(node)
-        return len(self.gltf.nodes) - 1
-
-    def view(self, data: bytes, target: int | None = None) -> int:
-        self._data += b"\0" * (-len(self._data) % 4)
-        self.gltf.bufferViews.append(
-            gl.BufferView(buffer=0, byteOffset=len(self._data), byteLength=len(data), target=target)
-        )
-        self._data += data
-        return len(self.gltf.bufferViews) - 1
-
-    def accessor(self, values: np.ndarray, target: int | None = None, bounds: bool = False) -> int:
-        """Store values [n] or [n, c]; bounds: with their minimum and maximum."""
-        table = np.ascontiguousarray(values.reshape(len(values), -1))
-        low, high = (table.min(0).tolist(), table.max(0).tolist()) if bounds else (None, None)
-        self.gltf.accessors.append(
-            gl.Accessor(
-                bufferView=self.view(table.tobytes(), target),
-                componentType=_COMPONENT[table.dtype.type],
-                count=len(table),
-                type=_SHAPE[table.shape[1]],
-                min=low,
-                max=high,
-            )
-        )
-        return len(self.gltf.accessors) - 1
-
-    def save(self, path: Path) -> None:
-        self.gltf.buffers.append(gl.Buffer(byteLength=len(self._data)))
-        self.gltf.set_binary_blob(bytes(self._data))
-        with atomic_path(path) as temporary:
-            self.gltf.save_binary(str(temporary))
-
-
 # --- skeleton ---------------------------------------------------------------------------------------------
 
 
-def _add_joints(file: _Builder, rig: Rig, stand: Motion) -> list[int]:
+def _add_joints(file: GlbFile, rig: Rig, stand: Motion) -> list[int]:
     turns, places = _xyzw(stand.rotations[0]), _float32(stand.translations[0])
     ids = [
         file.node(gl.Node(name=name, rotation=turn.tolist(), translation=place.tolist(), children=[]))
@@ -162,7 +108,7 @@ def _float32(values: Tensor) -> np.ndarray:
 
 
 def _add_mesh(
-    file: _Builder, head: HeadModel, rig: Rig, stand: Motion, textures: tuple[np.ndarray, np.ndarray]
+    file: GlbFile, head: HeadModel, rig: Rig, stand: Motion, textures: tuple[np.ndarray, np.ndarray]
 ) -> int:
     split = split_at_seams(head)
     attributes = gl.Attributes(**_attributes(file, head, rig, split, stand))
@@ -180,7 +126,7 @@ def _add_mesh(
                 gl.Primitive(
                     attributes=attributes,
                     indices=file.accessor(corners, gl.ELEMENT_ARRAY_BUFFER),
-                    material=_add_material(file, name, texture),
+                    material=file.material(name, png_of(texture)),
                     targets=targets,
                     mode=gl.TRIANGLES,
                 )
@@ -197,7 +143,7 @@ def _add_mesh(
     return len(file.gltf.meshes) - 1
 
 
-def _attributes(file: _Builder, head: HeadModel, rig: Rig, split: SplitMesh, stand: Motion) -> dict[str, int]:
+def _attributes(file: GlbFile, head: HeadModel, rig: Rig, split: SplitMesh, stand: Motion) -> dict[str, int]:
     shown = rig.rest + torch.tensordot(stand.weights[0], rig.morphs.deltas, 1)
     normals = vertex_normals(shown[None], head.faces)[0]
     weights = _float32(rig.weights)
@@ -215,38 +161,10 @@ def _attributes(file: _Builder, head: HeadModel, rig: Rig, split: SplitMesh, sta
     }
 
 
-def _add_material(file: _Builder, name: str, texture: np.ndarray) -> int:
-    done, png = cv2.imencode(".png", cv2.cvtColor(texture, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise ValueError(f"cannot encode a texture of shape {list(texture.shape)} as PNG")
-    gltf = file.gltf
-    gltf.images.append(gl.Image(name=name, bufferView=file.view(png.tobytes()), mimeType="image/png"))
-    if not gltf.samplers:
-        edge = gl.CLAMP_TO_EDGE
-        gltf.samplers.append(
-            gl.Sampler(magFilter=gl.LINEAR, minFilter=gl.LINEAR_MIPMAP_LINEAR, wrapS=edge, wrapT=edge)
-        )
-    gltf.textures.append(gl.Texture(name=name, source=len(gltf.images) - 1, sampler=0))
-    gltf.materials.append(
-        gl.Material(
-            name=name,
-            pbrMetallicRoughness=gl.PbrMetallicRoughness(
-                baseColorTexture=gl.TextureInfo(index=len(gltf.textures) - 1),
-                metallicFactor=0.0,
-                roughnessFactor=1.0,
-            ),
-            doubleSided=True,  # as the avatar draws itself
-            alphaCutoff=None,
-            extensions={UNLIT: {}},
-        )
-    )
-    return len(gltf.materials) - 1
-
-
 # --- camera and animation ---------------------------------------------------------------------------------
 
 
-def _add_camera(file: _Builder, camera: Camera) -> int:
+def _add_camera(file: GlbFile, camera: Camera) -> int:
     """The tracker's camera [1]; glTF's has its principal point in the middle of the picture."""
     height, width = camera.image_size
     focal_x, focal_y = float(camera.intrinsics[0, 0, 0]), float(camera.intrinsics[0, 1, 1])
@@ -266,7 +184,7 @@ def _add_camera(file: _Builder, camera: Camera) -> int:
     return file.node(node)
 
 
-def _add_animation(file: _Builder, clip: Clip, joints: list[int], body: int) -> None:
+def _add_animation(file: GlbFile, clip: Clip, joints: list[int], body: int) -> None:
     times = file.accessor(clip.times_s.astype(np.float32), bounds=True)
     animation = gl.Animation(name="video", channels=[], samplers=[])
 

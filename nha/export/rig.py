@@ -160,13 +160,17 @@ def _morphs(
 
 def _most_used_expressions(head: HeadModel, moved: HeadParams, n: int) -> tuple[int, ...]:
     """The n coefficients that move the surface most in `moved`, in their own order; those that move nothing are out."""
-    directions = head.directions[head.kept_vertices][..., head.n_shape :]
-    reach = directions.norm(dim=1).amax(0)  # [E] metres at 1
+    reach = expression_reach(head)
     use = reach * moved.expr.square().mean(0).sqrt()
     useful = (reach > 0).nonzero().squeeze(1)
     # a stable order: where nothing is known of the use, the first ones
     order = useful[use[useful].argsort(descending=True, stable=True)]
     return tuple(sorted(order[:n].tolist()))
+
+
+def expression_reach(head: HeadModel) -> Tensor:
+    """How far each expression coefficient moves the vertex that it moves most: [E] metres at 1."""
+    return head.directions[head.kept_vertices][..., head.n_shape :].norm(dim=1).amax(0)
 
 
 def _expression_delta(head: HeadModel, bind: Surface, k: int) -> Tensor:

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from nha.avatar.checkpoint import AvatarCheckpoint, read_checkpoint
+from nha.avatar.checkpoint import read_checkpoint
 from nha.avatar.open import build_avatar
-from nha.core.errors import UserError
+from nha.avatar.tracked import check_same_head, own_tracking
 from nha.core.mesh import vertex_normals
-from nha.core.system import atomic_path, get_logger, pick_device, require_writable
+from nha.core.system import atomic_path, pick_device, require_writable
 from nha.core.types import HeadParams
 from nha.data.dataset_folder import write_rgb
-from nha.data.tracking_file import TrackingResult, read_tracking
 from nha.export.bake import MAPS, bake_textures
 from nha.export.errors import Textures, picture_report, rig_report
 from nha.export.gltf import Clip, write_glb
@@ -64,32 +63,19 @@ class _Export:
     def __init__(self, settings: ExportSettings) -> None:
         checkpoint = read_checkpoint(settings.ckpt)
         self.settings = settings
-        self.tracking = _tracking_of(settings, checkpoint)
+        self.tracking = own_tracking(checkpoint, settings.tracking)
         self.assets = load_head(settings.head or checkpoint.hyper_parameters.get("head") or "auto")
         device = pick_device(settings.device)
         self.avatar = build_avatar(checkpoint, self.assets, device, path=settings.ckpt)
         self.head = self.avatar.head
-        self._check_tracking()
+        if self.tracking is not None:
+            check_same_head(self.tracking, self.head)
         self.pose = functools.cache(functools.partial(pose_of, self.avatar, self.tracking))
         self.textures = functools.cache(self._bake)
         self.frame_ids = list(settings.frames) or [None]
         for frame_id in (*self.frame_ids, settings.bind_frame, settings.texture_frame):
             self.pose(frame_id)
         self.out = require_writable(settings.out)
-
-    def _check_tracking(self) -> None:
-        if self.tracking is None:
-            get_logger(__name__).info(
-                "no tracking file: the head has the template's shape, not the person's; name it with --tracking"
-            )
-        elif (sizes := (len(self.tracking.shape), self.tracking.expr.shape[1])) != (
-            self.head.n_shape,
-            self.head.n_expr,
-        ):
-            raise UserError(
-                f"the tracking file is of another head model ({sizes[0]} shape and {sizes[1]} expression coefficients, "
-                f"not {self.head.n_shape} and {self.head.n_expr}); name that of the avatar's video with --tracking"
-            )
 
     @property
     def comment(self) -> str:
@@ -231,13 +217,3 @@ class _Export:
                 self.avatar, self.rig, self.tracking, textures, self.settings.raster_backend
             )
         return content
-
-
-def _tracking_of(settings: ExportSettings, checkpoint: AvatarCheckpoint) -> TrackingResult | None:
-    if settings.tracking is not None:
-        return read_tracking(settings.tracking)
-    trained_on = checkpoint.hyper_parameters.get("tracking_results_path")
-    if trained_on is None or not Path(trained_on).exists():
-        return None
-    get_logger(__name__).info("tracking file: %s, as in training", trained_on)
-    return read_tracking(trained_on)

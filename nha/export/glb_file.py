@@ -1,0 +1,107 @@
+"""Binary glTF files, piece by piece: numbers, nodes, materials.
+
+Materials are unlit (`KHR_materials_unlit`): the light of the video is in the textures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pygltflib as gl
+
+from nha.core.system import atomic_path
+
+GENERATOR = "nha export_avatar.py"
+UNLIT = "KHR_materials_unlit"
+
+_COMPONENT = {
+    np.uint8: gl.UNSIGNED_BYTE,
+    np.uint16: gl.UNSIGNED_SHORT,
+    np.uint32: gl.UNSIGNED_INT,
+    np.float32: gl.FLOAT,
+}
+_SHAPE = {1: gl.SCALAR, 2: gl.VEC2, 3: gl.VEC3, 4: gl.VEC4, 16: gl.MAT4}
+
+
+def png_of(texture: np.ndarray) -> bytes:
+    """A picture uint8 [R, R, 3] as the bytes of a PNG file."""
+    done, png = cv2.imencode(".png", cv2.cvtColor(texture, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise ValueError(f"cannot encode a texture of shape {list(texture.shape)} as PNG")
+    return png.tobytes()
+
+
+class GlbFile:
+    """A glTF whose binary part grows."""
+
+    def __init__(self, copyright_line: str) -> None:
+        asset = gl.Asset(version="2.0", generator=GENERATOR, copyright=copyright_line or None)
+        self.gltf = gl.GLTF2(asset=asset, scene=0, extensionsUsed=[UNLIT])
+        self._data = bytearray()
+
+    def node(self, node: gl.Node) -> int:
+        self.gltf.nodes.append(node)
+        return len(self.gltf.nodes) - 1
+
+    def view(self, data: bytes, target: int | None = None) -> int:
+        self._data += b"\0" * (-len(self._data) % 4)
+        self.gltf.bufferViews.append(
+            gl.BufferView(buffer=0, byteOffset=len(self._data), byteLength=len(data), target=target)
+        )
+        self._data += data
+        return len(self.gltf.bufferViews) - 1
+
+    def accessor(self, values: np.ndarray, target: int | None = None, bounds: bool = False) -> int:
+        """Store values [n] or [n, c]; bounds: with their minimum and maximum."""
+        table = np.ascontiguousarray(values.reshape(len(values), -1))
+        low, high = (table.min(0).tolist(), table.max(0).tolist()) if bounds else (None, None)
+        self.gltf.accessors.append(
+            gl.Accessor(
+                bufferView=self.view(table.tobytes(), target),
+                componentType=_COMPONENT[table.dtype.type],
+                count=len(table),
+                type=_SHAPE[table.shape[1]],
+                min=low,
+                max=high,
+            )
+        )
+        return len(self.gltf.accessors) - 1
+
+    def material(self, name: str, png: bytes) -> int:
+        """Store an unlit material: a picture, seen from both sides as the avatar draws itself."""
+        gltf = self.gltf
+        gltf.images.append(gl.Image(name=name, bufferView=self.view(png), mimeType="image/png"))
+        if not gltf.samplers:
+            edge = gl.CLAMP_TO_EDGE
+            gltf.samplers.append(
+                gl.Sampler(magFilter=gl.LINEAR, minFilter=gl.LINEAR_MIPMAP_LINEAR, wrapS=edge, wrapT=edge)
+            )
+        gltf.textures.append(gl.Texture(name=name, source=len(gltf.images) - 1, sampler=0))
+        gltf.materials.append(
+            gl.Material(
+                name=name,
+                pbrMetallicRoughness=gl.PbrMetallicRoughness(
+                    baseColorTexture=gl.TextureInfo(index=len(gltf.textures) - 1),
+                    metallicFactor=0.0,
+                    roughnessFactor=1.0,
+                ),
+                doubleSided=True,
+                alphaCutoff=None,
+                extensions={UNLIT: {}},
+            )
+        )
+        return len(gltf.materials) - 1
+
+    def to_bytes(self) -> bytes:
+        """The finished file; nothing can be stored afterwards."""
+        self.gltf.buffers.append(gl.Buffer(byteLength=len(self._data)))
+        self.gltf.set_binary_blob(bytes(self._data))
+        return b"".join(self.gltf.save_to_bytes())
+
+    def save(self, path: Path) -> None:
+        """Write the finished file, whole or not at all."""
+        content = self.to_bytes()
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)

@@ -1,0 +1,73 @@
+"""Where someone looks from: a browser's camera as one of ours, and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nha.core.rotations import quaternion
+from nha.core.types import Camera
+
+# Our camera has x to the left and y up, the browser's x to the right and y down; both look along +z.
+_FLIP = np.array([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """A camera without a picture size.
+
+    wxyz: unit quaternion of R in p_world = R p_camera + position, with x right, y down, z into the scene (OpenCV);
+    position: metres, world; fov_rad: vertical field of view.
+    """
+
+    wxyz: tuple[float, float, float, float]
+    position: tuple[float, float, float]
+    fov_rad: float
+
+    @property
+    def axes(self) -> np.ndarray:
+        """R, [3, 3]: the columns are right, down and forward in the world."""
+        w, x, y, z = np.array(self.wxyz, np.float64) / np.linalg.norm(self.wxyz)
+        cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+        return np.eye(3) + 2 * w * cross + 2 * cross @ cross
+
+    def camera(self, image_size: tuple[int, int]) -> Camera:
+        """The camera [1] of a picture of (height, width) pixels: square pixels, its middle in the view's middle."""
+        height, width = image_size
+        axes = self.axes * _FLIP  # columns: left, up, forward
+        shift = -np.array(self.position) @ axes
+        focal_px = height / (2 * math.tan(self.fov_rad / 2))
+        intrinsics = [[focal_px, 0, width / 2], [0, focal_px, height / 2], [0, 0, 1]]
+        return Camera(
+            intrinsics=torch.tensor([intrinsics], dtype=torch.float32),
+            extrinsics=torch.from_numpy(np.concatenate([axes, shift[:, None]], 1)[None]).float(),
+            image_size=(height, width),
+        )
+
+
+def viewpoint_of(camera: Camera) -> Viewpoint:
+    """The viewpoint of a camera [1]; a principal point beside the middle and oblong pixels are lost."""
+    axes = camera.extrinsics[0, :, :3].double().cpu().numpy()
+    position = -axes @ camera.extrinsics[0, :, 3].double().cpu().numpy()
+    focal_px = float(camera.intrinsics[0, 1, 1])
+    return Viewpoint(
+        wxyz=_quaternion(axes * _FLIP),
+        position=tuple(position.tolist()),
+        fov_rad=2 * math.atan(camera.image_size[0] / (2 * focal_px)),
+    )
+
+
+def look_from(position: np.ndarray, target: np.ndarray, fov_rad: float) -> Viewpoint:
+    """A viewpoint at `position` [3] that looks at `target` [3], upright in a world whose +y is up."""
+    forward = (target - position) / np.linalg.norm(target - position)
+    right = np.cross(forward, [0.0, 1.0, 0.0])
+    right = right / np.linalg.norm(right)
+    axes = np.stack([right, np.cross(forward, right), forward], 1)
+    return Viewpoint(_quaternion(axes), tuple(position.tolist()), fov_rad)
+
+
+def _quaternion(axes: np.ndarray) -> tuple[float, float, float, float]:
+    return tuple(quaternion(torch.from_numpy(axes)).tolist())
