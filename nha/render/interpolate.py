@@ -2,7 +2,7 @@
 
 Work is done on covered pixels only: values are gathered there, weighted with the (detached) barycentrics, and
 written back into an image that is 0 on the background. Gradients reach the values, never the barycentrics.
-On the CPU, planes are drawn by numba kernels.
+On the CPU numba kernels do it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nha.core.types import Fragments
 from nha.render.camera import pixels_to_ndc
-from nha.render.interpolate_numba import DrawRows
+from nha.render.interpolate_numba import DrawRows, SumRows
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,10 @@ class CoveredPixels:
         return vertex_values.reshape(-1, channels), rows
 
     def _sum_rows(self, table: Tensor, rows: Tensor) -> Tensor:
-        # A weighted bag of three rows: gathers and sums in one pass, and its backward adds into the rows.
         weights = self.barycentric.to(table.dtype)
+        if table.device.type == "cpu":
+            return SumRows.apply(table, rows, weights)
+        # a weighted bag of three rows: gathers and sums in one pass, and its backward adds into the rows
         return torch.nn.functional.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
 
     def _draw_rows(self, table: Tensor, rows: Tensor) -> Tensor:

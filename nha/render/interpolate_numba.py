@@ -1,7 +1,8 @@
-"""Interpolation straight into planar images on the CPU, forward and backward.
+"""Interpolation at covered pixels on the CPU, forward and backward, as a list or straight into planar images.
 
-Plain torch gathers, then spreads over an image, then transposes to planes; with the two dozen channels of
-part labels the last two cost ten times the first. Here every covered pixel's values go to their planes at once.
+Plain torch has no gradient for a weighted sum of three rows that does not sort the rows first, which takes half
+of a tracking step (docs/decisions.md). For planes it gathers, then spreads over an image, then transposes; with
+the two dozen channels of part labels the last two cost ten times the first.
 """
 
 from __future__ import annotations
@@ -42,6 +43,54 @@ def _collect(planes, rows, weights, image, position, table):
             table[a, k] += weights[p, 0] * value
             table[b, k] += weights[p, 1] * value
             table[c, k] += weights[p, 2] * value
+
+
+def _list_signature(real):
+    return numba.void(real[:, ::1], int64[:, ::1], real[:, ::1], real[:, ::1])
+
+
+@numba.njit([_list_signature(float32), _list_signature(float64)], parallel=True, cache=True)
+def _gather(table, rows, weights, values):
+    """values[p, k] = sum over corners of weight * table[row, k]."""
+    for p in prange(len(rows)):
+        a, b, c = rows[p, 0], rows[p, 1], rows[p, 2]
+        weight_a, weight_b, weight_c = weights[p, 0], weights[p, 1], weights[p, 2]
+        for k in range(table.shape[1]):
+            values[p, k] = weight_a * table[a, k] + weight_b * table[b, k] + weight_c * table[c, k]
+
+
+@numba.njit([_list_signature(float32), _list_signature(float64)], cache=True)
+def _scatter(values, rows, weights, table):
+    """table[row, k] += weight * values[p, k]; on one thread, since pixels share rows."""
+    for p in range(len(rows)):
+        for corner in range(3):
+            row, weight = rows[p, corner], weights[p, corner]
+            for k in range(table.shape[1]):
+                table[row, k] += weight * values[p, k]
+
+
+class SumRows(torch.autograd.Function):
+    """Weighted sums of a table's rows, as a list.
+
+    `SumRows.apply(table [R, C], rows [P, 3], weights [P, 3])` gives [P, C]. Differentiable once, in the table.
+    """
+
+    @staticmethod
+    def forward(ctx, table: Tensor, rows: Tensor, weights: Tensor):
+        table, rows, weights = table.detach().contiguous(), rows.contiguous(), weights.contiguous()
+        values = table.new_empty(len(rows), table.shape[1])
+        _gather(table.numpy(), rows.numpy(), weights.numpy(), values.numpy())
+        ctx.save_for_backward(rows, weights)
+        ctx.table_rows = len(table)
+        return values
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, upstream: Tensor):
+        rows, weights = ctx.saved_tensors
+        table = upstream.new_zeros(ctx.table_rows, upstream.shape[1])
+        _scatter(upstream.contiguous().numpy(), rows.numpy(), weights.numpy(), table.numpy())
+        return table, None, None
 
 
 class DrawRows(torch.autograd.Function):

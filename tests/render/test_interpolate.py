@@ -50,7 +50,7 @@ def test_faces_and_vertices_against_the_twin(scene, sets, layer):
 
 @pytest.mark.parametrize("sets", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float, torch.double])
-def test_drawn_planes_against_the_twin(scene, sets, dtype):
+def test_planes_and_lists_against_the_twin(scene, sets, dtype):
     screen, faces, fragments = scene
     covered = covered_pixels(fragments)
     weights = torch.randn(2, 4, *IMAGE_SIZE, dtype=dtype)
@@ -63,6 +63,13 @@ def test_drawn_planes_against_the_twin(scene, sets, dtype):
             vertex_values,
         ),
         (covered.draw_faces(face_values), _twin_faces(fragments, face_values), face_values),
+    )
+    pairs += (
+        (
+            covered.to_image(covered.from_vertices(vertex_values, faces)).permute(0, 3, 1, 2),
+            _twin_vertices(fragments, vertex_values, faces),
+            vertex_values,
+        ),
     )
     for fast, slow, values in pairs:
         slow = slow.permute(0, 3, 1, 2)
