@@ -61,6 +61,22 @@ def video_info(path: str | Path) -> VideoInfo:
         )
 
 
+def count_packets(path: str | Path) -> int:
+    """How many frames a video holds at most; nothing is decoded, so it takes no longer than reading the file.
+
+    Raises UserError as `iterate_frames` does.
+    """
+    container, stream = _open_video(Path(path))
+    with container:
+        n_packets = 0
+        try:
+            for packet in container.demux(stream):
+                n_packets += packet.size > 0
+        except av.FFmpegError:
+            pass  # it breaks off here; whoever decodes it says so
+        return n_packets
+
+
 def iterate_frames(path: str | Path) -> Iterator[np.ndarray]:
     """Decode a video frame by frame, upright as a player shows it.
 

@@ -9,14 +9,16 @@ A matting, parsing or normal estimator that works on several frames at once also
     def matte_batch | parsing_batch | normals_batch(self, inputs) -> list of answers
 
 where `inputs` holds the arguments of up to `batch_size` calls of the single method, in the frames' order.
-`several_at_once` uses it where it is there.
+`stream.several_at_once` uses it where it is there.
+
+Of a matting or parsing estimator whose answer depends on a few frames before, `lookback: int` says on how many; a
+frame without a face counts as one. It must give the same answer whether or not it has seen frames before those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -136,19 +138,3 @@ class EstimatorPack:
         """Annotation -> name of its estimator, for the dataset's records."""
         annotations = ("landmarks", "iris", "matting", "parsing", "normals")
         return {annotation: getattr(self, annotation).name for annotation in annotations}
-
-
-def several_at_once(
-    estimator: object, method: str, inputs: Iterable[tuple]
-) -> Iterator[tuple[tuple, np.ndarray]]:
-    """Many inputs of an estimator's method, each with its answer, in order; in batches where the estimator can.
-
-    At most one batch is held at a time.
-    """
-    batched = getattr(estimator, f"{method}_batch", None)
-    if batched is None:
-        yield from ((arguments, getattr(estimator, method)(*arguments)) for arguments in inputs)
-        return
-    inputs = iter(inputs)
-    while batch := list(islice(inputs, estimator.batch_size)):
-        yield from zip(batch, batched(batch), strict=True)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from nha.core.conventions import LANDMARK_GROUPS, Parsing
-from nha.data.dataset_folder import Keypoints, encode_normals
+from nha.data.dataset_folder import Keypoints
 
 PARSING_COLOURS: dict[Parsing, tuple[int, int, int]] = {
     Parsing.BACKGROUND: (20, 20, 24),
@@ -43,16 +43,14 @@ _SUBPIXEL_BITS = 4
 
 
 def side_by_side(
-    rgb: np.ndarray, keypoints: Keypoints, parsing: np.ndarray, matte01: np.ndarray, normals: np.ndarray
+    rgb: np.ndarray, keypoints: Keypoints, parsing: np.ndarray, matte: np.ndarray, normals: np.ndarray
 ) -> np.ndarray:
     """Picture | landmarks and irises | parsing in colours | matte | normals: uint8 [H, 5 W, 3].
 
-    rgb: uint8 [H, W, 3]; parsing: uint8 [H, W]; matte01: [H, W]; normals: [H, W, 3] as readers give them.
+    rgb: [H, W, 3]; parsing, matte: [H, W]; normals: [H, W, 3], all uint8 as in the files.
     """
-    matte = np.repeat(np.rint(matte01[..., None] * 255).astype(np.uint8), 3, axis=2)
-    return np.hstack(
-        [rgb, draw_landmarks(rgb, keypoints), colour_labels(parsing), matte, encode_normals(normals)]
-    )
+    grey = cv2.cvtColor(matte, cv2.COLOR_GRAY2RGB)
+    return np.hstack([rgb, draw_landmarks(rgb, keypoints), colour_labels(parsing), grey, normals])
 
 
 def colour_labels(parsing: np.ndarray) -> np.ndarray:

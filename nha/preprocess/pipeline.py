@@ -14,9 +14,10 @@ from nha.data.dataset_folder import read_transforms, write_transforms
 from nha.data.video_io import VideoInfo, video_info
 from nha.preprocess.crop import FrameTransform, identity_transform, plan_transform
 from nha.preprocess.estimators import EstimatorPack, Frame
+from nha.preprocess.frame_job import choose_face, frames_of
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.packs import make_pack
-from nha.preprocess.steps import DatasetBuilder, choose_face, frames_of
+from nha.preprocess.steps import DatasetBuilder
 from nha.preprocess.workspace import DatasetInfo, Workspace, describe_video
 
 CROP_SAMPLES = 48  # frames that are looked at to find out where the head goes

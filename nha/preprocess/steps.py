@@ -1,8 +1,15 @@
-"""The steps from frames to annotations; each can be interrupted, and leaves out what is on disk already."""
+"""The stages from a video to its annotations: each frame is decoded once and passes all of them.
+
+Decoding, finding the face and the matte, annotating, and writing work at the same time, a few frames apart; how
+long the video is changes nothing in what is held. A run that was interrupted continues: a stage leaves out what is
+on disk, except that estimators with a memory are shown what they must have seen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, nullcontext
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -11,49 +18,34 @@ from nha.core.errors import UserError
 from nha.core.system import get_logger
 from nha.data.dataset_folder import (
     Keypoints,
+    encode_normals,
     read_keypoints,
     read_labels,
-    read_normals,
     read_rgb,
     write_keypoints,
     write_labels,
-    write_normals,
     write_rgb,
 )
 from nha.data.messages import some_of
 from nha.data.splits import default_split, write_split
-from nha.data.video_io import VideoWriter, iterate_frames
+from nha.data.video_io import VideoWriter, count_packets
 from nha.preprocess.cleanup import clean_parsing, segmentation_from_parsing
 from nha.preprocess.crop import FrameTransform
-from nha.preprocess.estimators import EstimatorPack, Face, Frame, several_at_once
+from nha.preprocess.estimators import EstimatorPack, Face, Frame
+from nha.preprocess.frame_job import FrameJob, choose_face, frames_of
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.overview import side_by_side
+from nha.preprocess.stream import ahead, several_at_once
 from nha.preprocess.workspace import Observation, Workspace
 
 HELD_OUT_SHARE = 0.2
+QUEUED_FRAMES = 3  # between two stages: evens out frames that take longer, and bounds the memory
 
 _logger = get_logger(__name__)
 
 
-def frames_of(options: PreprocessOptions) -> Iterator[tuple[int, np.ndarray]]:
-    """Number and picture (uint8 [H, W, 3]) of each frame that the options take from the video."""
-    for frame_id, rgb in enumerate(iterate_frames(options.video)):
-        if options.max_frames and frame_id >= options.max_frames:
-            return
-        yield frame_id, rgb
-
-
-def choose_face(faces: list[Face], previous: Face | None) -> Face | None:
-    """Of several faces the one closest to the previous frame's; without a previous one, the largest."""
-    if not faces:
-        return None
-    if previous is not None:
-        return min(faces, key=lambda face: float(np.linalg.norm(face.centre_px - previous.centre_px)))
-    return max(faces, key=lambda face: float(np.prod(np.ptp(face.landmarks_px, axis=0))))
-
-
 class DatasetBuilder:
-    """The steps, in running order; each leaves out what is on disk already."""
+    """The stages, in running order."""
 
     def __init__(
         self,
@@ -67,136 +59,152 @@ class DatasetBuilder:
         self.estimators = estimators
         self.transform = transform
         self.info = workspace.info
+        self.most_frames = count_packets(options.video)
+        if options.max_frames:
+            self.most_frames = min(self.most_frames, options.max_frames)
+        self._last_missing: dict[object, int] = {}  # of estimators that must see all frames before
 
     def run(self) -> None:
-        self.decode_frames()
-        self.find_faces()
-        self.write_keypoints()
-        self.estimate_mattes()
-        self.parse_and_segment()
-        self.estimate_normals()
-        self.write_overview()
+        """All stages, the overview and the split."""
+        with ExitStack() as threads:  # which end, last one first, before anything else happens
+
+            def in_thread(jobs: Iterator[FrameJob]) -> Iterator[FrameJob]:
+                return threads.enter_context(closing(ahead(jobs, QUEUED_FRAMES)))
+
+            jobs = in_thread(self.decode())
+            jobs = in_thread(self.estimate_mattes(self.find_faces(jobs)))
+            jobs = in_thread(self.estimate_normals(self.parse(self.find_irises(jobs))))
+            self.write_everything(jobs)
         self.write_split()
         self.workspace.finish()
 
-    def decode_frames(self) -> None:
+    def decode(self) -> Iterator[FrameJob]:
         """Frames from the video: crop, pad and scale."""
-        n_known = self.info.n_frames
-        if n_known is not None and all(self._is_decoded(frame_id) for frame_id in range(n_known)):
-            return
-        n_frames = 0
-        for frame_id, rgb in tqdm(frames_of(self.options), desc="frames   ", unit="frame", mininterval=0.5):
-            n_frames += 1
-            if self._is_decoded(frame_id):
-                continue
+        for frame_id, rgb in frames_of(self.options):
             if rgb.shape[:2] != (self.transform.h_in, self.transform.w_in):
                 raise UserError(
                     f"the video changes its size at frame {frame_id}: cut it there, and use one part"
                 )
-            if self.options.keep_original_frames:
-                write_rgb(self.workspace.original_path(frame_id), rgb)
-            write_rgb(self.workspace.paths(frame_id).image, self.transform.apply_to_rgb(rgb))
-        self.info.n_frames = n_frames
-        self.workspace.save_info()
-
-    def find_faces(self) -> None:
-        """Landmarks; says which frames have no face, or several, and stops where too many have none."""
-        estimator = self.estimators.landmarks
-        ids = range(self.info.n_frames)
-        todo = {i for i in ids if not self.workspace.observation_path(i).exists()}
-        previous: Face | None = None
-        without, several = [], []
-        for frame_id in _progress("landmarks", ids, silent=not todo):
-            if frame_id in todo or (estimator.sequential and frame_id < max(todo, default=0)):
-                faces = estimator.faces(self._frame(frame_id))
-            if frame_id in todo:
-                found = Observation(len(faces), choose_face(faces, previous))
-                self.workspace.write_observation(frame_id, found)
-            observation = self.workspace.read_observation(frame_id)
-            previous = observation.face or previous
-            if observation.face is None:
-                without.append(frame_id)
-            if observation.n_faces > 1:
-                several.append(frame_id)
-        self.info.frames_without_face, self.info.frames_with_several_faces = without, several
-        self._judge_faces()
-        self.workspace.save_info()
-
-    def write_keypoints(self) -> None:
-        """Irises, and the keypoints file."""
-        for frame_id in self._todo("irises", lambda i: self.workspace.paths(i).keypoints.exists()):
-            face = self._face(frame_id)
-            keypoints = Keypoints(
-                landmarks_px=face.landmarks_px,
-                depth=face.depth,
-                confidence=face.confidence,
-                iris_px=self.estimators.iris.irises(self._frame(frame_id), face),
-                bounding_box=face.bounding_box,
-                origin=self.estimators.landmarks.name,
+            frame = Frame(frame_id, self.transform.apply_to_rgb(rgb), self.transform)
+            yield FrameJob(
+                frame,
+                self.workspace.paths(frame_id),
+                original=rgb if self.options.keep_original_frames else None,
             )
-            write_keypoints(self.workspace.paths(frame_id).keypoints, keypoints)
-        self.info.frames_without_iris = [
-            frame_id
-            for frame_id in self.workspace.ids_with_face()
-            if (read_keypoints(self.workspace.paths(frame_id).keypoints).iris_px < 0).any()
-        ]
 
-    def estimate_mattes(self) -> None:
+    def find_faces(self, jobs: Iterator[FrameJob]) -> Iterator[FrameJob]:
+        """Landmarks; once too many frames have no face, later stages need not bother."""
+        estimator = self.estimators.landmarks
+        previous: Face | None = None
+        n_without = 0
+        for job in jobs:
+            stored = self.workspace.observation_path(job.frame_id)
+            if stored.exists():
+                if self._must_see(estimator, self.workspace.observation_path, job.frame_id):
+                    estimator.faces(job.frame)
+                job.observation = self.workspace.read_observation(job.frame_id)
+            else:
+                faces = estimator.faces(job.frame)
+                job.observation = Observation(len(faces), choose_face(faces, previous))
+                self.workspace.write_observation(job.frame_id, job.observation)
+            previous = job.face or previous
+            n_without += job.face is None
+            job.hopeless = n_without > self.options.max_missing * self.most_frames
+            yield job
+
+    def estimate_mattes(self, jobs: Iterator[FrameJob]) -> Iterator[FrameJob]:
         """The person's mattes, which are working files."""
-        estimator = self.estimators.matting
-        ids = list(range(self.info.n_frames)) if estimator.sequential else self.workspace.ids_with_face()
-        missing = [frame_id for frame_id in ids if not self.workspace.matte_path(frame_id).exists()]
-        if not missing:
-            return
-        shown = [frame_id for frame_id in ids if frame_id <= missing[-1]] if estimator.sequential else missing
-        inputs = ((self._frame(frame_id),) for frame_id in _progress("mattes", shown))
-        for (frame,), matte in several_at_once(estimator, "matte", inputs):
-            path = self.workspace.matte_path(frame.frame_id)
-            if not path.exists():
-                write_labels(path, np.rint(matte * 255).astype(np.uint8))
+        estimator, path_of = self.estimators.matting, self.workspace.matte_path
 
-    def parse_and_segment(self) -> None:
-        """Parsing labels, and the segmentation that follows from them."""
-        inside = self.transform.inside_picture()
+        def arguments(job: FrameJob) -> tuple | None:
+            if not (job.is_annotated or estimator.sequential):
+                return None
+            return (job.frame,) if self._must_see(estimator, path_of, job.frame_id) else None
 
-        def is_done(frame_id: int) -> bool:
-            return self.workspace.paths(frame_id).parsing.exists()
+        for job, matte in several_at_once(estimator, "matte", jobs, arguments):
+            if path_of(job.frame_id).exists():
+                job.matte = read_labels(path_of(job.frame_id))
+            elif matte is not None:
+                job.matte = np.rint(matte * 255).astype(np.uint8)
+            yield job
 
-        todo = self._todo("parsing", is_done)
-        inputs = ((self._frame(frame_id), self._face(frame_id), self._matte(frame_id)) for frame_id in todo)
-        for (frame, _, matte), raw in several_at_once(self.estimators.parsing, "parsing", inputs):
-            path = self.workspace.paths(frame.frame_id).parsing
-            write_labels(path, clean_parsing(raw, matte, inside))
-        for frame_id in self.workspace.ids_with_face():
-            paths = self.workspace.paths(frame_id)
-            if not paths.segmentation.exists():
-                write_labels(paths.segmentation, segmentation_from_parsing(read_labels(paths.parsing)))
-
-    def estimate_normals(self) -> None:
-        """Normals, 0 outside of the segmentation."""
-        todo = self._todo("normals", lambda i: self.workspace.paths(i).normals.exists())
-        inputs = (
-            (self._frame(frame_id), self._face(frame_id), self._segmentation(frame_id)) for frame_id in todo
-        )
-        for (frame, _, segmentation), normals in several_at_once(self.estimators.normals, "normals", inputs):
-            known = (segmentation > 0)[..., None]
-            write_normals(self.workspace.paths(frame.frame_id).normals, normals * known)
-
-    def write_overview(self) -> None:
-        """`dataset.mp4`."""
-        if self.workspace.folder.overview_video.exists():
-            return
-        with VideoWriter(self.workspace.folder.overview_video, float(self.info.video["fps"])) as writer:
-            for frame_id in _progress("overview", self.workspace.ids_with_face()):
-                paths = self.workspace.paths(frame_id)
-                panels = side_by_side(
-                    read_rgb(paths.image),
-                    read_keypoints(paths.keypoints),
-                    read_labels(paths.parsing),
-                    self._matte(frame_id),
-                    read_normals(paths.normals),
+    def find_irises(self, jobs: Iterator[FrameJob]) -> Iterator[FrameJob]:
+        """Irises, and with them all keypoints."""
+        for job in jobs:
+            if job.is_annotated and not job.paths.keypoints.exists():
+                job.keypoints = Keypoints(
+                    landmarks_px=job.face.landmarks_px,
+                    depth=job.face.depth,
+                    confidence=job.face.confidence,
+                    iris_px=self.estimators.iris.irises(job.frame, job.face),
+                    bounding_box=job.face.bounding_box,
+                    origin=self.estimators.landmarks.name,
                 )
-                writer.write(panels)
+            yield job
+
+    def parse(self, jobs: Iterator[FrameJob]) -> Iterator[FrameJob]:
+        """Parsing labels, and the segmentation that follows from them."""
+        estimator, inside = self.estimators.parsing, self.transform.inside_picture()
+
+        def path_of(frame_id: int) -> Path:
+            return self.workspace.paths(frame_id).parsing
+
+        def arguments(job: FrameJob) -> tuple | None:
+            if not (job.is_annotated and self._must_see(estimator, path_of, job.frame_id)):
+                return None
+            return job.frame, job.face, job.matte.astype(np.float32) / 255
+
+        for job, raw in several_at_once(estimator, "parsing", jobs, arguments):
+            if job.is_annotated:
+                if job.paths.parsing.exists():
+                    job.parsing = read_labels(job.paths.parsing)
+                else:
+                    job.parsing = clean_parsing(raw, job.matte, inside)
+                job.segmentation = segmentation_from_parsing(job.parsing)
+            yield job
+
+    def estimate_normals(self, jobs: Iterator[FrameJob]) -> Iterator[FrameJob]:
+        """Normals, 0 outside of the segmentation."""
+
+        def arguments(job: FrameJob) -> tuple | None:
+            if not job.is_annotated or job.paths.normals.exists():
+                return None
+            return job.frame, job.face, job.segmentation
+
+        for job, normals in several_at_once(self.estimators.normals, "normals", jobs, arguments):
+            if normals is not None:
+                job.normals = encode_normals(normals * (job.segmentation > 0)[..., None])
+            elif job.is_annotated:
+                job.normals = read_rgb(job.paths.normals)
+            yield job
+
+    def write_everything(self, jobs: Iterator[FrameJob]) -> None:
+        """Files and `dataset.mp4`; says which frames have no face, or several; stops where too many have none."""
+        info, overview = self.info, self.workspace.folder.overview_video
+        info.frames_without_face, info.frames_with_several_faces, info.frames_without_iris = [], [], []
+        n_frames, job = 0, None
+        film = None if overview.exists() else VideoWriter(overview, float(info.video["fps"]))
+        with film or nullcontext():
+            for job in tqdm(jobs, total=self.most_frames, desc="frames", unit="frame", mininterval=0.5):
+                n_frames += 1
+                if job.observation.n_faces > 1:
+                    info.frames_with_several_faces.append(job.frame_id)
+                if job.face is None:
+                    info.frames_without_face.append(job.frame_id)
+                if job.hopeless:
+                    continue
+                self._write_frame(job)
+                if job.is_annotated:
+                    keypoints = read_keypoints(job.paths.keypoints)  # as stored, whichever run has found them
+                    if (keypoints.iris_px < 0).any():
+                        info.frames_without_iris.append(job.frame_id)
+                    if film:
+                        film.write(
+                            side_by_side(job.frame.rgb, keypoints, job.parsing, job.matte, job.normals)
+                        )
+            info.n_frames = n_frames
+            self._judge_faces(job.hopeless)
+        self.workspace.save_info()
 
     def write_split(self) -> None:
         """`split.json`, unless there is one."""
@@ -204,22 +212,43 @@ class DatasetBuilder:
         if not path.exists():
             write_split(path, default_split(self.workspace.ids_with_face(), HELD_OUT_SHARE))
 
-    # --- what the steps share ----------------------------------------------------------------------------
+    # --- what the stages share ---------------------------------------------------------------------------
 
-    def _is_decoded(self, frame_id: int) -> bool:
-        original_missing = (
-            self.options.keep_original_frames and not self.workspace.original_path(frame_id).exists()
-        )
-        return self.workspace.paths(frame_id).image.exists() and not original_missing
+    def _must_see(self, estimator: object, path_of: Callable[[int], Path], frame_id: int) -> bool:
+        """Whether an estimator must look at a frame: for its answer, or for those of later frames."""
+        if not getattr(estimator, "sequential", False):
+            lookback = getattr(estimator, "lookback", 0)
+            return any(not path_of(frame_id + i).exists() for i in range(1 + lookback))
+        if self.info.n_frames is None:
+            return True
+        if estimator not in self._last_missing:
+            missing = (i for i in reversed(range(self.info.n_frames)) if not path_of(i).exists())
+            self._last_missing[estimator] = next(missing, -1)
+        return frame_id <= self._last_missing[estimator]
 
-    def _judge_faces(self) -> None:
+    def _write_frame(self, job: FrameJob) -> None:
+        """Write what is known of a frame and not on disk yet."""
+        original, matte = self.workspace.original_path(job.frame_id), self.workspace.matte_path(job.frame_id)
+        for path, content, write in (
+            (original, job.original, write_rgb),
+            (job.paths.image, job.frame.rgb, write_rgb),
+            (matte, job.matte, write_labels),
+            (job.paths.keypoints, job.keypoints, write_keypoints),
+            (job.paths.parsing, job.parsing, write_labels),
+            (job.paths.segmentation, job.segmentation, write_labels),
+            (job.paths.normals, job.normals, write_rgb),
+        ):
+            if content is not None and not path.exists():
+                write(path, content)
+
+    def _judge_faces(self, hopeless: bool) -> None:
         n_frames, without = self.info.n_frames, self.info.frames_without_face
         if len(without) == n_frames:
             raise UserError(
                 f"no face was found in any of the {n_frames} frames of '{self.options.video}': the face must "
                 "be visible and fill a good part of the picture"
             )
-        if len(without) > self.options.max_missing * n_frames:
+        if hopeless or len(without) > self.options.max_missing * n_frames:
             raise UserError(
                 f"no face in {len(without)} of {n_frames} frames ({some_of(without)}), more than "
                 f"--max_missing {self.options.max_missing:g} allows: cut the video, or raise --max_missing"
@@ -229,23 +258,3 @@ class DatasetBuilder:
                 "warning: several faces in frames %s; the one closest to the previous frame's was taken",
                 some_of(self.info.frames_with_several_faces),
             )
-
-    def _todo(self, name: str, is_done: Callable[[int], bool]) -> Iterable[int]:
-        todo = [frame_id for frame_id in self.workspace.ids_with_face() if not is_done(frame_id)]
-        return _progress(name, todo, silent=not todo)
-
-    def _frame(self, frame_id: int) -> Frame:
-        return Frame(frame_id, read_rgb(self.workspace.paths(frame_id).image), self.transform)
-
-    def _face(self, frame_id: int) -> Face:
-        return self.workspace.read_observation(frame_id).face
-
-    def _matte(self, frame_id: int) -> np.ndarray:
-        return read_labels(self.workspace.matte_path(frame_id)).astype(np.float32) / 255
-
-    def _segmentation(self, frame_id: int) -> np.ndarray:
-        return read_labels(self.workspace.paths(frame_id).segmentation)
-
-
-def _progress(name: str, frame_ids: Iterable[int], silent: bool = False) -> Iterable[int]:
-    return frame_ids if silent else tqdm(frame_ids, desc=f"{name:9}", unit="frame", mininterval=0.5)

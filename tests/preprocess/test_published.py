@@ -27,9 +27,10 @@ from nha.preprocess.backends.published_matting import RvmMatting, RvmOnnxMatting
 from nha.preprocess.backends.published_normals import ResNetUNetNormals, SquareBox
 from nha.preprocess.backends.published_parsing import BiSeNetParsing, middle_of, on_green_square
 from nha.preprocess.crop import identity_transform
-from nha.preprocess.estimators import Face, Frame, several_at_once
+from nha.preprocess.estimators import Face, Frame
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.packs import make_pack
+from nha.preprocess.stream import several_at_once
 
 CPU = torch.device("cpu")
 RVM, PARSING, NORMALS = "rvm/rvm_mobilenetv3.pth", "face_parsing/model.pth", "face_normals/model.pth"
@@ -125,7 +126,7 @@ def test_mattes_of_a_video_in_batches_and_one_by_one(weights):
     frames = [frame_of(noise(64, 90, 3) // (i + 1), i) for i in range(5)]
     together = RvmMatting(weights / RVM, CPU)
     together.batch_size = 2
-    mattes = [matte for _, matte in several_at_once(together, "matte", [(frame,) for frame in frames])]
+    mattes = [matte for _, matte in several_at_once(together, "matte", frames, lambda frame: (frame,))]
     single = RvmMatting(weights / RVM, CPU)
     for frame, matte in zip(frames, mattes, strict=True):
         assert matte.shape == (64, 90)
@@ -217,7 +218,7 @@ def test_parsing_with_the_network_itself_in_batches(weights):
         (frame_of(noise(40, 30, 3), i), face_in(5, 5, 20, 20), np.ones((40, 30), np.float32))
         for i in range(3)
     ]
-    answers = [labels for _, labels in several_at_once(estimator, "parsing", inputs)]
+    answers = [labels for _, labels in several_at_once(estimator, "parsing", inputs, tuple)]
     assert [labels.shape for labels in answers] == [(40, 30)] * 3
     np.testing.assert_array_equal(answers[0], answers[2])  # the same picture, alone and in company
     assert answers[0].max() < 19

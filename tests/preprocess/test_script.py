@@ -41,7 +41,7 @@ def test_a_synthetic_video_with_truth(run_script, fakes, spaced_dir):
     assert "frames without a face (left out): none" in first.stdout
     assert str(out) in first.stdout
     assert DatasetFolder.open(out).frame_ids() == [0, 1, 2]
-    assert "parsing" in first.stderr  # the progress bars
+    assert "frames" in first.stderr  # the progress bar
 
 
 @pytest.mark.parametrize("estimators", ["mediapipe"])
