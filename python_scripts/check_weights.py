@@ -15,6 +15,7 @@ from nha.core.command_line import OptionParser
 from nha.core.errors import UserError
 from nha.core.optional_files import ASSETS, OptionalFiles, optional_files
 from nha.core.system import run_script
+from nha.evaluation.lpips import load_lpips
 from nha.head.file_guide import HEAD_FILES, MODEL_FILES, REQUIRED_FILES, TEXTURE_FILE, where_from
 from nha.head.flame_files import model_file, read_head_folder
 from nha.nets.iresnet import load_iresnet18
@@ -126,6 +127,7 @@ LOADERS: dict[str, Callable[[list[Path]], object]] = {
     "face-parsing": each(lambda path: load_published("face-parsing", path)),
     "face-normals": each(lambda path: load_published("face-normals", path)),
     "face-alignment": lambda _: load_face_alignment(CPU),
+    "alexnet": each(load_lpips),
     "mediapipe": lambda _: load_mediapipe(),
 }
 

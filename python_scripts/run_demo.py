@@ -27,9 +27,9 @@ from nha.core.system import atomic_path, require_writable, run_script
 from nha.data.datamodule import FrameDataModule
 from nha.data.tracking_file import read_tracking
 from nha.evaluation.demo_report import results_table, subject_section, write_demo_report
+from nha.evaluation.judge import evaluate_and_film
 from nha.evaluation.reenactment import ReenactmentFiles, ReenactmentSettings, write_reenactment
 from nha.evaluation.report import Section
-from nha.evaluation.run import evaluate_and_film
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
 from nha.evaluation.truth import read_truth
 from nha.head.assets import REPOSITORY, HeadAssets, load_head

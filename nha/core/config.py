@@ -128,8 +128,11 @@ def _assemble(settings_type: type[S], values: Mapping[str, Any]) -> S:
 
 
 def _convert(entry: SettingKey, given: str | Sequence[str]) -> Any:
-    text = given if isinstance(given, str) else " ".join(given)
+    words = [given] if isinstance(given, str) else list(given)
+    text = " ".join(words)
     try:
+        if entry.kind == list[Path] and not text.startswith("["):
+            return [parse_value(word, Path) for word in words]  # a path may hold spaces and commas
         return parse_value(text, entry.kind)
     except ValueError:
         raise UserError(f"setting '{entry.key}' must be {describe_kind(entry.kind)}, not '{text}'") from None

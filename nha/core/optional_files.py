@@ -92,6 +92,14 @@ def optional_files(assets: Path = ASSETS) -> tuple[OptionalFiles, ...]:
             "BSD-3-Clause",
         ),
         OptionalFiles(
+            "alexnet",
+            _torch_checkpoints(),
+            ("alexnet-owt-7be5be79.pth",),
+            "LPIPS in evaluations",
+            "alexnet-owt-7be5be79.pth of torchvision (AlexNet's weights for ImageNet)",
+            "BSD-3-Clause; trained on ImageNet: non-commercial research",
+        ),
+        OptionalFiles(
             "mediapipe",
             _package_folder("mediapipe") / "modules",
             (

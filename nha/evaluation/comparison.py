@@ -9,13 +9,16 @@ from types import TracebackType
 import numpy as np
 
 from nha.avatar.avatar import NeuralHeadAvatar
+from nha.data.datamodule import FrameDataModule
 from nha.data.video_io import VideoWriter
-from nha.evaluation.evaluator import DrawnFrames, FrameScores
+from nha.evaluation.evaluator import DrawnFrames, FrameScores, draw_frames, frames_of
 from nha.render.shading import phong_picture
 from nha.visualization.colours import error_map, normals_to_rgb01, to_uint8
 from nha.visualization.layout import side_by_side
 
 COLUMNS = ("ground truth", "prediction", "|difference|", "normals", "geometry")
+# What captions call a metric by which frames are chosen.
+CHOSEN_BY = {"head_psnr": "inside the head mask", "mouth_psnr": "at the mouth", "eyes_psnr": "at the eyes"}
 
 
 def comparison_rows(
@@ -33,8 +36,19 @@ def comparison_rows(
     return rows
 
 
+def comparison_strips(
+    avatar: NeuralHeadAvatar, part: str, drawn: DrawnFrames, backend: str = "auto"
+) -> list[np.ndarray]:
+    """The pictures of COLUMNS beside each other with their captions, uint8 [H, W, 3] for each drawn frame."""
+    rows = comparison_rows(avatar, drawn, backend)
+    return [
+        side_by_side(row, (f"{COLUMNS[0]} {frame_id} ({part.replace('_', '-')})", *COLUMNS[1:]))
+        for frame_id, row in zip(drawn.batch.frame_id.tolist(), rows, strict=True)
+    ]
+
+
 class ComparisonFilm:
-    """Collects drawn frames into an mp4 with captions, and keeps the pictures for a report.
+    """Collects drawn frames into an mp4 with captions.
 
     Use it as a context manager, and hand `add` to `evaluate(also=...)`.
     """
@@ -44,7 +58,6 @@ class ComparisonFilm:
     ) -> None:
         self._video = VideoWriter(path, fps)
         self._avatar, self._backend = avatar, backend
-        self.rows: dict[int, np.ndarray] = {}
 
     def __enter__(self) -> ComparisonFilm:
         self._video.__enter__()
@@ -57,22 +70,34 @@ class ComparisonFilm:
 
     def add(self, part: str, drawn: DrawnFrames) -> None:
         """Append the frames of a drawn batch."""
-        rows = comparison_rows(self._avatar, drawn, self._backend)
-        for frame_id, row in zip(drawn.batch.frame_id.tolist(), rows, strict=True):
-            picture = side_by_side(row, (f"{COLUMNS[0]} {frame_id} ({part.replace('_', '-')})", *COLUMNS[1:]))
-            self.rows[frame_id] = picture
+        for picture in comparison_strips(self._avatar, part, drawn, self._backend):
             self._video.write(picture)
 
 
-def telling_frames(scores: Sequence[FrameScores], part: str, metric: str = "head_psnr") -> dict[int, str]:
-    """Captions of the worst, the median and the best frame of a part, by frame id; empty for an empty part."""
-    ordered = sorted((s for s in scores if s.part == part), key=lambda s: s.scores[metric])
+def draw_one(
+    avatar: NeuralHeadAvatar, data: FrameDataModule, part: str, frame_id: int, backend: str = "auto"
+) -> DrawnFrames:
+    """One frame of a part."""
+    frames = frames_of(data, part)
+    batch = frames.batch([frames.frame_ids.index(frame_id)])
+    return draw_frames(avatar, batch.to(avatar.vertex_features.device), backend)
+
+
+def telling_frames(scores: Sequence[FrameScores], part: str) -> dict[int, str]:
+    """Captions of frames to look at, by frame id: the worst, the median and the best of a part, and where mouth and
+    eyes are worst. Empty for an empty part; frames of which a metric is not defined are not chosen by it.
+    """
     captions: dict[int, str] = {}
-    for name, place in (("worst", 0), ("median", len(ordered) // 2), ("best", len(ordered) - 1)):
-        if ordered:
-            frame = ordered[place]
-            text = (
-                f"{name} {part.replace('_', '-')} frame, {frame.scores[metric]:.1f} dB inside the head mask"
-            )
-            captions.setdefault(frame.frame_id, text)
+    for metric, places in {
+        "head_psnr": {"worst": 0.0, "median": 0.5, "best": 1.0},
+        "mouth_psnr": {"worst": 0.0},
+        "eyes_psnr": {"worst": 0.0},
+    }.items():
+        ordered = [s for s in scores if s.part == part and np.isfinite(s.scores.get(metric, np.nan))]
+        ordered.sort(key=lambda s: s.scores[metric])
+        for name, place in places.items():
+            if ordered:
+                frame = ordered[min(int(place * len(ordered)), len(ordered) - 1)]
+                text = f"{name} {part.replace('_', '-')} frame, {frame.scores[metric]:.1f} dB {CHOSEN_BY[metric]}"
+                captions.setdefault(frame.frame_id, text)
     return captions

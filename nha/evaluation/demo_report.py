@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from nha.data.video_io import iterate_frames
+from nha.evaluation.avatar_report import regions_table, score_charts, scores_table
+from nha.evaluation.judge import Evaluation
 from nha.evaluation.reenactment import ReenactmentFiles
 from nha.evaluation.report import Section, write_report
-from nha.evaluation.run import Evaluation, scores_table, telling_pictures
 from nha.evaluation.tables import Table
 from nha.visualization.layout import grid
 
@@ -28,10 +29,16 @@ def subject_section(result: dict, evaluation: Evaluation, tracking_film: Path) -
         for kind, errors in (("tracking", result["tracking"]), ("avatar", result["avatar"]))
         for error, values in errors.items()
     ]
+    scores = {result["name"]: evaluation.scores}
     return Section(
         title=result["name"].replace("_", " "),
-        tables=[scores_table(evaluation), Table(("error against the truth", *names), rows)],
-        pictures=telling_pictures(evaluation),
+        tables=[
+            scores_table(scores),
+            regions_table(scores),
+            Table(("error against the truth", *names), rows),
+        ],
+        charts=score_charts(scores),
+        pictures=evaluation.telling,
         videos=[
             ("Ground truth, prediction, difference, normals and geometry of all frames", evaluation.film),
             ("Tracking", tracking_film),

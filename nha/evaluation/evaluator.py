@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,13 @@ from tqdm import tqdm
 from nha.avatar.avatar import NeuralHeadAvatar, Surface
 from nha.core.errors import UserError
 from nha.core.system import atomic_path
-from nha.core.types import FrameBatch
+from nha.core.types import Fragments, FrameBatch
 from nha.data.datamodule import FrameDataModule
 from nha.data.frame_dataset import FrameDataset
 from nha.evaluation import metrics
+from nha.evaluation.cpbd import cpbd
+from nha.evaluation.optional_metrics import OptionalMetrics
+from nha.evaluation.regions import region_masks
 from nha.losses.masks import foreground_mask
 from nha.losses.photometric import whiten_background
 
@@ -30,7 +34,8 @@ class DrawnFrames:
     """N frames as the avatar shows them, beside what the camera saw.
 
     prediction, target: [N, 3, H, W] rgb01 on white; alpha: [N, 1, H, W]; mask: bool [N, 1, H, W], the head's
-    foreground; normals: [N, 3, H, W] of the mesh (x right, y down, z to the camera); surface: the posed meshes.
+    foreground; normals: [N, 3, H, W] of the mesh (x right, y down, z to the camera); surface: the posed meshes;
+    fragments: which faces the pixels see.
     """
 
     batch: FrameBatch
@@ -40,6 +45,7 @@ class DrawnFrames:
     mask: Tensor
     normals: Tensor
     surface: Surface
+    fragments: Fragments
 
 
 @dataclass(frozen=True)
@@ -65,32 +71,48 @@ def draw_frames(avatar: NeuralHeadAvatar, batch: FrameBatch, backend: str = "aut
         mask=foreground_mask(batch.segmentation),
         normals=gbuffer["normals"],
         surface=surface,
+        fragments=gbuffer.fragments,
     )
 
 
-def score_frames(drawn: DrawnFrames) -> dict[str, Tensor]:
+def score_frames(drawn: DrawnFrames, optional: OptionalMetrics | None = None) -> dict[str, Tensor]:
     """Every metric of N frames, [N] each; `metrics` defines them.
 
     l1, l2, psnr, ssim, ms_ssim: the whole picture on white (ms_ssim only where pictures are large enough);
     head_l1, head_l2, head_psnr, head_ssim: inside the head mask; covered_psnr: inside the head mask where the
-    avatar draws anything, which leaves the silhouette's errors out; silhouette_iou: alpha against the head mask.
+    avatar draws anything, which leaves the silhouette's errors out; silhouette_iou: alpha against the head mask;
+    cpbd, true_cpbd: sharpness of the prediction and of the true picture; face_l1, face_psnr, face_ssim and the same
+    of eyes, mouth and hair: inside that region of the true picture, NaN where it is not seen; lpips, landmark_px:
+    where `optional` has them.
     """
     prediction, target, mask = drawn.prediction, drawn.target, drawn.mask
     covered = drawn.alpha > 0.5
+    similarity = metrics.ssim_map(prediction, target)
     scores = {
         "l1": metrics.mean_absolute_error(prediction, target),
         "l2": metrics.mean_squared_error(prediction, target),
         "psnr": metrics.psnr(prediction, target),
-        "ssim": metrics.ssim(prediction, target),
+        "ssim": metrics.masked_mean(similarity),
+    }
+    if (multi_scale := metrics.ms_ssim(prediction, target)) is not None:
+        scores["ms_ssim"] = multi_scale
+    if optional is not None:
+        scores |= {name: metric(prediction, target) for name, metric in optional.metrics.items()}
+    scores |= {
+        "cpbd": cpbd(prediction),
+        "true_cpbd": cpbd(target),
         "head_l1": metrics.mean_absolute_error(prediction, target, mask),
         "head_l2": metrics.mean_squared_error(prediction, target, mask),
         "head_psnr": metrics.masked_psnr(prediction, target, mask),
-        "head_ssim": metrics.ssim(prediction, target, mask),
+        "head_ssim": metrics.masked_mean(similarity, mask),
         "covered_psnr": metrics.masked_psnr(prediction, target, mask & covered),
         "silhouette_iou": metrics.intersection_over_union(covered, mask),
     }
-    multi_scale = metrics.ms_ssim(prediction, target)
-    return scores if multi_scale is None else {**scores, "ms_ssim": multi_scale}
+    for name, region in region_masks(drawn.batch.parsing, mask).items():
+        scores[f"{name}_l1"] = metrics.mean_absolute_error(prediction, target, region)
+        scores[f"{name}_psnr"] = metrics.masked_psnr(prediction, target, region)
+        scores[f"{name}_ssim"] = metrics.masked_mean(similarity, region)
+    return scores
 
 
 def frames_of(data: FrameDataModule, part: str) -> FrameDataset:
@@ -105,12 +127,14 @@ def evaluate(
     *,
     batch_size: int = 4,
     backend: str = "auto",
+    optional: OptionalMetrics | None = None,
     also: Callable[[str, DrawnFrames], None] | None = None,
+    name: str = "evaluating",
 ) -> list[FrameScores]:
-    """Score all frames of the named parts, in order, with a progress bar.
+    """Score all frames of the named parts, in order, with a progress bar that is called `name`.
 
-    also: is shown each part's name and drawn batch, for pictures and videos. Raises UserError where all parts
-    are empty.
+    optional: metrics besides those that are always computed; also: is shown each part's name and drawn batch, for
+    pictures and videos. Raises UserError where all parts are empty.
     """
     batches = [(part, batch) for part in parts for batch in _batches(frames_of(data, part), batch_size)]
     if not batches:
@@ -119,9 +143,9 @@ def evaluate(
         )
     device = avatar.vertex_features.device
     results = []
-    for part, indices in tqdm(batches, desc="evaluating", unit="batch"):
+    for part, indices in tqdm(batches, desc=name, unit="batch"):
         drawn = draw_frames(avatar, frames_of(data, part).batch(indices).to(device), backend)
-        scores = score_frames(drawn)
+        scores = score_frames(drawn, optional)
         results += [
             FrameScores(frame_id, part, {name: float(values[i]) for name, values in scores.items()})
             for i, frame_id in enumerate(drawn.batch.frame_id.tolist())
@@ -145,14 +169,19 @@ def means(scores: Sequence[FrameScores]) -> dict[str, dict[str, float]]:
 
 
 def write_scores(path: str | Path, scores: Sequence[FrameScores], about: Mapping[str, object]) -> None:
-    """Write what was evaluated, the means and every frame's scores as JSON, atomically."""
+    """Write what was evaluated, the means and every frame's scores as JSON, atomically; null is "not defined"."""
     content = {
         **about,
-        "mean": means(scores),
-        "frames": [{"frame": s.frame_id, "part": s.part, **s.scores} for s in scores],
+        "mean": {part: _finite(values) for part, values in means(scores).items()},
+        "frames": [{"frame": s.frame_id, "part": s.part, **_finite(s.scores)} for s in scores],
     }
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def _finite(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON knows neither NaN nor infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
 
 
 def _batches(frames: FrameDataset, size: int) -> Iterator[range]:

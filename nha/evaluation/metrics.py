@@ -7,7 +7,7 @@ caller (so a mean PSNR is the mean of the frames' PSNR, not the PSNR of the mean
 "Inside the head mask" means pixels of the segmentation's foreground (head, hair, beard, ...; no clothes), whether
 the avatar covers them or not: a hole in the head counts as the white that it shows.
 
-LPIPS is not computed: its weights are not part of any package that is installed here.
+What needs weights or another package is in `optional_metrics`, sharpness in `cpbd`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MS_SSIM_SMALLEST_PX = 11 * 16
 
 def mean_absolute_error(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean |prediction - target| over pixels (of the mask) and channels: [N], in 0..1 units."""
-    return _masked_mean((prediction - target).abs(), mask)
+    return masked_mean((prediction - target).abs(), mask)
 
 
 def mean_squared_error(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean (prediction - target)² over pixels (of the mask) and channels: [N]."""
-    return _masked_mean((prediction - target) ** 2, mask)
+    return masked_mean((prediction - target) ** 2, mask)
 
 
 def psnr(prediction: Tensor, target: Tensor) -> Tensor:
@@ -49,10 +49,15 @@ def ssim(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tens
     The map of local similarities is averaged over the picture, or over the pixels inside `mask`; the windows of
     pixels at the mask's border also see what lies outside.
     """
+    return masked_mean(ssim_map(prediction, target), mask)
+
+
+def ssim_map(prediction: Tensor, target: Tensor) -> Tensor:
+    """The similarity of the window about each pixel, see `ssim`: [N, 3, H, W]."""
     _, similarity = structural_similarity_index_measure(
         prediction, target, data_range=1.0, reduction="none", return_full_image=True
     )
-    return _masked_mean(similarity, mask)
+    return similarity
 
 
 def ms_ssim(prediction: Tensor, target: Tensor) -> Tensor | None:
@@ -73,7 +78,8 @@ def intersection_over_union(prediction: Tensor, target: Tensor) -> Tensor:
     return torch.where(either > 0, both / either.clamp_min(1), 1.0)
 
 
-def _masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean of [N, C, H, W] over pixels (inside mask, bool [N, 1, H, W]) and channels: [N]; NaN where it is empty."""
     if mask is None:
         return values.flatten(1).mean(1)
     if mask.dtype != torch.bool or mask.shape != (len(values), 1, *values.shape[2:]):

@@ -26,19 +26,24 @@ th, td { padding: .2em .8em; text-align: right; border-bottom: 1px solid #e4e4e4
 th:first-child, td:first-child { text-align: left; }
 figure { margin: 1em 0; }
 figure img, figure video { max-width: 100%; border: 1px solid #e4e4e4; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(26em, 1fr)); gap: 1em; }
 figcaption { color: #666; font-size: 90%; }
 """
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: tables, then pictures (uint8 [H, W, 3]) and videos (files) with their captions."""
+    """A part of a report: text, points of a list, tables, charts (<svg> elements), then pictures (uint8 [H, W, 3]) and
+    videos (files) with their captions.
+    """
 
     title: str
     text: str = ""
     tables: Sequence[Table] = ()
     pictures: Sequence[tuple[str, np.ndarray]] = ()
     videos: Sequence[tuple[str, Path]] = ()
+    points: Sequence[str] = ()
+    charts: Sequence[str] = ()
 
 
 def write_report(path: str | Path, title: str, sections: Sequence[Section]) -> Path:
@@ -58,7 +63,11 @@ def _section(section: Section, folder: Path) -> str:
     parts = [f"<h2>{html.escape(section.title)}</h2>"]
     if section.text:
         parts.append(f"<p>{html.escape(section.text)}</p>")
+    if section.points:
+        parts.append("<ul>" + "".join(f"<li>{html.escape(point)}</li>" for point in section.points) + "</ul>")
     parts += [table.as_html() for table in section.tables]
+    if section.charts:
+        parts.append('<div class="charts">' + "\n".join(section.charts) + "</div>")
     parts += [_figure(f'<img src="{_data_uri(picture)}">', caption) for caption, picture in section.pictures]
     parts += [
         _figure(f'<video src="{_link(video, folder)}" controls loop muted></video>', caption)

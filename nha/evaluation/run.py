@@ -1,62 +1,69 @@
-"""The job of `evaluate_avatar.py`: scores, table, film and report of one avatar."""
+"""The job of `evaluate_avatar.py`: scores, tables, films and a report of one avatar, or of several side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.open import open_avatar
 from nha.core.config import nested, setting
 from nha.core.errors import UserError
-from nha.core.system import pick_device, require_writable
+from nha.core.names import distinct_names
+from nha.core.system import get_logger, pick_device, require_writable
 from nha.data.datamodule import FrameDataModule
 from nha.data.settings import DataSettings
-from nha.evaluation.comparison import ComparisonFilm, telling_frames
-from nha.evaluation.evaluator import PARTS, FrameScores, evaluate, means, write_scores
-from nha.evaluation.metrics import MS_SSIM_SMALLEST_PX
-from nha.evaluation.report import Section, write_report
-from nha.evaluation.tables import Table
+from nha.evaluation.avatar_report import Judged, View, scores_table, write_avatar_report
+from nha.evaluation.evaluator import PARTS, frames_of, write_scores
+from nha.evaluation.judge import Contestant, evaluate_and_film
+from nha.evaluation.neutral import neutral_frame
+from nha.evaluation.novel_views import write_novel_views, write_turntable
+from nha.evaluation.optional_metrics import OptionalMetrics, open_optional_metrics
 
 PARTS_OF_SPLIT = {"train": ("train",), "val": ("held_out",), "all": PARTS}
-METRICS = (
-    "l1",
-    "l2",
-    "psnr",
-    "ssim",
-    "ms_ssim",
-    "head_l1",
-    "head_l2",
-    "head_psnr",
-    "head_ssim",
-    "covered_psnr",
-    "silhouette_iou",
-)
 SCORES_FILE, REPORT_FILE, FILM_FILE = "scores.json", "report.html", "comparison.mp4"
+NOVEL_VIEWS_FILE, TURNTABLE_FILE, VIEW_IMAGES = "novel_views.mp4", "turntable.mp4", "novel_views"
+
+_logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
     """Settings of `evaluate_avatar.py`."""
 
-    ckpt: Path = setting(
+    ckpt: list[Path] = setting(
         section="What is evaluated",
-        help="Checkpoint of the avatar, ours or published.",
+        help="Checkpoint of the avatar, ours or published; several are compared.",
         aliases=("checkpoint_file",),
     )
     split: Literal["train", "val", "all"] = setting("all", help="Which part of the split.")
+    further_tracking_results: list[Path] = setting(
+        [],
+        help="Tracking files of the second checkpoint and those after it, where they are others than the first one's "
+        "(avatars with other head models).",
+    )
     out: Path | None = setting(
         None,
-        help="Output folder; none is the folder 'evaluation' beside the checkpoint.",
+        help="Output folder; none is the folder 'evaluation' beside the (first) checkpoint.",
         aliases=("out_path",),
     )
-    head: str | None = setting(None, help="Head model; none takes the one that the avatar was trained with.")
-    batch_size: int = setting(4, help="Frames that are drawn at the same time.")
-    frame_rate: float = setting(25.0, help="Frames per second of the film.", aliases=("fps",))
+    head: str | None = setting(None, help="Head model; none takes the one that each avatar was trained with.")
+
+    novel_views: list[float] = setting(
+        [0.0, -30.0, -60.0],
+        section="Films",
+        help="By how many degrees the head is turned in novel_views.mp4; [] for no such film.",
+    )
+    novel_view_frames: int = setting(
+        50, help="How many of the evaluated frames novel_views.mp4 shows, the last ones; 0 is all of them."
+    )
+    turntable: int = setting(60, help="Views of turntable.mp4, once around the head; 0 for no such film.")
+    images: bool = setting(False, help="Write the pictures of novel_views.mp4 as PNG files, too.")
+    frame_rate: float = setting(25.0, help="Frames per second of the films.", aliases=("fps",))
+
+    batch_size: int = setting(4, section="Run", help="Frames that are drawn at the same time.")
     device: str = setting("auto", help="auto, cpu or cuda.")
     raster_backend: str = setting(
         "auto", help="Rasteriser: auto, numba, triton, reference or pytorch3d.", aliases=("backend",)
@@ -65,91 +72,106 @@ class EvaluationSettings:
 
     IGNORED = DataSettings.IGNORED
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """scores of every frame; pictures: the comparison of each frame by id, uint8 [H, W, 3]; film: as mp4."""
-
-    scores: list[FrameScores]
-    pictures: dict[int, np.ndarray]
-    film: Path
-
-    @property
-    def means(self) -> dict[str, dict[str, float]]:
-        return means(self.scores)
-
-
-def evaluate_and_film(
-    avatar: NeuralHeadAvatar,
-    data: FrameDataModule,
-    film: Path,
-    parts: Sequence[str] = PARTS,
-    *,
-    batch_size: int = 4,
-    frame_rate: float = 25.0,
-    backend: str = "auto",
-) -> Evaluation:
-    """Score the frames of the named parts, and write the film ground truth | prediction | ... of them."""
-    with ComparisonFilm(film, avatar, frame_rate, backend) as comparison:
-        scores = evaluate(avatar, data, parts, batch_size=batch_size, backend=backend, also=comparison.add)
-    return Evaluation(scores, comparison.rows, film)
+    def check(self) -> None:
+        """Raise UserError for a number out of its range, and for lists that do not fit each other."""
+        if not self.ckpt:
+            raise UserError("--ckpt names no checkpoint; give at least one")
+        if self.batch_size < 1:
+            raise UserError("--batch_size must be at least 1")
+        if self.novel_view_frames < 0 or self.turntable < 0:
+            raise UserError("--novel_view_frames and --turntable must not be negative")
+        if not 0 < self.frame_rate <= 1000:
+            raise UserError(f"--frame_rate must lie in 0..1000, but is {self.frame_rate:g}")
+        n_further = len(self.ckpt) - 1
+        if self.further_tracking_results and len(self.further_tracking_results) != n_further:
+            raise UserError(
+                f"--further_tracking_results names {len(self.further_tracking_results)} files for {n_further} further "
+                "checkpoints; name one for each, or none"
+            )
 
 
 def evaluate_avatar(settings: EvaluationSettings) -> tuple[Path, str]:
-    """Evaluate an avatar; returns the output folder, with scores, film and report in it, and the table as text.
+    """Evaluate avatars; returns the output folder, with scores, films and report in it, and the table as text.
 
-    Raises UserError for settings, checkpoint and data that do not fit each other.
+    Of several avatars each has a folder of its own in it. Raises UserError for settings, checkpoints and data that
+    do not fit each other.
     """
-    if settings.batch_size < 1:
-        raise UserError("--batch_size must be at least 1")
-    out = require_writable(settings.out or settings.ckpt.parent / "evaluation")
-    data = FrameDataModule(settings.data)
-    avatar = open_avatar(settings.ckpt, settings.head, pick_device(settings.device))
-    result = evaluate_and_film(
-        avatar,
-        data,
-        out / FILM_FILE,
-        PARTS_OF_SPLIT[settings.split],
+    settings.check()
+    names = distinct_names(settings.ckpt, "--ckpt")
+    out = require_writable(settings.out or settings.ckpt[0].parent / "evaluation")
+    device = pick_device(settings.device)
+    tracking_files = [settings.data.tracking_results_path] * len(names)
+    tracking_files[1:] = settings.further_tracking_results or tracking_files[1:]
+    contestants = []
+    for name, checkpoint, tracking in zip(names, settings.ckpt, tracking_files, strict=True):
+        data = FrameDataModule(dataclasses.replace(settings.data, tracking_results_path=tracking))
+        avatar = open_avatar(checkpoint, settings.head, device)
+        contestants.append(Contestant(name, checkpoint, avatar, data))
+    optional = open_optional_metrics(device)
+    for metric, reason in optional.absent.items():
+        _logger.info("%s is not computed: %s", metric, reason)
+
+    judged = []
+    for contestant in contestants:
+        folder = out if len(names) == 1 else require_writable(out / contestant.name)
+        judged.append(_evaluate_one(settings, contestant, folder, optional))
+    write_avatar_report(out / REPORT_FILE, judged, optional, settings.raster_backend)
+    return out, scores_table({one.contestant.name: one.evaluation.scores for one in judged}).as_text()
+
+
+def _evaluate_one(
+    settings: EvaluationSettings, contestant: Contestant, folder: Path, optional: OptionalMetrics
+) -> Judged:
+    """Scores and films of one avatar in its folder."""
+    parts = PARTS_OF_SPLIT[settings.split]
+    look = {"frame_rate": settings.frame_rate, "backend": settings.raster_backend}
+    start = time.perf_counter()
+    evaluation = evaluate_and_film(
+        contestant.avatar,
+        contestant.data,
+        folder / FILM_FILE,
+        parts,
+        optional=optional,
         batch_size=settings.batch_size,
-        frame_rate=settings.frame_rate,
-        backend=settings.raster_backend,
+        name=f"evaluating {contestant.name}",
+        **look,
     )
-    about = {"checkpoint": str(settings.ckpt), "dataset": str(settings.data.data_path)}
-    write_scores(out / SCORES_FILE, result.scores, about)
-    table = scores_table(result)
-    section = Section(
-        "Scores",
-        f"{settings.ckpt} on {settings.data.data_path}",
-        tables=[table],
-        pictures=telling_pictures(result),
-        videos=[("All evaluated frames", result.film)],
+    seconds = time.perf_counter() - start
+    _logger.info("%s: %d frames scored in %.0f s", contestant.name, len(evaluation.scores), seconds)
+    about = {
+        "checkpoint": str(contestant.checkpoint),
+        "dataset": str(settings.data.data_path),
+        "metrics_by": dict(optional.by),
+        "metrics_absent": dict(optional.absent),
+    }
+    write_scores(folder / SCORES_FILE, evaluation.scores, about)
+    views = []
+    if settings.novel_views:
+        frames = sorted({i for part in parts for i in frames_of(contestant.data, part).frame_ids})
+        frames = frames[-settings.novel_view_frames :]
+        views.append(_novel_views(settings, contestant, frames, folder, look))
+    if settings.turntable:
+        views.append(_turntable(settings, contestant, folder, look))
+    return Judged(contestant, evaluation, views)
+
+
+def _novel_views(
+    settings: EvaluationSettings, contestant: Contestant, frames: list[int], folder: Path, look: dict
+) -> View:
+    data, film = contestant.data, folder / NOVEL_VIEWS_FILE
+    images = folder / VIEW_IMAGES if settings.images else None
+    azimuths = settings.novel_views
+    still = write_novel_views(
+        film, contestant.avatar, data.tracking, frames, data.image_size, azimuths, images=images, **look
     )
-    write_report(out / REPORT_FILE, "Evaluation of an avatar", [section])
-    return out, table.as_text()
+    angles = ", ".join(f"{azimuth:g}" for azimuth in azimuths)
+    return View(f"Turned by {angles} degrees from the tracked pose", still, film)
 
 
-def scores_table(result: Evaluation) -> Table:
-    """Mean scores: a row for each metric, a column for each part."""
-    columns = result.means
-    counts = {part: sum(score.part == part for score in result.scores) for part in columns}
-    header = ("mean over frames", *(f"{part.replace('_', '-')} ({n})" for part, n in counts.items()))
-    return Table(
-        header, [(name, *(columns[part].get(name) for part in columns)) for name in METRICS], digits=4
+def _turntable(settings: EvaluationSettings, contestant: Contestant, folder: Path, look: dict) -> View:
+    data, film = contestant.data, folder / TURNTABLE_FILE
+    frame = neutral_frame(data.tracking)
+    still = write_turntable(
+        film, contestant.avatar, data.tracking, frame, data.image_size, settings.turntable, **look
     )
-
-
-def telling_pictures(result: Evaluation) -> list[tuple[str, np.ndarray]]:
-    """Worst, median and best frame of each part with their captions."""
-    return [
-        (caption, result.pictures[frame_id])
-        for part in PARTS
-        for frame_id, caption in telling_frames(result.scores, part).items()
-    ]
-
-
-def missing_metrics_note() -> str:
-    """Which metrics of the method are not computed, and why."""
-    return (
-        f"ms_ssim needs pictures of at least {MS_SSIM_SMALLEST_PX} pixels; LPIPS is left out, as its weights are not "
-        "part of any installed package"
-    )
+    return View(f"Once around the head of frame {frame}", still, film)

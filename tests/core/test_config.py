@@ -398,3 +398,23 @@ def test_published_files_and_ours_carry_the_same_values(
     for field in dataclasses.fields(settings_type):
         if field.type != "Path" and field.type is not Path:
             assert getattr(ours, field.name) == getattr(settings, field.name), field.name
+
+
+@dataclass(frozen=True)
+class ListOfPaths:
+    """Settings."""
+
+    ckpt: list[Path] = setting([], help="Files.")
+
+
+@pytest.mark.parametrize(
+    ("argv", "paths"),
+    [
+        (["--ckpt", "it's a folder/a.ckpt"], ["it's a folder/a.ckpt"]),
+        (["--ckpt", "a, b.ckpt", "c"], ["a, b.ckpt", "c"]),
+        (["--ckpt", "[a b.ckpt, c]"], ["a b.ckpt", "c"]),
+        (["--ckpt", "[]"], []),
+    ],
+)
+def test_paths_in_a_list_may_hold_spaces(argv, paths):
+    assert parse_settings(ListOfPaths, argv, description="d").ckpt == [Path(path) for path in paths]

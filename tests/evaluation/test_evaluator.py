@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import html
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from nha.avatar.open import save_avatar
-from nha.core.conventions import Segmentation
+from nha.core.conventions import Parsing, Segmentation
 from nha.core.errors import UserError
 from nha.data.datamodule import FrameDataModule
 from nha.data.dataset_folder import DatasetFolder, read_labels, read_rgb, write_labels, write_rgb
@@ -23,6 +25,7 @@ from nha.evaluation.comparison import telling_frames
 from nha.evaluation.evaluator import FrameScores, evaluate, means
 from nha.evaluation.reenactment import ReenactmentFiles, ReenactmentSettings, write_reenactment
 from nha.evaluation.run import REPORT_FILE, SCORES_FILE, EvaluationSettings, evaluate_avatar
+from nha.evaluation.surface_errors import SurfaceErrors
 from nha.visualization.colours import to_uint8
 from tests.evaluation.conftest import SIZE, make_tracking
 
@@ -101,13 +104,16 @@ def test_means_leave_out_what_is_not_a_number():
     assert means(frames) == {"train": {"psnr": 25.0}}
 
 
-def test_telling_frames_are_worst_median_best():
+def test_telling_frames_are_worst_median_best_and_the_worst_mouth():
     frames = [
         FrameScores(i, "train", {"head_psnr": value}) for i, value in enumerate((25.0, 21.0, 30.0, 27.0))
     ]
     captions = telling_frames(frames, "train")
     assert list(captions) == [1, 3, 2]
     assert captions[1].startswith("worst train frame, 21.0 dB")
+    for frame, mouth in zip(frames, (12.0, 14.0, float("nan"), 13.0), strict=True):
+        frame.scores["mouth_psnr"] = mouth
+    assert telling_frames(frames, "train")[0] == "worst train frame, 12.0 dB at the mouth"
     assert list(telling_frames(frames[:1], "train")) == [0]
     assert telling_frames(frames, "held_out") == {}
 
@@ -117,21 +123,100 @@ def checkpoint(avatar, assets, tmp_path):
     return save_avatar(tmp_path / "avatar.ckpt", avatar, assets, {"head": "procedural"})
 
 
-def test_evaluation_writes_scores_film_and_report(checkpoint, settings, spaced_dir):
-    out, table = evaluate_avatar(EvaluationSettings(ckpt=checkpoint, out=spaced_dir / "eval", data=settings))
+def test_regions_and_sharpness_are_scored(avatar, settings):
+    folder = DatasetFolder(settings.data_path)
+    for i in FRAMES:
+        parsing = np.full(SIZE, Parsing.SKIN, np.uint8)
+        parsing[:20] = Parsing.HAIR
+        write_labels(folder.paths(i).parsing, parsing)
+    rgb = read_rgb(folder.paths(3).image)
+    rgb[:20] = np.clip(rgb[:20].astype(int) + 60, 0, 255)  # lighter hair than the avatar's
+    write_rgb(folder.paths(3).image, rgb)
+    clean, spoiled = (s.scores for s in evaluate(avatar, FrameDataModule(settings))[2:])
+    assert clean["hair_psnr"] > 50
+    assert spoiled["hair_psnr"] < 20
+    assert spoiled["face_psnr"] > 50
+    assert np.isnan(spoiled["mouth_psnr"])
+    assert clean["cpbd"] == pytest.approx(clean["true_cpbd"], abs=0.05)
+
+
+def test_errors_are_gathered_where_they_lie_on_the_surface(avatar, settings):
+    folder = DatasetFolder(settings.data_path)
+    rgb = read_rgb(folder.paths(3).image)
+    rgb[:, : SIZE[1] // 2] //= 2  # the picture's left half, the person's right, is wrong
+    write_rgb(folder.paths(3).image, rgb)
+    errors = SurfaceErrors(avatar)
+    evaluate(avatar, FrameDataModule(settings), ("held_out",), also=errors.add)
+    mean = errors.mean()
+    assert mean.isnan().any()  # the back of the head
+    x = avatar.head.template_normed[:, 0]  # grows to the person's left
+    seen = mean.isfinite()
+    assert mean[seen & (x < -0.3)].mean() > 10 * mean[seen & (x > 0.5)].mean()
+
+
+def test_evaluation_writes_scores_films_and_report(checkpoint, settings, spaced_dir):
+    out, table = evaluate_avatar(
+        EvaluationSettings(ckpt=[checkpoint], out=spaced_dir / "eval", turntable=8, data=settings)
+    )
     content = json.loads((out / SCORES_FILE).read_text())
     assert [frame["frame"] for frame in content["frames"]] == [0, 1, 2, 3]
     assert content["mean"]["held_out"]["head_psnr"] > 50
+    assert content["metrics_absent"].keys() | content["metrics_by"].keys() == {"lpips", "landmark_px"}
     assert "head_psnr" in table
     assert "held-out (1)" in table
-    assert len(list(iterate_frames(out / "comparison.mp4"))) == 4
-    assert "worst train frame" in (out / REPORT_FILE).read_text()
+    films = {path.name: len(list(iterate_frames(path))) for path in out.glob("*.mp4")}
+    assert films == {"comparison.mp4": 4, "novel_views.mp4": 4, "turntable.mp4": 8}
+    page = (out / REPORT_FILE).read_text()
+    assert "worst train frame" in page
+    assert page.count("<svg") >= 6
+    assert "ms_ssim is not computed: it needs pictures of at least 176 pixels" in page
+    for name, reason in content["metrics_absent"].items():
+        assert html.escape(f"{name} is not computed: {reason}") in page
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+
+
+def test_several_avatars_are_compared(checkpoint, avatar, assets, settings, tmp_path):
+    with torch.no_grad():
+        avatar.texture_net.static_head.bias += 0.3  # the second one has other colours
+    other = save_avatar(tmp_path / "other" / "avatar.ckpt", avatar, assets, {"head": "procedural"})
+    options = EvaluationSettings(
+        ckpt=[checkpoint, other],
+        out=tmp_path / "both",
+        novel_views=[],
+        turntable=0,
+        split="val",
+        data=settings,
+    )
+    out, table = evaluate_avatar(options)
+    names = sorted(path.name for path in out.iterdir() if path.is_dir())
+    assert len(names) == 2
+    scores = [json.loads((out / name / SCORES_FILE).read_text()) for name in names]
+    psnr = {s["checkpoint"]: s["mean"]["held_out"]["head_psnr"] for s in scores}
+    assert psnr[str(checkpoint)] > 50 > 30 > psnr[str(other)]
+    assert f"{psnr[str(other)]:.4f}" in table
+    page = (out / REPORT_FILE).read_text()
+    assert "Frame by frame" in page
+    assert all(f"{name}: held-out (1)" in page for name in names)
+
+
+def test_lists_that_do_not_fit_are_errors(checkpoint, settings, tmp_path):
+    good = EvaluationSettings(ckpt=[checkpoint], out=tmp_path / "o", data=settings)
+    for changes, message in (
+        ({"ckpt": []}, "names no checkpoint"),
+        ({"ckpt": [checkpoint, checkpoint]}, "named twice"),
+        ({"further_tracking_results": [tmp_path]}, "1 files for 0 further"),
+        ({"turntable": -1}, "must not be negative"),
+        ({"frame_rate": 0.0}, "frame_rate"),
+        ({"batch_size": 0}, "batch_size"),
+    ):
+        with pytest.raises(UserError, match=message):
+            evaluate_avatar(dataclasses.replace(good, **changes))
 
 
 def test_an_empty_part_is_an_error(checkpoint, settings, tmp_path):
     write_split(settings.split_config, Split(FRAMES, ()))
     with pytest.raises(UserError, match="no frame to evaluate"):
-        evaluate_avatar(EvaluationSettings(ckpt=checkpoint, out=tmp_path / "o", split="val", data=settings))
+        evaluate_avatar(EvaluationSettings(ckpt=[checkpoint], out=tmp_path / "o", split="val", data=settings))
 
 
 def test_reenactment_of_oneself_is_oneself(checkpoint, settings, spaced_dir):

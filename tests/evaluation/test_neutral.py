@@ -1,0 +1,37 @@
+import dataclasses
+
+import numpy as np
+import torch
+
+from nha.core.rotations import rotation_matrix
+from nha.evaluation.neutral import neutral_frame
+from tests.evaluation.conftest import make_tracking
+
+
+def test_the_weakest_expression_that_looks_at_the_camera_is_neutral(head):
+    tracking = make_tracking(head, (3, 5, 8, 9, 12))
+    expr = np.zeros_like(tracking.expr)
+    expr[:, 0] = (2.0, 1.0, 0.5, 0.5, 0.5)
+    rotation = np.tile(np.float32([0, np.pi, 0]), (5, 1))
+    rotation[2, 1] += np.radians(40)  # weak, but turned away
+    jaw = np.tile(tracking.jaw_pose[:1], (5, 1))
+    jaw[3, 0] += 0.5  # weak, but the mouth is open
+    changed = dataclasses.replace(tracking, expr=expr, rotation=rotation, jaw_pose=jaw)
+    assert neutral_frame(changed) == 12
+    eyes = tracking.eyes_pose.copy()
+    eyes[4, 1] += 1.0  # weak, but looks to the side
+    assert neutral_frame(dataclasses.replace(changed, eyes_pose=eyes)) == 5
+
+
+def test_the_first_of_equals_and_a_turned_camera(head):
+    tracking = make_tracking(head, (2, 4, 6))
+    same = dataclasses.replace(
+        tracking,
+        expr=np.zeros_like(tracking.expr),
+        rotation=np.float32([[0, np.pi, 0], [0, np.pi / 2, 0], [0, np.pi, 0]]),
+        jaw_pose=np.tile(tracking.jaw_pose[:1], (3, 1)),
+    )
+    assert neutral_frame(same) == 2
+    quarter = rotation_matrix(torch.tensor([0.0, -np.pi / 2, 0.0])).numpy()
+    turned = np.concatenate([quarter, np.zeros((3, 1))], 1).astype(np.float32)
+    assert neutral_frame(dataclasses.replace(same, RT=turned)) == 4
