@@ -26,7 +26,7 @@ EXTRAS = {
     "onnx": ["onnxruntime"],
     "pytorch3d": ["pytorch3d==0.7.9"],
     "notebook": ["jupyterlab", "matplotlib"],
-    "viewer": ["viser"],
+    "viewer": ["viser>=1.1"],
     "dev": ["pytest", "pytest-xdist", "ruff", "import-linter"],
 }
 

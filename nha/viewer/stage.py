@@ -29,8 +29,8 @@ from nha.viewer.controls import JOINT_SLIDERS, Slider, expression_sliders, move_
 from nha.viewer.viewpoint import Viewpoint, viewpoint_of
 from nha.visualization.colours import normals_to_rgb01, to_uint8
 
-Look = Literal["avatar", "surface", "normals"]
-LOOKS: tuple[Look, ...] = ("avatar", "surface", "normals")
+Look = Literal["avatar", "surface", "normals", "nothing"]
+LOOKS: tuple[Look, ...] = ("avatar", "surface", "normals", "nothing")
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,10 @@ class Stage:
     ) -> np.ndarray:
         """One picture, uint8 [H, W, 3] on white.
 
-        image_size: (height, width); look: the neural picture, the shaded surface, or its normals in colour.
+        image_size: (height, width); look: the neural picture, the shaded surface, its normals as colours, or white.
         """
+        if look == "nothing":
+            return np.full((*image_size, 3), 255, np.uint8)
         surface = self.surface(state)
         camera = viewpoint.camera(image_size).to(surface.vertices.device)
         if look == "surface":
