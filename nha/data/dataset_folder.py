@@ -31,7 +31,8 @@ FRAME_FOLDER = re.compile(r"frame_(\d{4,})")
 # 8-bit files cannot say 0: it becomes 127 or 128, that is +-1/255. Anything shorter is "unknown".
 UNKNOWN_NORMAL_BELOW = 0.004
 
-_PNG_COMPRESSION = (cv2.IMWRITE_PNG_COMPRESSION, 3)
+# Half the time of level 3 with libpng's choice of filters, and files of the same size to a few percent.
+_PNG_COMPRESSION = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
 
 
 @dataclass(frozen=True)
@@ -149,8 +150,10 @@ def decode_normals(encoded: np.ndarray) -> np.ndarray:
 
 def encode_normals(normals: np.ndarray) -> np.ndarray:
     """The inverse of `decode_normals`: [..., 3] (x right, y down, z to the camera, 0 unknown) to uint8."""
-    stored = np.asarray(normals, np.float32) * np.float32([1, -1, 1])
-    return np.rint((stored * 0.5 + 0.5).clip(0, 1) * 255).astype(np.uint8)
+    stored = np.asarray(normals, np.float32) * np.float32([127.5, -127.5, 127.5])
+    stored += 127.5
+    np.rint(stored, out=stored)
+    return stored.clip(0, 255, out=stored).astype(np.uint8)
 
 
 def read_normals(path: str | Path) -> np.ndarray:

@@ -170,13 +170,16 @@ class VideoWriter:
     block raises. The first picture sets the size; an odd width or height is padded by repeating the last
     column or row.
 
-    path: ends in .mp4; fps: frames per second; crf: x264's quality, lower is better (18: visually lossless).
+    path: ends in .mp4; fps: frames per second; crf: x264's quality, lower is better (18: visually lossless);
+    preset: x264's effort, "veryfast" takes half the time of "medium" and a tenth more space.
     """
 
-    def __init__(self, path: str | Path, fps: float | Fraction = DEFAULT_FPS, crf: int = 18) -> None:
+    def __init__(
+        self, path: str | Path, fps: float | Fraction = DEFAULT_FPS, crf: int = 18, preset: str = "medium"
+    ) -> None:
         self.path = Path(path)
         self.fps = Fraction(fps).limit_denominator(60_000)
-        self.crf = crf
+        self.options = {"crf": str(crf), "preset": preset, **REPRODUCIBLE}
         self._session: AbstractContextManager[None] | None = None
         self._container: av.container.OutputContainer | None = None
         self._stream: av.VideoStream | None = None
@@ -217,8 +220,9 @@ class VideoWriter:
             self._start_stream(rgb.shape[0], rgb.shape[1])
         if rgb.shape[:2] != self._size:
             raise ValueError(f"picture is {rgb.shape[:2]}, the video is {self._size}")
-        padded = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
+        if rgb.shape[0] % 2 or rgb.shape[1] % 2:
+            rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
         yuv = frame.reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
@@ -226,8 +230,7 @@ class VideoWriter:
 
     def _start_stream(self, height: int, width: int) -> None:
         self._size = (height, width)
-        options = {"crf": str(self.crf), **REPRODUCIBLE}
-        stream = self._container.add_stream("libx264", rate=self.fps, options=options)
+        stream = self._container.add_stream("libx264", rate=self.fps, options=self.options)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         # Written into the file, because players otherwise guess the colour matrix from the height.

@@ -55,10 +55,10 @@ def side_by_side(
 
 def colour_labels(parsing: np.ndarray) -> np.ndarray:
     """Parsing labels uint8 [H, W] as colours, uint8 [H, W, 3]."""
-    colours = np.full((256, 3), UNKNOWN_LABEL_COLOUR, np.uint8)
+    colours = np.full((256, 1, 3), UNKNOWN_LABEL_COLOUR, np.uint8)
     for label, colour in PARSING_COLOURS.items():
         colours[label] = colour
-    return colours[parsing]
+    return cv2.LUT(cv2.cvtColor(parsing, cv2.COLOR_GRAY2RGB), colours)
 
 
 def draw_landmarks(rgb: np.ndarray, keypoints: Keypoints) -> np.ndarray:

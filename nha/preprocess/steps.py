@@ -183,8 +183,9 @@ class DatasetBuilder:
         info, overview = self.info, self.workspace.folder.overview_video
         info.frames_without_face, info.frames_with_several_faces, info.frames_without_iris = [], [], []
         n_frames, job = 0, None
-        film = None if overview.exists() else VideoWriter(overview, float(info.video["fps"]))
-        with film or nullcontext():
+        film = VideoWriter(overview, float(info.video["fps"]), preset="veryfast")
+        is_filmed = overview.exists()
+        with nullcontext() if is_filmed else film:
             for job in tqdm(jobs, total=self.most_frames, desc="frames", unit="frame", mininterval=0.5):
                 n_frames += 1
                 if job.observation.n_faces > 1:
@@ -198,7 +199,7 @@ class DatasetBuilder:
                     keypoints = read_keypoints(job.paths.keypoints)  # as stored, whichever run has found them
                     if (keypoints.iris_px < 0).any():
                         info.frames_without_iris.append(job.frame_id)
-                    if film:
+                    if not is_filmed:
                         film.write(
                             side_by_side(job.frame.rgb, keypoints, job.parsing, job.matte, job.normals)
                         )

@@ -21,6 +21,8 @@ EAR_BACK, EAR_FRONT = 0.32, 0.0
 EAR_UP, EAR_DOWN = 0.19, 0.18
 EAR_OUT, EAR_IN = 0.14, 0.0
 
+_SUBPIXEL_BITS = 4
+
 
 @dataclass(frozen=True)
 class HeadAxes:
@@ -69,21 +71,29 @@ class HeadAxes:
 def filled(outline_px: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Fill a closed outline [P, 2] given in pixels; bool [H, W]."""
     mask = np.zeros(shape, np.uint8)
-    # Four fractional bits; a pixel's centre is at 0.5 for us and at 0 for OpenCV.
-    fixed_point = np.rint((outline_px - 0.5) * 16).astype(np.int32)
-    cv2.fillPoly(mask, [fixed_point], 1, shift=4)
+    cv2.fillPoly(mask, [_fixed_point(outline_px)], 1, shift=_SUBPIXEL_BITS)
     return mask > 0
 
 
 def face_mask(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[int, int]) -> np.ndarray:
     """Everything that the face's mesh covers, the nose's silhouette in profile too: bool [H, W]."""
-    mask = np.zeros(shape, np.uint8)
-    fixed_point = np.rint((mesh_px[:, :2] - 0.5) * 16).astype(np.int32)
-    for triangle in fixed_point[topology.triangles]:
-        cv2.fillConvexPoly(mask, triangle, 1, shift=4)
+    mask = surface_mask(mesh_px, topology, shape).view(np.uint8)
     for outline in (topology.right_eye, topology.left_eye, topology.inner_lips):
-        cv2.fillPoly(mask, [fixed_point[outline]], 1, shift=4)
+        cv2.fillPoly(mask, [_fixed_point(mesh_px[outline])], 1, shift=_SUBPIXEL_BITS)
     return mask > 0
+
+
+def surface_mask(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[int, int]) -> np.ndarray:
+    """What the mesh's triangles cover, without eyes and open mouth: bool [H, W]."""
+    mask = np.zeros(shape, np.uint8)
+    for triangle in _fixed_point(mesh_px)[topology.triangles]:
+        cv2.fillConvexPoly(mask, triangle, 1, shift=_SUBPIXEL_BITS)
+    return mask > 0
+
+
+def _fixed_point(points_px: np.ndarray) -> np.ndarray:
+    # A pixel's centre is at 0.5 for us and at 0 for OpenCV.
+    return np.rint((points_px[..., :2] - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
 def ear_region(mesh_px: np.ndarray, axes: HeadAxes, left_ear: bool, shape: tuple[int, int]) -> np.ndarray:

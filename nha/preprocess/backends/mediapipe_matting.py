@@ -16,6 +16,7 @@ GENERAL_MODEL = 0  # square input; the other one is for landscape pictures
 OUTLINE_ERROR = 1 / 64
 FLAT_COLOUR_VARIANCE = 1e-4
 LARGEST_HOLE = 0.005  # of the picture
+SUBSAMPLE = 2  # the model's answer holds nothing finer
 
 
 class MediapipeMatting:
@@ -55,17 +56,24 @@ def clean_matte(matte01: np.ndarray, rgb: np.ndarray) -> np.ndarray:
 
     matte01: float32 [H, W] in 0..1; rgb: uint8 [H, W, 3]. Returns float32 [H, W] in 0..1.
     """
-    solid = _fill_holes(_largest_component(matte01 > 0.5))
+    height, width = matte01.shape
+    subsample = min(SUBSAMPLE, min(height, width))
+    small = cv2.resize(
+        matte01, (round(width / subsample), round(height / subsample)), interpolation=cv2.INTER_AREA
+    )
+    solid = _fill_holes(_largest_component(small > 0.5))
     if not solid.any():
         return np.zeros(matte01.shape, np.float32)
     radius = max(2, round(max(matte01.shape) * OUTLINE_ERROR))
     # Far from the outline the model is right; near it the colours decide.
-    near = cv2.dilate(solid.astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
-    guided = GuidedFilter(rgb.astype(np.float32) / 255, radius, FLAT_COLOUR_VARIANCE, subsample=2)
-    filtered = np.clip(guided(np.where(solid, np.maximum(matte01, 0.5), matte01 * near)), 0, 1)
+    reach = np.ones((2 * round(radius / subsample) + 1,) * 2, np.uint8)
+    near = cv2.dilate(solid.astype(np.uint8), reach)
+    guided = GuidedFilter(rgb.astype(np.float32) / 255, radius, FLAT_COLOUR_VARIANCE, subsample)
+    filtered = guided(np.where(solid, np.maximum(small, 0.5), small * near))
+    near = cv2.resize(near, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     # Contrast around one half: what the filter leaves of flat areas' noise goes to 0 and 1.
-    sharpened = np.clip((filtered - 0.5) * 2 + 0.5, 0, 1) * near
-    return (sharpened * _largest_component(sharpened > 0)).astype(np.float32)
+    sharpened = np.clip(filtered * 2 - 0.5, 0, 1) * near
+    return sharpened * _largest_component(sharpened > 0)
 
 
 def _largest_component(mask: np.ndarray) -> np.ndarray:

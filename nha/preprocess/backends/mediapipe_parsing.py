@@ -39,8 +39,9 @@ class MediapipeParsing:
         has_own_colour = (features > 0) & (features != Parsing.NOSE)
         regions = region_colours.classify_regions(frame.rgb, place, has_own_colour)
         regions[~foreground] = NOBODY
-        regions[on_face & foreground & (_height_map(axes, shape) < place.brow_height)] = region_colours.SKIN
-        labels = _name_regions(regions, on_face, ears, axes)
+        height = _height_map(axes, shape)
+        regions[on_face & foreground & (height < place.brow_height)] = region_colours.SKIN
+        labels = _name_regions(regions, on_face, ears, axes, height)
         return _draw_features(labels, features)
 
 
@@ -63,17 +64,19 @@ def _feature_labels(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[in
 
 
 def _name_regions(
-    regions: np.ndarray, on_face: np.ndarray, ears: list[np.ndarray], axes: HeadAxes
+    regions: np.ndarray, on_face: np.ndarray, ears: list[np.ndarray], axes: HeadAxes, height: np.ndarray
 ) -> np.ndarray:
     """Turn the regions into parsing labels: skin beside the face is an ear, skin below it the neck."""
     names = np.array([Parsing.SKIN, Parsing.HAIR, Parsing.CLOTH, Parsing.NECK, Parsing.BACKGROUND], np.uint8)
     labels = names[regions]
     skin_outside = (labels == Parsing.SKIN) & ~on_face
-    under_jaw = _height_map(axes, labels.shape) < region_colours.UNDER_JAW
+    under_jaw = height < region_colours.UNDER_JAW
     for label, ear in zip((Parsing.L_EAR, Parsing.R_EAR), ears, strict=True):
         labels[skin_outside & ear] = label
     labels[(labels == Parsing.SKIN) & ~on_face & under_jaw] = Parsing.NECK
-    labels[_beyond_head(axes, labels.shape) & (labels != Parsing.CLOTH)] = Parsing.BACKGROUND
+    labels[(_beside_head(axes, labels.shape) | (height > HEAD_ABOVE)) & (labels != Parsing.CLOTH)] = (
+        Parsing.BACKGROUND
+    )
     stray_hair = _components_outside(labels == Parsing.HAIR, ~under_jaw)
     return _absorb_small_regions(labels, stray_hair, SMALLEST_REGION * axes.height_px**2)
 
@@ -83,12 +86,12 @@ def _height_map(axes: HeadAxes, shape: tuple[int, int]) -> np.ndarray:
     return axes.height_of(columns + np.float32(0.5), rows + np.float32(0.5))
 
 
-def _beyond_head(axes: HeadAxes, shape: tuple[int, int]) -> np.ndarray:
+def _beside_head(axes: HeadAxes, shape: tuple[int, int]) -> np.ndarray:
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     up_x, up_y = axes.up_in_picture
     x0, y0 = axes.origin_px[:2].tolist()
-    aside = ((rows + np.float32(0.5) - y0) * up_x - (columns + np.float32(0.5) - x0) * up_y) / axes.height_px
-    return (np.abs(aside) > HEAD_ASIDE) | (_height_map(axes, shape) > HEAD_ABOVE)
+    aside_px = (rows + np.float32(0.5) - y0) * up_x - (columns + np.float32(0.5) - x0) * up_y
+    return np.abs(aside_px) > HEAD_ASIDE * axes.height_px
 
 
 def _components_outside(mask: np.ndarray, zone: np.ndarray) -> np.ndarray:
@@ -102,20 +105,33 @@ def _components_outside(mask: np.ndarray, zone: np.ndarray) -> np.ndarray:
 def _absorb_small_regions(labels: np.ndarray, stray: np.ndarray, smallest_area_px: float) -> np.ndarray:
     """Give stray pixels and patches below an area the label of the nearest other pixel."""
     small = stray.copy()
-    for label in np.unique(labels[labels > 0]):
-        _, components, statistics, _ = cv2.connectedComponentsWithStats((labels == label).astype(np.uint8))
-        too_small = statistics[:, cv2.CC_STAT_AREA] < smallest_area_px
-        too_small[0] = False
-        small |= too_small[components]
-    if not small.any() or small.all():
-        return labels
+    present = np.bincount(labels.ravel(), minlength=1)
+    for label in 1 + np.flatnonzero(present[1:]):
+        small |= _small_components(labels == label, smallest_area_px)
     known = ~small & (labels > 0)
+    if not small.any() or not known.any():
+        return labels
     _, nearest = cv2.distanceTransformWithLabels(
         (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     label_of_pixel = np.zeros(int(nearest.max()) + 1, np.uint8)
     label_of_pixel[nearest[known]] = labels[known]
-    return np.where(small, label_of_pixel[nearest], labels)
+    result = labels.copy()
+    result[small] = label_of_pixel[nearest[small]]
+    return result
+
+
+def _small_components(mask: np.ndarray, smallest_area_px: float) -> np.ndarray:
+    """The connected parts of a mask that are smaller than an area."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    box = slice(top, top + height), slice(left, left + width)
+    _, components, statistics, _ = cv2.connectedComponentsWithStats(mask[box].view(np.uint8))
+    too_small = statistics[:, cv2.CC_STAT_AREA] < smallest_area_px
+    too_small[0] = False
+    result = np.zeros_like(mask)
+    if too_small.any():
+        result[box] = too_small[components]
+    return result
 
 
 def _draw_features(labels: np.ndarray, features: np.ndarray) -> np.ndarray:

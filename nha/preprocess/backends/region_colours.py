@@ -7,6 +7,7 @@ edges.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -108,11 +109,23 @@ def classify_regions(rgb: np.ndarray, place: Surroundings, features: np.ndarray)
     # Pixels of the silhouette mix two colours: they follow their neighbours.
     weight = np.where(place.rim, np.float32(RIM_WEIGHT), np.float32(1)) * place.foreground / sum(joint)
     certain_skin = place.face & (place.height < place.brow_height)
-    posterior = np.stack([np.where(certain_skin, k == SKIN, joint[k] * weight) for k in range(4)], axis=2)
+    posterior = [np.where(certain_skin, np.float32(k == SKIN), joint[k] * weight) for k in range(4)]
     radius = max(2, round(max(rgb.shape) * SMOOTHING_RADIUS))
     subsample = rgb.shape[1] / small_rgb.shape[1]
-    smooth = GuidedFilter(rgb.astype(np.float32) / 255, radius, SMOOTHING_EPS, subsample)(posterior)
-    return smooth.argmax(axis=2).astype(np.uint8)
+    smooth = GuidedFilter(rgb.astype(np.float32) / 255, radius, SMOOTHING_EPS, subsample)
+    return _largest_of(smooth.smooth_plane(plane) for plane in posterior)
+
+
+def _largest_of(planes: Iterable[np.ndarray]) -> np.ndarray:
+    """Number of the plane that is the largest at each pixel, uint8; the first of equal ones."""
+    largest, number = None, None
+    for k, plane in enumerate(planes):
+        if largest is None:
+            largest, number = plane, np.zeros(plane.shape, np.uint8)
+        else:
+            np.putmask(number, plane > largest, k)
+            np.maximum(largest, plane, out=largest)
+    return number
 
 
 def _to_working_size(mask: np.ndarray) -> np.ndarray:
