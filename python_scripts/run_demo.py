@@ -28,7 +28,8 @@ from nha.data.datamodule import FrameDataModule
 from nha.data.tracking_file import read_tracking
 from nha.evaluation.demo_report import results_table, subject_section, write_demo_report
 from nha.evaluation.judge import evaluate_and_film
-from nha.evaluation.reenactment import ReenactmentFiles, ReenactmentSettings, write_reenactment
+from nha.evaluation.reenactment import write_reenactment
+from nha.evaluation.reenactment_settings import ReenactmentFiles, ReenactmentSettings
 from nha.evaluation.report import Section
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
 from nha.evaluation.truth import read_truth
@@ -318,15 +319,17 @@ def reenact_subjects(target: SubjectPaths, driving: SubjectPaths, out: Path) -> 
     options = ReenactmentSettings(
         target_ckpt=target.avatar / "avatar.ckpt",
         target_tracking_results=target.tracking,
-        driving_ckpt=driving.avatar / "avatar.ckpt",
-        driving_tracking_results=driving.tracking,
+        driving_ckpt=[driving.avatar / "avatar.ckpt"],
+        driving_tracking_results=[driving.tracking],
         outpath=out / "reenactment",
         head=HEAD,
     )
     trained = [paths.steps().records[f"{paths.root.name}: avatar"]["settings"] for paths in (target, driving)]
     history = "\n".join([*trained, repr(options)])
     steps = Steps(out / "steps.json")
-    steps.run("reenactment", history, options.outpath, lambda: str(write_reenactment(options).side_by_side))
+    steps.run(
+        "reenactment", history, options.outpath, lambda: str(write_reenactment(options)[0].side_by_side)
+    )
     return ReenactmentFiles.at(options.outpath)
 
 

@@ -13,7 +13,7 @@ from nha.core.config import parse_settings
 from nha.core.config_keys import ignored_keys, names_of, setting_keys
 from nha.core.config_values import parse_value
 from nha.data.tracking_file import TRACKING_FILE_NAMES, find_tracking_file
-from nha.evaluation.reenactment import ReenactmentFiles, ReenactmentSettings
+from nha.evaluation.reenactment_settings import ReenactmentFiles, ReenactmentSettings
 from nha.optimization.config import OptimizationSettings
 from nha.tracking.settings import TrackingSettings
 
@@ -58,7 +58,7 @@ def test_our_file_sets_what_the_published_one_sets(name, shared_dir, repository)
     settings_type = FILES[name]
     kinds = {entry.key: entry.kind for entry in setting_keys(settings_type)}
     for key, text in published.items():
-        is_the_users = kinds.get(key) is Path and "/" not in text or text.startswith(("PATH", "path"))
+        is_the_users = kinds.get(key) in (Path, list[Path]) and "/" not in text or text.startswith(("PATH", "path"))
         if key in dict(ignored_keys(settings_type)) or is_the_users:
             continue
         assert parse_value(ours[key], kinds[key]) == parse_value(text, kinds[key]), key
@@ -89,21 +89,21 @@ CODE = [
 
 
 @pytest.mark.parametrize(
-    ("spellings", "key", "value"),
+    ("spellings", "key", "text", "value"),
     [
-        (("target_model", "target_ckpt"), "target_ckpt", Path("x")),
-        (("source_model", "driving_ckpt"), "driving_ckpt", Path("x")),
-        (("neutral_source_frame", "neutral_driving_frame"), "neutral_driving_frame", 5),
-        (("outpath",), "outpath", Path("film.mp4")),
-        (("outpath",), "outpath", Path("folder")),
+        (("target_model", "target_ckpt"), "target_ckpt", "x", Path("x")),
+        (("source_model", "driving_ckpt"), "driving_ckpt", "x", [Path("x")]),
+        (("neutral_source_frame", "neutral_driving_frame"), "neutral_driving_frame", "5", [5]),
+        (("outpath",), "outpath", "film.mp4", Path("film.mp4")),
+        (("outpath",), "outpath", "folder", Path("folder")),
     ],
 )
-def test_both_spellings_of_a_reenactment_setting(spellings, key, value, tmp_path):
+def test_both_spellings_of_a_reenactment_setting(spellings, key, text, value, tmp_path):
     rest = [option for option in [*CODE, "--outpath=o"] if not option.startswith(f"--{key}=")]
     for spelling in spellings:
         ini = tmp_path / "reenactment.ini"
-        ini.write_text(f"{spelling} = {value}\n")
-        for given in ([f"--{spelling}={value}"], ["--config", str(ini)]):
+        ini.write_text(f"{spelling} = {text}\n")
+        for given in ([f"--{spelling}={text}"], ["--config", str(ini)]):
             settings = parse_settings(ReenactmentSettings, [*rest, *given], description="d")
             assert getattr(settings, key) == value
 

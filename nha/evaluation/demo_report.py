@@ -13,7 +13,7 @@ import numpy as np
 from nha.data.video_io import iterate_frames
 from nha.evaluation.avatar_report import regions_table, score_charts, scores_table
 from nha.evaluation.judge import Evaluation
-from nha.evaluation.reenactment import ReenactmentFiles
+from nha.evaluation.reenactment_settings import ReenactmentFiles
 from nha.evaluation.report import Section, write_report
 from nha.evaluation.tables import Table
 from nha.visualization.layout import grid

@@ -1,8 +1,8 @@
-"""Films of one avatar moved by another: the target's picture, the driving avatar's, and both."""
+"""Films of one avatar moved by other people: the target's picture, who drives, and both."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,92 +13,34 @@ import torch
 from tqdm import tqdm
 
 from nha.avatar.open import open_avatar
-from nha.avatar.reenact import Actor, reenact
-from nha.core.config import setting
+from nha.avatar.reenact import Actor, draw_motion, transferred_motion
 from nha.core.errors import UserError
-from nha.core.system import pick_device, require_writable
+from nha.core.system import get_logger, pick_device, require_writable
 from nha.core.types import Camera
 from nha.data.messages import some_of
+from nha.data.sound import add_sound, has_sound
 from nha.data.tracking_file import TrackingResult, read_tracking
-from nha.data.video_io import VideoWriter
+from nha.data.video_io import VideoWriter, iterate_frames, video_info
+from nha.evaluation.background import Background
+from nha.evaluation.neutral import neutral_frame
+from nha.evaluation.reenactment_settings import (
+    DrivingPerson,
+    ReenactmentFiles,
+    ReenactmentSettings,
+    driving_people,
+)
+from nha.render.shading import phong_picture
 from nha.visualization.colours import to_uint8
 from nha.visualization.layout import side_by_side
 
 CAPTIONS = ("driving", "reenacted")
+DEFAULT_FRAME_RATE = 25.0
 
-
-@dataclass(frozen=True, kw_only=True)
-class ReenactmentSettings:
-    """Settings of `reenact_avatar.py`; the names of the published configuration and of its README."""
-
-    target_ckpt: Path = setting(
-        section="Whose face is shown",
-        help="Checkpoint of the avatar that is moved.",
-        aliases=("target_model",),
-    )
-    target_tracking_results: Path = setting(
-        help="Tracking file of that avatar's video, or its folder.", aliases=("target_tracking_results_path",)
-    )
-    neutral_target_frame: int = setting(0, help="Id of a frame in which this person looks neutral.")
-
-    driving_ckpt: Path = setting(
-        section="Who moves it", help="Checkpoint of the avatar that drives.", aliases=("source_model",)
-    )
-    driving_tracking_results: Path = setting(
-        help="Tracking file of the driving video, or its folder.",
-        aliases=("source_tracking_results", "driving_tracking_results_path"),
-    )
-    neutral_driving_frame: int = setting(
-        0, help="Id of a frame in which that person looks neutral.", aliases=("neutral_source_frame",)
-    )
-
-    outpath: Path = setting(
-        section="Output",
-        help="Folder for prediction.mp4, driving.mp4 and side_by_side.mp4; or an .mp4 for the side by side, "
-        "with the other two beside it.",
-        aliases=("out_path",),
-    )
-    frame_rate: float = setting(25.0, help="Frames per second.", aliases=("fps",))
-    max_frames: int = setting(0, help="Use only that many driving frames; 0 is all of them.")
-    batch_size: int = setting(4, help="Frames that are drawn at the same time.")
-    head: str | None = setting(
-        None, help="Head model of both avatars: flame, procedural or a folder; none takes each one's own."
-    )
-    device: str = setting("auto", help="auto, cpu or cuda.")
-    raster_backend: str = setting(
-        "auto", help="Rasteriser: auto, numba, triton, reference or pytorch3d.", aliases=("backend",)
-    )
-
-    def check(self) -> None:
-        """Raise UserError for a number out of its range."""
-        if not 0 < self.frame_rate <= 1000:
-            raise UserError(f"--frame_rate must lie in 0..1000, but is {self.frame_rate:g}")
-        if self.batch_size < 1 or self.max_frames < 0:
-            raise UserError("--batch_size must be at least 1, and --max_frames at least 0")
+_logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class ReenactmentFiles:
-    """The three films."""
-
-    prediction: Path
-    driving: Path
-    side_by_side: Path
-
-    @classmethod
-    def at(cls, outpath: Path) -> ReenactmentFiles:
-        """Their names in a folder, or, for a name that ends in .mp4, beside that file."""
-        if outpath.suffix.lower() != ".mp4":
-            return cls(outpath / "prediction.mp4", outpath / "driving.mp4", outpath / "side_by_side.mp4")
-        return cls(
-            outpath.with_name(f"{outpath.stem}_prediction.mp4"),
-            outpath.with_name(f"{outpath.stem}_driving.mp4"),
-            outpath,
-        )
-
-
-@dataclass(frozen=True)
-class _Performance:
+class Performance:
     """An actor, the tracking of its video, and its camera at the tracked size."""
 
     actor: Actor
@@ -108,80 +50,201 @@ class _Performance:
         return self.tracking.camera_for(frame_ids, self.tracking.image_size)
 
 
-def write_reenactment(settings: ReenactmentSettings) -> ReenactmentFiles:
-    """Draw the target avatar with the driving avatar's motion, from the target's camera. Method, section 6.
+def write_reenactment(settings: ReenactmentSettings) -> list[ReenactmentFiles]:
+    """Draw the target avatar with each driving person's motion. Method, section 6.
 
-    The films appear when all frames are drawn, or not at all. Raises UserError for files that are missing or
+    Each film appears when all of its frames are drawn, or not at all. Raises UserError for files that are missing or
     do not fit, and for neutral frames that were not tracked.
     """
-    settings.check()
-    files = ReenactmentFiles.at(settings.outpath)
+    people = driving_people(settings)
     target_tracking = read_tracking(settings.target_tracking_results)
-    driving_tracking = read_tracking(settings.driving_tracking_results)
-    _check_neutral(target_tracking, settings.neutral_target_frame, "neutral_target_frame")
-    _check_neutral(driving_tracking, settings.neutral_driving_frame, "neutral_driving_frame")
-    require_writable(files.prediction.parent)
+    trackings = [_tracking_of(person) for person in people]
+    target_neutral = _neutral(
+        target_tracking, settings.neutral_target_frame, "neutral_target_frame", "target"
+    )
+    neutrals = [
+        _neutral(tracking, person.neutral_frame, "neutral_driving_frame", person.name)
+        for person, tracking in zip(people, trackings, strict=True)
+    ]
+    for person in people:
+        require_writable(person.files.prediction.parent)
+    Background(settings.background, DEFAULT_FRAME_RATE)  # complains at once of a wrong one
     device = pick_device(settings.device)
-    target = _open(settings.target_ckpt, target_tracking, settings.neutral_target_frame, settings, device)
-    driving = _open(settings.driving_ckpt, driving_tracking, settings.neutral_driving_frame, settings, device)
-    _check_same_head(target.actor.avatar.head.name, driving.actor.avatar.head.name)
+    target = _open(settings.target_ckpt, target_tracking, target_neutral, settings, device)
+    for person, tracking, neutral in zip(people, trackings, neutrals, strict=True):
+        driving = _open_driving(person, tracking, neutral, target, settings, device)
+        _write_films(target, driving, person, settings, device)
+    return [person.files for person in people]
 
-    frame_ids = driving_tracking.frame.tolist()[: settings.max_frames or None]
-    pairs = _draw(target, driving, frame_ids, settings, device)
+
+def _write_films(
+    target: Performance,
+    driving: Performance,
+    person: DrivingPerson,
+    settings: ReenactmentSettings,
+    device: torch.device,
+) -> None:
+    """The three films of one driving person."""
+    frame_rate, has_video = settings.frame_rate, person.video is not None
+    if frame_rate is None:
+        frame_rate = float(video_info(person.video).fps) if has_video else DEFAULT_FRAME_RATE
+    frame_ids = shown_frames(driving.tracking.frame.tolist(), without_gaps=has_video)
+    frame_ids = frame_ids[: settings.max_frames or None]
+    background = Background(settings.background, frame_rate)
+    pairs = _draw(target, driving, person, frame_ids, settings, device)
     with ExitStack() as stack:
-        prediction, source, both = (
-            stack.enter_context(VideoWriter(path, settings.frame_rate))
-            for path in (files.prediction, files.driving, files.side_by_side)
-        )
-        for moved, mover in tqdm(pairs, total=len(frame_ids), desc="reenacting", unit="frame"):
-            prediction.write(moved)
-            source.write(mover)
-            both.write(side_by_side([_to_height(mover, len(moved)), moved], CAPTIONS))
-    return files
+        films = [stack.enter_context(VideoWriter(path, frame_rate)) for path in person.files]
+        bar = tqdm(pairs, total=len(frame_ids), desc=f"reenacting {person.name}", unit="frame")
+        for number, (drawn, mover) in enumerate(bar):
+            moved = background.behind(drawn, number)
+            both = side_by_side([_to_height(mover, len(moved)), moved], CAPTIONS)
+            for film, picture in zip(films, (moved, mover, both), strict=True):
+                film.write(picture)
+    if has_video and settings.sound and has_sound(person.video):
+        start_s = frame_ids[0] / float(video_info(person.video).fps)
+        for path in person.files:
+            add_sound(path, person.video, start_s)
+
+
+def shown_frames(tracked: list[int], without_gaps: bool) -> list[int]:
+    """The driving frames of a film, in order; without gaps, as sound needs it, a missing one is its predecessor."""
+    if not without_gaps:
+        return tracked
+    shown: list[int] = []
+    for frame_id in sorted(tracked):
+        if shown:
+            shown += [shown[-1]] * (frame_id - shown[-1] - 1)
+        shown.append(frame_id)
+    return shown
 
 
 @torch.no_grad()
 def _draw(
-    target: _Performance,
-    driving: _Performance,
+    target: Performance,
+    driving: Performance,
+    person: DrivingPerson,
     frame_ids: list[int],
     settings: ReenactmentSettings,
     device: torch.device,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Target's and driving avatar's picture of each frame, uint8 [H, W, 3]."""
+) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
+    """Of each frame the target's picture [4, H, W], and the picture of who drives, uint8 [H, W, 3]."""
+    row_of = {frame_id: row for row, frame_id in enumerate(dict.fromkeys(frame_ids))}
+    used = list(row_of)
+    motion = transferred_motion(
+        target.actor,
+        driving.actor,
+        driving.tracking.params_for(used).to(device),
+        torch.tensor(used, device=device),
+        keep_pose=settings.keep_pose,
+        place=settings.camera,
+        smooth=settings.smooth,
+    )
+    show_driving = _driving_pictures(target, driving, person, settings, device)
+    whose = target if settings.camera == "target" else driving
     for start in range(0, len(frame_ids), settings.batch_size):
         ids = frame_ids[start : start + settings.batch_size]
+        poses = motion[torch.tensor([row_of[i] for i in ids], device=device)]
+        camera = whose.camera(ids).to(device)
+        moved = draw_motion(target.actor.avatar, poses, camera, settings.raster_backend)
+        yield from zip(moved, show_driving(ids), strict=True)
+
+
+def _driving_pictures(
+    target: Performance,
+    driving: Performance,
+    person: DrivingPerson,
+    settings: ReenactmentSettings,
+    device: torch.device,
+) -> Callable[[list[int]], list[np.ndarray]]:
+    """How the driving person is shown: its avatar where there is one, else the video's picture, else the tracked mesh.
+
+    The function takes frame ids, in ascending order over all calls, and returns uint8 [H, W, 3] each.
+    """
+    avatar, backend = driving.actor.avatar, settings.raster_backend
+    if avatar is None and person.video is not None:
+        return _VideoPictures(person.video)
+    head = target.actor.avatar.head
+
+    def show(ids: list[int]) -> list[np.ndarray]:
         params = driving.tracking.params_for(ids).to(device)
-        frames = torch.tensor(ids, device=device)
-        moved = reenact(
-            target.actor,
-            driving.actor,
-            params,
-            frames,
-            target.camera(ids).to(device),
-            settings.raster_backend,
-        )
-        mover = driving.actor.avatar(params, driving.camera(ids).to(device), frames, settings.raster_backend)
-        for i in range(len(ids)):
-            yield to_uint8(moved[i]), to_uint8(mover[i])
+        camera = driving.camera(ids).to(device)
+        if avatar is not None:
+            drawn = avatar(params, camera, torch.tensor(ids, device=device), backend)
+        else:
+            drawn = phong_picture(head(params), head.faces, camera, backend)
+        return [to_uint8(picture) for picture in drawn]
+
+    return show
+
+
+class _VideoPictures:
+    """Pictures of a video by frame id, asked for in ascending order."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._frames = enumerate(iterate_frames(path))
+        self._number, self._picture = -1, np.zeros((0, 0, 3), np.uint8)
+
+    def __call__(self, ids: list[int]) -> list[np.ndarray]:
+        return [self._at(frame_id) for frame_id in ids]
+
+    def _at(self, frame_id: int) -> np.ndarray:
+        while self._number < frame_id:
+            newest = next(self._frames, None)
+            if newest is None:
+                raise UserError(
+                    f"'{self._path}' has {self._number + 1} frames, but frame {frame_id} was tracked: is it the "
+                    "video that the tracking file was made from?"
+                )
+            self._number, self._picture = newest
+        return self._picture
+
+
+def _tracking_of(person: DrivingPerson) -> TrackingResult:
+    if person.tracking is None:
+        raise UserError(f"'{person.video}' is not tracked yet; name --driving_tracking_results too")
+    if person.video is not None:
+        video_info(person.video)  # complains at once of a file that is no video
+    return read_tracking(person.tracking)
 
 
 def _open(
     checkpoint: Path,
     tracking: TrackingResult,
-    neutral_frame: int,
+    neutral: int,
     settings: ReenactmentSettings,
     device: torch.device,
-) -> _Performance:
+) -> Performance:
     avatar = open_avatar(checkpoint, settings.head, device)
-    n_expr, tracked = avatar.head.n_expr, tracking.expr.shape[1]
-    if tracked != n_expr or tracking.shape.shape[0] != avatar.head.n_shape:
+    _check_sizes(tracking, avatar.head.n_shape, avatar.head.n_expr, f"of '{checkpoint}'")
+    return Performance(Actor(avatar, tracking.params_for([neutral]).to(device), neutral), tracking)
+
+
+def _open_driving(
+    person: DrivingPerson,
+    tracking: TrackingResult,
+    neutral: int,
+    target: Performance,
+    settings: ReenactmentSettings,
+    device: torch.device,
+) -> Performance:
+    """Who drives: with an avatar, which must have the target's head model, or as tracked."""
+    head = target.actor.avatar.head
+    if person.checkpoint is not None:
+        driving = _open(person.checkpoint, tracking, neutral, settings, device)
+        _check_same_head(head.name, driving.actor.avatar.head.name)
+        return driving
+    _check_sizes(tracking, head.n_shape, head.n_expr, f"'{person.tracking}'")
+    return Performance(Actor(None, tracking.params_for([neutral]).to(device), neutral), tracking)
+
+
+def _check_sizes(tracking: TrackingResult, n_shape: int, n_expr: int, which: str) -> None:
+    tracked = tracking.expr.shape[1]
+    if tracked != n_expr or tracking.shape.shape[0] != n_shape:
         raise UserError(
-            f"the tracking file of '{checkpoint}' is of another head model ({tracked} expression coefficients, not "
+            f"the tracking file {which} is of another head model ({tracked} expression coefficients, not "
             f"{n_expr}); track the video with the head model of the avatar"
         )
-    neutral = tracking.params_for([neutral_frame]).to(device)
-    return _Performance(Actor(avatar, neutral, neutral_frame), tracking)
 
 
 def _check_same_head(target: str, driving: str) -> None:
@@ -192,11 +255,17 @@ def _check_same_head(target: str, driving: str) -> None:
         )
 
 
-def _check_neutral(tracking: TrackingResult, frame: int, key: str) -> None:
-    if tracking.missing_frames([frame]):
+def _neutral(tracking: TrackingResult, given: int | None, key: str, who: str) -> int:
+    """The neutral frame that is given, checked, or the one that is found."""
+    if given is None:
+        found = neutral_frame(tracking)
+        _logger.info("neutral frame of %s: %d (found; --%s names another)", who, found, key)
+        return found
+    if tracking.missing_frames([given]):
         raise UserError(
-            f"--{key} {frame} was not tracked; choose one of the frames {some_of(tracking.frame.tolist())}"
+            f"--{key} {given} was not tracked; choose one of the frames {some_of(tracking.frame.tolist())}"
         )
+    return given
 
 
 def _to_height(picture: np.ndarray, height: int) -> np.ndarray:

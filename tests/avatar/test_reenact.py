@@ -2,7 +2,7 @@ import copy
 
 import torch
 
-from nha.avatar.reenact import Actor, reenact, transfer
+from nha.avatar.reenact import Actor, reenact, transfer, transferred_motion
 from tests.avatar.conftest import camera, facing_params
 
 
@@ -41,3 +41,52 @@ def test_offsets_follow_the_driving_neck_with_the_targets_correction(avatar, hea
     # an id that the target does not have brings no correction
     reenact(Actor(avatar, tracked, 0), Actor(other, tracked, 1), tracked, torch.tensor([400]), camera(1))
     torch.testing.assert_close(seen[1], tracked.neck)
+
+
+def motion_of(avatar, head, driving_avatar, n=6, **options):
+    """The avatar moved by n frames that turn and talk; both neutral frames are the first, apart in space."""
+    driving = facing_params(head, n)
+    jaw = driving.jaw + torch.linspace(0, 0.5, n)[:, None]
+    driving = driving.replace(jaw=jaw, translation=driving.translation + 0.1)
+    own = facing_params(head, 1)
+    actors = Actor(avatar, own, 0), Actor(driving_avatar, driving[:1], 0)
+    return transferred_motion(*actors, driving, torch.arange(n), **options), own, driving
+
+
+def test_without_an_avatar_the_tracked_parameters_drive(avatar, head):
+    motion, own, driving = motion_of(avatar, head, None)
+    start = avatar.corrected(own, torch.tensor([0]))
+    torch.testing.assert_close(motion.params.jaw, start.jaw + driving.jaw - driving.jaw[:1])
+    torch.testing.assert_close(motion.offset_neck, motion.params.neck)  # no quirk where nothing is published
+
+
+def test_keep_pose_moves_the_face_alone(avatar, head):
+    for driving_avatar in (None, avatar):
+        motion, own, _ = motion_of(avatar, head, driving_avatar, keep_pose=True)
+        start = avatar.corrected(own, torch.tensor([0]))
+        for name in ("rotation", "translation", "neck"):
+            torch.testing.assert_close(getattr(motion.params, name), getattr(start, name).expand(6, -1))
+        torch.testing.assert_close(motion.offset_neck, start.neck.expand(6, -1))
+        assert motion.params.jaw[5, 0] > motion.params.jaw[0, 0] + 0.3
+
+
+def test_in_the_drivings_place_the_head_stands_where_the_driving_head_does(avatar, head):
+    motion, _, driving = motion_of(avatar, head, None, place="driving")
+    for name in ("rotation", "translation", "neck"):
+        torch.testing.assert_close(getattr(motion.params, name), getattr(driving, name))
+    elsewhere, _, _ = motion_of(avatar, head, None)
+    torch.testing.assert_close(motion.params.jaw, elsewhere.params.jaw)
+    assert (elsewhere.params.translation - driving.translation).abs().min() > 0.05
+
+
+def test_smoothing_calms_the_motion_and_leaves_the_shape(avatar, head):
+    rough, _, _ = motion_of(avatar, head, avatar)  # its corrections are noise
+    calm, _, _ = motion_of(avatar, head, avatar, smooth=1.5)
+
+    def jitter(values):
+        return (values[2:] - 2 * values[1:-1] + values[:-2]).abs().mean()
+
+    for name in ("rotation", "neck", "expr", "translation"):
+        assert jitter(getattr(calm.params, name)) < 0.5 * jitter(getattr(rough.params, name))
+    assert jitter(calm.offset_neck) < 0.5 * jitter(rough.offset_neck)
+    torch.testing.assert_close(calm.params.shape, rough.params.shape)

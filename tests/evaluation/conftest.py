@@ -7,14 +7,20 @@ import pytest
 import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.open import save_avatar
+from nha.core.conventions import Segmentation
 from nha.core.types import HeadParams
-from nha.data.tracking_file import TrackingResult
+from nha.data.dataset_folder import DatasetFolder, write_labels, write_rgb
+from nha.data.settings import DataSettings
+from nha.data.tracking_file import TrackingResult, write_tracking
 from nha.evaluation.truth import Truth
 from nha.head.model import HeadModel
 from nha.render.camera import project
+from nha.visualization.colours import to_uint8
 from tests.small import SMALL
 
 SIZE = (48, 48)
+FRAMES = (0, 1, 2, 3)
 
 
 @pytest.fixture
@@ -74,3 +80,26 @@ def make_truth(head: HeadModel, tracking: TrackingResult) -> Truth:
         vertex_ids=head.kept_vertices.numpy(),
         head=head.name,
     )
+
+
+@pytest.fixture
+def settings(avatar, head, tiny_dataset) -> DataSettings:
+    """A dataset whose pictures the avatar has drawn; frame 3 is held out."""
+    dataset = tiny_dataset(FRAMES, SIZE)
+    tracking = make_tracking(head, FRAMES)
+    write_tracking(dataset.tracking_path, tracking)
+    ids = torch.tensor(FRAMES)
+    with torch.no_grad():
+        drawn = avatar(tracking.params_for(FRAMES), tracking.camera_for(FRAMES, SIZE), ids)
+    folder = DatasetFolder(dataset.data_path)
+    for i in FRAMES:
+        paths = folder.paths(i)
+        write_rgb(paths.image, to_uint8(drawn[i]))
+        covered = drawn[i, 3].numpy() > 0
+        write_labels(paths.segmentation, np.where(covered, np.uint8(Segmentation.HEAD), np.uint8(0)))
+    return DataSettings(dataset.data_path, dataset.tracking_path, dataset.split_path, frame_cache="none")
+
+
+@pytest.fixture
+def checkpoint(avatar, assets, tmp_path):
+    return save_avatar(tmp_path / "avatar.ckpt", avatar, assets, {"head": "procedural"})

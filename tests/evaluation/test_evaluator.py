@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import html
 import json
@@ -17,37 +16,13 @@ from nha.core.conventions import Parsing, Segmentation
 from nha.core.errors import UserError
 from nha.data.datamodule import FrameDataModule
 from nha.data.dataset_folder import DatasetFolder, read_labels, read_rgb, write_labels, write_rgb
-from nha.data.settings import DataSettings
 from nha.data.splits import Split, write_split
-from nha.data.tracking_file import write_tracking
 from nha.data.video_io import iterate_frames
 from nha.evaluation.comparison import telling_frames
 from nha.evaluation.evaluator import FrameScores, evaluate, means
-from nha.evaluation.reenactment import ReenactmentFiles, ReenactmentSettings, write_reenactment
 from nha.evaluation.run import REPORT_FILE, SCORES_FILE, EvaluationSettings, evaluate_avatar
 from nha.evaluation.surface_errors import SurfaceErrors
-from nha.visualization.colours import to_uint8
-from tests.evaluation.conftest import SIZE, make_tracking
-
-FRAMES = (0, 1, 2, 3)
-
-
-@pytest.fixture
-def settings(avatar, head, tiny_dataset) -> DataSettings:
-    """A dataset whose pictures the avatar has drawn; frame 3 is held out."""
-    dataset = tiny_dataset(FRAMES, SIZE)
-    tracking = make_tracking(head, FRAMES)
-    write_tracking(dataset.tracking_path, tracking)
-    ids = torch.tensor(FRAMES)
-    with torch.no_grad():
-        drawn = avatar(tracking.params_for(FRAMES), tracking.camera_for(FRAMES, SIZE), ids)
-    folder = DatasetFolder(dataset.data_path)
-    for i in FRAMES:
-        paths = folder.paths(i)
-        write_rgb(paths.image, to_uint8(drawn[i]))
-        covered = drawn[i, 3].numpy() > 0
-        write_labels(paths.segmentation, np.where(covered, np.uint8(Segmentation.HEAD), np.uint8(0)))
-    return DataSettings(dataset.data_path, dataset.tracking_path, dataset.split_path, frame_cache="none")
+from tests.evaluation.conftest import FRAMES, SIZE
 
 
 def test_an_avatar_that_drew_the_pictures_is_perfect(avatar, settings):
@@ -116,11 +91,6 @@ def test_telling_frames_are_worst_median_best_and_the_worst_mouth():
     assert telling_frames(frames, "train")[0] == "worst train frame, 12.0 dB at the mouth"
     assert list(telling_frames(frames[:1], "train")) == [0]
     assert telling_frames(frames, "held_out") == {}
-
-
-@pytest.fixture
-def checkpoint(avatar, assets, tmp_path):
-    return save_avatar(tmp_path / "avatar.ckpt", avatar, assets, {"head": "procedural"})
 
 
 def test_regions_and_sharpness_are_scored(avatar, settings):
@@ -217,71 +187,3 @@ def test_an_empty_part_is_an_error(checkpoint, settings, tmp_path):
     write_split(settings.split_config, Split(FRAMES, ()))
     with pytest.raises(UserError, match="no frame to evaluate"):
         evaluate_avatar(EvaluationSettings(ckpt=[checkpoint], out=tmp_path / "o", split="val", data=settings))
-
-
-def test_reenactment_of_oneself_is_oneself(checkpoint, settings, spaced_dir):
-    options = ReenactmentSettings(
-        target_ckpt=checkpoint,
-        target_tracking_results=settings.tracking_results_path,
-        driving_ckpt=checkpoint,
-        driving_tracking_results=settings.tracking_results_path.parent,
-        outpath=spaced_dir / "films",
-        batch_size=3,
-    )
-    files = write_reenactment(options)
-    assert sorted(p.name for p in (spaced_dir / "films").iterdir()) == [
-        "driving.mp4",
-        "prediction.mp4",
-        "side_by_side.mp4",
-    ]
-    prediction, driving = list(iterate_frames(files.prediction)), list(iterate_frames(files.driving))
-    assert len(prediction) == len(driving) == 4
-    assert prediction[0].shape == (*SIZE, 3)
-    for ours, theirs in zip(prediction, driving, strict=True):
-        assert np.abs(ours.astype(int) - theirs).mean() < 1
-    assert np.abs(prediction[0].astype(int) - prediction[3]).mean() > 1  # it does move
-    assert next(iterate_frames(files.side_by_side)).shape[1] == 2 * SIZE[1]
-
-
-def test_an_mp4_as_outpath_gets_the_side_by_side(tmp_path):
-    files = ReenactmentFiles.at(tmp_path / "me.mp4")
-    assert files.side_by_side == tmp_path / "me.mp4"
-    assert {files.prediction.name, files.driving.name} == {"me_prediction.mp4", "me_driving.mp4"}
-
-
-def test_different_head_models_do_not_understand_each_other(
-    checkpoint, avatar, settings, tmp_path, monkeypatch
-):
-    options = ReenactmentSettings(
-        target_ckpt=checkpoint,
-        target_tracking_results=settings.tracking_results_path,
-        driving_ckpt=checkpoint,
-        driving_tracking_results=settings.tracking_results_path,
-        outpath=tmp_path / "films",
-    )
-    other = copy.deepcopy(avatar)
-    other.head.name = "flame"
-    avatars = iter([avatar, other])
-    monkeypatch.setattr("nha.evaluation.reenactment.open_avatar", lambda *_: next(avatars))
-    with pytest.raises(UserError, match="the driving one 'flame'"):
-        write_reenactment(options)
-
-
-def test_reenactment_says_what_is_wrong_and_leaves_nothing(checkpoint, settings, tmp_path):
-    good = ReenactmentSettings(
-        target_ckpt=checkpoint,
-        target_tracking_results=settings.tracking_results_path,
-        driving_ckpt=checkpoint,
-        driving_tracking_results=settings.tracking_results_path,
-        outpath=tmp_path / "films",
-    )
-    for changes, message in (
-        ({"neutral_driving_frame": 7}, "neutral_driving_frame 7 was not tracked"),
-        ({"neutral_target_frame": -1}, "neutral_target_frame -1 was not tracked"),
-        ({"target_ckpt": tmp_path / "none.ckpt"}, "none.ckpt"),
-        ({"driving_tracking_results": tmp_path / "nowhere"}, "no tracking file"),
-        ({"frame_rate": 0.0}, "frame_rate"),
-    ):
-        with pytest.raises(UserError, match=message):
-            write_reenactment(dataclasses.replace(good, **changes))
-    assert not list(tmp_path.glob("films/*"))
