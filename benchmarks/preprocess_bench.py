@@ -1,0 +1,266 @@
+"""How good and how fast the annotators are.
+
+    python benchmarks/preprocess_bench.py [--seeds 1 2 3] [--frames 40] [--size 512] [--estimators mediapipe]
+    python benchmarks/preprocess_bench.py --video my_video.mp4
+
+On synthetic people, whose truth is known: intersection over union of each label and of the whole person, errors of
+landmarks and irises in units of the distance between the outer eye corners, angle between found and true normals.
+`changes_beyond_truth` is the share of head pixels whose label is another one than in the frame before although truth
+changes nowhere near; `flips` those that have the same label before and after but not now. With --video, which
+has no truth: speed, memory, flips, and how much of the head each label takes. Every run has a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from nha.core.command_line import OptionParser
+from nha.core.conventions import LANDMARK_GROUPS, OUTER_EYE_CORNERS, Parsing
+from nha.core.system import atomic_path, run_script
+from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_labels, read_normals
+from nha.evaluation.tables import Table
+from nha.preprocess.options import PreprocessOptions
+from nha.preprocess.packs import published_files
+from nha.preprocess.pipeline import build_dataset
+from nha.synthetic import SyntheticSettings, write_subject
+
+PACKS = ("mediapipe", "published", "truth")
+FEATURES = (Parsing.NOSE, Parsing.L_BROW, Parsing.R_BROW, Parsing.L_EYE, Parsing.R_EYE, Parsing.U_LIP)
+CLASSES = {
+    "hair": (Parsing.HAIR,),
+    "skin": (Parsing.SKIN,),
+    "face": (Parsing.SKIN, *FEATURES, Parsing.L_LIP, Parsing.MOUTH),
+    "ears": (Parsing.L_EAR, Parsing.R_EAR),
+    "neck": (Parsing.NECK,),
+    "cloth": (Parsing.CLOTH,),
+    "nose": (Parsing.NOSE,),
+    "brows": (Parsing.L_BROW, Parsing.R_BROW),
+    "eyes": (Parsing.L_EYE, Parsing.R_EYE),
+    "lips": (Parsing.U_LIP, Parsing.L_LIP),
+    "mouth": (Parsing.MOUTH,),
+}
+NEAR_PX = 2  # at 512 pixels: a label may change that far from where truth changes
+Row = dict[str, float | int | str | None]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Annotate, compare; print a table, write JSON where asked."""
+    parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="which synthetic people")
+    parser.add_argument("--frames", type=int, default=40, help="frames of each video, at most")
+    parser.add_argument("--size", type=int, default=512, help="longer edge of the annotated frames in pixels")
+    parser.add_argument("--video", type=Path, help="a video without truth, instead of synthetic people")
+    parser.add_argument("--estimators", nargs="+", choices=PACKS, help="default: those that are there")
+    parser.add_argument("--json", type=Path, help="write the rows there")
+    arguments = parser.parse_args(argv)
+
+    packs = arguments.estimators or available_packs()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        if arguments.video:
+            rows += [measure_video(folder, arguments.video, pack, arguments) for pack in packs]
+        for seed in [] if arguments.video else arguments.seeds:
+            subject = folder / f"subject_{seed}"
+            size = (arguments.size, arguments.size)
+            write_subject(subject, SyntheticSettings(seed=seed, frames=arguments.frames, size=size))
+            rows += [measure_subject(subject, seed, pack, arguments) for pack in packs]
+    print(as_table(rows).as_text())
+    if arguments.json:
+        with atomic_path(arguments.json) as temporary:
+            temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def available_packs() -> list[str]:
+    """mediapipe, and published where all its weights are in place."""
+    complete = not any(entry.missing() for entry in published_files().values())
+    return ["mediapipe", *(["published"] if complete else [])]
+
+
+def as_table(rows: list[Row]) -> Table:
+    """A column for each run."""
+    names = [f"{row['estimators']} {row['of']}" for row in rows]
+    figures = [key for key in rows[0] if key not in ("estimators", "of")]
+    return Table(("", *names), [(key, *(row.get(key) for row in rows)) for key in figures], digits=3)
+
+
+def measure_video(folder: Path, video: Path, pack: str, arguments: argparse.Namespace) -> Row:
+    """A row without truth."""
+    out = folder / pack
+    speed = run_alone(video, out, pack, arguments)
+    labels = [read_labels(DatasetFolder(out).paths(i).parsing) for i in DatasetFolder(out).frame_ids()]
+    return {"estimators": pack, "of": video.stem, **speed, "flips": flips(labels), **shares(labels)}
+
+
+def measure_subject(subject: Path, seed: int, pack: str, arguments: argparse.Namespace) -> Row:
+    """A row with truth."""
+    out = subject / f"by_{pack}"
+    speed = run_alone(subject / "video.mp4", out, pack, arguments)
+    found, truth = DatasetFolder(out), DatasetFolder(subject / "truth")
+    ids = found.frame_ids()
+    labels = [read_labels(found.paths(i).parsing) for i in ids]
+    true_labels = [read_labels(truth.paths(i).parsing) for i in ids]
+    masks = [read_labels(truth.root / "masks" / f"mask_{i:04d}.png") > 127 for i in ids]
+    return {
+        "estimators": pack,
+        "of": seed,
+        **speed,
+        "matte_iou": overlap([found_labels > 0 for found_labels in labels], masks),
+        **{f"{name}_iou": class_overlap(labels, true_labels, members) for name, members in CLASSES.items()},
+        "changes_beyond_truth": changes_beyond_truth(labels, true_labels),
+        "flips": flips(labels),
+        **normal_errors(found, truth),
+        **point_errors(found, truth),
+    }
+
+
+# --- speed -----------------------------------------------------------------------------------------------
+
+
+def run_alone(video: Path, out: Path, pack: str, arguments: argparse.Namespace) -> Row:
+    """Make the dataset in a process of its own; loading the packages is not counted."""
+    options = PreprocessOptions(
+        video=video,
+        out_path=out,
+        estimators=pack,
+        scale=arguments.size,
+        max_frames=arguments.frames,
+        max_missing=0.5,
+    )
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(timed, options).result()
+
+
+def timed(options: PreprocessOptions) -> Row:
+    """Make the dataset: frames per second, processor time a frame of all threads, peak memory."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    n_frames = build_dataset(options).n_frames
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    return {
+        "frames": n_frames,
+        "frames_per_second": n_frames / seconds,
+        "cpu_ms_per_frame": 1000 * cpu_seconds / n_frames,
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+def peak_memory_mb() -> float:
+    """Of this process alone: Linux counts what the parent had in `ru_maxrss`."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        if "VmHWM" in lines:
+            return int(lines["VmHWM"].split()[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+# --- labels ----------------------------------------------------------------------------------------------
+
+
+def overlap(found: list[np.ndarray], true: list[np.ndarray]) -> float | None:
+    """Intersection over union of masks over all frames; None where neither has a pixel."""
+    both = sum(int((a & b).sum()) for a, b in zip(found, true, strict=True))
+    either = sum(int((a | b).sum()) for a, b in zip(found, true, strict=True))
+    return both / either if either else None
+
+
+def class_overlap(found: list[np.ndarray], true: list[np.ndarray], members: tuple[int, ...]) -> float | None:
+    """`overlap` of some labels taken together; None where truth has none of them."""
+    true_masks = [np.isin(labels, members) for labels in true]
+    if not any(mask.any() for mask in true_masks):
+        return None
+    return overlap([np.isin(labels, members) for labels in found], true_masks)
+
+
+def is_head(labels: np.ndarray) -> np.ndarray:
+    """Everything but background and cloth."""
+    return (labels != Parsing.BACKGROUND) & (labels != Parsing.CLOTH)
+
+
+def changes_beyond_truth(found: list[np.ndarray], true: list[np.ndarray]) -> float:
+    """Share of head pixels whose label changes from a frame to the next where truth changes nowhere near."""
+    near = np.ones((2 * round(NEAR_PX * max(found[0].shape) / 512) + 1,) * 2, np.uint8)
+    changed = total = 0
+    for before, now, true_before, true_now in zip(found, found[1:], true, true[1:], strict=False):
+        excused = cv2.dilate((true_before != true_now).astype(np.uint8), near) > 0
+        head = is_head(before) | is_head(now)
+        changed += int(((before != now) & head & ~excused).sum())
+        total += int(head.sum())
+    return changed / max(total, 1)
+
+
+def flips(labels: list[np.ndarray]) -> float:
+    """Share of head pixels with another label than before and after, where those two agree."""
+    flipped = total = 0
+    for before, now, after in zip(labels, labels[1:], labels[2:], strict=False):
+        head = is_head(now) | is_head(before)
+        flipped += int(((before == after) & (now != before) & head).sum())
+        total += int(head.sum())
+    return flipped / max(total, 1)
+
+
+def shares(labels: list[np.ndarray]) -> Row:
+    """Of the head's pixels: how much each class takes, and by how much of itself that varies from frame to frame."""
+    result: Row = {}
+    for name, members in CLASSES.items():
+        areas = np.array([np.isin(frame, members).sum() / max(is_head(frame).sum(), 1) for frame in labels])
+        result[f"{name}_share"] = float(areas.mean())
+        steps = np.abs(np.diff(areas)).mean() / max(areas.mean(), 1e-9) if len(areas) > 1 else 0.0
+        result[f"{name}_step"] = float(steps)
+    return result
+
+
+# --- normals and points ----------------------------------------------------------------------------------
+
+
+def normal_errors(found: DatasetFolder, truth: DatasetFolder) -> Row:
+    """Angles in degrees where both know a normal, and the share of the true ones that were found."""
+    angles, n_true = [], 0
+    for frame_id in found.frame_ids():
+        a, b = (read_normals(folder.paths(frame_id).normals) for folder in (found, truth))
+        known_a, known_b = np.abs(a).max(axis=2) > 0, np.abs(b).max(axis=2) > 0
+        a, b = a[known_a & known_b], b[known_a & known_b]
+        cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+        angles.append(np.degrees(np.arccos(cosine.clip(-1, 1))))
+        n_true += int(known_b.sum())
+    angles = np.concatenate(angles)
+    return {
+        "normals_deg_mean": float(angles.mean()),
+        "normals_deg_median": float(np.median(angles)),
+        "normals_found": len(angles) / max(n_true, 1),
+    }
+
+
+def point_errors(found: DatasetFolder, truth: DatasetFolder) -> Row:
+    """Mean distances in units of that of the outer eye corners."""
+    landmarks, irises = [], []
+    for frame_id in found.frame_ids():
+        a, b = (read_keypoints(folder.paths(frame_id).keypoints) for folder in (found, truth))
+        right, left = b.landmarks_px[list(OUTER_EYE_CORNERS)]
+        unit = np.linalg.norm(right - left)
+        landmarks.append(np.linalg.norm(a.landmarks_px - b.landmarks_px, axis=1) / unit)
+        known = (a.iris_px >= 0).all(axis=1) & (b.iris_px >= 0).all(axis=1)
+        irises.extend(np.linalg.norm(a.iris_px - b.iris_px, axis=1)[known] / unit)
+    jaw = list(LANDMARK_GROUPS["jaw"])
+    landmarks = np.stack(landmarks)
+    return {
+        "landmarks": float(landmarks.mean()),
+        "landmarks_jaw": float(landmarks[:, jaw].mean()),
+        "landmarks_inner": float(np.delete(landmarks, jaw, axis=1).mean()),
+        "irises": float(np.mean(irises)) if irises else None,
+        "irises_found": len(irises) / (2 * len(landmarks)),
+    }
+
+
+if __name__ == "__main__":
+    run_script(main)
