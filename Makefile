@@ -13,12 +13,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # One thread for each test process: JOBS of them run beside each other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help env demo test test-triton lint bench clean
+.PHONY: help env demo notebook test test-triton lint bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make env          make the Python environment in $(VENV) (every other target does it where needed)"
 	@echo "make demo         two synthetic people: dataset, tracking, avatars, one moved by the other"
+	@echo "make notebook     opens the notebooks in JupyterLab (which it installs, once)"
 	@echo "make test         all tests, $(JOBS) at a time (JOBS=4 make test)"
 	@echo "make test-triton  the GPU kernels, without a GPU in Triton's interpreter (takes 1 GB of disk)"
 	@echo "make lint         formatting, mistakes, and which package may import which"
@@ -42,6 +43,13 @@ $(INSTALLED): requirements.lock setup.py
 
 demo: env
 	$(BIN)/python python_scripts/run_demo.py $(DEMO_ARGS)
+
+notebook: $(VENV)/notebook.stamp
+	$(BIN)/jupyter lab jupyter_notebooks
+
+$(VENV)/notebook.stamp: requirements-notebook.lock $(INSTALLED)
+	$(PIP) install --quiet --no-compile --no-deps -r requirements-notebook.lock
+	@touch $@
 
 test: env
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(JOBS)

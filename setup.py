@@ -25,9 +25,9 @@ EXTRAS = {
     "face-alignment": ["face-alignment==1.5.0"],
     "onnx": ["onnxruntime"],
     "pytorch3d": ["pytorch3d==0.7.9"],
-    "notebook": ["jupyterlab", "matplotlib"],
+    "notebook": ["jupyterlab", "ipywidgets"],
     "viewer": ["viser>=1.1"],
-    "dev": ["pytest", "pytest-xdist", "ruff", "import-linter"],
+    "dev": ["pytest", "pytest-xdist", "ruff", "import-linter", "nbclient", "ipykernel"],
 }
 
 setup(

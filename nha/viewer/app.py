@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import signal
 import socket
 import threading
 import time
@@ -44,6 +45,8 @@ def view_avatar(settings: ViewerSettings) -> None:
         settings.raster_backend,
     )
     viewer = Viewer(viser, stage, settings)
+    # asked to end by the system (a closed session, `kill`): as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         print(f"open {viewer.url} in a browser; Ctrl-C ends the viewer", flush=True)
         viewer.run()

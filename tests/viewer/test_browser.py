@@ -51,10 +51,10 @@ class Session:
         """The next file that the script says it has written."""
         return Path(self._find(r"(.*\.(?:png|mp4))$"))
 
-    def interrupt(self) -> int:
-        """As Ctrl-C does; returns the exit code."""
+    def end(self) -> int:
+        """Ask it to end; returns the exit code."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(signal.SIGTERM)
         self.lines += self.process.communicate(timeout=30)[0].splitlines(keepends=True)
         return self.process.returncode
 
@@ -79,7 +79,7 @@ def session(repository, files, out) -> Iterator[Session]:
         "--smallest_height", 48, "--film_height", 64, "--texture_size", 32, "--device", "cpu", "--port", 8570,
     )  # fmt: skip
     yield running
-    assert running.interrupt() == 0, "".join(running.lines)
+    assert running.end() == 0, "".join(running.lines)
     assert "Traceback" not in "".join(running.lines)
 
 
@@ -233,7 +233,7 @@ def test_a_taken_port_gives_the_next_one(repository, files, session):
     port = session.url.rsplit(":", 1)[1]
     second = Session(repository, "--ckpt", files.ckpt, "--port", port, "--device", "cpu")
     assert int(second.url.rsplit(":", 1)[1]) > int(port)
-    assert second.interrupt() == 0
+    assert second.end() == 0
 
 
 def test_without_viser_one_line_says_how_to_get_it(monkeypatch):
