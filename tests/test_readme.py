@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,9 +25,10 @@ QUICK = {
     "video_to_dataset.py": "--estimators truth --scale 64",
     "optimize_tracking.py": "--refine_steps 5 --appearance_steps 5 --n_keyframes 4 --head procedural --device cpu",
     "optimize_nha.py": "--epochs_offset 1 --epochs_texture 1 --epochs_joint 1 --head procedural --device cpu",
-    "reenact_avatar.py": "--max_frames 2 --device cpu",
-    "evaluate_avatar.py": "--device cpu",
+    "reenact_avatar.py": "--max_frames 2 --driving_estimators truth --device cpu",
+    "evaluate_avatar.py": "--turntable 4 --device cpu",
     "export_avatar.py": "--texture_size 32 --views 2 --device cpu",
+    "view_avatar.py": "--device cpu",
 }
 
 
@@ -68,6 +70,7 @@ def test_own_video(readme, repository, tmp_path):
     write_subject(tmp_path, SyntheticSettings(frames=FRAMES, size=(64, 64), progress=False))
     here = {
         "my_video.mp4": str(tmp_path / "video.mp4"),
+        "friend.mp4": str(tmp_path / "video.mp4"),
         "experiments/me": str(tmp_path / "me"),
         "experiments/friend": str(tmp_path / "me"),  # one video is enough to see that the commands run
     }
@@ -76,11 +79,34 @@ def test_own_video(readme, repository, tmp_path):
             continue
         arguments = [_replace(argument, here) for argument in command[1:]]
         arguments += QUICK[Path(command[1]).name].split()
+        if "view_avatar.py" in command[1]:
+            _serve(arguments, repository)
+            continue
         run = subprocess.run([sys.executable, *arguments], cwd=repository, capture_output=True, text=True)
         assert run.returncode == 0, f"{shlex.join(command)}\n{run.stderr[-2000:]}"
-    assert len(list(iterate_frames(tmp_path / "me" / "films" / "side_by_side.mp4"))) == 2
+        if "optimize_nha.py" in command[1]:  # another avatar of the same person, to compare with
+            shutil.copytree(tmp_path / "me" / "avatar", tmp_path / "me_longer" / "avatar")
+    for films in ("films", "films_friend", "films_still"):
+        assert len(list(iterate_frames(tmp_path / "me" / films / "side_by_side.mp4"))) == 2
+    assert (tmp_path / "me" / "comparison" / "report.html").is_file()
     assert (tmp_path / "me" / "avatar" / "evaluation" / "report.html").is_file()
     assert {"avatar.glb", "frame_0005.obj"} <= {path.name for path in (tmp_path / "me" / "export").iterdir()}
+
+
+def _serve(arguments: list[str], repository: Path) -> None:
+    """Start a command that runs until it is told to end; it must say where it listens, and end well."""
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:
+        printed = next((line for line in server.stdout if "http://127.0.0.1" in line), None)
+        server.send_signal(signal.SIGTERM)
+        rest = server.communicate(timeout=60)[0]
+    assert printed, rest
+    assert server.returncode == 0, rest
 
 
 def _replace(argument: str, here: dict[str, str]) -> str:

@@ -98,6 +98,9 @@ def telling_frames(scores: Sequence[FrameScores], part: str) -> dict[int, str]:
         for name, place in places.items():
             if ordered:
                 frame = ordered[min(int(place * len(ordered)), len(ordered) - 1)]
-                text = f"{name} {part.replace('_', '-')} frame, {frame.scores[metric]:.1f} dB {CHOSEN_BY[metric]}"
-                captions.setdefault(frame.frame_id, text)
+                score = f"{frame.scores[metric]:.1f} dB {CHOSEN_BY[metric]}"
+                if frame.frame_id not in captions:
+                    captions[frame.frame_id] = f"{name} {part.replace('_', '-')} frame, {score}"
+                elif metric != "head_psnr":
+                    captions[frame.frame_id] += f"; also {name}, {score}"
     return captions

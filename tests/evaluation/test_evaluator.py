@@ -89,6 +89,9 @@ def test_telling_frames_are_worst_median_best_and_the_worst_mouth():
     for frame, mouth in zip(frames, (12.0, 14.0, float("nan"), 13.0), strict=True):
         frame.scores["mouth_psnr"] = mouth
     assert telling_frames(frames, "train")[0] == "worst train frame, 12.0 dB at the mouth"
+    frames[1].scores["mouth_psnr"] = 11.0
+    both = "worst train frame, 21.0 dB inside the head mask; also worst, 11.0 dB at the mouth"
+    assert telling_frames(frames, "train")[1] == both
     assert list(telling_frames(frames[:1], "train")) == [0]
     assert telling_frames(frames, "held_out") == {}
 
