@@ -151,8 +151,27 @@ def test_landmarks_and_irises_of_a_person(pack: EstimatorPack, portrait):
     assert right_eye[0] < left_eye[0]  # the person's right is on the picture's left
     np.testing.assert_allclose(irises, [right_eye, left_eye], atol=0.2 * eye_distance)
     assert face.landmarks_px[8, 1] > face.landmarks_px[57, 1] > face.landmarks_px[33, 1] > right_eye[1]
-    assert face.confidence[:17].max() < face.confidence[36:].min()
+    facing = face.confidence[[27, 30, 33, 39, 42, 51, 57, 66]]  # the middle of the face
+    assert face.confidence[:17].max() < facing.min() == 1
     assert face.mesh_px.shape == (478, 3)
+
+
+def test_points_on_the_far_side_are_trusted_less(pack: EstimatorPack, portrait):
+    _, face, _, _ = portrait
+    middle = face.mesh_px.mean(axis=0)
+    turned = (face.mesh_px - middle) @ turn_about_y(np.radians(75)) + middle  # to the picture's right
+    frontal, hidden = pack.landmarks.trust(face.mesh_px), pack.landmarks.trust(turned.astype(np.float32))
+    far_eye, near_eye = [42, 43, 44, 45, 46, 47], [36, 37, 38, 39, 40, 41]
+    assert turned[IBUG68[45], 2] > turned[IBUG68[36], 2]  # away from the camera
+    assert hidden[far_eye].mean() < 0.6 * frontal[far_eye].mean()
+    assert hidden[near_eye].mean() > 0.8 * frontal[near_eye].mean()
+    assert hidden[[14, 15, 16]].max() < 0.1 < frontal[[14, 15, 16]].min()
+    assert hidden.min() > 0
+
+
+def turn_about_y(angle_rad: float) -> np.ndarray:
+    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
+    return np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
 
 
 def test_parsing_of_a_person(portrait):

@@ -56,7 +56,7 @@ def draw_normals(surface_px: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     distant = surface + torch.tensor([0.0, 0.0, VIEWING_DISTANCE * max(small)])
     with _one_thread():
         fragments = rasterize(distant, triangles, small, layers=1)
-        drawn = interpolate_vertices(fragments, _outward_normals(surface, triangles), triangles)[0].numpy()
+        drawn = interpolate_vertices(fragments, outward_normals(surface, triangles), triangles)[0].numpy()
     if shrink < 1:
         drawn = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_LINEAR)
         wanted = wanted & surface_mask(surface_px, face_topology(), wanted.shape)
@@ -87,7 +87,7 @@ def _box_around(surface_px: np.ndarray, shape: tuple[int, int]) -> tuple[slice, 
     return slice(top, bottom), slice(left, right)
 
 
-def _outward_normals(surface: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
+def outward_normals(surface: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
     """Unit normals [1, V, 3] out of the face: x right, y down, z to the camera."""
     normals = vertex_normals(surface, triangles)
     out_of_face = surface[0, NOSE_TIP] - surface[0].mean(dim=0)

@@ -72,7 +72,7 @@ def _name_regions(
     skin_outside = (labels == Parsing.SKIN) & ~on_face
     under_jaw = height < region_colours.UNDER_JAW
     for label, ear in zip((Parsing.L_EAR, Parsing.R_EAR), ears, strict=True):
-        labels[skin_outside & ear] = label
+        labels[_largest_part(skin_outside & ear)] = label
     labels[(labels == Parsing.SKIN) & ~on_face & under_jaw] = Parsing.NECK
     labels[(_beside_head(axes, labels.shape) | (height > HEAD_ABOVE)) & (labels != Parsing.CLOTH)] = (
         Parsing.BACKGROUND
@@ -118,6 +118,18 @@ def _absorb_small_regions(labels: np.ndarray, stray: np.ndarray, smallest_area_p
     label_of_pixel[nearest[known]] = labels[known]
     result = labels.copy()
     result[small] = label_of_pixel[nearest[small]]
+    return result
+
+
+def _largest_part(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part of a mask: a temple beside the ear's place is no ear."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    box = slice(top, top + height), slice(left, left + width)
+    count, components, statistics, _ = cv2.connectedComponentsWithStats(mask[box].view(np.uint8))
+    if count <= 2:
+        return mask
+    result = np.zeros_like(mask)
+    result[box] = components == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
     return result
 
 
