@@ -200,6 +200,15 @@ def test_parsing_of_a_person(portrait):
     np.testing.assert_array_equal(labels == Parsing.BACKGROUND, matte <= 0.5)
 
 
+def test_a_face_without_a_matte_is_background(pack: EstimatorPack, portrait):
+    frame, face, matte, labels = portrait
+    assert not pack.parsing.parsing(frame, face, np.zeros_like(matte)).any()
+    one_ear = matte * (labels != Parsing.L_EAR)
+    assert (pack.parsing.parsing(frame, face, one_ear) == Parsing.R_EAR).any()
+    everywhere = np.ones_like(matte)
+    assert (pack.parsing.parsing(frame, face, everywhere) > 0).mean() > 0.5
+
+
 def test_normals_of_a_person(pack: EstimatorPack, portrait):
     frame, face, _, labels = portrait
     normals = pack.normals.normals(frame, face, (labels > 0).astype(np.uint8))

@@ -123,6 +123,8 @@ def _absorb_small_regions(labels: np.ndarray, stray: np.ndarray, smallest_area_p
 
 def _largest_part(mask: np.ndarray) -> np.ndarray:
     """The largest connected part of a mask: a temple beside the ear's place is no ear."""
+    if not mask.any():  # OpenCV crashes on a picture without pixels
+        return mask
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     box = slice(top, top + height), slice(left, left + width)
     count, components, statistics, _ = cv2.connectedComponentsWithStats(mask[box].view(np.uint8))
