@@ -80,14 +80,10 @@ def neighbour_mean(values: Tensor, edges: Tensor, include_self: bool = False) ->
 
     values: [N, V, C]; edges: [E, 2]. A vertex without neighbours gives 0 (or itself). Returns [N, V, C].
     """
-    ends, others = torch.cat([edges, edges.flip(1)]).unbind(1)
-    gathered = corner_values(values, others[:, None]).squeeze(2)
-    total = sum_rows(gathered, ends, values.shape[1])
-    count = torch.zeros(values.shape[1], dtype=values.dtype, device=values.device)
-    count = count.index_add(0, ends, torch.ones_like(ends, dtype=values.dtype))
+    total, count = _neighbour_sum(values, edges)
     if include_self:
         total, count = total + values, count + 1
-    return total / count.clamp_min(1)[None, :, None]
+    return total / count.clamp_min(1)
 
 
 def neighbour_mean_difference(values: Tensor, edges: Tensor) -> Tensor:
@@ -95,6 +91,14 @@ def neighbour_mean_difference(values: Tensor, edges: Tensor) -> Tensor:
 
     values: [N, V, C]; edges: [E, 2]. Returns [N, V, C].
     """
-    connected = torch.zeros(values.shape[1], 1, dtype=values.dtype, device=values.device)
-    connected[edges.reshape(-1)] = 1
-    return neighbour_mean(values, edges) - values * connected
+    total, count = _neighbour_sum(values, edges)
+    return total / count.clamp_min(1) - values * count.clamp_max(1)
+
+
+def _neighbour_sum(values: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum over each vertex's 1-ring [N, V, C], and how many neighbours it has [V, 1]."""
+    ends, others = torch.cat([edges, edges.flip(1)]).unbind(1)
+    gathered = corner_values(values, others[:, None]).squeeze(2)
+    ones = values.new_ones(1).expand(edges.numel())
+    count = values.new_zeros(values.shape[1]).scatter_add(0, edges.reshape(-1), ones)
+    return sum_rows(gathered, ends, values.shape[1]), count[:, None]
