@@ -69,8 +69,11 @@ class GlbFile:
         )
         return len(self.gltf.accessors) - 1
 
-    def material(self, name: str, png: bytes) -> int:
-        """Store an unlit material: a picture, seen from both sides as the avatar draws itself."""
+    def material(self, name: str, png: bytes, gain: float = 1.0) -> int:
+        """Store an unlit material: a picture, seen from both sides as the avatar draws itself.
+
+        gain: what its linear colours are multiplied by; a file for others keeps to 0..1.
+        """
         gltf = self.gltf
         gltf.images.append(gl.Image(name=name, bufferView=self.view(png), mimeType="image/png"))
         if not gltf.samplers:
@@ -83,6 +86,7 @@ class GlbFile:
             gl.Material(
                 name=name,
                 pbrMetallicRoughness=gl.PbrMetallicRoughness(
+                    baseColorFactor=[gain, gain, gain, 1.0],
                     baseColorTexture=gl.TextureInfo(index=len(gltf.textures) - 1),
                     metallicFactor=0.0,
                     roughnessFactor=1.0,

@@ -18,8 +18,9 @@ class StillHead:
     `glb(vertices)` gives the file's bytes for vertices [V, 3] in metres.
     """
 
-    def __init__(self, head: HeadModel, textures: tuple[np.ndarray, np.ndarray]) -> None:
-        """textures: uint8 [R, R, 3] of the head's and the mouth's map."""
+    def __init__(self, head: HeadModel, textures: tuple[np.ndarray, np.ndarray], gain: float = 1.0) -> None:
+        """textures: uint8 [R, R, 3] of the head's and the mouth's map; gain: as of `GlbFile.material`."""
+        self._gain = gain
         self._split = split_at_seams(head)
         self._pictures = [png_of(texture) for texture in textures]
         uv_map = head.face_uvmap.cpu().numpy()
@@ -40,7 +41,7 @@ class StillHead:
             gl.Primitive(
                 attributes=attributes,
                 indices=file.accessor(corners, gl.ELEMENT_ARRAY_BUFFER),
-                material=file.material(name, png),
+                material=file.material(name, png, self._gain),
                 mode=gl.TRIANGLES,
             )
             for name, png, corners in zip(MAPS, self._pictures, self._corners, strict=True)

@@ -9,6 +9,7 @@ from nha.export.bake import bake_textures
 from nha.export.still import StillHead
 from nha.export.views import views_of
 from nha.viewer.stage import Stage, State
+from nha.viewer.tone import GAIN, against_tone_curve
 
 BAKED_FRAMES = 4  # tracked frames that the texture is seen from, besides the round trip about the head
 _SHORTEST_INTERVAL_S = 0.2  # a mesh with its texture is a third of a megabyte or more
@@ -36,7 +37,8 @@ class MeshObject:
             features = s.avatar.mouth_features(s.surface(State()))
             views = views_of(s.avatar, s.tracking, BAKED_FRAMES)
             textures = bake_textures(s.avatar, features, views, self._texture_size, s.backend)
-            self._still = StillHead(s.avatar.head, textures)
+            head_map, mouth_map = map(against_tone_curve, textures)
+            self._still = StillHead(s.avatar.head, (head_map, mouth_map), GAIN)
 
     def update(self, state: State) -> bytes | None:
         """The file for this state, or None where the last one shows it, or was made only just now."""
