@@ -73,7 +73,9 @@ def _name_regions(
     under_jaw = height < region_colours.UNDER_JAW
     for label, ear in zip((Parsing.L_EAR, Parsing.R_EAR), ears, strict=True):
         labels[_largest_part(skin_outside & ear)] = label
-    labels[(labels == Parsing.SKIN) & ~on_face & under_jaw] = Parsing.NECK
+    reach = 2 * region_colours.CHIN_REACH * axes.height_px
+    beyond_chin = cv2.distanceTransform((~on_face).view(np.uint8), cv2.DIST_L2, 3) > reach
+    labels[(labels == Parsing.SKIN) & under_jaw & beyond_chin] = Parsing.NECK
     labels[(_beside_head(axes, labels.shape) | (height > HEAD_ABOVE)) & (labels != Parsing.CLOTH)] = (
         Parsing.BACKGROUND
     )

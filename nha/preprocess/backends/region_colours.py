@@ -23,6 +23,7 @@ SKIN, HAIR, CLOTH, NECK = range(4)
 LIGHTNESS_BINS, CHROMA_BINS = 20, 24
 CHROMA_RANGE = (96.0, 192.0)
 UNDER_JAW = -0.25  # height
+CHIN_REACH = 0.06  # how far a chin, or a beard, may reach beyond the measured one, in head heights
 RARE_COLOUR = 2e-5  # likelihood of a colour that a class has never shown
 
 # Places and colours are judged in a picture of this size; only their smoothing looks at every pixel.
@@ -161,7 +162,8 @@ def _colour_likelihoods(bins: np.ndarray, place: Surroundings, features: np.ndar
     hair = _distinct(bins[body & above & (place.outside > 0.06)], skin)
     on_shoulders = (place.aside > 0.55) & (place.below_chin > 0.1)
     cloth = _distinct(bins[body & (on_shoulders | (place.below_chin > 0.6))], skin)
-    under_chin = body & (place.below_chin > 0.02) & (place.below_chin < 0.3) & (place.aside < 0.25)
+    under_chin = body & (place.outside > CHIN_REACH) & (place.below_chin > 0) & (place.below_chin < 0.3)
+    under_chin &= place.aside < 0.25
     # The neck is skin in the chin's shadow: what lies there and is not cloth.
     neck = 0.5 * skin + 0.5 * _distinct(bins[under_chin], cloth)
     return [(histogram + RARE_COLOUR)[bins] for histogram in (skin, hair, cloth, neck)]
@@ -187,7 +189,8 @@ def _priors(place: Surroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
     above_chin = place.below_chin < 0
     beside_or_above = place.height > UNDER_JAW
 
-    skin = np.where(in_upper_face, 0.95, 0.02 + 0.5 * near_face * beside_or_above)
+    chin = 0.8 * np.exp(-place.outside / CHIN_REACH) * (place.outside < 2 * CHIN_REACH)
+    skin = np.where(in_upper_face, 0.95, 0.02 + np.where(beside_or_above, 0.5 * near_face, chin))
     skin = np.where(place.ear, 0.6, skin)
     hair = np.where(in_upper_face, 0.05 + 0.4 * np.exp(-place.inside / 0.05), 0.5)
     # Below the chin only long hair, on either side of the neck; a beard counts as skin.
