@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +110,32 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
     assert contents(options.out_path) == contents(whole.out_path)
     if annotation == "landmarks":
         assert continued.landmarks.seen == list(range(0 if sequential else 3, N_FRAMES))
+
+
+def test_the_length_of_a_video_changes_nothing_in_what_is_held(fakes, options):
+    """Pictures that are alive while a frame gets its matte: as many in a long video as in a short one."""
+
+    class Watching(fakes.FakeMatting):
+        def __init__(self) -> None:
+            super().__init__(sequential=True)
+            self.pictures: list[weakref.ref] = []
+            self.most_alive = 0
+
+        def matte(self, frame):
+            self.pictures.append(weakref.ref(frame.rgb))
+            self.most_alive = max(self.most_alive, sum(ref() is not None for ref in self.pictures))
+            return super().matte(frame)
+
+    for n_frames in (30, 150):
+        clip = [fakes.draw_frame((8 + i % 60, 24, fakes.RED)) for i in range(n_frames)]
+        video = fakes.write_video(options.video.with_name(f"{n_frames}.mp4"), clip)
+        watching = Watching()
+        out = options.out_path.with_name(f"out {n_frames}")
+        build_dataset(
+            replace(options, video=video, out_path=out), replace(fakes.fake_pack(), matting=watching)
+        )
+        assert len(watching.pictures) == n_frames
+        assert watching.most_alive <= 12  # two queues of three behind it, and what is being worked on
 
 
 def test_a_run_killed_while_decoding_continues(fakes, options, contents, monkeypatch):
