@@ -18,11 +18,15 @@ from nha.avatar.checkpoint import (
     to_published,
     write_checkpoint,
 )
+from nha.avatar.head_record import RECORD_KEY, head_record, other_head_words
 from nha.avatar.settings import AvatarSettings
 from nha.core.errors import UserError
+from nha.core.system import get_logger
 from nha.head.assets import HeadAssets, load_head
 from nha.head.file_guide import derived_surface
 from nha.head.model import HeadModel
+
+_logger = get_logger(__name__)
 
 DERIVED_KEY = "derived_head_tables"  # among the hyper-parameters: the surface tables that are not FLAME's own
 
@@ -58,20 +62,33 @@ def build_avatar(
     path: str | Path = "the checkpoint",
 ) -> NeuralHeadAvatar:
     """The avatar of a checkpoint on a head model, in evaluation mode. Raises UserError where they do not fit."""
-    settings = avatar_settings(checkpoint.hyper_parameters)
+    hyper = checkpoint.hyper_parameters
+    settings = avatar_settings(hyper)
     head = build_head(assets, settings)
     rows = checkpoint.state["_vert_feats"].shape[1]
+    other = other_head_words(hyper.get(RECORD_KEY), assets)
     if rows != len(head.offset_vertices):
+        if not hyper:
+            raise UserError(
+                f"'{path}' does not say how the avatar was made: it is the state of a training run; open avatar.ckpt, "
+                "which is written beside it when the run has finished"
+            )
         raise UserError(
-            f"'{path}' was trained on another head model than '{assets.name}' ({rows} vertices with offsets, not "
+            f"'{path}' was {other}; name the right one with --head"
+            if other
+            else f"'{path}' was trained on another head model than '{assets.name}' ({rows} vertices with offsets, not "
             f"{len(head.offset_vertices)}); name the right one with --head"
         )
-    trained_on = tuple(checkpoint.hyper_parameters.get(DERIVED_KEY) or ())
+    trained_on = tuple(hyper.get(DERIVED_KEY) or ())
     if trained_on != derived_surface(assets.derived):
         words = [", ".join(derived) or "none" for derived in (trained_on, derived_surface(assets.derived))]
         raise UserError(
             f"'{path}' was trained on a head model with other tables (derived: {words[0]}; here: {words[1]}); "
             f"name the same files with --head, not '{assets.folder}'"
+        )
+    if other:
+        _logger.warning(
+            "'%s' was %s: its pictures are not what was trained; --head names another", path, other
         )
     avatar = NeuralHeadAvatar(head, settings, max_frame_id=len(checkpoint.state["_expr"]) - 1)
     load_avatar(avatar, checkpoint)
@@ -85,7 +102,7 @@ def save_avatar(
     state = to_published(avatar.state_dict())
     with contextlib.suppress(UserError):  # only FLAME has these tables, only the published code asks for them
         state |= published_head_tables(assets.folder)
-    hyper = {**hyper_parameters, **dataclasses.asdict(avatar.settings)}
+    hyper = {**hyper_parameters, **dataclasses.asdict(avatar.settings), RECORD_KEY: head_record(assets)}
     if assets.derived:
         hyper[DERIVED_KEY] = list(derived_surface(assets.derived))
     write_checkpoint(path, AvatarCheckpoint(state, hyper))

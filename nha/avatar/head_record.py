@@ -1,0 +1,45 @@
+"""Which head model an avatar was trained on, as its checkpoint remembers it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from nha.head.assets import HeadAssets
+from nha.head.flame_files import model_file
+from nha.head.releases import tell_release
+
+RECORD_KEY = "head_model"  # among the hyper-parameters
+
+
+def head_record(assets: HeadAssets) -> dict[str, str]:
+    """The head model's release, as `inspect_head.py` names it, and checksums of its triangles and its template."""
+    return {"release": _release(assets), **_checksums(assets)}
+
+
+def other_head_words(record: Mapping[str, str] | None, assets: HeadAssets) -> str | None:
+    """One line on how a head model is not the recorded one; None where it is, or where nothing is recorded."""
+    if not record:
+        return None
+    differing = [what for what, checksum in _checksums(assets).items() if record.get(what) != checksum]
+    if not differing:
+        return None
+    return (
+        f"trained on the head model '{record.get('release')}', but '{assets.folder}' is '{_release(assets)}' with "
+        f"{' and '.join(differing)} of its own"
+    )
+
+
+def _release(assets: HeadAssets) -> str:
+    path = model_file(assets.folder)
+    return assets.name if path is None else tell_release(path).name
+
+
+def _checksums(assets: HeadAssets) -> dict[str, str]:
+    arrays = {
+        "triangles": np.ascontiguousarray(assets.closed.faces, np.int32),
+        "template": np.ascontiguousarray(assets.template_vertices, np.float32),
+    }
+    return {what: hashlib.sha256(array.tobytes()).hexdigest()[:16] for what, array in arrays.items()}
