@@ -43,6 +43,7 @@ def view_avatar(settings: ViewerSettings) -> None:
         settings.expressions,
         settings.device,
         settings.raster_backend,
+        settings.driving,
     )
     viewer = Viewer(viser, stage, settings)
     # asked to end by the system (a closed session, `kill`): as Ctrl-C

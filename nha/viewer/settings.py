@@ -24,6 +24,11 @@ class ViewerSettings:
         "takes the one that the avatar was trained with, where it is still there.",
         aliases=("tracking_results_path",),
     )
+    driving: Path | None = setting(
+        None,
+        help="Tracking file of another person, or its folder: its motion is played instead of the own.",
+        aliases=("driving_tracking_results",),
+    )
     head: str | None = setting(None, help="Head model; none takes the one that the avatar was trained with.")
     expressions: int = setting(10, help="How many sliders for expressions.")
     texture_size: int = setting(

@@ -19,13 +19,15 @@ from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.system import pick_device
 from nha.core.types import Camera, HeadParams
-from nha.data.tracking_file import TrackingResult
+from nha.data.messages import some_of
+from nha.data.tracking_file import TrackingResult, read_tracking
 from nha.export.poses import frame_params, neutral_params
 from nha.export.rig import expression_reach
 from nha.export.views import round_trip_views
 from nha.head.assets import load_head
 from nha.render.shading import phong_picture
 from nha.viewer.controls import JOINT_SLIDERS, Slider, expression_sliders, move_head
+from nha.viewer.played import driven_heads
 from nha.viewer.viewpoint import Viewpoint, viewpoint_of
 from nha.visualization.colours import normals_to_rgb01, to_uint8
 
@@ -49,8 +51,8 @@ class State:
 class Stage:
     """An avatar, and where it stands: `picture(state, viewpoint, height, width)` is all that a viewer needs.
 
-    avatar; tracking: of its video, or None; rest: the person at rest [1], before the tracker's camera;
-    viewpoint: the tracker's, or one that sees the whole head; sliders: all controls; name: of the head model.
+    avatar; tracking: of its video, or None; frame_ids: of the frames that can be played; rest: the person at rest [1],
+    before the tracker's camera; viewpoint: that camera's, or one that sees the whole head; sliders: all controls.
     """
 
     def __init__(
@@ -60,41 +62,48 @@ class Stage:
         expression_names: tuple[str, ...] = (),
         n_expressions: int = 10,
         backend: str = "auto",
+        driving: TrackingResult | None = None,
     ) -> None:
-        """expression_names: of the first coefficients, where known. Raises UserError for a tracking file of another
-        head model."""
+        """expression_names: of the first coefficients, where known; driving: of another person's video, whose motion is
+        played instead of the own. Raises UserError for a tracking file of another head model."""
         self.avatar, self.tracking, self.backend = avatar.requires_grad_(False), tracking, backend
+        for file in (tracking, driving):
+            if file is not None:
+                check_same_head(file, avatar.head)
+        rest = neutral_params(avatar, tracking)
+        views = round_trip_views(avatar, rest, tracking)
+        self.rest, camera = views.params[:1], views.camera[:1]  # the first one is from the front
         if tracking is not None:
-            check_same_head(tracking, avatar.head)
-        view = round_trip_views(
-            avatar, neutral_params(avatar, tracking), tracking
-        )  # the first is from the front
-        self.rest, camera = view.params[:1], view.camera[:1]
-        if tracking is not None:
-            tracked = tracking.camera_for([0], tracking.image_size).to(self.rest.rotation.device)
-            self.rest, camera = _before(tracked, self.rest), tracked
+            camera = tracking.camera_for([0], tracking.image_size).to(rest.rotation.device)
+            self.rest = _before(camera, self.rest)
         self.viewpoint = viewpoint_of(camera)
-        self.frame_ids: tuple[int, ...] = () if tracking is None else tuple(sorted(tracking.frame.tolist()))
-        use = _use_of_expressions(avatar, tracking)
+        played = driving or tracking
+        self.frame_ids: tuple[int, ...] = () if played is None else tuple(sorted(played.frame.tolist()))
+        if driving is not None:
+            self._frames = driven_heads(self.rest, camera.extrinsics[0, :, :3], driving)
+        elif tracking is not None:
+            self._frames = frame_params(avatar, tracking, self.frame_ids)
         self.sliders: tuple[Slider, ...] = (
-            *expression_sliders(expression_names, use, n_expressions),
+            *expression_sliders(expression_names, _use_of_expressions(avatar, played), n_expressions),
             *JOINT_SLIDERS,
         )
         self._last: tuple[tuple, Surface] | None = None
 
     def head(self, state: State) -> HeadParams:
         """The corrected parameters [1] of a state. Raises UserError for a frame that was not tracked."""
-        base = (
-            self.rest
-            if state.frame_id is None
-            else frame_params(self.avatar, self._tracking(state), [state.frame_id])
-        )
-        return move_head(base, self.sliders, state.values)
+        return move_head(self._base(state.frame_id), self.sliders, state.values)
 
-    def _tracking(self, state: State) -> TrackingResult:
-        if self.tracking is None:
-            raise UserError(f"frame {state.frame_id} needs a tracking file; name it with --tracking")
-        return self.tracking
+    def _base(self, frame_id: int | None) -> HeadParams:
+        if frame_id is None:
+            return self.rest
+        if not self.frame_ids:
+            raise UserError(f"frame {frame_id} needs a tracking file; name it with --tracking")
+        if frame_id not in self.frame_ids:
+            raise UserError(
+                f"the tracking file has no frame {frame_id}, only {some_of(list(self.frame_ids))}"
+            )
+        row = self.frame_ids.index(frame_id)
+        return self._frames[row : row + 1]
 
     @torch.no_grad()
     def surface(self, state: State) -> Surface:
@@ -156,14 +165,17 @@ def open_stage(
     n_expressions: int = 10,
     device: str = "auto",
     backend: str = "auto",
+    driving: str | Path | None = None,
 ) -> Stage:
     """Open an avatar for playing.
 
     tracking: of its video, None for the one that it was trained with, where that is still there; head: None for the
-    one that it was trained with. Raises UserError for files that are missing or do not fit each other.
+    one that it was trained with; driving: tracking file of another person, whose motion is played. Raises UserError
+    for files that are missing or do not fit each other.
     """
     checkpoint = read_checkpoint(ckpt)
     tracked = own_tracking(checkpoint, tracking)
     assets = load_head(head or checkpoint.hyper_parameters.get("head") or "auto")
     avatar = build_avatar(checkpoint, assets, pick_device(device), path=ckpt)
-    return Stage(avatar, tracked, assets.expression_names, n_expressions, backend)
+    other = None if driving is None else read_tracking(driving)
+    return Stage(avatar, tracked, assets.expression_names, n_expressions, backend, other)

@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from nha.core.errors import UserError
 from nha.data.video_io import iterate_frames
+from nha.evaluation.neutral import neutral_frame
 from nha.render.camera import project
 from nha.viewer.recording import Moment, Recording, write_film
 from nha.viewer.stage import LOOKS, Stage, State, open_stage
@@ -90,6 +92,30 @@ def test_files_are_opened_and_those_that_do_not_fit_refused(files, head, trackin
         stage.picture(State(frame_id=3), stage.viewpoint, (16, 16))
     with pytest.raises(UserError, match="another head model"):
         Stage(make_avatar(head, 0.0), dataclasses.replace(tracking, shape=np.zeros(10, np.float32)))
+
+
+def rotated(axis_angle: torch.Tensor) -> Rotation:
+    return Rotation.from_rotvec(axis_angle[0].numpy())
+
+
+def test_another_person_moves_the_head(stage, tracking, assets):
+    """Of another shape and a camera that stands elsewhere: the change since the neutral frame is what counts."""
+    shape = np.random.default_rng(0).normal(size=tracking.shape.shape).astype(np.float32)
+    translation = tracking.translation + np.float32([[0, 0, 0], [0, 0, 0], [0, 0, 0], [0.1, 0, 0]])
+    plain = np.eye(3, 4, dtype=np.float32)
+    driving = dataclasses.replace(tracking, shape=shape, RT=plain, translation=translation)
+    driven = Stage(stage.avatar, tracking, assets.expression_names, driving=driving)
+    still = driven.head(State(frame_id=neutral_frame(driving)))
+    for name, value in vars(still).items():
+        assert torch.allclose(value, getattr(stage.rest, name), atol=1e-5), name
+    assert torch.equal(driven.head(State(frame_id=5)).shape, stage.rest.shape)
+    moved, neutral = driving.params_for([5]), driving.params_for([neutral_frame(driving)])
+    head = driven.head(State(frame_id=5))
+    assert torch.allclose(head.expr - stage.rest.expr, moved.expr - neutral.expr, atol=1e-6)
+    own = rotated(neutral.rotation).inv() * rotated(moved.rotation)
+    assert (rotated(stage.rest.rotation).inv() * rotated(head.rotation) * own.inv()).magnitude() < 1e-4
+    seen = (head.translation - stage.rest.translation)[0].numpy() @ tracking.RT[:, :3]
+    assert np.allclose(seen, (moved.translation - neutral.translation)[0], atol=1e-6)
 
 
 # --- films ------------------------------------------------------------------------------------------------
