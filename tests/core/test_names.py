@@ -9,9 +9,10 @@ from nha.core.names import distinct_names
     [
         (["me/avatar/avatar.ckpt"], ["avatar"]),
         (["me/avatar/avatar.ckpt", "you/avatar/avatar.ckpt"], ["me", "you"]),
-        (["me/a/last.ckpt", "me/b/avatar.ckpt"], ["a_last", "b_avatar"]),
+        (["me/a/last.ckpt", "me/b/avatar.ckpt"], ["last", "avatar"]),
+        (["a/x/it.npz", "a/y/it.npz", "b/x/it.npz"], ["a_x", "a_y", "b_x"]),
         (["me/last.ckpt", "me/avatar.ckpt"], ["last", "avatar"]),
-        (["one person/x.npz", "x.npz"], ["one_person_x", "x"]),
+        (["one person/x.npz", "two/x.npz"], ["one_person", "two"]),
     ],
 )
 def test_names_are_the_parts_that_differ(paths, names, tmp_path):
