@@ -31,6 +31,7 @@ from nha.data.dataset_folder import (
     write_normals,
 )
 from nha.data.video_io import VideoWriter, iterate_frames, video_info
+from nha.preprocess.backends.mediapipe_parsing import MediapipeParsing
 from nha.preprocess.crop import FrameTransform
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
@@ -264,6 +265,31 @@ def annotate(folder: Path, frames: list[np.ndarray], **changes) -> tuple[dict, D
     )
     info = build_dataset(replace(options, **changes))
     return vars(info), DatasetFolder.open(options.out_path)
+
+
+@pytest.mark.parametrize(("n_done", "faceless"), [(1, ()), (6, (4,))])
+def test_an_interrupted_run_remembers_earlier_frames(
+    person, spaced_dir, contents, monkeypatch, n_done, faceless
+):
+    """The labels of a frame depend on the two before it, which the second run has not made itself."""
+    frames = [np.full_like(rgb, 120) if i in faceless else rgb for i, rgb in enumerate(person)]
+    for name in ("whole", "broken"):
+        (spaced_dir / name).mkdir()
+    annotate(spaced_dir / "whole", frames, max_missing=0.2)
+    parsing, left = MediapipeParsing.parsing, [n_done]
+
+    def interrupted(self, frame, face, matte):
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return parsing(self, frame, face, matte)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MediapipeParsing, "parsing", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            annotate(spaced_dir / "broken", frames, max_missing=0.2)
+    annotate(spaced_dir / "broken", frames, max_missing=0.2)
+    assert contents(spaced_dir / "broken") == contents(spaced_dir / "whole")
 
 
 def test_a_real_face_is_missing_in_some_frames(person, spaced_dir):

@@ -12,8 +12,11 @@ from nha.preprocess.backends.region_colours import (
     HAIR,
     NECK,
     SKIN,
+    Judgement,
+    agree_over_time,
     classify_regions,
     describe_surroundings,
+    judge_regions,
 )
 
 SKIN_RGB, SHADOW_RGB = (205, 160, 140), (165, 120, 100)
@@ -47,7 +50,7 @@ def classify(rgb: np.ndarray, regions: np.ndarray) -> np.ndarray:
     nothing = np.zeros(SHAPE, bool)
     chin, brow = np.array([160.0, 205.0]), np.array([140.0, 118.0])
     place = describe_surroundings(regions < 255, face > 0, nothing, axes, chin, brow)
-    return classify_regions(rgb, place, nothing)
+    return classify_regions(rgb, judge_regions(rgb, place, nothing).posterior)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +75,21 @@ def test_a_bald_head_has_hardly_any_hair():
     rgb, regions = draw_head((0, 0, 0), (60, 90, 60), bald=True)
     found = classify(rgb, regions)
     assert ((found == HAIR) & (regions == SKIN)).sum() < 0.05 * (regions == SKIN).sum()
+
+
+def test_what_stands_still_does_not_flicker_and_what_moves_is_judged_by_itself():
+    rng = np.random.default_rng(0)
+    rgb = rng.uniform(0, 255, (40, 40, 3)).astype(np.float32)
+
+    def judged(picture: np.ndarray) -> Judgement:
+        return Judgement(picture, rng.random((40, 40, 4)).astype(np.float32))
+
+    now, before = judged(rgb), [judged(rgb), judged(rgb + 0.5)]
+    mean = (now.posterior + before[0].posterior + before[1].posterior) / 3
+    np.testing.assert_allclose(agree_over_time(now, before), mean, atol=0.01)
+    moved = [judged(255 - rgb)]
+    changes = np.abs(agree_over_time(now, moved) - now.posterior).max(axis=2)
+    far = np.linalg.norm(rgb - moved[0].rgb, axis=2) > 30
+    assert far.mean() > 0.9
+    assert changes[far].max() < 1e-4
+    np.testing.assert_array_equal(agree_over_time(now, []), now.posterior)

@@ -21,6 +21,10 @@ class MediapipeParsing:
     """Draws the features from the mesh; separates hair, ears, neck and cloth by colour and place."""
 
     name = "mediapipe face mesh outlines + matte + colours"
+    lookback = 2  # frames whose judgement counts where nothing has moved
+
+    def __init__(self) -> None:
+        self._judgements: dict[int, region_colours.Judgement] = {}
 
     def parsing(self, frame: Frame, face: Face, matte: np.ndarray) -> np.ndarray:
         """uint8 [H, W] labels; see `estimators.ParsingEstimator`."""
@@ -37,12 +41,20 @@ class MediapipeParsing:
             foreground, on_face, ears[0] | ears[1], axes, mesh[CHIN, :2], brow_top
         )
         has_own_colour = (features > 0) & (features != Parsing.NOSE)
-        regions = region_colours.classify_regions(frame.rgb, place, has_own_colour)
+        judgement = region_colours.judge_regions(frame.rgb, place, has_own_colour)
+        posterior = region_colours.agree_over_time(judgement, self._remember(frame.frame_id, judgement))
+        regions = region_colours.classify_regions(frame.rgb, posterior)
         regions[~foreground] = NOBODY
         height = _height_map(axes, shape)
         regions[on_face & foreground & (height < place.brow_height)] = region_colours.SKIN
         labels = _name_regions(regions, on_face, ears, axes, height)
         return _draw_features(labels, features)
+
+    def _remember(self, frame_id: int, judgement: region_colours.Judgement) -> list[region_colours.Judgement]:
+        """Keep a judgement for later frames; returns those of the frames just before."""
+        before = {i: kept for i, kept in self._judgements.items() if 0 < frame_id - i <= self.lookback}
+        self._judgements = {**before, frame_id: judgement}
+        return list(before.values())
 
 
 def _feature_labels(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[int, int]) -> np.ndarray:

@@ -31,6 +31,7 @@ WORKING_EDGE_PX = 256
 SMOOTHING_RADIUS = 1 / 80  # of the picture's longer edge
 SMOOTHING_EPS = 4e-4
 RIM_WEIGHT = 0.02
+SAME_COLOUR = 8.0  # of 255, difference of colours at which half of an earlier frame's say is gone, about
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,22 @@ def describe_surroundings(
     )
 
 
-def classify_regions(rgb: np.ndarray, place: Surroundings, features: np.ndarray) -> np.ndarray:
-    """Label the foreground with SKIN, HAIR, CLOTH or NECK.
+@dataclass(frozen=True)
+class Judgement:
+    """What was thought of a frame's foreground at working size, before any smoothing.
+
+    rgb: float32 [h, w, 3] in 0..255, blurred; posterior: float32 [h, w, 4], for SKIN, HAIR, CLOTH and NECK, 0
+    outside of the foreground.
+    """
+
+    rgb: np.ndarray
+    posterior: np.ndarray
+
+
+def judge_regions(rgb: np.ndarray, place: Surroundings, features: np.ndarray) -> Judgement:
+    """Weigh colours against places.
 
     rgb: uint8 [H, W, 3]; features: bool [H, W], eyes, brows, lips and mouth, whose colours are not skin.
-    Returns uint8 [H, W]; meaningless outside of the foreground.
     """
     small_rgb = cv2.resize(rgb, working_size(rgb.shape), interpolation=cv2.INTER_AREA)
     likelihood = _colour_likelihoods(_colour_bins(small_rgb), place, _to_working_size(features))
@@ -111,10 +123,34 @@ def classify_regions(rgb: np.ndarray, place: Surroundings, features: np.ndarray)
     weight = np.where(place.rim, np.float32(RIM_WEIGHT), np.float32(1)) * place.foreground / sum(joint)
     certain_skin = place.face & (place.height < place.brow_height)
     posterior = [np.where(certain_skin, np.float32(k == SKIN), joint[k] * weight) for k in range(4)]
+    blurred = cv2.GaussianBlur(small_rgb, (5, 5), 0).astype(np.float32)
+    return Judgement(blurred, cv2.merge([plane.astype(np.float32) for plane in posterior]))
+
+
+def agree_over_time(now: Judgement, before: Iterable[Judgement]) -> np.ndarray:
+    """Mean of the posteriors of this frame and earlier ones, where those show the same colour: [h, w, 4].
+
+    What moves is judged by itself; what stands still does not flicker.
+    """
+    total, weights = now.posterior.copy(), np.ones(now.rgb.shape[:2], np.float32)
+    for earlier in before:
+        difference = now.rgb - earlier.rgb
+        squared = cv2.transform(difference * difference, np.ones((1, 3), np.float32))
+        same = np.exp(squared / -(SAME_COLOUR**2))
+        total += same[..., None] * earlier.posterior
+        weights += same
+    return total / weights[..., None]
+
+
+def classify_regions(rgb: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+    """Smooth posteriors [h, w, 4] along the edges of rgb, uint8 [H, W, 3], and take the largest.
+
+    Returns uint8 [H, W]: SKIN, HAIR, CLOTH or NECK; meaningless outside of the foreground.
+    """
     radius = max(2, round(max(rgb.shape) * SMOOTHING_RADIUS))
-    subsample = rgb.shape[1] / small_rgb.shape[1]
+    subsample = rgb.shape[1] / posterior.shape[1]
     smooth = GuidedFilter(rgb.astype(np.float32) / 255, radius, SMOOTHING_EPS, subsample)
-    return _largest_of(smooth.smooth_plane(plane) for plane in posterior)
+    return _largest_of(smooth.smooth_plane(plane) for plane in cv2.split(posterior))
 
 
 def _largest_of(planes: Iterable[np.ndarray]) -> np.ndarray:
