@@ -42,10 +42,11 @@ def track_videos(settings: ReenactmentSettings) -> ReenactmentSettings:
     from nha.tracking.settings import TrackingSettings
     from nha.tracking.tracker import track_dataset
 
+    people = driving_people(settings)
     head = settings.head or read_checkpoint(settings.target_ckpt).hyper_parameters.get("head") or "auto"
     scale = max(SMALLEST_SCALE_PX, *read_tracking(settings.target_tracking_results).image_size)
     tracked = []
-    for person in driving_people(settings):
+    for person in people:
         work = person.files.prediction.parent / f"{person.name}_tracked"
         dataset = PreprocessOptions(
             video=person.video,

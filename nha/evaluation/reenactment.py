@@ -68,7 +68,6 @@ def write_reenactment(settings: ReenactmentSettings) -> list[ReenactmentFiles]:
     ]
     for person in people:
         require_writable(person.files.prediction.parent)
-    Background(settings.background, DEFAULT_FRAME_RATE)  # complains at once of a wrong one
     device = pick_device(settings.device)
     target = _open(settings.target_ckpt, target_tracking, target_neutral, settings, device)
     for person, tracking, neutral in zip(people, trackings, neutrals, strict=True):

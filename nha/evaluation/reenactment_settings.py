@@ -10,6 +10,7 @@ from typing import Literal
 from nha.core.config import setting
 from nha.core.errors import UserError
 from nha.core.names import distinct_names
+from nha.evaluation.background import Background
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ class ReenactmentSettings:
     )
 
     def check(self) -> None:
-        """Raise UserError for a number out of its range, and for lists that do not fit each other."""
+        """Raise UserError for what is wrong at first sight: numbers, lists that do not fit, missing files."""
         if self.frame_rate is not None and not 0 < self.frame_rate <= 1000:
             raise UserError(f"--frame_rate must lie in 0..1000, but is {self.frame_rate:g}")
         if self.batch_size < 1 or self.max_frames < 0:
@@ -106,6 +107,10 @@ class ReenactmentSettings:
             given = len(getattr(self, name))
             if given not in (0, n):
                 raise UserError(f"--{name} names {given} for {n} driving people; name one for each, or none")
+        for path in (self.target_ckpt, *self.driving_ckpt):
+            if not path.is_file():
+                raise UserError(f"checkpoint '{path}' is not there")
+        Background(self.background, frame_rate=25.0)  # complains of a wrong one before anything is tracked
         if n > 1 and self.outpath.suffix.lower() == ".mp4":
             raise UserError(f"--outpath '{self.outpath}' is one film for {n} driving people; name a folder")
 

@@ -227,3 +227,18 @@ def test_a_video_is_tracked_first(options, run_script, tmp_path):
     again = run_script("reenact_avatar.py", *arguments, "--keep_pose", "true")
     assert again.returncode == 0, again.stderr[-2000:]
     assert tracked.stat().st_mtime_ns == before
+
+
+def test_a_wrong_setting_is_said_before_a_video_is_tracked(options, run_script, tmp_path):
+    video = write_with_sound(tmp_path / "video.mp4", "aac")
+    arguments = [
+        "--target_ckpt",
+        options.target_ckpt,
+        "--target_tracking_results",
+        options.target_tracking_results,
+    ]
+    arguments += ["--driving_video", video, "--outpath", tmp_path / "out", "--background", "reddish"]
+    run = run_script("reenact_avatar.py", *arguments)
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: --background 'reddish' is neither")
+    assert not (tmp_path / "out").exists()
