@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nha.core.errors import UserError
+from nha.core.images import gaussian_blur
 from nha.data.dataset_folder import read_rgb
 from nha.data.video_io import iterate_frames, video_info
 from nha.visualization.colours import to_uint8
@@ -23,6 +24,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "green": (0, 177, 64),  # for keying
     "blue": (0, 71, 187),
 }
+OUTLINE_SIGMA_PX = 0.7
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
@@ -54,7 +56,7 @@ class Background:
         """A drawn head [4, H, W] (rgb01, alpha) before the background of frame `number`: uint8 [H, W, 3]."""
         if self.colour == COLOURS["white"]:
             return to_uint8(drawn)  # avatars are drawn on white
-        alpha = drawn[3].cpu()
+        alpha = softened(drawn[3].cpu())
         rgb01 = torch.from_numpy(self._picture(number, alpha.shape)).permute(2, 0, 1).float() / 255
         return to_uint8(drawn[:3].cpu() * alpha + rgb01 * (1 - alpha))
 
@@ -73,6 +75,11 @@ class Background:
                 newest = next(self._frames)
             self._newest = newest
             self._n_read += 1
+
+
+def softened(alpha: Tensor) -> Tensor:
+    """An outline of whole pixels [H, W] made softer towards the inside: outside there is no colour of the head."""
+    return torch.minimum(alpha, gaussian_blur(alpha[None, None], OUTLINE_SIGMA_PX)[0, 0])
 
 
 def _colour_of(text: str) -> tuple[int, int, int] | None:

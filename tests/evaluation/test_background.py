@@ -58,3 +58,10 @@ def test_what_is_neither_colour_nor_file_is_an_error(tmp_path):
     (tmp_path / "b.txt").write_text("text")
     with pytest.raises(UserError):
         Background(str(tmp_path / "b.txt"), 25)
+
+
+def test_the_outline_is_softened_inside_the_head_only(drawn):
+    picture = Background("#000080", 25).behind(drawn, 0).astype(int)
+    assert picture[10, 9].tolist() == [0, 0, 128]  # just outside
+    assert 128 < picture[10, 10, 0] < 255  # the outermost pixel of the head
+    assert picture[10, 12].tolist() == [255, 0, 0]
