@@ -43,6 +43,7 @@ CURVES = (
     "head_psnr", "head_ssim", "face_psnr", "mouth_psnr", "eyes_psnr", "hair_psnr", "silhouette_iou", "landmark_px",
     "lpips",
 )  # fmt: skip
+SMALLEST_OVERLAP = 0.8  # mean intersection over union of the silhouettes; trained avatars have 0.93 and more
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def write_avatar_report(
             f"{', '.join(str(one.contestant.checkpoint) for one in judged)} on {first.data.settings.data_path}. "
             "Means over frames; held-out frames were not trained on.",
             tables=[scores_table(scores), regions_table(scores)],
-            points=not_computed(optional, first.data.image_size),
+            points=[*doubts(scores), *not_computed(optional, first.data.image_size)],
         ),
         Section(
             "Over time",
@@ -151,6 +152,19 @@ def _columns(scores: Mapping[str, Sequence[FrameScores]]) -> dict[str, dict[str,
                 heading = f"{part.replace('_', '-')} ({count})"
                 columns[heading if len(scores) == 1 else f"{name}: {heading}"] = parts[part]
     return columns
+
+
+def doubts(scores: Mapping[str, Sequence[FrameScores]]) -> list[str]:
+    """A line for each avatar that hardly meets the head in the pictures: something was mixed up, or not trained."""
+    lines = []
+    for name, frames in scores.items():
+        overlap = float(np.mean([frame.scores["silhouette_iou"] for frame in frames]))
+        if overlap < SMALLEST_OVERLAP:
+            lines.append(
+                f"{name}: drawn and true silhouette overlap by {100 * overlap:.0f} % only: is the tracking file of "
+                "this dataset, and the avatar of this person?"
+            )
+    return lines
 
 
 def not_computed(optional: OptionalMetrics, image_size: tuple[int, int]) -> list[str]:

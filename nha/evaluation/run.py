@@ -15,7 +15,7 @@ from nha.core.names import distinct_names
 from nha.core.system import get_logger, pick_device, require_writable
 from nha.data.datamodule import FrameDataModule
 from nha.data.settings import DataSettings
-from nha.evaluation.avatar_report import Judged, View, scores_table, write_avatar_report
+from nha.evaluation.avatar_report import Judged, View, doubts, scores_table, write_avatar_report
 from nha.evaluation.evaluator import PARTS, frames_of, write_scores
 from nha.evaluation.judge import Contestant, evaluate_and_film
 from nha.evaluation.neutral import neutral_frame
@@ -115,8 +115,11 @@ def evaluate_avatar(settings: EvaluationSettings) -> tuple[Path, str]:
     for contestant in contestants:
         folder = out if len(names) == 1 else require_writable(out / contestant.name)
         judged.append(_evaluate_one(settings, contestant, folder, optional))
+    scores = {one.contestant.name: one.evaluation.scores for one in judged}
+    for doubt in doubts(scores):
+        _logger.warning(doubt)
     write_avatar_report(out / REPORT_FILE, judged, optional, settings.raster_backend)
-    return out, scores_table({one.contestant.name: one.evaluation.scores for one in judged}).as_text()
+    return out, scores_table(scores).as_text()
 
 
 def _evaluate_one(

@@ -17,12 +17,13 @@ from nha.core.errors import UserError
 from nha.data.datamodule import FrameDataModule
 from nha.data.dataset_folder import DatasetFolder, read_labels, read_rgb, write_labels, write_rgb
 from nha.data.splits import Split, write_split
+from nha.data.tracking_file import write_tracking
 from nha.data.video_io import iterate_frames
 from nha.evaluation.comparison import telling_frames
 from nha.evaluation.evaluator import FrameScores, evaluate, means
 from nha.evaluation.run import REPORT_FILE, SCORES_FILE, EvaluationSettings, evaluate_avatar
 from nha.evaluation.surface_errors import SurfaceErrors
-from tests.evaluation.conftest import FRAMES, SIZE
+from tests.evaluation.conftest import FRAMES, SIZE, make_tracking
 
 
 def test_an_avatar_that_drew_the_pictures_is_perfect(avatar, settings):
@@ -170,6 +171,21 @@ def test_several_avatars_are_compared(checkpoint, avatar, assets, settings, tmp_
     page = (out / REPORT_FILE).read_text()
     assert "Frame by frame" in page
     assert all(f"{name}: held-out (1)" in page for name in names)
+
+
+def test_another_videos_tracking_file_is_doubted(checkpoint, head, settings, tmp_path, caplog):
+    options = EvaluationSettings(
+        ckpt=[checkpoint], out=tmp_path / "o", novel_views=[], turntable=0, data=settings
+    )
+    evaluate_avatar(options)
+    assert "overlap by" not in caplog.text
+    elsewhere = make_tracking(head, FRAMES)
+    elsewhere.translation[:, 0] += 0.1
+    write_tracking(tmp_path / "other.npz", elsewhere)
+    data = dataclasses.replace(settings, tracking_results_path=tmp_path / "other.npz")
+    out, _ = evaluate_avatar(dataclasses.replace(options, data=data))
+    assert "is the tracking file of this dataset" in caplog.text
+    assert "is the tracking file of this dataset" in (out / REPORT_FILE).read_text()
 
 
 def test_lists_that_do_not_fit_are_errors(checkpoint, settings, tmp_path):
