@@ -39,6 +39,8 @@ LANDMARK_COLOURS = {
     "inner_mouth": (255, 170, 190),
 }
 IRIS_COLOUR = (60, 255, 60)
+SCREEN_WIDTH_PX = 1920
+
 _SUBPIXEL_BITS = 4
 
 
@@ -47,10 +49,16 @@ def side_by_side(
 ) -> np.ndarray:
     """Picture | landmarks and irises | parsing in colours | matte | normals: uint8 [H, 5 W, 3].
 
-    rgb: [H, W, 3]; parsing, matte: [H, W]; normals: [H, W, 3], all uint8 as in the files.
+    rgb: [H, W, 3]; parsing, matte: [H, W]; normals: [H, W, 3], all uint8 as in the files. Where the five are wider
+    than a screen, they are made to fit it.
     """
     grey = cv2.cvtColor(matte, cv2.COLOR_GRAY2RGB)
-    return np.hstack([rgb, draw_landmarks(rgb, keypoints), colour_labels(parsing), grey, normals])
+    panels = np.hstack([rgb, draw_landmarks(rgb, keypoints), colour_labels(parsing), grey, normals])
+    height, width = panels.shape[:2]
+    if width <= SCREEN_WIDTH_PX:
+        return panels
+    size = (SCREEN_WIDTH_PX, max(1, round(height * SCREEN_WIDTH_PX / width)))
+    return cv2.resize(panels, size, interpolation=cv2.INTER_LINEAR)
 
 
 def colour_labels(parsing: np.ndarray) -> np.ndarray:

@@ -48,6 +48,12 @@ def test_a_run_writes_the_whole_layout(fakes, options):
     assert (overview.width, overview.height) == (5 * 96, 72)
 
 
+def test_the_overview_fits_a_screen(fakes, options):
+    build_dataset(replace(options, scale=512, max_frames=1), fakes.fake_pack())
+    overview = video_info(options.out_path / "dataset.mp4")
+    assert (overview.width, overview.height) == (1920, 288)  # of five times 512 x 384
+
+
 def test_annotations_follow_the_estimators_and_the_rules(fakes, options):
     build_dataset(options, fakes.fake_pack())
     paths = DatasetFolder(options.out_path).paths(2)
