@@ -51,7 +51,7 @@ JOINT_SLIDERS = (
     Slider("neck_nod", "nod", "neck", -45, 45, 1, (0,)),
     Slider("neck_turn", "turn", "neck", -60, 60, 1, (1,)),
     Slider("neck_tilt", "tilt", "neck", -45, 45, 1, (2,)),
-    Slider("eyes_nod", "down / up", "eyes", -30, 30, 1, (0, 3)),
+    Slider("eyes_nod", "up / down", "eyes", -30, 30, 1, (0, 3)),
     Slider("eyes_turn", "left / right", "eyes", -35, 35, 1, (1, 4)),
     Slider("rotation_nod", "nod", "rotation", -90, 90, 1, (0,)),
     Slider("rotation_turn", "turn", "rotation", -180, 180, 1, (1,)),

@@ -24,7 +24,14 @@ class NotebookPanel:
         self._stage, self._height = stage, height
         self.sliders = {
             s.name: widgets.FloatSlider(
-                value=0.0, min=s.low, max=s.high, step=s.step, description=s.label, continuous_update=False
+                min=s.low,
+                max=s.high,
+                step=s.step,
+                description=s.label,
+                continuous_update=False,
+                value=0.0,
+                style={"description_width": "9em"},
+                layout={"width": "26em"},
             )
             for s in stage.sliders
         }
@@ -32,7 +39,7 @@ class NotebookPanel:
             options=[(AT_REST, None), *((f"frame {i}", i) for i in stage.frame_ids)], description="head"
         )
         self._reset = widgets.Button(description="reset")
-        self._image = widgets.Image(format="png")
+        self._image = widgets.Image(format="png", layout={"flex": "0 0 auto", "align_self": "flex-start"})
         columns = [
             widgets.VBox(
                 [

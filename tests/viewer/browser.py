@@ -86,11 +86,13 @@ class Browser:
                 raise RuntimeError("Chromium did not start")
             time.sleep(0.05)
         port, path = note.read_text("utf-8").split("\n")[:2]
-        with connect(f"ws://127.0.0.1:{port}{path}", max_size=None, compression=None) as root:
+        # no pings: nobody answers them while events wait to be read
+        options = {"max_size": None, "compression": None, "ping_interval": None}
+        with connect(f"ws://127.0.0.1:{port}{path}", **options) as root:
             root.send(json.dumps({"id": 1, "method": "Target.getTargets"}))
             targets = json.loads(root.recv())["result"]["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
-        return connect(f"ws://127.0.0.1:{port}/devtools/page/{page}", max_size=None, compression=None)
+        return connect(f"ws://127.0.0.1:{port}/devtools/page/{page}", **options)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """One command of the protocol, and its result."""
