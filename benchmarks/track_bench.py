@@ -1,12 +1,18 @@
 """How exact and how fast the tracker is on synthetic people, whose truth is known.
 
     python benchmarks/track_bench.py [--seeds 1 2 3] [--frames 100] [--size 256] [--mode batched sequential]
+                                     [--landmarks noisy | mediapipe] [--video MP4]
 
 The landmarks that the tracker gets are the true ones with the errors of a real detector: noise of 1 % of the
 distance between the outer eye corners inside the face and 3 % on the jaw, and 2 % of the frames with all landmarks
 in a wrong place. Translation is compared after the focal length is factored out (depth times true over tracked
 focal length) and the head is scaled to its true size; vertices after the best similarity of each frame. See
-nha/evaluation/tracking_errors.py.
+nha/evaluation/tracking_errors.py. --landmarks mediapipe takes those of a real detector, whose errors are not
+noise: it means other points than the head model does, and guesses what it does not see.
+
+A real video has no truth. Its rows hold how far the tracked landmarks lie from the detected ones inside the face
+(pixels, and as a part of the distance between the outer eye corners), and the largest motion from one frame to the
+next over the median one, of the tracked and of the detected landmarks.
 """
 
 from __future__ import annotations
@@ -22,7 +28,8 @@ import numpy as np
 import torch
 
 from nha.core.command_line import OptionParser
-from nha.core.conventions import LANDMARK_GROUPS
+from nha.core.conventions import LANDMARK_GROUPS, N_FACE_LANDMARKS
+from nha.core.errors import UserError
 from nha.core.system import atomic_path, run_script
 from nha.data.dataset_folder import DatasetFolder, Keypoints, read_keypoints, write_keypoints
 from nha.data.tracking_file import TrackingResult, read_tracking
@@ -35,11 +42,14 @@ from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.render.camera import project
 from nha.synthetic import SyntheticSettings, write_subject
+from nha.tracking.frames import read_frames
+from nha.tracking.report import jitter_px
 from nha.tracking.settings import TrackingSettings
 from nha.tracking.tracker import track_dataset
 
 HEAD = "procedural"
 MODES = ("batched", "sequential")
+LANDMARKS = ("noisy", "mediapipe")
 INNER_NOISE, JAW_NOISE = 0.01, 0.03  # of the distance between the outer eye corners
 OUTLIER_SHARE, OUTLIER_SHIFT = 0.02, 1.0  # of the frames; in the same distances
 OUTER_EYE_CORNERS = (36, 45)
@@ -48,10 +58,21 @@ OUTER_EYE_CORNERS = (36, 45)
 def main(argv: list[str] | None = None) -> None:
     """Draw, spoil, track, compare; print a table, write JSON where asked."""
     parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="which synthetic people")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3], help="which synthetic people")
     parser.add_argument("--frames", type=int, default=100, help="frames of each video")
     parser.add_argument("--size", type=int, default=256, help="side of the videos in pixels; even")
     parser.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES), help="what to compare")
+    parser.add_argument(
+        "--landmarks", choices=LANDMARKS, default="noisy", help="whose landmarks the tracker gets"
+    )
+    parser.add_argument(
+        "--video",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="real videos as well; with --seeds and no number, only these",
+    )
+    parser.add_argument("--head", default=HEAD, help="head model for the real videos")
     parser.add_argument("--json", type=Path, help="write the rows there")
     arguments = parser.parse_args(argv)
 
@@ -59,27 +80,43 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for seed in arguments.seeds:
             folder = Path(scratch) / f"subject_{seed}"
-            draw_subject(folder, seed, arguments.frames, arguments.size)
+            draw_subject(folder, seed, arguments.frames, arguments.size, arguments.landmarks)
             rows += [measure(folder, seed, mode) for mode in arguments.mode]
-    columns = list(rows[0])
-    print(Table(tuple(columns), [tuple(row.values()) for row in rows], digits=3).as_text())
+        for video in arguments.video:
+            folder = Path(scratch) / f"video_{len(rows)}"
+            annotate(video, folder, arguments.size, "mediapipe")
+            rows += [measure_real(folder, video.name, mode, arguments.head) for mode in arguments.mode]
+    if not rows:
+        raise UserError("nothing to measure; name --seeds or --video")
+    for names in {tuple(row): None for row in rows}:
+        cells = [tuple(row.values()) for row in rows if tuple(row) == names]
+        print(Table(names, cells, digits=3).as_text() + "\n")
     if arguments.json:
         with atomic_path(arguments.json) as temporary:
             temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
-def draw_subject(folder: Path, seed: int, frames: int, size: int) -> None:
+def draw_subject(folder: Path, seed: int, frames: int, size: int, landmarks: str) -> None:
     """Video, truth and a dataset whose landmarks are those of a detector that errs."""
     write_subject(folder, SyntheticSettings(seed=seed, frames=frames, size=(size, size), head=HEAD))
-    options = PreprocessOptions(
-        video=folder / "video.mp4", out_path=folder / "dataset", estimators="truth", scale=size
-    )
-    build_dataset(options)
+    if landmarks == "mediapipe":
+        annotate(folder / "video.mp4", folder, size, "mediapipe")
+        return
+    annotate(folder / "video.mp4", folder, size, "truth")
     dataset = DatasetFolder.open(folder / "dataset")
     generator = np.random.default_rng(seed)
     for frame_id in dataset.frame_ids():
         path = dataset.paths(frame_id).keypoints
         write_keypoints(path, spoil(read_keypoints(path), generator))
+
+
+def annotate(video: Path, folder: Path, size: int, estimators: str) -> None:
+    """A dataset in `folder / "dataset"`; frames without a face are part of the task."""
+    build_dataset(
+        PreprocessOptions(
+            video=video, out_path=folder / "dataset", estimators=estimators, scale=size, max_missing=1.0
+        )
+    )
 
 
 def spoil(keypoints: Keypoints, generator: np.random.Generator) -> Keypoints:
@@ -96,15 +133,22 @@ def spoil(keypoints: Keypoints, generator: np.random.Generator) -> Keypoints:
     return dataclasses.replace(keypoints, landmarks_px=moved.astype(np.float32))
 
 
-def measure(folder: Path, seed: int, mode: str) -> dict[str, float | int | str]:
-    """Track a dataset in one mode: a row of the table."""
+def track(folder: Path, mode: str, head: str) -> tuple[TrackingResult, float]:
+    """The tracking of a dataset in one mode, and seconds per frame."""
     output = folder / mode
     start = time.perf_counter()
     track_dataset(
-        TrackingSettings(data_path=folder / "dataset", output_path=output, head=HEAD, mode=mode, video=False)
+        TrackingSettings(data_path=folder / "dataset", output_path=output, head=head, mode=mode, video=False)
     )
     seconds = time.perf_counter() - start
-    tracking, truth = read_tracking(output), read_truth(folder / "truth")
+    tracking = read_tracking(output)
+    return tracking, seconds / len(tracking)
+
+
+def measure(folder: Path, seed: int, mode: str) -> dict[str, float | int | str]:
+    """Track a synthetic subject in one mode: a row of the table."""
+    tracking, seconds_per_frame = track(folder, mode, HEAD)
+    truth = read_truth(folder / "truth")
     errors = tracking_errors(load_head(HEAD), tracking, truth)
     return {
         "seed": seed,
@@ -115,9 +159,39 @@ def measure(folder: Path, seed: int, mode: str) -> dict[str, float | int | str]:
         "landmark_px": float(np.median(errors["landmark_px"])),
         "vertex_mm": float(np.median(errors["vertex_scaled_mm"])),
         "expr_correlation": expression_correlation(tracking, truth),
-        "jitter_px": jitter_px(tracking),
-        "seconds_per_frame": seconds / len(tracking),
+        "jitter_px": float(np.nanmean(jitter_px(tracked_landmarks_px(tracking, HEAD)))),
+        "seconds_per_frame": seconds_per_frame,
     }
+
+
+def measure_real(folder: Path, name: str, mode: str, head: str) -> dict[str, float | str]:
+    """Track a video without truth in one mode: a row of the second table."""
+    tracking, seconds_per_frame = track(folder, mode, head)
+    frames = read_frames(folder / "dataset")
+    inner = slice(len(LANDMARK_GROUPS["jaw"]), N_FACE_LANDMARKS)
+    tracked = tracked_landmarks_px(tracking, head)
+    detected = frames.landmarks_px[:, :N_FACE_LANDMARKS].numpy()
+    found = frames.has_landmarks.numpy()
+    right, left = (detected[found, corner] for corner in OUTER_EYE_CORNERS)
+    distance_px = np.linalg.norm(tracked - detected, axis=-1)[found][:, inner]
+    eye_part = distance_px / np.linalg.norm(right - left, axis=-1)[:, None]
+    return {
+        "video": name,
+        "mode": mode,
+        "landmark_px": float(np.median(distance_px)),
+        "landmark_eye_part": float(np.median(eye_part)),
+        "landmark_eye_part_worst_frame": float(np.median(eye_part, axis=1).max()),
+        "largest_over_median_motion": largest_over_median_motion(tracked[found][:, inner]),
+        "detected_largest_over_median_motion": largest_over_median_motion(detected[found][:, inner]),
+        "jitter_px": float(np.nanmean(jitter_px(tracked))),
+        "seconds_per_frame": seconds_per_frame,
+    }
+
+
+def largest_over_median_motion(landmarks_px: np.ndarray) -> float:
+    """Largest over median mean distance that landmarks [F, L, 2] move from one frame to the next."""
+    motion = np.linalg.norm(np.diff(landmarks_px, axis=0), axis=-1).mean(1)
+    return float(motion.max() / np.median(motion))
 
 
 def expression_correlation(tracking: TrackingResult, truth: Truth) -> float:
@@ -130,14 +204,13 @@ def expression_correlation(tracking: TrackingResult, truth: Truth) -> float:
     return float(((found * true).sum(0)[moving] / np.maximum(scale, 1e-12)).mean())
 
 
-def jitter_px(tracking: TrackingResult) -> float:
-    """Mean length of the second difference over time of the tracked landmarks, in pixels."""
-    head = HeadModel(load_head(HEAD), subdivisions=0, blur_sigma=None)
+@torch.no_grad()
+def tracked_landmarks_px(tracking: TrackingResult, head_name: str) -> np.ndarray:
+    """The tracked mesh's landmarks in the tracked pictures: [F, 68, 2] pixels."""
+    head = HeadModel(load_head(head_name), subdivisions=0, blur_sigma=None)
     ids = [int(i) for i in tracking.frame]
-    with torch.no_grad():
-        points = head.landmarks(head(tracking.params_for(ids)))
-        pixels = project(points, tracking.camera_for(ids, tracking.image_size))[..., :2]
-    return float((pixels[2:] - 2 * pixels[1:-1] + pixels[:-2]).norm(dim=-1).mean())
+    points = head.landmarks(head(tracking.params_for(ids)))[:, :N_FACE_LANDMARKS]
+    return project(points, tracking.camera_for(ids, tracking.image_size))[..., :2].numpy()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -69,8 +69,16 @@ class Surroundings:
 class StageFitter:
     """Fits batches of frames of one head model with one albedo space."""
 
-    def __init__(self, mesh: TrackerMesh, albedo: AlbedoSpace, n_shape: int, n_expr: int) -> None:
-        self.mesh, self.albedo = mesh, albedo
+    def __init__(
+        self,
+        mesh: TrackerMesh,
+        albedo: AlbedoSpace,
+        n_shape: int,
+        n_expr: int,
+        on_energies: Callable[[str, Mapping[str, Tensor]], None] = lambda stage_name, terms: None,
+    ) -> None:
+        """`on_energies` is told the name and the unweighted terms of a stage whenever visibility was found."""
+        self.mesh, self.albedo, self.on_energies = mesh, albedo, on_energies
         self.active_columns = {"shape": n_shape, "expr": n_expr}
         rest = mesh.head.neutral_params(1)
         self.neutral = {"neck": rest.neck[0], "jaw": rest.jaw[0], "eyes": rest.eyes[0]}
@@ -78,7 +86,7 @@ class StageFitter:
     def with_albedo(self, albedo: AlbedoSpace) -> StageFitter:
         """The same with another albedo space of as many coefficients."""
         columns = self.active_columns
-        return StageFitter(self.mesh, albedo, columns["shape"], columns["expr"])
+        return StageFitter(self.mesh, albedo, columns["shape"], columns["expr"], self.on_energies)
 
     def fit(self, stage: Stage, seen: Observation, start: Unknowns, around: Surroundings) -> Unknowns:
         """Minimise the stage's energy from `start`.
@@ -97,9 +105,11 @@ class StageFitter:
             sigma = blur_sigma_at(step, stage.blur_steps, stage.blur_sigma)
             compared = self._compared_images(stage, seen, sigma)
             visible = None
-            for _ in range(stage.sub_steps):
+            for sub_step in range(stage.sub_steps):
                 optimiser.zero_grad(set_to_none=True)
                 terms, visible = self.terms(stage, seen, compared, unknowns, around, visible)
+                if sub_step == 0:
+                    self.on_energies(stage.name, {name: term.detach() for name, term in terms.items()})
                 weighted_sum(terms, stage.weights).backward()
                 self._keep_usable_gradients(stage, leaves)
                 optimiser.step()
@@ -171,6 +181,8 @@ class StageFitter:
             gradient.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
             if name in self.active_columns:
                 gradient[..., self.active_columns[name] :] = 0
+            if name == "focal_and_centre" and stage.centred:
+                gradient[1:] = 0
 
 
 def _own_position(stage: Stage, unknowns: Unknowns) -> Tensor | None:

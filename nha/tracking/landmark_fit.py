@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from nha.core.conventions import N_LANDMARKS
 from nha.head.model import HeadModel
 from nha.tracking.landmark_model import POSE_WIDTHS, LandmarkModel
-from nha.tracking.least_squares import Linearised, Quadratic, minimise_each, minimise_jointly
+from nha.tracking.landmark_priors import LandmarkPriors, OffsetSigmas
+from nha.tracking.least_squares import (
+    Linearised,
+    Quadratic,
+    minimise_each,
+    minimise_jointly,
+    shared_variances,
+)
 from nha.tracking.state import Unknowns
 
 # Residuals beyond this many expected errors pull with constant force (Huber), and their weights are found
@@ -23,47 +31,27 @@ from nha.tracking.state import Unknowns
 _HUBER = 3.0
 _REWEIGHTINGS = 3
 _LEAST_DEPTH_METRES = 1e-2
-
-
-@dataclass(frozen=True)
-class LandmarkPriors:
-    """One over the standard deviations of the raw unknowns around rest, and around the frames' neighbours.
-
-    The focal length has a wide prior in its logarithm: a few landmarks cannot tell it from the distance. The
-    shape's prior is narrower than its space's: what a detector means by a landmark differs from the head
-    model's, the same way in every frame, and shape must not explain that.
-    """
-
-    expr: float = 1.0
-    shape: float = 2.0
-    neck: float = 20.0
-    jaw: float = 1.5
-    eyes: float = 3.0
-    eyes_symmetry: float = 15.0
-    log_focal: float = 1.5
-    usual_focal: float = 2.5
-    smooth_expr: float = 1.5
-    smooth_rotation: float = 30.0
-    smooth_translation: float = 150.0
-    smooth_neck: float = 10.0
-    smooth_jaw: float = 4.0
-    smooth_eyes: float = 2.0
+# Rounds of the joint fit: landmark weights and the offsets' sigmas are found anew in each.
+_JOINT_ROUNDS = 4
 
 
 @dataclass(frozen=True)
 class DetectedLandmarks:
-    """landmarks_px: [N, 70, 2]; confidence: [N, 70], 0 = unknown; sigma_px: the expected error."""
+    """Where a detector sees the landmarks of N frames, and how far that is from the head model's landmarks.
+
+    landmarks_px: [N, 70, 2]; confidence: [N, 70], 0 = unknown; sigma_px: the expected error;
+    offsets: [70, 3] metres in the resting head's axes, the same in every frame.
+    """
 
     landmarks_px: Tensor
     confidence: Tensor
     image_size: tuple[int, int]
     sigma_px: float
+    offsets: Tensor = field(default_factory=lambda: torch.zeros(N_LANDMARKS, 3))
 
     def rows(self, index) -> DetectedLandmarks:
         """Those of some frames."""
-        return DetectedLandmarks(
-            self.landmarks_px[index], self.confidence[index], self.image_size, self.sigma_px
-        )
+        return replace(self, landmarks_px=self.landmarks_px[index], confidence=self.confidence[index])
 
     @property
     def from_centre_px(self) -> Tensor:
@@ -74,15 +62,14 @@ class DetectedLandmarks:
 
 
 class _Reprojection:
-    """Weighted landmark distances as residuals of own = (expr, pose) [N, P], shared = (shape, log f) [S]."""
+    """Weighted landmark distances as residuals of own = (expr, pose) [N, P], shared = (shape, offsets, log f) [S]."""
 
     def __init__(self, model: LandmarkModel, n_shape: int, n_expr: int, detected: DetectedLandmarks) -> None:
-        self.model, self.n_shape, self.n_expr = model, n_shape, n_expr
-        self.n_all = model.directions.shape[-1]
-        device = model.directions.device
-        self.shape_columns = torch.arange(n_shape, device=device)
-        self.expr_columns = model.n_shape + torch.arange(n_expr, device=device)
-        self.columns = torch.cat([self.shape_columns, self.expr_columns])
+        self.model, self.n_expr = model, n_expr
+        offset_columns = torch.arange(model.n_shape + model.n_expr, model.n_coefficients)
+        self.shared_columns = torch.cat([torch.arange(n_shape), offset_columns])
+        self.expr_columns = model.n_shape + torch.arange(n_expr)
+        self.columns = torch.cat([self.shared_columns, self.expr_columns])
         self.target = detected.from_centre_px
         self.longer_side = max(detected.image_size)
         self.sigma_px = detected.sigma_px
@@ -91,7 +78,7 @@ class _Reprojection:
 
     def _coefficients(self, own: Tensor, shared: Tensor) -> Tensor:
         used = torch.cat([shared[:-1].expand(len(own), -1), own[:, : self.n_expr]], 1)
-        return own.new_zeros(len(own), self.n_all).index_copy(1, self.columns, used).float()
+        return own.new_zeros(len(own), self.model.n_coefficients).index_copy(1, self.columns, used).float()
 
     def projected(self, own: Tensor, shared: Tensor) -> Tensor:
         """Landmarks in pixels from the picture's centre: [N, 70, 2]."""
@@ -129,7 +116,7 @@ class _Reprojection:
         if with_shared:
             # d projected / d log f is the projection itself
             by_focal = (projected * self.weight[..., None]).flatten(1)[..., None]
-            by_shared = torch.cat([by_coefficients[..., : self.n_shape], by_focal], 2)
+            by_shared = torch.cat([by_coefficients[..., : len(self.shared_columns)], by_focal], 2)
         return Linearised(
             residual=((projected - self.target) * self.weight[..., None]).flatten(1),
             by_own=torch.cat([by_coefficients[..., -self.n_expr :], screen(at.by_pose)], 2),
@@ -175,7 +162,7 @@ class LandmarkFit:
 
         neighbours: the unknowns towards which each frame is pulled (the mean of its neighbours in time).
         """
-        own, shared = self._own(start), self._shared(start)
+        own, shared = self._own(start), self._shared(start, detected)
         observed = self._observed(detected)
         priors = [self._rest_prior(own)]
         if neighbours is not None:
@@ -183,31 +170,46 @@ class LandmarkFit:
         for _ in range(_REWEIGHTINGS):
             observed.reweight(own, shared)
             own = minimise_each(observed, priors, own, shared, n_steps)
-        return self._unpack(start, own, shared)
+        return self._unpack(start, own, shared)[0]
 
     @torch.no_grad()
     @_one_thread()
     def fit_together(
         self, start: Unknowns, detected: DetectedLandmarks, *, fixed_focal: bool, n_steps: int = 8
-    ) -> Unknowns:
-        """Fit frames together with the shape and, unless it is fixed, the focal length that they share."""
-        own, shared = self._own(start), self._shared(start)
-        observed = self._observed(detected)
-        shared_prior = self._shared_prior(shared, fixed_focal)
-        for _ in range(_REWEIGHTINGS):
+    ) -> tuple[Unknowns, DetectedLandmarks]:
+        """Fit frames together with what they share: shape, offsets and, unless it is fixed, focal length.
+
+        Returns the unknowns, and the same landmarks with the offsets that were found. An exact detector's
+        landmarks have none: the evidence then shrinks their sigmas to next to nothing.
+        """
+        own, shared = self._own(start), self._shared(start, detected)
+        observed, own_priors, sigmas = self._observed(detected), [self._rest_prior(own)], OffsetSigmas()
+        for _ in range(_JOINT_ROUNDS):
             observed.reweight(own, shared)
-            own, shared = minimise_jointly(
-                observed, [self._rest_prior(own)], shared_prior, own, shared, n_steps
-            )
-        return self._unpack(start, own, shared)
+            prior = self._shared_prior(shared, sigmas, fixed_focal)
+            own, shared = minimise_jointly(observed, own_priors, prior, own, shared, n_steps)
+            variances = shared_variances(observed, own_priors, prior, own, shared)
+            sigmas = sigmas.learned(*(v[self.n_shape : -1].view(N_LANDMARKS, 3) for v in (shared, variances)))
+        found, offsets = self._unpack(start, own, shared)
+        return found, replace(detected, offsets=offsets)
 
     @torch.no_grad()
     def errors_px(self, unknowns: Unknowns, detected: DetectedLandmarks) -> Tensor:
         """Distance of every landmark to the detected one, NaN where none was detected: [N, 70] pixels."""
         observed = self._observed(detected)
-        projected = observed.projected(self._own(unknowns), self._shared(unknowns))
+        projected = observed.projected(self._own(unknowns), self._shared(unknowns, detected))
         distance = torch.linalg.vector_norm(projected - observed.target, dim=-1)
         return torch.where(detected.confidence > 0, distance, torch.nan).float()
+
+    @torch.no_grad()
+    def offset_shift_px(self, unknowns: Unknowns, detected: DetectedLandmarks) -> Tensor:
+        """How far the offsets move each landmark in the picture: [N, 70, 2] pixels."""
+        own, bare = self._own(unknowns), replace(detected, offsets=torch.zeros_like(detected.offsets))
+        observed = self._observed(detected)
+        return (
+            observed.projected(own, self._shared(unknowns, detected))
+            - observed.projected(own, self._shared(unknowns, bare))
+        ).float()
 
     def _observed(self, detected: DetectedLandmarks) -> _Reprojection:
         return _Reprojection(self.model, self.n_shape, self.n_expr, detected)
@@ -233,9 +235,10 @@ class LandmarkFit:
         smooth = self._by_group(*smooth, p.smooth_neck, p.smooth_jaw, p.smooth_eyes)
         return Quadratic(smooth.square().diag().to(neighbours), neighbours)
 
-    def _shared_prior(self, shared: Tensor, fixed_focal: bool) -> Quadratic:
+    def _shared_prior(self, shared: Tensor, sigmas: OffsetSigmas, fixed_focal: bool) -> Quadratic:
         p = self.priors
         one_over_sigma, mean = torch.full_like(shared, p.shape), torch.zeros_like(shared)
+        one_over_sigma[self.n_shape : -1] = 1 / sigmas.by_landmark().repeat_interleave(3)
         one_over_sigma[-1] = 1e5 if fixed_focal else p.log_focal
         mean[-1] = shared[-1] if fixed_focal else torch.tensor(p.usual_focal).log()
         return Quadratic(one_over_sigma.square().diag(), mean)
@@ -246,19 +249,22 @@ class LandmarkFit:
         parts = (u.expr[:, : self.n_expr], u.rotation, u.translation, u.neck, u.jaw, u.eyes)
         return torch.cat(parts, 1).double()
 
-    def _shared(self, u: Unknowns) -> Tensor:
-        return torch.cat([u.shape[: self.n_shape], u.focal_and_centre[:1].log()]).double()
+    def _shared(self, u: Unknowns, detected: DetectedLandmarks) -> Tensor:
+        parts = (u.shape[: self.n_shape], detected.offsets.flatten(), u.focal_and_centre[:1].log())
+        return torch.cat(parts).double()
 
-    def _unpack(self, u: Unknowns, own: Tensor, shared: Tensor) -> Unknowns:
+    def _unpack(self, u: Unknowns, own: Tensor, shared: Tensor) -> tuple[Unknowns, Tensor]:
+        """Unknowns like `u` with what was found, and the landmarks' offsets [70, 3]."""
         own, shared = own.float(), shared.float()
         expr, rotation, translation, neck, jaw, eyes = own.split(self.widths, 1)
-        return u.replace(
+        found = u.replace(
             expr=torch.cat([expr, u.expr[:, self.n_expr :]], 1),
             rotation=rotation,
             translation=translation,
             neck=neck,
             jaw=jaw,
             eyes=eyes,
-            shape=torch.cat([shared[:-1], u.shape[self.n_shape :]]),
+            shape=torch.cat([shared[: self.n_shape], u.shape[self.n_shape :]]),
             focal_and_centre=torch.cat([shared[-1:].exp(), u.focal_and_centre[1:]]),
         )
+        return found, shared[self.n_shape : -1].view(N_LANDMARKS, 3)

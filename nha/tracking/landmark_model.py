@@ -27,7 +27,10 @@ class LinearisedLandmarks:
 
 
 class LandmarkModel:
-    """Landmarks as a function of blendshape coefficients [N, K] (shape, then expression) and pose [N, 18].
+    """Landmarks as a function of coefficients [N, K] and pose [N, 18].
+
+    The coefficients are those of shape and expression, then 3 x 70 offsets (metres) that move each landmark by
+    itself in the resting head's axes: what a detector means by a landmark is not what the head model means.
 
     Corners of the landmarks' faces are linear in the coefficients until they are skinned, and skinning is
     linear in the corners and in the joints' transforms. All large derivatives are therefore products of known
@@ -41,14 +44,23 @@ class LandmarkModel:
         # everything is taken relative to the root joint, which is where the head's position is
         root, root_directions = head.joint_template[:1], head.joint_directions[:, :1]
         self.template = head.template[corners] - root  # [210, 3]
-        self.directions = head.directions[corners] - root_directions.permute(1, 2, 0)  # [210, 3, K]
+        directions = head.directions[corners] - root_directions.permute(1, 2, 0)
+        offsets = torch.eye(3 * N_LANDMARKS).view(N_LANDMARKS, 3, -1).repeat_interleave(3, 0)
+        self.directions = torch.cat([directions, offsets], 2)  # [210, 3, K]
         self.pose_directions = head.pose_directions[corners]  # [210, 3, 36]
         self.skinning_weights = head.skinning_weights[corners]  # [210, 5]
         self.joint_template = head.joint_template - root  # [5, 3]
-        self.joint_directions = head.joint_directions - root_directions  # [K, 5, 3]
+        joint_directions = head.joint_directions - root_directions
+        unmoved = joint_directions.new_zeros(3 * N_LANDMARKS, *joint_directions.shape[1:])
+        self.joint_directions = torch.cat([joint_directions, unmoved])  # [K, 5, 3]
         self.joint_parents = head.joint_parents
         self.barycentric = head.landmark_barycentric.reshape(-1, 1)  # [210, 1]
-        self.n_shape = head.n_shape
+        self.n_shape, self.n_expr = head.n_shape, head.n_expr
+
+    @property
+    def n_coefficients(self) -> int:
+        """K."""
+        return self.directions.shape[-1]
 
     def points(self, coefficients: Tensor, pose: Tensor) -> Tensor:
         """Landmarks [N, 70, 3] metres, world."""

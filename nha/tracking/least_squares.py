@@ -104,20 +104,11 @@ def minimise_jointly(
 
     damping, cost = _START_DAMPING, total(own, shared)
     for _ in range(n_steps):
-        at = observed.linearise(own, shared, with_shared=True)
-        own_normal = at.by_own.mT @ at.by_own + sum(p.precision for p in own_priors)
-        own_gradient = (at.by_own.mT @ at.residual[..., None])[..., 0]
-        own_gradient = own_gradient + sum(p.gradient(own) for p in own_priors)
-        cross = at.by_own.mT @ at.by_shared
-        shared_normal = (at.by_shared.mT @ at.by_shared).sum(0) + shared_prior.precision
-        shared_gradient = (at.by_shared.mT @ at.residual[..., None]).sum(0)[:, 0]
-        shared_gradient = shared_gradient + shared_prior.gradient(shared)
+        normal = _joint_normal_equations(observed, own_priors, shared_prior, own, shared)
 
         better = False
         while not better and damping < _MOST_DAMPING:
-            own_step, shared_step = _arrow_step(
-                own_normal, own_gradient, cross, shared_normal, shared_gradient, damping
-            )
+            own_step, shared_step = _arrow_step(normal, damping)
             proposed_cost = total(own - own_step, shared - shared_step)
             better = bool(proposed_cost < cost)
             damping = max(damping * (_EASIER if better else _HARDER), _LEAST_DAMPING)
@@ -130,20 +121,52 @@ def minimise_jointly(
     return own, shared
 
 
-def _arrow_step(
-    own_normal: Tensor,
-    own_gradient: Tensor,
-    cross: Tensor,
-    shared_normal: Tensor,
-    shared_gradient: Tensor,
-    damping: float,
-) -> tuple[Tensor, Tensor]:
-    right_sides = torch.cat([cross, own_gradient[..., None]], 2)
+def shared_variances(
+    observed: Observations,
+    own_priors: list[Quadratic],
+    shared_prior: Quadratic,
+    own: Tensor,
+    shared: Tensor,
+) -> Tensor:
+    """Posterior variances [S] of the shared unknowns at a minimum, the own unknowns left free."""
+    at = _joint_normal_equations(observed, own_priors, shared_prior, own, shared)
+    schur = at.shared - (at.cross.mT @ torch.linalg.solve_ex(at.own, at.cross)[0]).sum(0)
+    return torch.linalg.inv_ex(schur)[0].diagonal()
+
+
+@dataclass(frozen=True)
+class _JointNormalEquations:
+    """An arrow: N blocks own [N, P, P], cross [N, P, S], shared [S, S]; gradients [N, P] and [S]."""
+
+    own: Tensor
+    cross: Tensor
+    shared: Tensor
+    own_gradient: Tensor
+    shared_gradient: Tensor
+
+
+def _joint_normal_equations(
+    observed: Observations, own_priors: list[Quadratic], shared_prior: Quadratic, own: Tensor, shared: Tensor
+) -> _JointNormalEquations:
+    at = observed.linearise(own, shared, with_shared=True)
+    own_gradient = (at.by_own.mT @ at.residual[..., None])[..., 0]
+    shared_gradient = (at.by_shared.mT @ at.residual[..., None]).sum(0)[:, 0]
+    return _JointNormalEquations(
+        own=at.by_own.mT @ at.by_own + sum(p.precision for p in own_priors),
+        cross=at.by_own.mT @ at.by_shared,
+        shared=(at.by_shared.mT @ at.by_shared).sum(0) + shared_prior.precision,
+        own_gradient=own_gradient + sum(p.gradient(own) for p in own_priors),
+        shared_gradient=shared_gradient + shared_prior.gradient(shared),
+    )
+
+
+def _arrow_step(normal: _JointNormalEquations, damping: float) -> tuple[Tensor, Tensor]:
+    right_sides = torch.cat([normal.cross, normal.own_gradient[..., None]], 2)
     # with hundreds of right sides, inverting and multiplying is several times faster than solving
-    eliminated = torch.linalg.inv_ex(_damped(own_normal, damping))[0] @ right_sides
+    eliminated = torch.linalg.inv_ex(_damped(normal.own, damping))[0] @ right_sides
     by_shared, constant = eliminated[..., :-1], eliminated[..., -1]
-    schur = _damped(shared_normal, damping) - (cross.mT @ by_shared).sum(0)
-    right = shared_gradient - (cross.mT @ constant[..., None]).sum(0)[:, 0]
+    schur = _damped(normal.shared, damping) - (normal.cross.mT @ by_shared).sum(0)
+    right = normal.shared_gradient - (normal.cross.mT @ constant[..., None]).sum(0)[:, 0]
     shared_step = torch.linalg.solve_ex(schur, right)[0]
     return constant - by_shared @ shared_step, shared_step
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nha.core.config import format_settings
 from nha.core.errors import UserError
@@ -23,7 +24,7 @@ RESULT_FILE = TRACKING_FILE_NAMES[0]
 PROGRESS_FILE = "tracking_progress.json"
 REPORT_FILE = "tracking_report.json"
 VIDEO_FILE = "tracking.mp4"
-ALBEDO_FILE = "tracking_albedo.npz"
+PERSON_FILE = "tracking_person.npz"
 
 _logger = get_logger(__name__)
 # Settings that change neither the numbers nor their order, so that a run may be resumed with others.
@@ -51,6 +52,17 @@ class Progress:
         for stage, spent in seconds.items():
             total[stage] = round(total.get(stage, 0.0) + spent, 3)
         return replace(self, unknowns=unknowns, n_processed=n_processed, seconds=total)
+
+
+@dataclass(frozen=True)
+class Person:
+    """What the batched mode learns of a person beside the unknowns.
+
+    albedo: the person's own; landmark_offsets: [70, 3] metres, see `DetectedLandmarks`.
+    """
+
+    albedo: AlbedoSpace
+    landmark_offsets: Tensor
 
 
 class RunFolder:
@@ -89,20 +101,26 @@ class RunFolder:
             temporary.write_text(json.dumps(notes, indent=1), encoding="utf-8")
         write_tracking(self.result, to_result(progress.unknowns, self.frames, progress.n_processed))
 
-    def save_albedo(self, albedo: AlbedoSpace) -> None:
-        """Keep the person's own albedo, which a resumed run must compare with as well."""
-        with atomic_path(self.folder / ALBEDO_FILE) as temporary, open(temporary, "wb") as file:
-            np.savez(file, mean=albedo.mean.cpu().numpy(), n_components=albedo.n_components)
+    def save_person(self, person: Person) -> None:
+        """Keep what a resumed run must compare with as well."""
+        with atomic_path(self.folder / PERSON_FILE) as temporary, open(temporary, "wb") as file:
+            np.savez(
+                file,
+                albedo=person.albedo.mean.cpu().numpy(),
+                n_components=person.albedo.n_components,
+                landmark_offsets=person.landmark_offsets.numpy(),
+            )
 
-    def load_albedo(self) -> AlbedoSpace | None:
-        """The person's own albedo, or None where none (or none that is readable) was kept."""
+    def load_person(self) -> Person | None:
+        """What was kept, or None where nothing (or nothing that is readable) was."""
         try:
-            with open(self.folder / ALBEDO_FILE, "rb") as file:
+            with open(self.folder / PERSON_FILE, "rb") as file:
                 archive = np.load(file, allow_pickle=False)
-                mean, count = torch.from_numpy(archive["mean"]), int(archive["n_components"])
+                mean, count = torch.from_numpy(archive["albedo"]), int(archive["n_components"])
+                offsets = torch.from_numpy(archive["landmark_offsets"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
-        return AlbedoSpace(mean, mean.new_zeros(*mean.shape, count))
+        return Person(AlbedoSpace(mean, mean.new_zeros(*mean.shape, count)), offsets)
 
     def load(self) -> Progress | None:
         """What an earlier run with the same settings on the same frames has left, or None."""

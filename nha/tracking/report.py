@@ -1,17 +1,20 @@
-"""What came out: errors of every frame, and a video for looking."""
+"""What came out: errors of every frame, a video for looking, and both for TensorBoard."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from nha.core.rotations import rotation_matrix
 from nha.core.system import atomic_path
 from nha.data.video_io import VideoWriter
 from nha.render.camera import project
@@ -19,6 +22,7 @@ from nha.render.shading import phong_picture
 from nha.tracking.appearance import AlbedoSpace
 from nha.tracking.fit import Observation
 from nha.tracking.frames import MIN_CONFIDENCE
+from nha.tracking.logbook import Logbook
 from nha.tracking.mesh import TrackerMesh
 from nha.tracking.observe import observe
 from nha.tracking.photometric import (
@@ -31,42 +35,67 @@ from nha.tracking.photometric import (
 from nha.tracking.progress import Progress, RunFolder
 from nha.tracking.stages import appearance_of
 from nha.tracking.state import Unknowns
+from nha.tracking.timeline import make_timeline
 
 # Small pictures are enlarged to about this height, so that the marks on them can be seen.
 _PANEL_HEIGHT = 256
 _DETECTED_RGB, _TRACKED_RGB = (60, 220, 60), (230, 40, 40)
 _OVERLAY_OPACITY = 0.65
+_SHAPE_VIEWS_DEG = (0.0, -60.0, 60.0)
 
 
 @dataclass(frozen=True)
 class DrawnFrame:
-    """One tracked frame as pictures uint8 [H, W, 3], its landmarks [70, 2] pixels and its errors."""
+    """One tracked frame as pictures uint8 [H, W, 3], its landmarks [70, 2] pixels and its errors.
+
+    shapes: the mesh from the camera and from its two sides.
+    """
 
     overlay: np.ndarray
-    shape: np.ndarray
+    shapes: tuple[np.ndarray, ...]
     landmarks_px: np.ndarray
     landmark_error_px: float
     photometric_error: float
 
 
-def write_report(mesh: TrackerMesh, albedo: AlbedoSpace, run: RunFolder, progress: Progress) -> None:
-    """Write `tracking_report.json` and, if asked for, `tracking.mp4`: frame, overlay, shape, landmarks."""
+def write_report(
+    mesh: TrackerMesh, albedo: AlbedoSpace, run: RunFolder, progress: Progress, logbook: Logbook
+) -> None:
+    """Write `tracking_report.json` and, if asked for, `tracking.mp4`: frame, overlay, shapes, landmarks."""
     frames, settings = run.frames, run.settings
     device = mesh.faces.device
     video = VideoWriter(run.video, settings.frame_rate) if settings.video else contextlib.nullcontext()
-    rows, tracked_px = [], []
+    entries, tracked_px = [], []
     with video as writer:
-        for row in range(len(frames)):
+        for row in tqdm(range(len(frames)), desc="report", unit="frame", disable=None):
             seen = observe(frames, [row], device, with_masks=True)
             unknowns = progress.unknowns.rows([row]).to(device)
             drawn = draw_frame(mesh, albedo, unknowns, seen, appearance_of(settings))
             tracked_px.append(drawn.landmarks_px[:68])
-            rows.append(_entry(frames.frame_ids[row], drawn, progress))
+            entries.append(_entry(frames.frame_ids[row], drawn, progress))
             if writer is not None:
                 writer.write(panels(seen, drawn))
-    report = _summary(run, progress, rows, np.stack(tracked_px))
+            if frames.frame_ids[row] in progress.keyframes:
+                logbook.picture("keyframes", panels(seen, drawn), frames.frame_ids[row])
+    for entry, jitter in zip(entries, jitter_px(np.stack(tracked_px)), strict=True):
+        entry["jitter_px"] = None if math.isnan(jitter) else round(float(jitter), 4)
+        logbook.frame(
+            entry["frame"], {key: entry[key] for key in ("landmark_px", "photometric", "jitter_px")}
+        )
     with atomic_path(run.report) as temporary:
-        temporary.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
+        text = json.dumps(_summary(run, progress, entries), indent=1, allow_nan=False)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def jitter_px(landmarks_px: np.ndarray) -> np.ndarray:
+    """Mean length of the landmarks' second difference in time around each frame: [F, L, 2] to [F].
+
+    NaN for the first and the last frame.
+    """
+    jitter = np.full(len(landmarks_px), np.nan)
+    second = landmarks_px[:-2] - 2 * landmarks_px[1:-1] + landmarks_px[2:]
+    jitter[1:-1] = np.linalg.norm(second, axis=-1).mean(1)
+    return jitter
 
 
 @torch.no_grad()
@@ -89,33 +118,42 @@ def draw_frame(
     error = photometric_distance(colours, sampled[:, :3], sampled[:, 3])
 
     alpha = visible.to_image(torch.ones_like(colours[:, :1])).permute(0, 3, 1, 2) * _OVERLAY_OPACITY
-    shape = phong_picture(vertices, mesh.faces, camera)[:, :3]
-    overlay = seen.pictures * (1 - alpha) + shape * alpha
+    shapes = [
+        phong_picture(_turned(vertices, angle), mesh.faces, camera)[:, :3] for angle in _SHAPE_VIEWS_DEG
+    ]
+    overlay = seen.pictures * (1 - alpha) + shapes[0] * alpha
     return DrawnFrame(
         overlay=_to_uint8(overlay),
-        shape=_to_uint8(shape),
+        shapes=tuple(_to_uint8(shape) for shape in shapes),
         landmarks_px=landmarks_px.cpu().numpy(),
         landmark_error_px=float(distance.mean()) if len(distance) else math.nan,
         photometric_error=float(error),
     )
 
 
+def _turned(vertices: Tensor, angle_deg: float) -> Tensor:
+    """Vertices [1, V, 3] turned about the upright axis through their middle."""
+    middle = (vertices.amin(1, keepdim=True) + vertices.amax(1, keepdim=True)) / 2
+    turn = rotation_matrix(vertices.new_tensor([0.0, math.radians(angle_deg), 0.0]))
+    return (vertices - middle) @ turn.mT + middle
+
+
 def panels(seen: Observation, drawn: DrawnFrame) -> np.ndarray:
-    """The video's picture: frame, overlay, shape and landmarks (green detected, red tracked) in a row."""
+    """The video's picture: frame, overlay, shapes and landmarks (green detected, red tracked) in a row."""
     frame = _to_uint8(seen.pictures)
     factor = max(1, round(_PANEL_HEIGHT / frame.shape[0]))
     large = [
         np.repeat(np.repeat(picture, factor, 0), factor, 1)
-        for picture in (frame, drawn.overlay, drawn.shape, frame)
+        for picture in (frame, drawn.overlay, *drawn.shapes, frame)
     ]
-    marked = np.ascontiguousarray(large[3])
+    marked = np.ascontiguousarray(large[-1])
     radius = max(1, round(marked.shape[0] / 200))
     known = (seen.confidence[0] > MIN_CONFIDENCE).cpu().numpy()
     detected = seen.landmarks_px[0].cpu().numpy()[known]
     for points, colour in ((detected, _DETECTED_RGB), (drawn.landmarks_px, _TRACKED_RGB)):
         for u, v in np.clip(points * factor, -1e4, 1e4):
             cv2.circle(marked, (round(float(u)), round(float(v))), radius, colour, -1, cv2.LINE_AA)
-    return np.concatenate([*large[:3], marked], axis=1)
+    return np.concatenate([*large[:-1], marked], axis=1)
 
 
 def _entry(frame_id: int, drawn: DrawnFrame, progress: Progress) -> dict:
@@ -128,14 +166,16 @@ def _entry(frame_id: int, drawn: DrawnFrame, progress: Progress) -> dict:
     }
 
 
-def _summary(run: RunFolder, progress: Progress, rows: list[dict], tracked_px: np.ndarray) -> dict:
+def _summary(run: RunFolder, progress: Progress, entries: list[dict]) -> dict:
     settings, frames = run.settings, run.frames
-    landmark_errors = [row["landmark_px"] for row in rows if row["landmark_px"] is not None]
-    jitter = np.zeros(0)
-    if len(rows) > 2:
-        second = tracked_px[:-2] - 2 * tracked_px[1:-1] + tracked_px[2:]
-        jitter = np.linalg.norm(second, axis=-1).mean(1)
+
+    def known(key: str) -> list[float]:
+        return [entry[key] for entry in entries if entry[key] is not None]
+
     total = sum(progress.seconds.values())
+    bridged = [entry["bridged"] for entry in entries]
+    timeline = make_timeline(frames, frames.has_landmarks & ~torch.tensor(bridged))
+    first_of_shot = np.unique(timeline.shot, return_index=True)[1]
     return {
         "mode": settings.mode,
         "appearance": appearance_of(settings),
@@ -144,17 +184,30 @@ def _summary(run: RunFolder, progress: Progress, rows: list[dict], tracked_px: n
         "n_frames": len(frames),
         "focal": round(float(progress.unknowns.focal_and_centre[0]), 5),
         "keyframes": list(progress.keyframes),
+        "shots_begin": [int(timeline.frame_ids[row]) for row in first_of_shot],
         "frames_without_landmarks": list(progress.without_landmarks),
         "outlier_frames": list(progress.outliers),
-        "landmark_px_mean": round(float(np.mean(landmark_errors)), 4),
-        "landmark_px_median": round(float(np.median(landmark_errors)), 4),
-        "landmark_px_max": round(float(np.max(landmark_errors)), 4),
-        "photometric_mean": round(float(np.mean([row["photometric"] for row in rows])), 5),
-        "jitter_px_mean": round(float(jitter.mean()), 4) if len(jitter) else 0.0,
+        "gaps": gaps(bridged, frames.frame_ids),
+        "landmark_px_mean": round(float(np.mean(known("landmark_px"))), 4),
+        "landmark_px_median": round(float(np.median(known("landmark_px"))), 4),
+        "landmark_px_max": round(float(np.max(known("landmark_px"))), 4),
+        "photometric_mean": round(float(np.mean(known("photometric"))), 5),
+        "jitter_px_mean": round(float(np.mean(known("jitter_px") or [0.0])), 4),
         "seconds": {**progress.seconds, "total": round(total, 3)},
         "seconds_per_frame": round(total / len(frames), 4),
-        "frames": rows,
+        "frames": entries,
     }
+
+
+def gaps(bridged: Sequence[bool], frame_ids: Sequence[int]) -> list[list[int]]:
+    """First and last frame id of each run of bridged frames."""
+    found: list[list[int]] = []
+    for row, (missing, frame_id) in enumerate(zip(bridged, frame_ids, strict=True)):
+        if missing and row and bridged[row - 1]:
+            found[-1][1] = int(frame_id)
+        elif missing:
+            found.append([int(frame_id)] * 2)
+    return found
 
 
 def _to_uint8(picture: Tensor) -> np.ndarray:

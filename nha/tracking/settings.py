@@ -58,6 +58,11 @@ class BatchedSettings:
     batch_size: int = setting(16, help="Frames that are refined at the same time.")
     n_keyframes: int = setting(16, help="How many keyframes to choose where none are given.")
     appearance_steps: int = setting(40, help="Optimiser steps of albedo and light on the keyframes.")
+    joint_steps: int = setting(
+        20, help="Optimiser steps of shape, camera and light on frames from all over the video; 0: none."
+    )
+    joint_frames: int = setting(32, help="How many frames these are.")
+    joint_shape_lr: float = setting(0.005, help="Learning rate of the shape there.")
     refine_steps: int = setting(20, help="Optimiser steps of each batch of frames; 0: landmarks only.")
     refine_sub_steps: int = setting(5, help="Optimiser steps for which visibility is found once.")
     refine_blur_sigma: tuple[float, float] = setting(
@@ -134,5 +139,5 @@ class TrackingSettings:
 
     IGNORED: ClassVar = {
         "img_log_freq": "pictures go into tracking.mp4",
-        "energy_log_freq": "energies go into tracking_report.json",
+        "energy_log_freq": "energies go to TensorBoard as they come",
     }

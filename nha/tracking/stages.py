@@ -25,7 +25,8 @@ class Stage:
     sampling_scale: the head is drawn at this multiple of the picture's size;
     motion: what the position is compared with: the batch's mean ("spread"), the frame before ("previous")
         or, with rotation and expression, both neighbours in time ("neighbours");
-    face_only: compare colours only where the parsing says face.
+    face_only: compare colours only where the parsing says face;
+    centred: the camera's centre stays in the picture's middle, where the fit to landmarks takes it to be.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Stage:
     motion: Literal["spread", "previous", "neighbours"]
     appearance: str
     face_only: bool = False
+    centred: bool = False
 
 
 def blur_sigma_at(step: int, n_steps: int, blur_sigma: Sequence[float]) -> float:
@@ -136,6 +138,29 @@ def refinement_stage(settings: TrackingSettings) -> Stage:
         n_steps=n_steps,
         blur_steps=n_steps,
         motion="neighbours",
+    )
+
+
+def joint_stage(settings: TrackingSettings) -> Stage:
+    """Frames from all over the video: what they share moves together with their own unknowns.
+
+    Many views of one albedo tell the shape; that is more than landmarks know of it.
+    """
+    batched, refinement = settings.batched, refinement_stage(settings)
+    n_steps = -(-batched.joint_steps // batched.refine_sub_steps)
+    shared = {"shape": batched.joint_shape_lr, "light": settings.light_lr}
+    if not focal_is_given(settings):
+        shared["focal_and_centre"] = batched.refine_lr
+    return replace(
+        refinement,
+        name="joint",
+        moving={**refinement.moving, **shared},
+        n_steps=n_steps,
+        blur_steps=n_steps,
+        # the frames lie far apart in time: nothing ties their positions
+        weights=replace(refinement.weights, w_smooth=0.0),
+        motion="spread",
+        centred=True,
     )
 
 

@@ -15,6 +15,8 @@ from nha.tracking.state import PER_FRAME, Unknowns
 _MAX_NEIGHBOUR_DISTANCE = 4
 # A face that jumps by more than this part of its height from one frame to the next is another shot.
 _CUT_JUMP = 0.6
+# A face that is gone after so few frames may be somebody else's.
+_FEW_FRAMES = 3
 
 
 @dataclass(frozen=True)
@@ -51,21 +53,45 @@ class Timeline:
         return part, closeness
 
 
-def make_timeline(frames: TrackingFrames) -> Timeline:
-    """Cut the frames into shots where the detected face jumps."""
+def make_timeline(frames: TrackingFrames, believed: Tensor | None = None) -> Timeline:
+    """Cut the frames into shots where the detected face jumps.
+
+    believed: bool [F], frames whose landmarks count; by default all that have some.
+    """
     shot, number, last = np.zeros(len(frames), int), 0, None
-    has_landmarks = frames.has_landmarks.numpy()
+    believed = (frames.has_landmarks if believed is None else believed).numpy()
     for row in range(len(frames)):
-        if has_landmarks[row]:
-            centre, height = face_box(frames, row)
-            if last is not None:
-                apart = max(1, min(frames.frame_ids[row] - frames.frame_ids[last[0]], 3))
-                jump = np.linalg.norm(centre - last[1]) / min(height, last[2])
-                grown = max(height, last[2]) / min(height, last[2])
-                number += int(jump > _CUT_JUMP * apart or grown > 1 + _CUT_JUMP * apart)
-            last = (row, centre, height)
+        if believed[row]:
+            number += int(last is not None and _jumps(frames, last, row))
+            last = row
         shot[row] = number
     return Timeline(np.asarray(frames.frame_ids), shot)
+
+
+def strangers(frames: TrackingFrames) -> Tensor:
+    """Frames in which the detector found somebody else: bool [F].
+
+    For a few frames the face is elsewhere or of another size, and then again where it was.
+    """
+    shot = make_timeline(frames).shot
+    found = torch.zeros(len(frames), dtype=torch.bool)
+    seen = torch.nonzero(frames.has_landmarks)[:, 0].tolist()
+    for number in range(1, shot[-1]):
+        rows = [row for row in seen if shot[row] == number]
+        before = max(row for row in seen if shot[row] < number)
+        after = min(row for row in seen if shot[row] > number)
+        if len(rows) <= _FEW_FRAMES and not _jumps(frames, before, after):
+            found[rows] = True
+    return found
+
+
+def _jumps(frames: TrackingFrames, earlier: int, later: int) -> bool:
+    """Whether the face is too far away, or of too different a size, to be the same shot's."""
+    (centre, height), (earlier_centre, earlier_height) = face_box(frames, later), face_box(frames, earlier)
+    apart = max(1, min(frames.frame_ids[later] - frames.frame_ids[earlier], 3))
+    smaller, larger = sorted((height, earlier_height))
+    moved = np.linalg.norm(centre - earlier_centre) / smaller
+    return bool(moved > _CUT_JUMP * apart or larger / smaller > 1 + _CUT_JUMP * apart)
 
 
 def face_box(frames: TrackingFrames, row: int) -> tuple[np.ndarray, float]:

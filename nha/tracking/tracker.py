@@ -13,6 +13,7 @@ from nha.tracking.appearance import AlbedoSpace, grey_albedo_space, read_albedo_
 from nha.tracking.batched import track_in_batches
 from nha.tracking.fit import StageFitter
 from nha.tracking.frames import read_frames
+from nha.tracking.logbook import open_logbook
 from nha.tracking.mesh import TrackerMesh, tracker_mesh
 from nha.tracking.progress import RunFolder
 from nha.tracking.report import write_report
@@ -27,8 +28,8 @@ _PROCEDURES = {"batched": track_in_batches, "sequential": track_sequentially}
 def track_dataset(settings: TrackingSettings) -> Path:
     """Track every frame of a dataset folder and return the path of the tracking file.
 
-    Writes `tracked_flame_params.npz` (again and again while it runs), `tracking_report.json` and
-    `tracking.mp4` into `settings.output_path`. A run that was stopped goes on where it was last saved.
+    Writes `tracked_flame_params.npz` (again and again while it runs), `tracking_report.json`, `tracking.mp4`
+    and TensorBoard's `logs` into `settings.output_path`. A run that was stopped goes on where it was last saved.
     Raises UserError for a dataset that cannot be tracked, settings that contradict each other, or an output
     folder that cannot be written. Method, section 7.
     """
@@ -39,16 +40,17 @@ def track_dataset(settings: TrackingSettings) -> Path:
     assets = load_head(settings.head)
     mesh = _on_device(tracker_mesh(assets, ignore_lower_neck=settings.ignore_lower_neck), device)
     albedo = _albedo_space(assets, settings).to(device)
-    fitter = StageFitter(mesh, albedo, settings.n_shape, settings.n_expr)
 
     earlier = run.load()
     if earlier is not None:
         _logger.info("going on after %d of %d frames (%s)", earlier.n_processed, len(frames), run.result)
     finished = earlier is not None and earlier.n_processed >= len(frames) and run.report.is_file()
     if not finished:
-        progress = _PROCEDURES[settings.mode](fitter, run, earlier)
-        own_albedo = run.load_albedo() if settings.mode == "batched" else None
-        write_report(mesh, own_albedo.to(device) if own_albedo else albedo, run, progress)
+        with open_logbook(run.folder) as logbook:
+            fitter = StageFitter(mesh, albedo, settings.n_shape, settings.n_expr, logbook.energies)
+            progress = _PROCEDURES[settings.mode](fitter, run, earlier)
+            person = run.load_person() if settings.mode == "batched" else None
+            write_report(mesh, person.albedo.to(device) if person else albedo, run, progress, logbook)
     return run.result
 
 

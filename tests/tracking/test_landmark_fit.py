@@ -7,8 +7,10 @@ import math
 import pytest
 import torch
 
+from nha.core.conventions import N_LANDMARKS
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.types import HeadParams
+from nha.head import joint_limits
 from nha.render.camera import project
 from nha.tracking.camera_init import calibrate, facing_branch, rigid_poses
 from nha.tracking.keyframes import choose_keyframes, head_angles_deg
@@ -22,13 +24,14 @@ from nha.tracking.state import start_unknowns
 def random_head(head_mesh):
     generator = torch.Generator().manual_seed(0)
     coefficients = torch.randn(2, head_mesh.head.n_shape + head_mesh.head.n_expr, generator=generator)
+    coefficients = torch.cat([coefficients, torch.zeros(2, 3 * N_LANDMARKS)], 1)
     return coefficients, 0.5 * torch.randn(2, sum(POSE_WIDTHS), generator=generator)
 
 
 def test_landmarks_equal_the_head_models(head_mesh, random_head):
     coefficients, pose = random_head
     head = head_mesh.head
-    shape, expr = coefficients.split((head.n_shape, head.n_expr), 1)
+    shape, expr, _ = coefficients.split((head.n_shape, head.n_expr, 3 * N_LANDMARKS), 1)
     params = HeadParams(shape, expr, *pose.split(POSE_WIDTHS, 1))
     expected = head.landmarks(head(params))
     model = LandmarkModel(head)
@@ -40,7 +43,8 @@ def test_landmarks_equal_the_head_models(head_mesh, random_head):
 def test_derivatives_equal_automatic_ones(head_mesh, random_head):
     coefficients, pose = random_head
     model = LandmarkModel(head_mesh.head)
-    columns = torch.tensor([0, 5, 300, 310])
+    coefficients[:, -3 * N_LANDMARKS :] = 0.002 * torch.randn(2, 3 * N_LANDMARKS)
+    columns = torch.tensor([0, 5, 300, 310, model.n_coefficients - 3 * N_LANDMARKS, model.n_coefficients - 1])
     at = model.linearised(coefficients, pose, columns)
     by_coefficients, by_pose = torch.autograd.functional.jacobian(
         lambda c, p: model.points(c, p)[1], (coefficients, pose)
@@ -148,3 +152,70 @@ def test_keyframes_spread_and_begin_frontal():
     opening = torch.zeros(25)
     opening[13] = 0.5
     assert 13 in choose_keyframes(rotation, opening, usable, 4)
+
+
+def test_an_offset_moves_its_landmark_with_the_head(head_mesh, random_head):
+    coefficients, pose = random_head
+    model = LandmarkModel(head_mesh.head)
+    moved = coefficients.clone()
+    offset = torch.tensor([0.003, -0.001, 0.002])
+    first = model.n_coefficients - 3 * N_LANDMARKS
+    moved[:, first + 3 * 30 : first + 3 * 31] = offset  # the nose's tip: of the head, not of the jaw
+    shift = model.points(moved, pose) - model.points(coefficients, pose)
+    neck = joint_limits.neck_angles(pose[:, 6:9])
+    turned = rotation_matrix(pose[:, :3]) @ rotation_matrix(neck) @ offset
+    assert torch.allclose(shift[:, 30], turned, atol=1e-5)
+    assert float(torch.cat([shift[:, :30], shift[:, 31:]], 1).abs().max()) == 0
+
+
+def detections(head, n, offsets, noise_px, seed=0):
+    """A head that turns, as a detector sees it that means other points, and errs."""
+    generator = torch.Generator().manual_seed(seed)
+    size = (200, 200)
+    start = start_unknowns(head, n, 0)
+    phase = torch.linspace(-1, 1, n)
+    shape = torch.zeros_like(start.shape)
+    shape[:10] = torch.randn(10, generator=generator)
+    truth = start.replace(
+        rotation=torch.stack([0.25 * (2 * phase).cos(), math.pi + 0.7 * phase, 0.1 * phase], 1),
+        translation=torch.stack([0.02 * phase, 0.01 * phase, torch.full((n,), 0.75)], 1),
+        shape=shape,
+        focal_and_centre=torch.tensor([2.5, 0.5, 0.5]),
+    )
+    points = head.landmarks(head(truth.head_params()))
+    points = points + offsets @ rotation_matrix(truth.rotation).mT
+    pixels = project(points, truth.camera(size))[..., :2]
+    pixels = pixels + noise_px * torch.randn(pixels.shape, generator=generator)
+    return truth, DetectedLandmarks(pixels, torch.ones(n, 70), size, sigma_px=1.5)
+
+
+def rotation_errors(found, truth):
+    turned = rotation_matrix(found.rotation).mT @ rotation_matrix(truth.rotation)
+    return torch.rad2deg(torch.linalg.vector_norm(rotation_vector(turned), dim=1))
+
+
+def test_what_a_detector_means_by_a_landmark_is_learned(head_mesh):
+    head = head_mesh.head
+    generator = torch.Generator().manual_seed(1)
+    offsets = 0.003 * torch.randn(70, 3, generator=generator)
+    offsets[:17] *= 4
+    offsets[68:] = 0
+    errors = {}
+    for name, given in (("biased", offsets), ("exact", torch.zeros(70, 3))):
+        truth, detected = detections(head, 8, given, noise_px=0.5)
+        start = truth.replace(
+            rotation=truth.rotation + 0.1,
+            shape=torch.zeros_like(truth.shape),
+            expr=torch.zeros_like(truth.expr),
+        )
+        fit = LandmarkFit(head, 20, 10)
+        found, learned = fit.fit_together(start, detected, fixed_focal=True)
+        errors[name] = float(rotation_errors(found, truth).max())
+        inner = learned.offsets[17:68]
+        if name == "biased":
+            correlation = torch.corrcoef(torch.stack([inner.flatten(), given[17:68].flatten()]))[0, 1]
+            assert float(correlation) > 0.6
+        else:  # the evidence says that there are none
+            assert float(inner.square().mean().sqrt()) < 3e-4
+    assert errors["exact"] < 2.0
+    assert errors["biased"] < 4.0

@@ -23,6 +23,7 @@ from nha.tracking.stages import (
     appearance_stage,
     blur_sigma_at,
     first_frame_stage,
+    joint_stage,
     next_frame_stage,
     refinement_stage,
 )
@@ -149,6 +150,19 @@ def test_only_what_the_stage_names_moves(film, head_mesh, settings):
     found = StageFitter(head_mesh, grey_albedo_space(), 300, 100).fit(stage, seen, start, Surroundings())
     moved = {name for name in UNKNOWNS if not torch.equal(getattr(found, name), getattr(start, name))}
     assert moved == {"light"}
+
+
+@pytest.mark.parametrize("focal", [None, 2.4])
+def test_joint_stage_moves_what_frames_share(film, head_mesh, settings, focal):
+    frames = read_frames(film.folder)
+    stage = joint_stage(replace(settings, focal=focal))
+    seen = observe(frames, [0, 3], torch.device("cpu"), with_masks=True)
+    start = film.truth.rows([0, 3])
+    found = StageFitter(head_mesh, grey_albedo_space(), 12, 100).fit(stage, seen, start, Surroundings())
+    moved = {name for name in UNKNOWNS if not torch.equal(getattr(found, name), getattr(start, name))}
+    assert moved == set(UNKNOWNS) - {"texture"} - ({"focal_and_centre"} if focal else set())
+    assert found.focal_and_centre[1:].tolist() == [0.5, 0.5]
+    assert torch.equal(found.shape[12:], start.shape[12:])
 
 
 def test_not_a_number_never_leaves_a_stage(film, head_mesh, settings):

@@ -67,9 +67,13 @@ def test_batched_mode_finds_the_head(film, head_mesh, tmp_path):
     assert [row["frame"] for row in report["frames"]] == result.frame.tolist()
     assert report["landmark_px_mean"] < 0.6
     assert len(report["keyframes"]) == 4
+    jitter = [row["jitter_px"] for row in report["frames"]]
+    assert jitter[0] is None
+    assert jitter[-1] is None
+    assert all(0 <= value < 10 for value in jitter[1:-1])
     pictures = list(iterate_frames(settings.output_path / "tracking.mp4"))
     assert len(pictures) == 7
-    assert pictures[0].shape[1] == 4 * pictures[0].shape[0] * SIZE[1] // SIZE[0]
+    assert pictures[0].shape[1] == 6 * pictures[0].shape[0] * SIZE[1] // SIZE[0]
 
 
 def test_sequential_mode_follows_the_head(film, head_mesh, tmp_path):
@@ -87,7 +91,7 @@ def test_sequential_mode_follows_the_head(film, head_mesh, tmp_path):
 
 def test_frames_without_a_face_are_bridged(film, tmp_path):
     dataset = DatasetFolder(film.folder)
-    for frame_id, wrong in ((2, "nothing seen"), (5, "another face")):
+    for frame_id, wrong in ((2, "nothing seen"), (5, "nonsense")):
         path = dataset.paths(frame_id).keypoints
         keypoints = read_keypoints(path)
         if wrong == "nothing seen":
@@ -101,7 +105,53 @@ def test_frames_without_a_face_are_bridged(film, tmp_path):
     report = json.loads((settings.output_path / "tracking_report.json").read_text())
     assert report["frames_without_landmarks"] == [2]
     assert report["outlier_frames"] == [5]
+    assert report["gaps"] == [[2, 2], [5, 5]]
+    assert report["shots_begin"] == [0]
     assert float(rotation_errors_deg(result, film).max()) < 3.0
+
+
+def test_a_frame_of_another_face_is_bridged(film, tmp_path):
+    """Somebody else's face, whole and well detected, but far away and smaller."""
+    path = DatasetFolder(film.folder).paths(4).keypoints
+    keypoints = read_keypoints(path)
+    moved = keypoints.landmarks_px.mean(0) * 0.3 + 0.4 * keypoints.landmarks_px
+    write_keypoints(path, replace(keypoints, landmarks_px=moved))
+    settings = quick_settings(film, tmp_path)
+    result = read_tracking(track_dataset(settings))
+    report = json.loads((settings.output_path / "tracking_report.json").read_text())
+    assert report["outlier_frames"] == [4]
+    assert report["shots_begin"] == [0]
+    assert float(rotation_errors_deg(result, film).max()) < 3.0
+
+
+def test_cuts_are_found_without_being_named(film, head_mesh, tmp_path):
+    """From frame 5 on the head is nearer and at the other side: no frame may lie between the shots."""
+    dataset = DatasetFolder(film.folder)
+    for frame_id in (5, 6, 7):
+        path = dataset.paths(frame_id).keypoints
+        keypoints = read_keypoints(path)
+        write_keypoints(path, replace(keypoints, landmarks_px=0.5 * keypoints.landmarks_px))
+    settings = quick_settings(film, tmp_path, batched=BatchedSettings(joint_steps=0, refine_steps=0))
+    result = read_tracking(track_dataset(settings))
+    report = json.loads((settings.output_path / "tracking_report.json").read_text())
+    assert report["shots_begin"] == [0, 5]
+    assert report["outlier_frames"] == []
+    # half as large: twice as far away
+    assert (result.translation[4:, 2] / result.translation[:4, 2].mean()).min() > 1.8
+    assert float(rotation_errors_deg(result, film, slice(0, 4)).max()) < 3.0
+
+
+def test_the_run_can_be_watched(film, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = quick_settings(film, tmp_path)
+    track_dataset(settings)
+    log = EventAccumulator(str(settings.output_path / "logs"))
+    log.Reload()
+    curves = set(log.Tags()["scalars"])
+    assert {"appearance/photo", "joint/photo", "frames/lmk", "frames/landmark_px"} <= curves
+    assert [point.step for point in log.Scalars("frames/photometric")] == [0, 1, 2, 4, 5, 6, 7]
+    assert len(log.Images("keyframes")) == 4
 
 
 class StoppedError(Exception):
