@@ -14,16 +14,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
+import torch
 
+from bench import peak_memory_mb
 from nha.core.command_line import OptionParser
 from nha.core.conventions import LANDMARK_GROUPS, OUTER_EYE_CORNERS, Parsing
 from nha.core.system import atomic_path, run_script
@@ -50,6 +53,7 @@ CLASSES = {
     "mouth": (Parsing.MOUTH,),
 }
 NEAR_PX = 2  # at 512 pixels: a label may change that far from where truth changes
+Result = TypeVar("Result")
 Row = dict[str, float | int | str | None]
 
 
@@ -73,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         for seed in [] if arguments.video else arguments.seeds:
             subject = folder / f"subject_{seed}"
             size = (arguments.size, arguments.size)
-            write_subject(subject, SyntheticSettings(seed=seed, frames=arguments.frames, size=size))
+            alone(write_subject, subject, SyntheticSettings(seed=seed, frames=arguments.frames, size=size))
             rows += [measure_subject(subject, seed, pack, arguments) for pack in packs]
     print(as_table(rows).as_text())
     if arguments.json:
@@ -137,8 +141,13 @@ def run_alone(video: Path, out: Path, pack: str, arguments: argparse.Namespace) 
         max_frames=arguments.frames,
         max_missing=0.5,
     )
+    return alone(timed, options)
+
+
+def alone(function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function in a fresh process: what this one has held would count in the other's peak memory."""
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(timed, options).result()
+        return pool.submit(function, *arguments).result()
 
 
 def timed(options: PreprocessOptions) -> Row:
@@ -150,18 +159,8 @@ def timed(options: PreprocessOptions) -> Row:
         "frames": n_frames,
         "frames_per_second": n_frames / seconds,
         "cpu_ms_per_frame": 1000 * cpu_seconds / n_frames,
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": peak_memory_mb(torch.device("cpu")),
     }
-
-
-def peak_memory_mb() -> float:
-    """Of this process alone: Linux counts what the parent had in `ru_maxrss`."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        if "VmHWM" in lines:
-            return int(lines["VmHWM"].split()[0]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 # --- labels ----------------------------------------------------------------------------------------------

@@ -57,13 +57,14 @@ run_script(lambda: build_dataset(options, fakes.fake_pack(sequential=True)))
 
 def start(fakes, options: PreprocessOptions, **popen) -> subprocess.Popen:
     """A process that makes the dataset with fake estimators as soon as it gets a line; everything is loaded."""
+    checkout = Path(fakes.__file__).parents[2]
     process = subprocess.Popen(
         [sys.executable, "-c", RUNNER, fakes.__file__, str(options.video), str(options.out_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (checkout, checkout / "benchmarks")))},
         **popen,
     )
     assert process.stdout.readline() == "ready\n", process.stderr.read()
