@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,8 +89,10 @@ class RunFolder:
 
     def save(self, progress: Progress) -> None:
         """Write the result and the progress, each atomically."""
-        # the notes first: a result without them would be taken for another run's
+        write_tracking(self.result, to_result(progress.unknowns, self.frames, progress.n_processed))
         notes = {
+            # a run that is killed right here leaves notes that do not belong to the result
+            "result_crc32": zlib.crc32(self.result.read_bytes()),
             "settings": self.fingerprint,
             "frame_ids": list(self.frames.frame_ids),
             "keyframes": list(progress.keyframes),
@@ -99,7 +102,6 @@ class RunFolder:
         }
         with atomic_path(self.folder / PROGRESS_FILE) as temporary:
             temporary.write_text(json.dumps(notes, indent=1), encoding="utf-8")
-        write_tracking(self.result, to_result(progress.unknowns, self.frames, progress.n_processed))
 
     def save_person(self, person: Person) -> None:
         """Keep what a resumed run must compare with as well."""
@@ -132,6 +134,7 @@ class RunFolder:
             notes = json.loads(notes_file.read_text(encoding="utf-8"))
             same = notes["settings"] == self.fingerprint
             same = same and notes["frame_ids"] == list(self.frames.frame_ids)
+            same = same and notes["result_crc32"] == zlib.crc32(self.result.read_bytes())
             result = read_tracking(self.result) if same else None
         except (ValueError, KeyError, TypeError, OSError, UserError):
             same, result = False, None

@@ -219,3 +219,22 @@ def test_what_a_detector_means_by_a_landmark_is_learned(head_mesh):
             assert float(inner.square().mean().sqrt()) < 3e-4
     assert errors["exact"] < 2.0
     assert errors["biased"] < 4.0
+
+
+def test_gaze_and_lids_are_found(head_mesh, head_assets):
+    """Irises turn the eyes, lid landmarks shut them; neither explains the other."""
+    head, size = head_mesh.head, (256, 256)
+    start = start_unknowns(head, 3, 0).replace(translation=torch.tensor([[0.0, 0.0, 0.7]]).repeat(3, 1))
+    eyes_rad = torch.tensor([[0.0, 0.25, 0.0], [-0.15, -0.2, 0.0], [0.0, 0.0, 0.0]]).repeat(1, 2)
+    expr = start.expr.clone()
+    blink = [row for row, name in enumerate(head_assets.expression_names) if name.startswith("blink")]
+    expr[2, blink] = 1.5
+    eyes = joint_limits.params_from_angles(eyes_rad, joint_limits.EYES_LIMITS_DEG)
+    truth = start.replace(eyes=eyes, expr=expr)
+    detected = DetectedLandmarks(landmarks_of(head, truth, size), torch.ones(3, 70), size, sigma_px=0.5)
+    found = LandmarkFit(head, 12, head.n_expr).fit_frames(start, detected)
+    found_rad = joint_limits.eyes_angles(found.eyes)
+    assert float((found_rad - eyes_rad)[:2, [0, 1, 3, 4]].abs().max()) < 0.06
+    lids = {"shut": float(found.expr[2, blink].mean()), "open": float(found.expr[:2, blink].abs().max())}
+    assert lids["shut"] > 0.9
+    assert lids["open"] < 0.3

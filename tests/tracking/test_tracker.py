@@ -190,6 +190,24 @@ def test_other_settings_start_again(film, tmp_path):
     assert np.array_equal(read_tracking(path).expr[:, 5:], np.zeros_like(before[:, 5:]))
 
 
+def test_a_result_without_its_notes_is_not_gone_on_from(film, tmp_path):
+    """Killed between two files, with another run's result in the folder: the shape would be the other's."""
+    other = track_dataset(quick_settings(film, tmp_path, focal=1.5, output_path=tmp_path / "other"))
+    settings = quick_settings(film, tmp_path)
+    path = track_dataset(settings)
+    expected = read_tracking(path).shape
+    path.write_bytes(other.read_bytes())
+    (settings.output_path / "tracking_report.json").unlink()
+    track_dataset(settings)
+    assert np.array_equal(read_tracking(path).shape, expected)
+
+
+def test_smaller_pictures_give_the_same_head(film, tmp_path):
+    result = read_tracking(track_dataset(quick_settings(film, tmp_path, downscale_factor=2.0)))
+    assert result.image_size == (36, 44)
+    assert float(rotation_errors_deg(result, film).max()) < 2.0
+
+
 def test_missing_files_are_listed(film, tmp_path):
     paths = DatasetFolder(film.folder).paths(4)
     paths.image.unlink()
@@ -228,6 +246,8 @@ def test_settings_that_cannot_be_met(film, tmp_path, changes, message):
         track_dataset(quick_settings(film, tmp_path, **changes))
 
 
-def test_a_given_focal_length_stays(film, tmp_path):
-    result = read_tracking(track_dataset(quick_settings(film, tmp_path, focal=2.0)))
+@pytest.mark.parametrize("changes", [{"focal": 2.0}, {"focal": 2.0, "calibrated": True}])
+@pytest.mark.parametrize("mode", ["batched", "sequential"])
+def test_a_given_focal_length_stays(film, tmp_path, mode, changes):
+    result = read_tracking(track_dataset(quick_settings(film, tmp_path, mode=mode, **changes)))
     assert result.K[0] == pytest.approx(2.0, rel=1e-4)
