@@ -80,7 +80,9 @@ class Panel:
                 "head", (AT_REST, TRACKED), hint="What the sliders' values are added to."
             )
             last = len(self._frame_ids) - 1
-            self._frame = gui.add_slider("frame", 0, max(last, 1), 1, 0, disabled=not last)
+            self._frame = gui.add_slider(
+                "frame", 0, max(last, 1), 1, 0, disabled=not last, hint="Counted among the tracked frames."
+            )
             self._playing = gui.add_checkbox("play", False)
             self._frame.on_update(self._by_hand(lambda: setattr(self._base, "value", TRACKED)))
             self._playing.on_update(self._by_hand(lambda: setattr(self._base, "value", TRACKED)))
