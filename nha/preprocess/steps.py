@@ -73,7 +73,8 @@ class DatasetBuilder:
 
             jobs = in_thread(self.decode())
             jobs = in_thread(self.estimate_mattes(self.find_faces(jobs)))
-            jobs = in_thread(self.estimate_normals(self.parse(self.find_irises(jobs))))
+            jobs = in_thread(self.parse(self.find_irises(jobs)))
+            jobs = in_thread(self.estimate_normals(jobs))
             self.write_everything(jobs)
         self.write_split()
         self.workspace.finish()
@@ -183,7 +184,7 @@ class DatasetBuilder:
         info, overview = self.info, self.workspace.folder.overview_video
         info.frames_without_face, info.frames_with_several_faces, info.frames_without_iris = [], [], []
         n_frames, job = 0, None
-        film = VideoWriter(overview, float(info.video["fps"]), preset="veryfast")
+        film = VideoWriter(overview, float(info.video["fps"]), preset="ultrafast")
         is_filmed = overview.exists()
         with nullcontext() if is_filmed else film:
             for job in tqdm(jobs, total=self.most_frames, desc="frames", unit="frame", mininterval=0.5):

@@ -30,6 +30,7 @@ RARE_COLOUR = 2e-5  # likelihood of a colour that a class has never shown
 WORKING_EDGE_PX = 256
 SMOOTHING_RADIUS = 1 / 80  # of the picture's longer edge
 SMOOTHING_EPS = 4e-4
+FIT_SUBSAMPLE = 2  # the smoothing's fits are made in every second pixel of the working size
 RIM_WEIGHT = 0.02
 SAME_COLOUR = 8.0  # of 255, difference of colours at which half of an earlier frame's say is gone, about
 
@@ -148,7 +149,7 @@ def classify_regions(rgb: np.ndarray, posterior: np.ndarray) -> np.ndarray:
     Returns uint8 [H, W]: SKIN, HAIR, CLOTH or NECK; meaningless outside of the foreground.
     """
     radius = max(2, round(max(rgb.shape) * SMOOTHING_RADIUS))
-    subsample = rgb.shape[1] / posterior.shape[1]
+    subsample = FIT_SUBSAMPLE * rgb.shape[1] / posterior.shape[1]
     smooth = GuidedFilter(rgb.astype(np.float32) / 255, radius, SMOOTHING_EPS, subsample)
     return _largest_of(smooth.smooth_plane(plane) for plane in cv2.split(posterior))
 
