@@ -58,7 +58,9 @@ def test_our_file_sets_what_the_published_one_sets(name, shared_dir, repository)
     settings_type = FILES[name]
     kinds = {entry.key: entry.kind for entry in setting_keys(settings_type)}
     for key, text in published.items():
-        is_the_users = kinds.get(key) in (Path, list[Path]) and "/" not in text or text.startswith(("PATH", "path"))
+        is_the_users = (
+            kinds.get(key) in (Path, list[Path]) and "/" not in text or text.startswith(("PATH", "path"))
+        )
         if key in dict(ignored_keys(settings_type)) or is_the_users:
             continue
         assert parse_value(ours[key], kinds[key]) == parse_value(text, kinds[key]), key
