@@ -16,6 +16,7 @@ from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_labels, 
 from nha.data.video_io import video_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
+from nha.preprocess.steps import QUEUED_FRAMES
 from nha.preprocess.workspace import DatasetInfo
 
 N_FRAMES = 6
@@ -141,7 +142,8 @@ def test_the_length_of_a_video_changes_nothing_in_what_is_held(fakes, options):
             replace(options, video=video, out_path=out), replace(fakes.fake_pack(), matting=watching)
         )
         assert len(watching.pictures) == n_frames
-        assert watching.most_alive <= 12  # two queues of three behind it, and what is being worked on
+        # three queues behind it, and in each of the four stages one in work and one that waits for room
+        assert watching.most_alive <= 3 * QUEUED_FRAMES + 4 * 2
 
 
 def test_a_run_killed_while_decoding_continues(fakes, options, contents, monkeypatch):
