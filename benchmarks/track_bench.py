@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from nha.core.command_line import OptionParser
-from nha.core.conventions import LANDMARK_GROUPS, N_FACE_LANDMARKS
+from nha.core.conventions import LANDMARK_GROUPS, N_FACE_LANDMARKS, OUTER_EYE_CORNERS
 from nha.core.errors import UserError
 from nha.core.system import atomic_path, run_script
 from nha.data.dataset_folder import DatasetFolder, Keypoints, read_keypoints, write_keypoints
@@ -52,7 +52,6 @@ MODES = ("batched", "sequential")
 LANDMARKS = ("noisy", "mediapipe")
 INNER_NOISE, JAW_NOISE = 0.01, 0.03  # of the distance between the outer eye corners
 OUTLIER_SHARE, OUTLIER_SHIFT = 0.02, 1.0  # of the frames; in the same distances
-OUTER_EYE_CORNERS = (36, 45)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,7 +1,7 @@
 """Interpolation at covered pixels on the CPU, forward and backward, as a list or straight into planar images.
 
-Plain torch has no gradient for a weighted sum of three rows that does not sort the rows first, which takes half
-of a tracking step (docs/decisions.md). For planes it gathers, then spreads over an image, then transposes; with
+Plain torch has no gradient for a weighted sum of three rows that does not sort the rows first, which took half
+of a tracking step. For planes it gathers, then spreads over an image, then transposes; with
 the two dozen channels of part labels the last two cost ten times the first.
 """
 

@@ -184,12 +184,15 @@ class LandmarkFit:
         """
         own, shared = self._own(start), self._shared(start, detected)
         observed, own_priors, sigmas = self._observed(detected), [self._rest_prior(own)], OffsetSigmas()
-        for _ in range(_JOINT_ROUNDS):
+        prior = self._shared_prior(shared, sigmas, fixed_focal)
+        for round_number in range(_JOINT_ROUNDS):
+            if round_number > 0:
+                variances = shared_variances(observed, own_priors, prior, own, shared)
+                found = (v[self.n_shape : -1].view(N_LANDMARKS, 3) for v in (shared, variances))
+                sigmas = sigmas.learned(*found)
+                prior = self._shared_prior(shared, sigmas, fixed_focal)
             observed.reweight(own, shared)
-            prior = self._shared_prior(shared, sigmas, fixed_focal)
             own, shared = minimise_jointly(observed, own_priors, prior, own, shared, n_steps)
-            variances = shared_variances(observed, own_priors, prior, own, shared)
-            sigmas = sigmas.learned(*(v[self.n_shape : -1].view(N_LANDMARKS, 3) for v in (shared, variances)))
         found, offsets = self._unpack(start, own, shared)
         return found, replace(detected, offsets=offsets)
 
