@@ -23,6 +23,7 @@ import torch
 from nha.avatar.open import open_avatar
 from nha.core.config import parse_settings, setting
 from nha.core.errors import UserError
+from nha.core.paths import REPOSITORY
 from nha.core.system import atomic_path, require_writable, run_script
 from nha.data.datamodule import FrameDataModule
 from nha.data.tracking_file import read_tracking
@@ -33,7 +34,8 @@ from nha.evaluation.reenactment_settings import ReenactmentFiles, ReenactmentSet
 from nha.evaluation.report import Section
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
 from nha.evaluation.truth import read_truth
-from nha.head.assets import REPOSITORY, HeadAssets, load_head
+from nha.head.assets import HeadAssets
+from nha.head.load import load_head
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.run import optimize_avatar
 from nha.preprocess.options import PreprocessOptions

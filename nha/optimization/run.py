@@ -23,11 +23,13 @@ from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import load_avatar, read_checkpoint
 from nha.avatar.open import build_head, save_avatar
 from nha.core.errors import UserError
+from nha.core.paths import REPOSITORY
 from nha.core.system import atomic_path, get_logger, pick_device, require_writable, seed_everything
 from nha.core.types import FrameBatch
 from nha.data.datamodule import FrameDataModule
 from nha.data.frame_dataset import FrameDataset
-from nha.head.assets import REPOSITORY, HeadAssets, load_head
+from nha.head.assets import HeadAssets
+from nha.head.load import load_head
 from nha.losses.perceptual import arcface_for, perceptual_loss
 from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.callbacks import HeldOutPoses, Pictures, StageClock, StageProgress

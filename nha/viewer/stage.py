@@ -24,7 +24,7 @@ from nha.data.tracking_file import TrackingResult, read_tracking
 from nha.export.poses import frame_params, neutral_params
 from nha.export.rig import expression_reach
 from nha.export.views import round_trip_views
-from nha.head.assets import load_head
+from nha.head.load import load_head
 from nha.render.shading import phong_picture
 from nha.viewer.controls import JOINT_SLIDERS, Slider, expression_sliders, move_head
 from nha.viewer.played import driven_heads
