@@ -24,7 +24,7 @@ from nha.avatar.open import open_avatar
 from nha.core.config import parse_settings, setting
 from nha.core.errors import UserError
 from nha.core.system import atomic_path, require_writable, run_script
-from nha.data.datamodule import FrameDataModule
+from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
 from nha.evaluation.demo_report import results_table, subject_section, write_demo_report
 from nha.evaluation.judge import evaluate_and_film
@@ -285,7 +285,7 @@ def judge(
     start = time.perf_counter()
     tracking, truth = read_tracking(paths.tracking), read_truth(paths.truth)
     errors = summarise(tracking_errors(assets, tracking, truth))
-    data = FrameDataModule(optimization_settings(paths, settings).data)
+    data = FrameSplits(optimization_settings(paths, settings).data)
     avatar = open_avatar(paths.avatar / "avatar.ckpt", HEAD)
     evaluation = evaluate_and_film(avatar, data, paths.film)
     fitted = summarise(avatar_errors(assets, avatar, tracking, data.split.frame_ids(), truth))
