@@ -31,7 +31,7 @@ from nha.core.system import atomic_path, pick_device, run_script, seed_everythin
 from nha.core.types import Camera, FrameBatch, HeadParams
 from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_labels, write_rgb
 from nha.data.frame_store import FrameStore
-from nha.head.assets import load_head
+from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
 from nha.optimization.noise import parameter_noise, step_generator

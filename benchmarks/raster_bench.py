@@ -23,7 +23,7 @@ from torch import Tensor
 from nha.core.errors import UserError
 from nha.core.system import atomic_path, pick_device, run_script
 from nha.core.types import Camera, SurfaceTables
-from nha.head.assets import load_head
+from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.render.camera import project
 from nha.render.gbuffer import CHANNELS, draw_gbuffer, visible_surface

@@ -23,15 +23,17 @@ import torch
 from nha.avatar.open import open_avatar
 from nha.core.config import parse_settings, setting
 from nha.core.errors import UserError
+from nha.core.paths import REPOSITORY
 from nha.core.system import atomic_path, require_writable, run_script
-from nha.data.datamodule import FrameDataModule
+from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
 from nha.evaluation.demo_report import results_table, subject_section, write_demo_report
 from nha.evaluation.judge import evaluate_and_film
 from nha.evaluation.report import Section
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
 from nha.evaluation.truth import read_truth
-from nha.head.assets import REPOSITORY, HeadAssets, load_head
+from nha.head.assets import HeadAssets
+from nha.head.load import load_head
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.run import optimize_avatar
 from nha.preprocess.options import PreprocessOptions
@@ -286,7 +288,7 @@ def judge(
     start = time.perf_counter()
     tracking, truth = read_tracking(paths.tracking), read_truth(paths.truth)
     errors = summarise(tracking_errors(assets, tracking, truth))
-    data = FrameDataModule(optimization_settings(paths, settings).data)
+    data = FrameSplits(optimization_settings(paths, settings).data)
     avatar = open_avatar(paths.avatar / "avatar.ckpt", HEAD)
     evaluation = evaluate_and_film(avatar, data, paths.film)
     fitted = summarise(avatar_errors(assets, avatar, tracking, data.split.frame_ids(), truth))

@@ -22,7 +22,8 @@ import torch
 from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_labels, write_rgb
 from nha.data.splits import Split, write_split
 from nha.data.tracking_file import TrackingResult, write_tracking
-from nha.head.assets import HeadAssets, load_head
+from nha.head.assets import HeadAssets
+from nha.head.load import load_head
 from nha.head.model import HeadModel
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.images import erode
+from nha.core.paths import REPOSITORY
 from nha.core.types import FrameBatch
 from nha.data.cues import semantic_trust
-from nha.head.assets import REPOSITORY
 from nha.head.joint_limits import neck_angles
 from nha.losses.perceptual import SIZE_IN_RADII
 from nha.losses.photometric import whiten_background

@@ -10,7 +10,7 @@ from nha.avatar.neutral_frame import neutral_frame
 from nha.avatar.open import open_avatar
 from nha.core.names import distinct_names
 from nha.core.system import get_logger, pick_device, require_writable
-from nha.data.datamodule import FrameDataModule
+from nha.data.frame_dataset import FrameSplits
 from nha.evaluation.avatar_report import Judged, View, doubts, scores_table, write_avatar_report
 from nha.evaluation.evaluator import PARTS, frames_of, write_scores
 from nha.evaluation.judge import Contestant, evaluate_and_film
@@ -39,7 +39,7 @@ def evaluate_avatar(settings: EvaluationSettings) -> tuple[Path, str]:
     tracking_files[1:] = settings.further_tracking_results or tracking_files[1:]
     contestants = []
     for name, checkpoint, tracking in zip(names, settings.ckpt, tracking_files, strict=True):
-        data = FrameDataModule(dataclasses.replace(settings.data, tracking_results_path=tracking))
+        data = FrameSplits(dataclasses.replace(settings.data, tracking_results_path=tracking))
         avatar = open_avatar(checkpoint, settings.head, device)
         contestants.append(Contestant(name, checkpoint, avatar, data))
     optional = open_optional_metrics(device)

@@ -27,7 +27,7 @@ from nha.export.rig import Rig, make_rig, motion_of
 from nha.export.settings import ExportSettings
 from nha.export.textured import sample_texture
 from nha.export.views import BakingViews, own_view_first, views_of
-from nha.head.assets import load_head
+from nha.head.load import load_head
 
 SUMMARY_FILE, GLB_FILE = "export.json", "avatar.glb"
 UNITS = "metres, +y up; at rest the root joint is at the origin and the head looks along +z"
