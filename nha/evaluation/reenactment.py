@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from nha.avatar.open import open_avatar
 from nha.avatar.reenact import Actor, draw_motion, transferred_motion
+from nha.core.device import pick_device
 from nha.core.errors import UserError
-from nha.core.system import get_logger, pick_device, require_writable
+from nha.core.system import get_logger, require_writable
 from nha.core.types import Camera
 from nha.data.messages import some_of
 from nha.data.sound import add_sound, has_sound

@@ -10,9 +10,10 @@ from typing import Literal
 
 from nha.avatar.open import open_avatar
 from nha.core.config import nested, setting
+from nha.core.device import pick_device
 from nha.core.errors import UserError
 from nha.core.names import distinct_names
-from nha.core.system import get_logger, pick_device, require_writable
+from nha.core.system import get_logger, require_writable
 from nha.data.frame_dataset import FrameSplits
 from nha.data.settings import DataSettings
 from nha.evaluation.avatar_report import Judged, View, doubts, scores_table, write_avatar_report
