@@ -23,7 +23,7 @@ import torch
 from nha.avatar.open import open_avatar
 from nha.core.config import parse_settings, setting
 from nha.core.errors import UserError
-from nha.core.paths import REPOSITORY
+from nha.core.paths import CONFIGS
 from nha.core.system import atomic_path, require_writable, run_script
 from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
@@ -62,7 +62,7 @@ class DemoSettings:
         False, help="One epoch a stage and few tracking steps: shows that it runs, not how good it is."
     )
     optimization: Path = setting(
-        REPOSITORY / "configs" / "demo.ini", help="Settings of the avatars' optimisation, an INI file."
+        CONFIGS / "demo.ini", help="Settings of the avatars' optimisation, an INI file."
     )
 
 

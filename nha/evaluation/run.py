@@ -8,8 +8,9 @@ from pathlib import Path
 
 from nha.avatar.neutral_frame import neutral_frame
 from nha.avatar.open import open_avatar
+from nha.core.device import pick_device
 from nha.core.names import distinct_names
-from nha.core.system import get_logger, pick_device, require_writable
+from nha.core.system import get_logger, require_writable
 from nha.data.frame_dataset import FrameSplits
 from nha.evaluation.avatar_report import Judged, View, doubts, scores_table, write_avatar_report
 from nha.evaluation.evaluator import PARTS, frames_of, write_scores

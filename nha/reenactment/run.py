@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nha.core.system import pick_device, require_writable
+from nha.core.device import pick_device
+from nha.core.system import require_writable
 from nha.data.sound import add_sound, has_sound
 from nha.data.tracking_file import read_tracking
 from nha.data.video_io import VideoWriter, video_info
