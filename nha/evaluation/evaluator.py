@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nha.avatar.avatar import NeuralHeadAvatar, Surface
+from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.errors import UserError
 from nha.core.system import atomic_path
-from nha.core.types import Fragments, FrameBatch
+from nha.core.types import Fragments, FrameBatch, Surface
 from nha.data.frame_dataset import FrameDataset, FrameSplits
 from nha.evaluation import metrics
 from nha.evaluation.cpbd import cpbd

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from nha.core.system import pick_device
+from nha.core.device import pick_device
 from nha.preprocess.crop import FrameTransform
 from nha.preprocess.options import PreprocessOptions
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nha.core.errors import UserError
+from nha.core.optional_files import OptionalFiles, optional_file
 
 if TYPE_CHECKING:
-    from nha.core.optional_files import OptionalFiles
     from nha.preprocess.estimators import Estimator, EstimatorSet
     from nha.preprocess.options import PreprocessOptions
 
@@ -43,12 +43,10 @@ class Registration:
         return getattr(importlib.import_module(module), name)
 
     def files(self, weights_folder: Path | None) -> OptionalFiles | None:
-        """Its weight files below a folder (by default `assets`), None if it needs none."""
+        """Its weight files below a folder (None: all asset folders), None if it needs none."""
         if self.weights is None:
             return None
-        from nha.core.optional_files import ASSETS, optional_file
-
-        return optional_file(self.weights, weights_folder or ASSETS)
+        return optional_file(self.weights, weights_folder)
 
     def is_available(self, weights_folder: Path | None) -> bool:
         """Whether its package is installed and its weight files are in place."""
@@ -140,7 +138,7 @@ def make_estimators(options: PreprocessOptions) -> EstimatorSet:
         UserError: packages or weight files are missing or do not fit, or the selected estimators do not work
             together.
     """
-    from nha.preprocess.estimators import EstimatorContext, EstimatorSet
+    from nha.preprocess.estimators import EstimatorContext, EstimatorSet  # loads numpy and OpenCV
 
     rows = {
         annotation: _row(annotation, name, options.weights)

@@ -21,7 +21,8 @@ from nha.data.tracking_file import write_tracking
 from nha.data.video_io import iterate_frames
 from nha.evaluation.comparison import telling_frames
 from nha.evaluation.evaluator import FrameScores, evaluate, means
-from nha.evaluation.run import REPORT_FILE, SCORES_FILE, EvaluationSettings, evaluate_avatar
+from nha.evaluation.run import REPORT_FILE, SCORES_FILE, evaluate_avatar
+from nha.evaluation.settings import EvaluationSettings
 from nha.evaluation.surface_errors import SurfaceErrors
 from tests.evaluation.conftest import FRAMES, SIZE, make_tracking
 
