@@ -41,9 +41,7 @@ class PreprocessOptions:
     device: str = setting("auto", help="Device of the published estimators: auto, cpu or cuda.")
     scale: int = setting(512, help="Longer edge of the frames in the dataset, pixels.")
     force_square: bool = setting(False, help="Make frames square, with padding if necessary.")
-    crop_to_head: bool = setting(
-        False, help="Crop all frames to the region in which the head moves."
-    )
+    crop_to_head: bool = setting(False, help="Crop all frames to the region in which the head moves.")
     keep_original_frames: bool = setting(False, help="Also store the unmodified video frames.")
     max_missing: float = setting(
         0.1, help="Share of frames without a face (0 to 1) above which the run stops."

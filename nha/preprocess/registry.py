@@ -159,7 +159,10 @@ def make_estimators(options: PreprocessOptions) -> EstimatorSet:
 def is_available(combination: str, weights_folder: Path | None = None) -> bool:
     """Whether all estimators of a combination have their packages and weight files."""
     names = COMBINATIONS[combination]
-    return all(_row(annotation, name, weights_folder).is_available(weights_folder) for annotation, name in names.items())
+    return all(
+        _row(annotation, name, weights_folder).is_available(weights_folder)
+        for annotation, name in names.items()
+    )
 
 
 def _row(annotation: str, name: str, weights_folder: Path | None) -> Registration:
