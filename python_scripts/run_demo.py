@@ -23,13 +23,13 @@ import torch
 from nha.avatar.open import open_avatar
 from nha.core.config import parse_settings, setting
 from nha.core.errors import UserError
+from nha.core.html_report import Section
 from nha.core.paths import CONFIGS
 from nha.core.system import atomic_path, require_writable, run_script
 from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
 from nha.evaluation.demo_report import results_table, subject_section, write_demo_report
 from nha.evaluation.judge import evaluate_and_film
-from nha.evaluation.report import Section
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
 from nha.evaluation.truth import read_truth
 from nha.head.assets import HeadAssets

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from nha.core.html_report import Section, write_report
+from nha.core.tables import Table
 from nha.data.video_io import iterate_frames
 from nha.evaluation.avatar_report import regions_table, score_charts, scores_table
 from nha.evaluation.judge import Evaluation
-from nha.evaluation.report import Section, write_report
-from nha.evaluation.tables import Table
 from nha.visualization.layout import grid
 
 N_FILM_PICTURES = 5
@@ -37,7 +37,7 @@ def subject_section(result: dict, evaluation: Evaluation, tracking_film: Path) -
             Table(("error against the truth", *names), rows),
         ],
         charts=score_charts(scores),
-        pictures=evaluation.telling,
+        images=evaluation.telling,
         videos=[
             ("Ground truth, prediction, difference, normals and geometry of all frames", evaluation.film),
             ("Tracking", tracking_film),
@@ -81,7 +81,7 @@ def write_demo_report(out: Path, table: Table, sections: Sequence[Section], reen
     picked = [frames[i] for i in np.linspace(0, len(frames) - 1, N_FILM_PICTURES).round().astype(int)]
     reenactment = Section(
         "Reenactment",
-        pictures=[("Driving and reenacted, from start to end", grid([picked]))],
+        images=[("Driving and reenacted, from start to end", grid([picked]))],
         videos=[("All frames", reenactment_video)],
     )
     return write_report(out / "report.html", "Neural head avatars: demo", [overview, reenactment, *sections])
