@@ -36,6 +36,7 @@ from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.run import optimize_avatar
+from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.reenactment.files import ReenactmentFiles
@@ -198,7 +199,7 @@ def make_avatar(
     seconds, steps = {}, paths.steps()
     for step, options, folder, action in (
         ("video", drawing, paths.video.parent, lambda: str(write_subject(paths.video.parent, drawing))),
-        ("dataset", preparation, paths.dataset, lambda: build_dataset(preparation).n_frames),
+        ("dataset", preparation, paths.dataset, lambda: read_info(build_dataset(preparation)).n_frames),
         ("tracking", tracking, paths.tracking, lambda: str(track_dataset(tracking))),
         ("avatar", training, paths.avatar, optimize),
     ):
