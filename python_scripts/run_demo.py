@@ -23,21 +23,25 @@ import torch
 from nha.avatar.open import open_avatar
 from nha.core.config import parse_settings, setting
 from nha.core.errors import UserError
+from nha.core.html_report import Section
+from nha.core.paths import CONFIGS
 from nha.core.system import atomic_path, require_writable, run_script
 from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
+from nha.evaluation.avatar_evaluation import evaluate_on_dataset
 from nha.evaluation.demo_report import results_table, subject_section, write_demo_report
-from nha.evaluation.judge import evaluate_and_film
-from nha.evaluation.reenactment import write_reenactment
-from nha.evaluation.reenactment_settings import ReenactmentFiles, ReenactmentSettings
-from nha.evaluation.report import Section
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
 from nha.evaluation.truth import read_truth
-from nha.head.assets import REPOSITORY, HeadAssets, load_head
+from nha.head.assets import HeadAssets
+from nha.head.load import load_head
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.run import optimize_avatar
+from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
+from nha.reenactment.files import ReenactmentFiles
+from nha.reenactment.run import reenact_avatar
+from nha.reenactment.settings import ReenactmentSettings
 from nha.synthetic import SyntheticSettings, write_subject
 from nha.tracking.settings import BatchedSettings, TrackingSettings
 from nha.tracking.tracker import track_dataset
@@ -59,7 +63,7 @@ class DemoSettings:
         False, help="One epoch a stage and few tracking steps: shows that it runs, not how good it is."
     )
     optimization: Path = setting(
-        REPOSITORY / "configs" / "demo.ini", help="Settings of the avatars' optimisation, an INI file."
+        CONFIGS / "demo.ini", help="Settings of the avatars' optimisation, an INI file."
     )
 
 
@@ -160,7 +164,7 @@ def main() -> None:
     films = reenact_subjects(*subjects, out)
 
     table = results_table(results)
-    report = write_demo_report(out, table, sections, films)
+    report = write_demo_report(out, table, sections, films.side_by_side)
     content = {"settings": describe(settings), "subjects": results}
     with atomic_path(out / "results.json") as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -195,7 +199,7 @@ def make_avatar(
     seconds, steps = {}, paths.steps()
     for step, options, folder, action in (
         ("video", drawing, paths.video.parent, lambda: str(write_subject(paths.video.parent, drawing))),
-        ("dataset", preparation, paths.dataset, lambda: build_dataset(preparation).n_frames),
+        ("dataset", preparation, paths.dataset, lambda: read_info(build_dataset(preparation)).n_frames),
         ("tracking", tracking, paths.tracking, lambda: str(track_dataset(tracking))),
         ("avatar", training, paths.avatar, optimize),
     ):
@@ -287,7 +291,7 @@ def judge(
     errors = summarise(tracking_errors(assets, tracking, truth))
     data = FrameSplits(optimization_settings(paths, settings).data)
     avatar = open_avatar(paths.avatar / "avatar.ckpt", HEAD)
-    evaluation = evaluate_and_film(avatar, data, paths.film)
+    evaluation = evaluate_on_dataset(avatar, data, paths.film)
     fitted = summarise(avatar_errors(assets, avatar, tracking, data.split.frame_ids(), truth))
     held_out = evaluation.means["held_out"]
     result = {
@@ -327,9 +331,7 @@ def reenact_subjects(target: SubjectPaths, driving: SubjectPaths, out: Path) -> 
     trained = [paths.steps().records[f"{paths.root.name}: avatar"]["settings"] for paths in (target, driving)]
     history = "\n".join([*trained, repr(options)])
     steps = Steps(out / "steps.json")
-    steps.run(
-        "reenactment", history, options.outpath, lambda: str(write_reenactment(options)[0].side_by_side)
-    )
+    steps.run("reenactment", history, options.outpath, lambda: str(reenact_avatar(options)[0].side_by_side))
     return ReenactmentFiles.at(options.outpath)
 
 

@@ -22,8 +22,8 @@ from nha.data.dataset_folder import DatasetFolder
 from nha.data.settings import DataSettings
 from nha.data.tracking_file import read_tracking
 from nha.evaluation.cpbd import cpbd
-from nha.head.assets import load_head
 from nha.head.flame_files import read_head_folder
+from nha.head.load import load_head
 from nha.head.procedural import generate_head, write, write_head_folder
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
 from nha.optimization.datamodule import FrameDataModule

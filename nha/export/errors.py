@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar, Surface
-from nha.core.types import Camera, HeadParams
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.core.types import Camera, HeadParams, Surface
 from nha.data.tracking_file import TrackingResult
 from nha.export.poses import frame_params
 from nha.export.rig import Rig, motion_of, pose_rig

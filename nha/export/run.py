@@ -13,8 +13,9 @@ import torch
 from nha.avatar.checkpoint import read_checkpoint
 from nha.avatar.open import build_avatar
 from nha.avatar.tracked import check_same_head, own_tracking
+from nha.core.device import pick_device
 from nha.core.mesh import vertex_normals
-from nha.core.system import atomic_path, pick_device, require_writable
+from nha.core.system import atomic_path, require_writable
 from nha.core.types import HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.export.bake import MAPS, bake_textures
@@ -27,7 +28,7 @@ from nha.export.rig import Rig, make_rig, motion_of
 from nha.export.settings import ExportSettings
 from nha.export.textured import sample_texture
 from nha.export.views import BakingViews, own_view_first, views_of
-from nha.head.assets import load_head
+from nha.head.load import load_head
 
 SUMMARY_FILE, GLB_FILE = "export.json", "avatar.glb"
 UNITS = "metres, +y up; at rest the root joint is at the origin and the head looks along +z"

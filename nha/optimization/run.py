@@ -22,11 +22,14 @@ from pytorch_lightning.utilities import rank_zero_only
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import load_avatar, read_checkpoint
 from nha.avatar.open import build_head, save_avatar
+from nha.core.device import pick_device, seed_everything
 from nha.core.errors import UserError
-from nha.core.system import atomic_path, get_logger, pick_device, require_writable, seed_everything
+from nha.core.paths import PART_WEIGHTS
+from nha.core.system import atomic_path, get_logger, require_writable
 from nha.core.types import FrameBatch
 from nha.data.frame_dataset import FrameDataset
-from nha.head.assets import REPOSITORY, HeadAssets, load_head
+from nha.head.assets import HeadAssets
+from nha.head.load import load_head
 from nha.losses.perceptual import arcface_for, perceptual_loss
 from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.callbacks import HeldOutPoses, Pictures, StageClock, StageProgress
@@ -36,7 +39,6 @@ from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.objectives import Objective, PerceptualTerm
 from nha.optimization.stages import Stage, make_stages
 
-PART_WEIGHTS = REPOSITORY / "configs" / "body_part_weights.json"
 AVATAR_FILE = "avatar.ckpt"
 TRAINING_FILE = "last.ckpt"
 RUN_FILE = "run.json"
