@@ -36,7 +36,7 @@ from nha.data.tracking_file import TrackingResult, read_tracking
 from nha.evaluation.tables import Table
 from nha.evaluation.tracking_errors import tracking_errors
 from nha.evaluation.truth import Truth, read_truth
-from nha.head.assets import load_head
+from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset

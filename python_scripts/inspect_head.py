@@ -11,9 +11,9 @@ from nha.core.command_line import OptionParser
 from nha.core.errors import UserError
 from nha.core.system import run_script
 from nha.data.dataset_folder import write_rgb
-from nha.head.assets import resolve_head_folder
 from nha.head.describe import describe_head
 from nha.head.flame_files import model_file, read_head_folder
+from nha.head.load import resolve_head_folder
 from nha.head.model import HeadModel
 from nha.visualization.head_sheet import draw_head_sheet
 

@@ -13,9 +13,10 @@ import torch
 
 from nha.core.command_line import OptionParser
 from nha.core.errors import UserError
+from nha.core.paths import new_asset_folder
 from nha.core.system import atomic_path, run_script
 from nha.core.types import Camera, HeadParams
-from nha.head.assets import PROCEDURAL_FOLDER, HeadAssets
+from nha.head.assets import HeadAssets
 from nha.head.flame_files import read_head_folder
 from nha.head.joint_limits import EYES_LIMITS_DEG, JAW_LIMITS_DEG, params_from_angles
 from nha.head.model import HeadModel
@@ -33,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out",
         type=Path,
-        default=PROCEDURAL_FOLDER,
+        default=new_asset_folder() / "procedural",
         help="folder to write; an existing head there is replaced",
     )
     parser.add_argument(

@@ -8,8 +8,8 @@ import shutil
 import cv2
 import pytest
 
-from nha.head.assets import load_head
 from nha.head.file_guide import REQUIRED_FILES
+from nha.head.load import load_head
 
 
 def picture_of(path):

@@ -18,15 +18,15 @@ from nha.core.config import parse_settings
 from nha.core.errors import UserError
 from nha.core.mesh import tangent_frames
 from nha.core.types import Camera
-from nha.data.datamodule import FrameDataModule
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.settings import DataSettings
 from nha.data.tracking_file import read_tracking
 from nha.evaluation.cpbd import cpbd
-from nha.head.assets import load_head
 from nha.head.flame_files import read_head_folder
+from nha.head.load import load_head
 from nha.head.procedural import generate_head, write, write_head_folder
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
+from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.objectives import Objective, draw_batch
 from nha.optimization.optimizers import begin_stage, make_optimizers
 from nha.optimization.run import PART_WEIGHTS

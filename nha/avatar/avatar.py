@@ -1,10 +1,13 @@
-"""The avatar: parameters to surface, surface to G-buffer, G-buffer to picture. No losses, no optimiser."""
+"""The neural head avatar: parameters to surface, surface to G-buffer, G-buffer to image.
+
+`NeuralHeadAvatar.render` is the whole sequence; `surface`, `rasterize` and `paint` are its parts. There are no losses
+and no optimisers here. See `docs/method.md`, section 3.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +17,7 @@ from nha.avatar.frame_parameters import FrameParameters
 from nha.avatar.settings import AvatarSettings
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix
-from nha.core.types import Camera, GBuffer, HeadParams, SurfaceTables
+from nha.core.types import Camera, GBuffer, HeadParams, Rendering, Surface, SurfaceTables
 from nha.head.joint_limits import neck_angles
 from nha.head.model import HeadModel
 from nha.head.mouth_features import N_ROTATION_FEATURES, soft_clip_rotation
@@ -25,7 +28,7 @@ from nha.nets.texture_net import TextureNet
 from nha.render.gbuffer import draw_gbuffer
 from nha.render.interpolate import CoveredPixels, covered_pixels
 
-# The parts that drawing (eyelid rule, mouth) and the losses look at; the others are not rasterised.
+# The parts that rendering (eyelid rule, mouth) and the losses use; the others are not rasterised.
 DRAWN_PARTS = (
     "left_ear",
     "left_eye_region",
@@ -37,33 +40,46 @@ DRAWN_PARTS = (
     "right_eyeball",
     "scalp",
 )
+PAINTED_CHANNELS = ("normals",)  # G-buffer channels that `paint` reads
 # A neck weight below this share changes no float32 sum: those vertices need no pose-dependent offset.
 SMALLEST_NECK_WEIGHT = 2.0**-24
 
-
-@dataclass(frozen=True)
-class Surface:
-    """N posed heads.
-
-    params: corrected parameters; offsets: [N, V, 3] metres in the tangent frames;
-    vertices: [N, V, 3] with and plain_vertices: [N, V, 3] without offsets, metres, world.
-    """
-
-    params: HeadParams
-    offsets: Tensor
-    vertices: Tensor
-    plain_vertices: Tensor
+# bool [N, 1, H, W], the covered pixels -> bool [N, 1, H, W], those to paint
+PixelChoice = Callable[[Tensor], Tensor]
 
 
 class NeuralHeadAvatar(nn.Module):
-    """A head mesh with learned vertex offsets and a learned texture. Paper sec. 3; method, section 3.
+    """A head mesh with learned vertex offsets and a learned texture. Paper sec. 3; `docs/method.md`, section 3.
 
-    frame_parameters: learned corrections of the tracked parameters; vertex_features: [1, O, 32] learned, one row
-    for each vertex that carries an offset.
+    Attributes:
+        frame_parameters: learned corrections of the tracked parameters, by frame id.
+        vertex_features: [1, O, 32] learned, one row for each vertex that carries an offset.
+        offset_net: vertex features and neck rotation to offsets.
+        texture_net, normal_encoder, neural_texture: surface point, normals and mouth features to a colour.
+        condition_ranges: ranges of the conditions in the training frames.
     """
 
-    def __init__(self, head: HeadModel, settings: AvatarSettings, max_frame_id: int) -> None:
-        """head: built with `settings.subdivide_mesh`; max_frame_id: the largest frame id of the dataset."""
+    def __init__(
+        self,
+        head: HeadModel,
+        settings: AvatarSettings,
+        max_frame_id: int,
+        *,
+        texture_net: nn.Module | None = None,
+        offset_net: nn.Module | None = None,
+    ) -> None:
+        """Build an untrained avatar.
+
+        Args:
+            head: the head model, built with `settings.subdivide_mesh` (see `nha.avatar.open.build_head`).
+            settings: sizes of the networks.
+            max_frame_id: the largest frame id of the dataset.
+            texture_net: a network with the interface of `TextureNet.forward` in place of the published one.
+            offset_net: a network with the interface of `OffsetNet.forward` in place of the published one.
+
+        Raises:
+            UserError: the head model lacks the mouth features or a part that rendering needs.
+        """
         super().__init__()
         if not head.has_mouth_features:
             raise UserError(
@@ -78,8 +94,10 @@ class NeuralHeadAvatar(nn.Module):
         self.head = head
         self.frame_parameters = FrameParameters(max_frame_id, head.n_shape, head.n_expr)
         self.vertex_features = nn.Parameter(0.02 * torch.randn(1, len(head.offset_vertices), s.vertex_feats))
-        self.offset_net = OffsetNet(s.vertex_feats, 9, s.offset_hidden_layers, s.offset_hidden_feats)
-        self.texture_net = TextureNet(
+        self.offset_net = offset_net or OffsetNet(
+            s.vertex_feats, 9, s.offset_hidden_layers, s.offset_hidden_feats
+        )
+        self.texture_net = texture_net or TextureNet(
             s.texture_map_feats,
             n_mouth,
             s.d_normal_encoding,
@@ -99,8 +117,13 @@ class NeuralHeadAvatar(nn.Module):
         )
 
     @property
+    def device(self) -> torch.device:
+        """The device of the avatar's tensors."""
+        return self.vertex_features.device
+
+    @property
     def drawn_tables(self) -> SurfaceTables:
-        """The head's tables with the parts of DRAWN_PARTS only."""
+        """The head's surface tables with the parts of DRAWN_PARTS only."""
         columns = [self.head.part(name) for name in DRAWN_PARTS]
         tables = self.head.tables
         return dataclasses.replace(
@@ -110,19 +133,98 @@ class NeuralHeadAvatar(nn.Module):
             part_names=DRAWN_PARTS,
         )
 
-    # --- surface ------------------------------------------------------------------------------------------
+    # --- the whole sequence ---------------------------------------------------------------------------------
+
+    def render(
+        self,
+        params: HeadParams,
+        camera: Camera,
+        *,
+        frame_ids: Tensor | None = None,
+        corrected: bool = False,
+        offset_neck: Tensor | None = None,
+        channels: Sequence[str] = (),
+        paint: bool = True,
+        condition_noise: HeadParams | None = None,
+        choose_pixels: PixelChoice | None = None,
+    ) -> Rendering:
+        """Images of N heads: pose, rasterise once, paint. Differentiable in the avatar and in the parameters.
+
+        Args:
+            params: N sets of head parameters, as tracked (angles in radians, metres).
+            camera: N cameras; their `image_size` is the size of the images.
+            frame_ids: [N] ids of the frames whose learned corrections are added; None for free posing, where only the
+                learned head shape is added.
+            corrected: `params` hold the learned corrections already; none are added.
+            offset_neck: [N, 3] neck parameters that condition the vertex offsets instead of `params.neck`.
+            channels: further G-buffer channels (see `nha.render.gbuffer`); "normals" is drawn wherever colours are.
+            paint: whether colours are computed; without them `rgb01` is None.
+            condition_noise: added to a copy of the parameters from which the texture's condition is computed.
+            choose_pixels: gets the covered pixels, bool [N, 1, H, W], and returns those to paint; others stay white.
+
+        Returns:
+            A `Rendering`: rgb01 [N, 3, H, W] in 0..1 on white, alpha [N, 1, H, W], the G-buffer and the surface.
+        """
+        if not corrected:
+            params = self.corrected(params, frame_ids)
+        return self.draw(
+            self.surface(params, offset_neck),
+            camera,
+            channels=channels,
+            paint=paint,
+            condition_noise=condition_noise,
+            choose_pixels=choose_pixels,
+        )
+
+    def draw(
+        self,
+        surface: Surface,
+        camera: Camera,
+        *,
+        channels: Sequence[str] = (),
+        paint: bool = True,
+        condition_noise: HeadParams | None = None,
+        choose_pixels: PixelChoice | None = None,
+    ) -> Rendering:
+        """Images of N posed heads; `render` without the first step. Arguments and result as there."""
+        wanted = (*PAINTED_CHANNELS, *channels) if paint else channels
+        gbuffer = self.rasterize(surface, camera, wanted)
+        rgb01 = painted = None
+        if paint:
+            if choose_pixels is not None:
+                painted = choose_pixels(gbuffer.alpha > 0.5)
+            rgb01 = self.paint(gbuffer, self.mouth_features(surface, condition_noise), painted)
+        return Rendering(rgb01, gbuffer.alpha, gbuffer, surface, painted)
+
+    def forward(
+        self,
+        tracked: HeadParams,
+        camera: Camera,
+        frame_ids: Tensor | None = None,
+        backend: str | None = None,  # TRANSITION: ignored, see set_raster_backend
+    ) -> Tensor:
+        """Images of N frames: [N, 4, H, W], rgb01 on white and alpha. Arguments as in `render`."""
+        return self.render(tracked, camera, frame_ids=frame_ids).rgba
+
+    # --- surface --------------------------------------------------------------------------------------------
 
     def corrected(self, tracked: HeadParams, frame_ids: Tensor | None) -> HeadParams:
         """Tracked parameters plus the learned corrections; without ids (free posing) only the shape's."""
         return self.frame_parameters.corrected(tracked, frame_ids)
 
     def offsets(self, neck: Tensor) -> Tensor:
-        """Vertex offsets for N neck parameters [N, 3] (unbounded): [N, V, 3] metres, 0 on the eyeballs.
+        """Vertex offsets, zero on the eyeballs. Paper sec. 3.2; `docs/method.md`, section 3.
 
-        The network is evaluated with the neck's rotation and with a zero condition; near the neck the two are
-        blended by the soft label `neck`, elsewhere the second alone counts.
+        The network is evaluated with the neck's rotation and with a zero condition. The soft label `neck` blends the
+        two near the neck; elsewhere the second is used alone.
+
+        Args:
+            neck: [N, 3] unbounded neck parameters.
+
+        Returns:
+            [N, V, 3] metres, in the vertices' tangent frames.
         """
-        # the offsets follow the pose, the pose is not fitted through them
+        # the offsets follow the pose; the pose is not fitted through them
         condition = rotation_matrix(neck_angles(neck)).flatten(1).detach()
         points = torch.cat([self.head.template_normed[self.head.offset_vertices], self.vertex_features[0]], 1)
         static = self.offset_net(points, torch.zeros_like(condition[:1]))  # [1, O, 3], the same in all frames
@@ -141,22 +243,26 @@ class NeuralHeadAvatar(nn.Module):
         posed = self.head.pose(params, offsets)
         return Surface(params, offsets, posed.vertices, posed.plain_vertices)
 
-    # --- picture ------------------------------------------------------------------------------------------
+    # --- image ----------------------------------------------------------------------------------------------
 
     def rasterize(
-        self, surface: Surface, camera: Camera, channels: Sequence[str] = ("normals",), backend: str = "auto"
+        self,
+        surface: Surface,
+        camera: Camera,
+        channels: Sequence[str] = PAINTED_CHANNELS,
+        backend: str | None = None,  # TRANSITION
     ) -> GBuffer:
-        """Rasterise the surfaces, once; channels as in `nha.render.gbuffer`, labels of DRAWN_PARTS."""
+        """Rasterise the surfaces once; channels as in `nha.render.gbuffer`, labels of DRAWN_PARTS."""
         return draw_gbuffer(surface.vertices, self.drawn_tables, camera, channels, backend)
 
     @torch.no_grad()
-    def mouth_features(self, surface: Surface) -> Tensor:
-        """The texture's condition before any clipping: [N, M + 3]. Never a path for gradients."""
-        return self.head.mouth_features(surface.vertices, surface.params)
+    def mouth_features(self, surface: Surface, noise: HeadParams | None = None) -> Tensor:
+        """The texture's condition before any clipping, without gradient: [N, M + 3].
 
-    @torch.no_grad()
-    def noisy_mouth_features(self, surface: Surface, noise: HeadParams) -> Tensor:
-        """Mouth features of the heads with `noise` added to their parameters, but with their own offsets."""
+        noise: added to the parameters of a copy of the heads, which keeps the heads' own offsets.
+        """
+        if noise is None:
+            return self.head.mouth_features(surface.vertices, surface.params)
         p = surface.params
         noisy = p.replace(
             expr=p.expr + noise.expr,
@@ -168,15 +274,21 @@ class NeuralHeadAvatar(nn.Module):
         return self.head.mouth_features(self.head(noisy, surface.offsets), noisy)
 
     def texture_condition(self, mouth_features: Tensor) -> Tensor:
-        """What the texture network sees of the mouth features [N, M + 3]: clipped (not while training)."""
+        """The condition of the texture network from the mouth features [N, M + 3]: clipped (not in training mode)."""
         if not self.training:
             mouth_features = self.condition_ranges.clip_mouth(mouth_features)
         return soft_clip_rotation(mouth_features, self.settings.soft_clip_sigma)
 
     def paint(self, gbuffer: GBuffer, mouth_features: Tensor, only: Tensor | None = None) -> Tensor:
-        """The picture of a G-buffer that has the channel "normals": rgb01 [N, 3, H, W], white background.
+        """The image of a G-buffer that has the channel "normals". Paper sec. 3.3; `docs/method.md`, section 3.
 
-        only: bool [N, 1, H, W]; the other pixels are not painted and stay white.
+        Args:
+            gbuffer: N rasterised heads.
+            mouth_features: [N, M + 3], see `mouth_features`.
+            only: bool [N, 1, H, W]; the other pixels are not painted and stay white.
+
+        Returns:
+            rgb01 [N, 3, H, W] on a white background.
         """
         covered = covered_pixels(gbuffer.fragments)
         if only is not None:
@@ -190,10 +302,15 @@ class NeuralHeadAvatar(nn.Module):
         return covered.to_image(rgb01, background=1.0).permute(0, 3, 1, 2)
 
     def paint_points(self, covered: CoveredPixels, encoding: Tensor, mouth_features: Tensor) -> Tensor:
-        """Colours of P points on the drawn mesh: rgb01 [P, 3].
+        """Colours of P points on the rendered mesh.
 
-        covered: the points, pixels of N images or texels of a map; encoding: [P, E] encoded normals;
-        mouth_features: [N, M + 3].
+        Args:
+            covered: the points: pixels of N images or texels of a map.
+            encoding: [P, E] encoded normals.
+            mouth_features: [N, M + 3].
+
+        Returns:
+            rgb01 [P, 3].
         """
         head = self.head
         uvs = covered.from_faces(head.face_uvcoords[None])[:, :2]
@@ -210,12 +327,3 @@ class NeuralHeadAvatar(nn.Module):
             (1 - mouth_weight).clamp_min(0),
         )
         return (rgb_pm1 + 1) / 2
-
-    def forward(
-        self, tracked: HeadParams, camera: Camera, frame_ids: Tensor | None = None, backend: str = "auto"
-    ) -> Tensor:
-        """Pictures of N frames: [N, 4, H, W], rgb01 on white and alpha. frame_ids: [N] or None (free posing)."""
-        surface = self.surface(self.corrected(tracked, frame_ids))
-        gbuffer = self.rasterize(surface, camera, backend=backend)
-        rgb01 = self.paint(gbuffer, self.mouth_features(surface))
-        return torch.cat([rgb01, gbuffer.alpha], 1)

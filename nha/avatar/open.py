@@ -22,8 +22,9 @@ from nha.avatar.head_record import RECORD_KEY, head_record, other_head_words
 from nha.avatar.settings import AvatarSettings
 from nha.core.errors import UserError
 from nha.core.system import get_logger
-from nha.head.assets import HeadAssets, load_head
+from nha.head.assets import HeadAssets
 from nha.head.file_guide import derived_surface
+from nha.head.load import load_head
 from nha.head.model import HeadModel
 
 _logger = get_logger(__name__)

@@ -124,11 +124,16 @@ class Fragments(_Movable):
 
 @dataclass(frozen=True)
 class GBuffer(_Movable):
-    """Named images of one rasterisation: `gbuffer["normals"]` is [N, C, H, W]; `alpha` is [N, 1, H, W]."""
+    """Named images of one rasterisation: `gbuffer["normals"]` is [N, C, H, W]; `alpha` is [N, 1, H, W].
+
+    fragments: the visible face of each pixel; image_size: (height, width);
+    part_names: the parts whose labels are the channels of "hard_labels" and "soft_labels", in that order.
+    """
 
     fragments: Fragments
     image_size: tuple[int, int]
     channels: Mapping[str, Tensor]
+    part_names: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.channels:
@@ -138,6 +143,48 @@ class GBuffer(_Movable):
     @property
     def alpha(self) -> Tensor:
         return self.channels["alpha"]
+
+    def label(self, channel: str, part: str) -> Tensor:
+        """The label of one part: [N, 1, H, W] in 0..1; channel: "hard_labels" or "soft_labels"."""
+        column = self.part_names.index(part)
+        return self[channel][:, column : column + 1]
+
+
+@dataclass(frozen=True)
+class Surface(_Movable):
+    """N posed heads of an avatar.
+
+    params: the parameters that were posed, learned corrections included;
+    offsets: [N, V, 3] metres in the vertices' tangent frames (x, y along the surface, z along the normal);
+    vertices: [N, V, 3] with and plain_vertices: [N, V, 3] without offsets, metres, world.
+    """
+
+    params: HeadParams
+    offsets: Tensor
+    vertices: Tensor
+    plain_vertices: Tensor
+
+
+@dataclass(frozen=True)
+class Rendering(_Movable):
+    """N rendered images of an avatar and all that was computed for them.
+
+    rgb01: [N, 3, H, W] in 0..1 on white, None where no colours were asked for;
+    alpha: [N, 1, H, W], 1 where the mesh is seen, else 0;
+    gbuffer: the one rasterisation; surface: the posed heads;
+    painted: bool [N, 1, H, W], the pixels that have colours; None where all covered pixels have.
+    """
+
+    rgb01: Tensor | None
+    alpha: Tensor
+    gbuffer: GBuffer
+    surface: Surface
+    painted: Tensor | None = None
+
+    @property
+    def rgba(self) -> Tensor:
+        """Colours on white and alpha, [N, 4, H, W] in 0..1."""
+        return torch.cat([self.rgb01, self.alpha], 1)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
-"""Annotated, tracked frames of one dataset, as batches of tensors."""
+"""Annotated, tracked frames of a dataset as batches of tensors, split into training and held-out frames."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from nha.core.errors import UserError
 from nha.core.types import FrameBatch
@@ -16,17 +17,27 @@ from nha.data.cues import eye_heights
 from nha.data.dataset_folder import DatasetFolder, Keypoints, read_keypoints
 from nha.data.frame_store import FrameStore
 from nha.data.messages import some_of
-from nha.data.tracking_file import TrackingResult
+from nha.data.settings import DataSettings
+from nha.data.splits import Split, check_split, default_split, read_split
+from nha.data.tracking_file import TrackingResult, read_tracking
 
 
 class FrameDataset(Dataset):
-    """Frames of a dataset in the order of `frame_ids`, checked when it is made.
+    """Frames of a dataset in the order of `frame_ids`, checked on construction.
 
-    dataset[i] is a `FrameBatch` of one frame, dataset.batch([i, j]) one of several; a DataLoader needs
-    `collate_fn=as_it_is`, because batches come whole.
-    frame_cache: see `FrameStore`.
-    Raises UserError for frames or files that are missing (they are listed), pictures that cannot be read, and
-    a tracking result that is not of this dataset.
+    `dataset[i]` is a `FrameBatch` of one frame, `dataset.batch([i, j])` one of several. Batches come whole from
+    the dataset: load them with `frame_loader`, or with a DataLoader that has `collate_fn=identity_collate`.
+
+    Args:
+        folder: the dataset folder.
+        tracking: tracking result of the same dataset.
+        frame_ids: ids of the frames, each of which must be annotated and tracked.
+        frame_cache: where decoded images are kept, see `FrameStore`.
+        store: a store that holds these frames already; `frame_cache` then has no effect.
+
+    Raises:
+        UserError: frames or files are missing (they are listed), an image cannot be read, or the tracking
+            result belongs to another dataset.
     """
 
     def __init__(
@@ -64,14 +75,14 @@ class FrameDataset(Dataset):
     def batch(self, indices: Sequence[int]) -> FrameBatch:
         """The frames at these positions of `frame_ids`, N of them. See `FrameBatch` for shapes and units."""
         indices = list(indices)
-        pictures = self.store.read([self._store_rows[i] for i in indices])
-        parsing = torch.from_numpy(pictures.parsing)
+        images = self.store.read([self._store_rows[i] for i in indices])
+        parsing = torch.from_numpy(images.parsing)
         return FrameBatch(
             frame_id=torch.tensor([self.frame_ids[i] for i in indices]),
-            rgb01=torch.from_numpy(pictures.rgb).float().div_(255),
-            segmentation=torch.from_numpy(pictures.segmentation).long(),
+            rgb01=torch.from_numpy(images.rgb).float().div_(255),
+            segmentation=torch.from_numpy(images.segmentation).long(),
             parsing=parsing.long(),
-            normals=decode_normal_planes(torch.from_numpy(pictures.normals)),
+            normals=decode_normal_planes(torch.from_numpy(images.normals)),
             landmarks_px=self._stack_keypoints(indices, "landmarks_px"),
             landmark_confidence=self._stack_keypoints(indices, "confidence"),
             iris_px=self._stack_keypoints(indices, "iris_px"),
@@ -85,8 +96,93 @@ class FrameDataset(Dataset):
         return torch.from_numpy(np.stack([getattr(value, name) for value in values]))
 
 
-def as_it_is(batch: FrameBatch) -> FrameBatch:
-    """The collate function for loaders of a `FrameDataset`."""
+class FrameSplits:
+    """Training and held-out frames of one dataset, opened and checked on construction.
+
+    The split is that of `settings.split_config`, else the dataset's `split.json`, else the last quarter of the
+    tracked frames is held out.
+
+    Args:
+        settings: dataset, tracking file, split, batch sizes and cache.
+
+    Attributes:
+        folder: the dataset folder.
+        tracking: its tracking result.
+        split: ids of the training and held-out frames.
+        train: `FrameDataset` of the training frames.
+        val: `FrameDataset` of the held-out frames; may be empty.
+
+    Raises:
+        UserError: settings, dataset, tracking and split do not fit together, see `FrameDataset` and `splits`.
+    """
+
+    def __init__(self, settings: DataSettings):
+        self.settings = settings
+        for name in ("train_batch_size", "validation_batch_size"):
+            if min(getattr(settings, name)) < 1:
+                raise UserError(f"setting '{name}' must hold numbers of at least 1")
+
+        self.folder = DatasetFolder.open(settings.data_path)
+        self.tracking = read_tracking(settings.tracking_results_path)
+        available = self.folder.frame_ids()
+        self.split = self._choose_split(available)
+        check_split(self.split, available, settings.data_path)
+
+        ids = self.split.frame_ids()
+        check_files(self.folder, ids)
+        store = FrameStore(self.folder, ids, settings.frame_cache)  # one for both parts
+        self.train, self.val = (
+            FrameDataset(self.folder, self.tracking, part, store=store)
+            for part in (self.split.train, self.split.val)
+        )
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the frames in pixels."""
+        return self.train.image_size
+
+    @property
+    def max_frame_id(self) -> int:
+        """The largest id of a tracked frame: per-frame tables have one row more."""
+        return int(self.tracking.frame.max())
+
+    def _choose_split(self, available: list[int]) -> Split:
+        if self.settings.split_config is not None:
+            return read_split(self.settings.split_config)
+        if self.folder.default_split.is_file():
+            return read_split(self.folder.default_split)
+        untracked = self.tracking.missing_frames(available)
+        if len(untracked) == len(available):
+            raise UserError(
+                f"the tracking file has none of the frames of '{self.settings.data_path}'; track this dataset"
+            )
+        return default_split(set(available) - set(untracked))
+
+
+def frame_loader(
+    frames: FrameDataset, batch_size: int, *, workers: int = 0, order: Sequence[int] | None = None
+) -> DataLoader:
+    """A loader of `FrameBatch`es of up to `batch_size` frames.
+
+    Args:
+        frames: the dataset.
+        batch_size: frames in a batch; the last one may be smaller.
+        workers: processes that load, at most one per CPU core; 0 loads in this process.
+        order: positions in `frames`, in the order to load them; by default the dataset's own order.
+    """
+    workers = min(workers, os.cpu_count() or 1)
+    return DataLoader(
+        frames,
+        batch_size=batch_size,
+        sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        collate_fn=identity_collate,
+    )
+
+
+def identity_collate(batch: FrameBatch) -> FrameBatch:
+    """Collate function for loaders of a `FrameDataset`, which returns whole batches."""
     return batch
 
 

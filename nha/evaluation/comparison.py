@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 
 from nha.avatar.avatar import NeuralHeadAvatar
-from nha.data.datamodule import FrameDataModule
+from nha.data.frame_dataset import FrameSplits
 from nha.data.video_io import VideoWriter
 from nha.evaluation.evaluator import DrawnFrames, FrameScores, draw_frames, frames_of
 from nha.render.shading import phong_picture
@@ -75,7 +75,7 @@ class ComparisonFilm:
 
 
 def draw_one(
-    avatar: NeuralHeadAvatar, data: FrameDataModule, part: str, frame_id: int, backend: str = "auto"
+    avatar: NeuralHeadAvatar, data: FrameSplits, part: str, frame_id: int, backend: str = "auto"
 ) -> DrawnFrames:
     """One frame of a part."""
     frames = frames_of(data, part)

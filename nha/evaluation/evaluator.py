@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nha.avatar.avatar import NeuralHeadAvatar, Surface
+from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.errors import UserError
 from nha.core.system import atomic_path
-from nha.core.types import Fragments, FrameBatch
-from nha.data.datamodule import FrameDataModule
-from nha.data.frame_dataset import FrameDataset
+from nha.core.types import Fragments, FrameBatch, Surface
+from nha.data.frame_dataset import FrameDataset, FrameSplits
 from nha.evaluation import metrics
 from nha.evaluation.cpbd import cpbd
 from nha.evaluation.optional_metrics import OptionalMetrics
@@ -115,14 +114,14 @@ def score_frames(drawn: DrawnFrames, optional: OptionalMetrics | None = None) ->
     return scores
 
 
-def frames_of(data: FrameDataModule, part: str) -> FrameDataset:
+def frames_of(data: FrameSplits, part: str) -> FrameDataset:
     """The frames of a part, "train" or "held_out"."""
     return {"train": data.train, "held_out": data.val}[part]
 
 
 def evaluate(
     avatar: NeuralHeadAvatar,
-    data: FrameDataModule,
+    data: FrameSplits,
     parts: Sequence[str] = PARTS,
     *,
     batch_size: int = 4,

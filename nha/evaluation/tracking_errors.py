@@ -26,12 +26,12 @@ import torch
 from torch import Tensor
 
 from nha.avatar.avatar import NeuralHeadAvatar
+from nha.core.alignment import align
 from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix
 from nha.core.types import HeadParams
 from nha.data.tracking_file import TrackingResult
-from nha.evaluation.alignment import align
 from nha.evaluation.truth import Truth
 from nha.head.assets import HeadAssets
 from nha.head.joint_limits import neck_angles

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar, Surface
-from nha.core.types import Camera, HeadParams
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.core.types import Camera, HeadParams, Rendering
 from nha.data.tracking_file import TrackingResult
 from nha.export.poses import frame_params
 from nha.export.rig import Rig, pose_rig, rig_motion
 from nha.export.textures import Textures, render_textured
 from nha.export.views import select_frames_by_yaw
 from nha.head.joint_limits import EYES_LIMITS_DEG, JAW_LIMITS_DEG, NECK_LIMITS_DEG, params_from_angles
+from nha.head.model import HeadModel
 
 _IMAGE_FRAMES = 8
 _BATCH = 4  # heads at a time
@@ -86,10 +87,10 @@ def image_accuracy(
         ids = frames[start : start + _BATCH]
         params = frame_params(avatar, tracking, ids)
         camera = tracking.camera_for(ids, tracking.image_size).to(params.rotation.device)
-        surface = avatar.surface(params)
+        neural = avatar.render(params, camera, corrected=True)
         rigged = pose_rig(rig, rig_motion(avatar.head, rig, params))
-        for name, vertices in (("texture_only", surface.vertices), ("texture_and_rig", rigged)):
-            scores[name] += image_errors(avatar, surface, camera, vertices, textures)
+        for name, vertices in (("texture_only", neural.surface.vertices), ("texture_and_rig", rigged)):
+            scores[name] += image_errors(avatar.head, neural, camera, vertices, textures)
     return {
         name: {
             "frames": len(rows),
@@ -116,13 +117,13 @@ def error_summary(errors_mm: Tensor) -> dict[str, float]:
 
 
 def image_errors(
-    avatar: NeuralHeadAvatar, surface: Surface, camera: Camera, vertices: Tensor, textures: Textures
+    head: HeadModel, neural: Rendering, camera: Camera, vertices: Tensor, textures: Textures
 ) -> list[dict[str, float]]:
     """PSNR in dB of the baked mesh's images against the neural ones, for each of N heads.
 
     Args:
-        avatar: the avatar.
-        surface: the avatar's N posed heads.
+        head: the head model.
+        neural: the avatar's rendering of the N heads.
         camera: N cameras.
         vertices: [N, V, 3] of the baked mesh.
         textures: the baked textures.
@@ -130,11 +131,10 @@ def image_errors(
     Returns:
         For each head "psnr" of the whole image on white, and "covered_psnr" of the pixels that both cover.
     """
-    gbuffer = avatar.rasterize(surface, camera)
-    neural = avatar.paint(gbuffer, avatar.mouth_features(surface)).clamp(0, 1)
-    baked = render_textured(avatar.head, vertices.to(neural.dtype), textures, camera)
-    squared = (baked[:, :3] - neural).square().mean(1)
-    both = (gbuffer.alpha[:, 0] > 0) & (baked[:, 3] > 0)
+    expected = neural.rgb01.clamp(0, 1)
+    baked = render_textured(head, vertices.to(expected.dtype), textures, camera)
+    squared = (baked[:, :3] - expected).square().mean(1)
+    both = (neural.alpha[:, 0] > 0) & (baked[:, 3] > 0)
     return [
         {"psnr": _psnr(squared[i].mean()), "covered_psnr": _psnr(squared[i][both[i]].mean())}
         for i in range(len(squared))

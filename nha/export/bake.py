@@ -115,11 +115,10 @@ def _view_weights(
 ) -> tuple[Tensor, Tensor]:
     """The weight of each texel in view i, [P] in 0..1, 0 where it is hidden; and the encoded normals there, [P, E]."""
     params, camera = views.params[i : i + 1], views.camera[i : i + 1]
-    surface = avatar.surface(params)
-    gbuffer = avatar.rasterize(surface, camera, ("normals", "depth"))
-    faces = avatar.head.faces
-    points = texels.from_vertices(surface.vertices, faces)  # [P, 3] world
-    normals = texels.from_vertices(vertex_normals(surface.vertices, faces), faces)
+    rendering = avatar.render(params, camera, corrected=True, channels=("normals", "depth"), paint=False)
+    vertices, gbuffer, faces = rendering.surface.vertices, rendering.gbuffer, avatar.head.faces
+    points = texels.from_vertices(vertices, faces)  # [P, 3] world
+    normals = texels.from_vertices(vertex_normals(vertices, faces), faces)
     pixels = project(points[None], camera)  # [1, P, 3]
     facing = _cosine_to_camera(points, F.normalize(normals, dim=1), camera)
     rendered_depth, depth = _at_pixels(gbuffer["depth"], pixels, "nearest")[:, 0], pixels[0, :, 2]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from nha.avatar.avatar import NeuralHeadAvatar, Surface
+from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.errors import UserError
-from nha.core.types import HeadParams
+from nha.core.types import HeadParams, Surface
 from nha.data.tracking_file import TrackingResult
 
 NEUTRAL = "neutral"

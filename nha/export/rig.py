@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar, Surface
-from nha.core.types import HeadParams
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.core.types import HeadParams, Surface
 from nha.head import joint_limits, lbs
 from nha.head.model import HeadModel
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import read_checkpoint
 from nha.avatar.open import build_avatar
+from nha.core.device import pick_device
 from nha.core.errors import UserError
-from nha.core.system import get_logger, pick_device
+from nha.core.system import get_logger
 from nha.data.tracking_file import TrackingResult, read_tracking
-from nha.head.assets import load_head
+from nha.head.load import load_head
 from nha.head.model import HeadModel
 
 _logger = get_logger(__name__)
@@ -54,11 +55,11 @@ def open_source(
         UserError: a file is missing or broken, or checkpoint, head model and tracking do not fit each other.
     """
     if isinstance(avatar, NeuralHeadAvatar):
-        tracked = read_tracking_of(tracking)
+        tracked = as_tracking(tracking)
         source = AvatarSource(avatar.eval(), tracked, None)
     else:
         checkpoint = read_checkpoint(avatar)
-        tracked = read_tracking_of(
+        tracked = as_tracking(
             _training_file(checkpoint.hyper_parameters) if tracking is None else tracking
         )
         assets = load_head(head or checkpoint.hyper_parameters.get("head") or "auto")
@@ -73,7 +74,7 @@ def open_source(
     return source
 
 
-def read_tracking_of(tracking: TrackingResult | str | Path | None) -> TrackingResult | None:
+def as_tracking(tracking: TrackingResult | str | Path | None) -> TrackingResult | None:
     """A tracking result that may be given as its file. Raises UserError for a file that cannot be read."""
     return read_tracking(tracking) if isinstance(tracking, (str, Path)) else tracking
 

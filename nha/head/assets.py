@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from nha.core.errors import UserError
-from nha.core.system import get_logger
-from nha.head.description import read_description
-from nha.head.file_guide import derived_words
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-FLAME_FOLDER = REPOSITORY / "assets" / "flame"
-PROCEDURAL_FOLDER = REPOSITORY / "assets" / "procedural"
 
 N_SHAPE = 300
 N_EXPRESSION = 100
@@ -93,67 +80,3 @@ class HeadAssets:
         for column, name in enumerate(self.part_names):
             labels[self.parts[name], column] = True
         return labels
-
-
-def resolve_head_folder(head: str | Path = "auto") -> Path:
-    """The folder (or the model's .pkl) that `--head auto|flame|procedural|PATH` means.
-
-    "auto" is FLAME where its model is in assets/flame, else the procedural head, which is written to
-    assets/procedural the first time it is needed. Raises UserError for a path that does not exist.
-    """
-    # imported here: the generator reads nothing of this module, but takes a moment to load
-    from nha.head.flame_files import missing_files, model_file
-    from nha.head.procedural import write_head_folder
-
-    head = str(head)
-    if head == "auto":
-        head = "flame" if model_file(FLAME_FOLDER) else "procedural"
-    if head == "flame":
-        return FLAME_FOLDER
-    if head == "procedural":
-        if missing_files(PROCEDURAL_FOLDER) or _made_by_another_version(PROCEDURAL_FOLDER):
-            get_logger(__name__).info("head model: making the procedural head in assets/procedural")
-            _make_once(PROCEDURAL_FOLDER, write_head_folder)
-        return PROCEDURAL_FOLDER
-    path = Path(head)
-    if not path.exists():
-        raise UserError(
-            f"head model '{head}' is neither auto, flame, procedural nor an existing folder or .pkl file"
-        )
-    return path
-
-
-def _made_by_another_version(folder: Path) -> bool:
-    from nha.head.procedural import GENERATOR_VERSION
-
-    description = read_description(folder) or {}
-    return description.get("generator_version") != GENERATOR_VERSION
-
-
-def _make_once(folder: Path, write: Callable[[Path], object]) -> None:
-    """Write a folder beside and rename it; where another process was first, keep its folder."""
-    beside, stale = (folder.with_name(f".{folder.name}.{os.getpid()}.{what}") for what in ("new", "old"))
-    write(beside)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(stale)
-    try:
-        beside.rename(folder)
-    except OSError:  # not empty: the other process has finished
-        shutil.rmtree(beside)
-    shutil.rmtree(stale, ignore_errors=True)
-
-
-def load_head(head: str | Path = "auto") -> HeadAssets:
-    """Load the head model that `--head` names and say which it is; see `resolve_head_folder`."""
-    from nha.head.flame_files import read_head_folder
-
-    assets = read_head_folder(resolve_head_folder(head))
-    derived = f"; derived, not from FLAME's files: {derived_words(assets.derived)}" if assets.derived else ""
-    get_logger(__name__).info(
-        "head model: %s (%d vertices) from %s%s",
-        assets.name,
-        len(assets.template_vertices),
-        assets.folder,
-        derived,
-    )
-    return assets

@@ -14,7 +14,7 @@ import scipy.sparse
 from nha.core.errors import UserError
 from nha.core.safe_pickle import load_npy, load_pickle
 from nha.head.assets import N_EXPRESSION, N_SHAPE, HeadAssets, MeshTopology, MouthFeatureTable
-from nha.head.completion import HeadTables, complete_tables
+from nha.head.derived.completion import HeadTables, complete_tables
 from nha.head.description import read_description
 from nha.head.file_guide import (
     CLOSED_MESH,

@@ -9,9 +9,9 @@ import torch
 from tqdm import tqdm
 
 from nha.core.types import FrameBatch
-from nha.data.datamodule import FrameDataModule
 from nha.losses.photometric import whiten_background
 from nha.optimization.avatar_module import AvatarModule
+from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.held_out import fit_held_out_pass
 from nha.optimization.objectives import draw_batch
 

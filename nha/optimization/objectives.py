@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nha.avatar.avatar import DRAWN_PARTS, NeuralHeadAvatar, Surface
+from nha.avatar.avatar import DRAWN_PARTS, NeuralHeadAvatar
 from nha.core.conventions import N_FACE_LANDMARKS, N_LANDMARKS
 from nha.core.mesh import unique_edges
-from nha.core.types import Camera, FrameBatch, GBuffer, HeadParams
+from nha.core.types import Camera, FrameBatch, GBuffer, HeadParams, Surface
 from nha.data.cues import semantic_trust
 from nha.head.joint_limits import neck_angles
 from nha.losses.hole_filling import SegmentationPair, hole_filling_loss
@@ -249,9 +249,7 @@ def draw_batch(
     gbuffer = avatar.rasterize(surface, camera, CHANNELS, backend)
     rgb01 = painted = None
     if paints:
-        features = (
-            avatar.mouth_features(surface) if noise is None else avatar.noisy_mouth_features(surface, noise)
-        )
+        features = avatar.mouth_features(surface, noise)
         if pixels_per_image:
             painted = highest_scores(pixel_scores, gbuffer.alpha > 0.5, pixels_per_image)
         rgb01 = avatar.paint(gbuffer, features, painted)

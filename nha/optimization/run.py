@@ -22,21 +22,23 @@ from pytorch_lightning.utilities import rank_zero_only
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import load_avatar, read_checkpoint
 from nha.avatar.open import build_head, save_avatar
+from nha.core.device import pick_device, seed_everything
 from nha.core.errors import UserError
-from nha.core.system import atomic_path, get_logger, pick_device, require_writable, seed_everything
+from nha.core.paths import PART_WEIGHTS
+from nha.core.system import atomic_path, get_logger, require_writable
 from nha.core.types import FrameBatch
-from nha.data.datamodule import FrameDataModule
 from nha.data.frame_dataset import FrameDataset
-from nha.head.assets import REPOSITORY, HeadAssets, load_head
+from nha.head.assets import HeadAssets
+from nha.head.load import load_head
 from nha.losses.perceptual import arcface_for, perceptual_loss
 from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.callbacks import HeldOutPoses, Pictures, StageClock, StageProgress
 from nha.optimization.conditions import measure_condition_ranges
 from nha.optimization.config import OptimizationSettings
+from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.objectives import Objective, PerceptualTerm
 from nha.optimization.stages import Stage, make_stages
 
-PART_WEIGHTS = REPOSITORY / "configs" / "body_part_weights.json"
 AVATAR_FILE = "avatar.ckpt"
 TRAINING_FILE = "last.ckpt"
 RUN_FILE = "run.json"
@@ -128,7 +130,7 @@ def fit_stage(
         devices=settings.run.devices,
         num_nodes=settings.run.num_nodes,
         strategy=_strategy(settings),
-        use_distributed_sampler=False,  # the data module deals the frames out, see `own_part`
+        use_distributed_sampler=False,  # the data module deals the frames out, see `order_of_rank`
         max_epochs=stage.end_epoch,
         logger=TensorBoardLogger(output / "logs", name="", version=""),
         callbacks=[

@@ -33,7 +33,7 @@ def draw_gbuffer(
     tables: SurfaceTables,
     camera: Camera,
     channels: Sequence[str],
-    backend: str = "auto",
+    backend: str | None = None,
 ) -> GBuffer:
     """Rasterise N meshes of one topology once and draw the requested channels of what is visible.
 
@@ -87,7 +87,7 @@ def draw_gbuffer(
         "alpha": lambda: (fragments.face_index[..., 0] >= 0).to(vertices.dtype)[:, None],
     }
     drawn = {name: draw[name]() for name in dict.fromkeys(("alpha", *channels))}
-    return GBuffer(fragments=fragments, image_size=camera.image_size, channels=drawn)
+    return GBuffer(fragments, camera.image_size, drawn, tables.part_names)
 
 
 def visible_surface(two_nearest: Fragments, tables: SurfaceTables) -> Fragments:

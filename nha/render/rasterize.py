@@ -1,10 +1,16 @@
-"""The one door to rasterisation: which faces each pixel sees, on whatever hardware there is."""
+"""Rasterisation: which faces each pixel sees, with the backend that is chosen for the process.
+
+`set_raster_backend(name)` chooses it for the process, `with raster_backend(name):` for a block. The default, "auto",
+is Triton on CUDA where it is installed and Numba on the CPU.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -22,6 +28,38 @@ _BACKENDS = {
 }
 BACKENDS = ("auto", *_BACKENDS)
 
+_chosen_backend = "auto"  # of the whole process: the viewer renders in several threads
+
+
+def set_raster_backend(name: str) -> None:
+    """Choose the backend of every later rasterisation in this process.
+
+    Args:
+        name: one of `BACKENDS`.
+
+    Raises:
+        UserError: the name is unknown or the backend's package is not installed.
+    """
+    global _chosen_backend
+    _require_installed(name)
+    _chosen_backend = name
+
+
+def chosen_raster_backend() -> str:
+    """The name that `set_raster_backend` was given last; "auto" at the start."""
+    return _chosen_backend
+
+
+@contextlib.contextmanager
+def raster_backend(name: str) -> Iterator[None]:
+    """Use a backend for the block, as `set_raster_backend` does, and the one of before after it."""
+    before = _chosen_backend
+    set_raster_backend(name)
+    try:
+        yield
+    finally:
+        set_raster_backend(before)
+
 
 def rasterize(
     screen: Tensor,
@@ -30,14 +68,14 @@ def rasterize(
     *,
     layers: int = 2,
     cull_back_faces: bool = False,
-    backend: str = "auto",
+    backend: str | None = None,
 ) -> Fragments:
     """Find the nearest faces at every pixel, with perspective-correct barycentrics and depths.
 
     A pixel is covered by a face when its centre lies strictly inside. Faces with a corner at z <= 1e-8 or
     with hardly any area on screen are left out. Of two faces at the same depth the one with the lower id is
     first. No gradient flows through any of it: positions are detached here, because visibility has none and
-    because the method takes barycentrics as constants (method, section 2).
+    because the method takes barycentrics as constants (`docs/method.md`, section 2).
 
     Args:
         screen: [N, V, 3] u (px from the left), v (px from the top), camera z (metres); see `camera.project`.
@@ -45,7 +83,7 @@ def rasterize(
         image_size: (H, W).
         layers: how many nearest faces a pixel keeps.
         cull_back_faces: keep only faces whose corners run counter-clockwise on screen.
-        backend: "auto" (triton on CUDA where it is installed, numba on the CPU), or one of `BACKENDS`.
+        backend: one of `BACKENDS`; None takes the one that `set_raster_backend` or `raster_backend` chose.
 
     Returns:
         Fragments with L = layers, face ids local to each mesh.
@@ -61,27 +99,20 @@ def rasterize(
     if layers < 1:
         raise ValueError(f"layers must be at least 1, got {layers}")
     image_size = (int(image_size[0]), int(image_size[1]))
-    function = _backend_function(backend, screen.device)
+    function = _backend_function(backend or _chosen_backend, screen.device)
     pixels = screen.detach().float()
     raster_ndc = torch.cat((pixels_to_raster_ndc(pixels, image_size), pixels[..., 2:]), dim=-1)
     return Fragments(*function(raster_ndc, faces, image_size, layers, cull_back_faces))
 
 
 def usable_backend(backend: str, device: torch.device) -> str:
-    """The backend that meshes on `device` are rasterised by: `backend` itself, or what "auto" means there.
+    """The backend that meshes on `device` are rasterised by: `backend` itself, or what "auto" stands for there.
 
     Raises UserError where it is unknown, is not installed, or does not run on that device.
     """
     if backend == "auto":
         return _best_backend(device)
-    if backend not in _BACKENDS:
-        raise UserError(f"unknown raster backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-    package = _BACKENDS[backend][2]
-    if package is not None and importlib.util.find_spec(package) is None:
-        raise UserError(
-            f"raster backend {backend!r} needs the package {package}, which is not installed; "
-            "install it or use --backend auto"
-        )
+    _require_installed(backend)
     if backend == "numba" and device.type != "cpu":
         raise UserError(
             f"raster backend 'numba' runs on the CPU, the mesh is on {device}; use --backend auto"
@@ -91,6 +122,17 @@ def usable_backend(backend: str, device: torch.device) -> str:
             "raster backend 'triton' needs a CUDA device, the mesh is on the CPU; use --backend auto"
         )
     return backend
+
+
+def _require_installed(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise UserError(f"unknown raster backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+    package = None if backend == "auto" else _BACKENDS[backend][2]
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise UserError(
+            f"raster backend {backend!r} needs the package {package}, which is not installed; "
+            "install it or use --backend auto"
+        )
 
 
 def _backend_function(backend: str, device: torch.device):

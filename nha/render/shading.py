@@ -72,7 +72,7 @@ def spherical_harmonics_shading(normals: Tensor, light: Tensor) -> Tensor:
     return shading.reshape(normals.shape)
 
 
-def phong_picture(vertices: Tensor, faces: Tensor, camera: Camera, backend: str = "auto") -> Tensor:
+def phong_picture(vertices: Tensor, faces: Tensor, camera: Camera, backend: str | None = None) -> Tensor:
     """Draw the mesh as a smooth grey-blue surface under one light, for looking at geometry.
 
     Nearest front face; no gradient is meant to be used here. Method, section 2 ("shaded mesh").

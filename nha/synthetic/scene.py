@@ -9,6 +9,7 @@ from enum import IntEnum
 import numpy as np
 import torch
 
+from nha.core.alignment import align
 from nha.core.mesh import vertex_normals
 from nha.core.rotations import rotation_matrix
 from nha.core.types import HeadParams
@@ -148,7 +149,8 @@ class Scene:
 
         params: of this frame (N = 1); head_vertices: [V, 3] from `head_vertices`.
         """
-        rotation, shift = _rigid_fit(self.rest[self.scalp], head_vertices[self.scalp].astype(np.float64))
+        motion = align(self.rest[self.scalp], head_vertices[self.scalp].astype(np.float64))
+        rotation, shift = motion.rotation.T, motion.translation
         with torch.no_grad():
             jaw = rotation_matrix(joint_limits.jaw_angles(params.jaw))[0].double().numpy()
 
@@ -181,11 +183,3 @@ class Scene:
         turned = facing.T @ rotation_matrix(params.rotation)[0].double().numpy()
         yaw = math.atan2(turned[0, 2], turned[2, 2]) * _TORSO_FOLLOWS_BODY
         return facing @ rotation_matrix(torch.tensor([0.0, yaw, 0.0])).double().numpy()
-
-
-def _rigid_fit(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation [3, 3] and shift [3] with target ~ source @ rotation.T + shift (least squares)."""
-    a, b = source.mean(0), target.mean(0)
-    u, _, vt = np.linalg.svd((target - b).T @ (source - a))
-    rotation = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
-    return rotation, b - rotation @ a

@@ -26,7 +26,7 @@ from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import DatasetFolder, write_keypoints, write_labels, write_normals
 from nha.data.tracking_file import TrackingResult, write_tracking
 from nha.data.video_io import VideoWriter
-from nha.head.assets import load_head
+from nha.head.load import load_head
 from nha.synthetic.annotations import Truth, annotate
 from nha.synthetic.draw import backdrop, picture, shrink
 from nha.synthetic.light import Light, make_light

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar, Surface
+from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import read_checkpoint
 from nha.avatar.open import build_avatar
 from nha.avatar.tracked import check_same_head, own_tracking
+from nha.core.device import pick_device
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix, rotation_vector
-from nha.core.system import pick_device
-from nha.core.types import Camera, HeadParams
+from nha.core.types import Camera, HeadParams, Surface
 from nha.data.messages import some_of
 from nha.data.tracking_file import TrackingResult, read_tracking
 from nha.export.poses import frame_params, neutral_params
 from nha.export.rig import expression_reach
 from nha.export.views import round_trip_views
-from nha.head.assets import load_head
+from nha.head.load import load_head
 from nha.render.shading import phong_picture
 from nha.viewer.controls import JOINT_SLIDERS, Slider, expression_sliders, move_head
 from nha.viewer.played import driven_heads

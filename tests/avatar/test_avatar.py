@@ -124,3 +124,40 @@ def test_a_head_without_mouth_features_is_refused(head):
             NeuralHeadAvatar(head, SMALL, max_frame_id=1)
     finally:
         head.has_mouth_features = True
+
+
+def test_render_is_pose_rasterise_paint(avatar, head):
+    params, cameras, frames = facing_params(head, 2), camera(2), torch.tensor([0, 3])
+    rendering = avatar.render(params, cameras, frame_ids=frames, channels=("depth",))
+    surface = avatar.surface(avatar.corrected(params, frames))
+    gbuffer = avatar.rasterize(surface, cameras, ("normals", "depth"))
+    assert torch.equal(rendering.surface.vertices, surface.vertices)
+    assert torch.equal(rendering.gbuffer["depth"], gbuffer["depth"])
+    assert torch.equal(rendering.rgb01, avatar.paint(gbuffer, avatar.mouth_features(surface)))
+    assert torch.equal(rendering.rgba, avatar(params, cameras, frames))
+    again = avatar.render(surface.params, cameras, corrected=True)
+    assert torch.equal(again.rgb01, rendering.rgb01)
+    other_neck = avatar.render(surface.params, cameras, corrected=True, offset_neck=surface.params.neck + 0.5)
+    assert not torch.equal(other_neck.surface.offsets, surface.offsets)
+
+
+def test_render_without_colours_draws_only_the_channels_asked_for(avatar, head):
+    rendering = avatar.render(facing_params(head, 1), camera(1), channels=("depth",), paint=False)
+    assert rendering.rgb01 is None
+    assert set(rendering.gbuffer.channels) == {"alpha", "depth"}
+
+
+def test_render_paints_only_the_chosen_pixels(avatar, head):
+    params, cameras = facing_params(head, 1), camera(1)
+
+    def upper_half(covered):
+        chosen = covered.clone()
+        chosen[:, :, covered.shape[2] // 2 :] = False
+        return chosen
+
+    whole = avatar.render(params, cameras)
+    half = avatar.render(params, cameras, choose_pixels=upper_half)
+    painted = half.painted.expand_as(half.rgb01)
+    assert 0 < half.painted.sum() < (whole.alpha > 0.5).sum()
+    torch.testing.assert_close(half.rgb01[painted], whole.rgb01[painted])
+    assert (half.rgb01[~painted] == 1).all()

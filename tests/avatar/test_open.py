@@ -5,7 +5,7 @@ import torch
 
 from nha.avatar.open import open_avatar, save_avatar
 from nha.core.errors import UserError
-from nha.head.assets import load_head
+from nha.head.load import load_head
 from tests.avatar.conftest import camera, facing_params
 
 

@@ -14,14 +14,15 @@ import torch
 from nha.avatar.open import save_avatar
 from nha.core.conventions import Parsing, Segmentation
 from nha.core.errors import UserError
-from nha.data.datamodule import FrameDataModule
 from nha.data.dataset_folder import DatasetFolder, read_labels, read_rgb, write_labels, write_rgb
+from nha.data.frame_dataset import FrameSplits
 from nha.data.splits import Split, write_split
 from nha.data.tracking_file import write_tracking
 from nha.data.video_io import iterate_frames
 from nha.evaluation.comparison import telling_frames
 from nha.evaluation.evaluator import FrameScores, evaluate, means
-from nha.evaluation.run import REPORT_FILE, SCORES_FILE, EvaluationSettings, evaluate_avatar
+from nha.evaluation.run import REPORT_FILE, SCORES_FILE, evaluate_avatar
+from nha.evaluation.settings import EvaluationSettings
 from nha.evaluation.surface_errors import SurfaceErrors
 from tests.evaluation.conftest import FRAMES, SIZE, make_tracking
 
@@ -30,7 +31,7 @@ def test_an_avatar_that_drew_the_pictures_is_perfect(avatar, settings):
     seen = []
     scores = evaluate(
         avatar,
-        FrameDataModule(settings),
+        FrameSplits(settings),
         batch_size=3,
         also=lambda part, drawn: seen.append((part, len(drawn.batch))),
     )
@@ -49,7 +50,7 @@ def test_an_avatar_that_drew_the_pictures_is_perfect(avatar, settings):
 
 
 def test_a_hole_in_the_prediction_costs_inside_the_mask_but_not_where_covered(avatar, settings):
-    data = FrameDataModule(settings)
+    data = FrameSplits(settings)
     clean = evaluate(avatar, data, ("held_out",))[0].scores
     folder = DatasetFolder(settings.data_path)
     paths = folder.paths(3)
@@ -59,7 +60,7 @@ def test_a_hole_in_the_prediction_costs_inside_the_mask_but_not_where_covered(av
     rgb[tuple(background.T)] = 0  # black hair where the avatar draws nothing
     write_labels(paths.segmentation, segmentation)
     write_rgb(paths.image, rgb)
-    spoiled = evaluate(avatar, FrameDataModule(settings), ("held_out",))[0].scores
+    spoiled = evaluate(avatar, FrameSplits(settings), ("held_out",))[0].scores
     assert spoiled["covered_psnr"] == pytest.approx(clean["covered_psnr"])
     assert spoiled["head_psnr"] < 25
     assert spoiled["silhouette_iou"] < 1
@@ -72,7 +73,7 @@ def test_clothes_count_as_white_background(avatar, settings):
     segmentation[segmentation == 0] = Segmentation.CLOTHES
     write_labels(paths.segmentation, segmentation)
     write_rgb(paths.image, rgb)
-    assert evaluate(avatar, FrameDataModule(settings), ("held_out",))[0].scores["psnr"] > 50
+    assert evaluate(avatar, FrameSplits(settings), ("held_out",))[0].scores["psnr"] > 50
 
 
 def test_means_leave_out_what_is_not_a_number():
@@ -106,7 +107,7 @@ def test_regions_and_sharpness_are_scored(avatar, settings):
     rgb = read_rgb(folder.paths(3).image)
     rgb[:20] = np.clip(rgb[:20].astype(int) + 60, 0, 255)  # lighter hair than the avatar's
     write_rgb(folder.paths(3).image, rgb)
-    clean, spoiled = (s.scores for s in evaluate(avatar, FrameDataModule(settings))[2:])
+    clean, spoiled = (s.scores for s in evaluate(avatar, FrameSplits(settings))[2:])
     assert clean["hair_psnr"] > 50
     assert spoiled["hair_psnr"] < 20
     assert spoiled["face_psnr"] > 50
@@ -120,7 +121,7 @@ def test_errors_are_gathered_where_they_lie_on_the_surface(avatar, settings):
     rgb[:, : SIZE[1] // 2] //= 2  # the picture's left half, the person's right, is wrong
     write_rgb(folder.paths(3).image, rgb)
     errors = SurfaceErrors(avatar)
-    evaluate(avatar, FrameDataModule(settings), ("held_out",), also=errors.add)
+    evaluate(avatar, FrameSplits(settings), ("held_out",), also=errors.add)
     mean = errors.mean()
     assert mean.isnan().any()  # the back of the head
     x = avatar.head.template_normed[:, 0]  # grows to the person's left

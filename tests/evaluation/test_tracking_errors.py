@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from nha.core.alignment import align
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix, rotation_vector
-from nha.evaluation.alignment import align
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors, vertex_errors_mm
 from nha.evaluation.truth import read_truth
 from nha.head.joint_limits import NECK_LIMITS_DEG, params_from_angles

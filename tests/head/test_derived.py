@@ -11,10 +11,9 @@ import torch
 
 from nha.core.errors import UserError
 from nha.core.safe_pickle import load_pickle
-from nha.head.assets import load_head
+from nha.head.derived.mesh_graph import UNREACHED, MeshGraph
 from nha.head.derived.mouth import _strip
 from nha.head.derived.named_vertices import is_flame_mesh, named_vertices, triangles_sha256
-from nha.head.derived.rings import UNREACHED, MeshGraph
 from nha.head.file_guide import (
     CLOSED_MESH,
     LANDMARK_FILE,
@@ -27,6 +26,7 @@ from nha.head.file_guide import (
 )
 from nha.head.flame_files import read_head_folder
 from nha.head.flatten import triangle_areas
+from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.head.topology import build_topology
 

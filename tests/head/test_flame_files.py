@@ -1,3 +1,6 @@
+"""Reading head model folders and choosing a head model."""
+
+import json
 import os
 import pickle
 import shutil
@@ -9,9 +12,11 @@ import pytest
 import scipy.sparse
 import torch
 
+from nha.core import paths
 from nha.core.errors import UserError
-from nha.head.assets import PROCEDURAL_FOLDER, load_head
+from nha.core.paths import new_asset_folder
 from nha.head.flame_files import FLAME_VERTICES, MODEL_FILES, missing_files, read_head_folder
+from nha.head.load import load_head, resolve_head_folder
 from nha.head.model import HeadModel
 
 
@@ -104,8 +109,28 @@ def test_a_path_to_the_model_file_is_as_good_as_its_folder(folder):
 def test_head_choice(tmp_path):
     with pytest.raises(UserError, match="neither auto, flame, procedural nor an existing folder"):
         load_head(tmp_path / "nowhere")
-    assert load_head("procedural").folder == PROCEDURAL_FOLDER
-    assert load_head(PROCEDURAL_FOLDER).name == "procedural"
+    assert load_head("procedural").folder == new_asset_folder() / "procedural"
+    assert load_head(new_asset_folder() / "procedural").name == "procedural"
+
+
+def test_the_procedural_head_is_generated_in_the_working_directory_of_an_installed_package(
+    tmp_path, monkeypatch
+):
+    monkeypatch.delenv(paths.ASSETS_VARIABLE, raising=False)
+    monkeypatch.setattr(paths, "REPOSITORY", tmp_path / "site-packages")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "assets" / "procedural"
+    assert load_head("auto").folder == folder
+    description = json.loads((folder / "head.json").read_text("utf-8"))
+    (folder / "head.json").write_text(json.dumps(description | {"generator_version": 0}), "utf-8")
+    assert load_head("auto").folder == folder
+    assert json.loads((folder / "head.json").read_text("utf-8")) == description
+
+
+def test_flame_is_preferred_where_an_asset_folder_has_it(flame_like, tmp_path, monkeypatch):
+    monkeypatch.setenv(paths.ASSETS_VARIABLE, str(tmp_path))
+    (tmp_path / "flame").symlink_to(flame_like)
+    assert resolve_head_folder("auto") == tmp_path / "flame"
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ def test_offsets_move_along_the_normal_and_leave_the_plain_head(head):
 
 
 def test_gradients_of_parameters_and_offsets():
-    from nha.head.assets import load_head
+    from nha.head.load import load_head
 
     head = HeadModel(load_head("procedural"), subdivisions=0, blur_sigma=None).double()
     params = random_params(head, 1, scale=0.2)

@@ -9,7 +9,7 @@ import torch
 
 from nha.avatar.open import open_avatar
 from nha.core.errors import UserError
-from nha.data.datamodule import FrameDataModule
+from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.run import optimize_avatar
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset

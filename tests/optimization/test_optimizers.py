@@ -5,8 +5,8 @@ import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.open import build_head
-from nha.data.datamodule import FrameDataModule
-from nha.head.assets import load_head
+from nha.head.load import load_head
+from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.held_out import fit_held_out_pass
 from nha.optimization.objectives import Objective, draw_batch
 from nha.optimization.optimizers import begin_stage, make_optimizers

@@ -10,9 +10,9 @@ import torch
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.open import build_head
 from nha.core.errors import UserError
-from nha.data.datamodule import FrameDataModule
-from nha.head.assets import load_head
+from nha.head.load import load_head
 from nha.optimization import run
+from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.noise import random_scores, step_generator
 from nha.optimization.objectives import draw_batch, highest_scores
 from tests.small import SMALL

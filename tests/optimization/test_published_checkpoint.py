@@ -13,11 +13,11 @@ from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import published_head_tables, read_checkpoint, to_published
 from nha.avatar.open import build_head, open_avatar
 from nha.core.config import parse_settings
-from nha.data.datamodule import FrameDataModule
 from nha.data.splits import Split, write_split
-from nha.head.assets import load_head
+from nha.head.load import load_head
 from nha.losses.photometric import whiten_background
 from nha.optimization.config import OptimizationSettings
+from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.run import optimize_avatar
 from tests.golden_frames import write_golden_frames
 

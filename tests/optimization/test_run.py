@@ -7,10 +7,10 @@ import torch
 
 from nha.avatar.open import open_avatar
 from nha.core.errors import UserError
-from nha.data.datamodule import FrameDataModule
 from nha.data.tracking_file import read_tracking, write_tracking
 from nha.optimization import run
 from nha.optimization.config import LossSettings
+from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.run import TRAINING_FILE, optimize_avatar
 from tests.optimization.conftest import as_options, with_data
 

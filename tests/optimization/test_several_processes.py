@@ -3,7 +3,7 @@
 import torch
 
 from nha.core.processes import BatchShare
-from nha.data.datamodule import own_part
+from nha.optimization.datamodule import order_of_rank
 from nha.optimization.noise import parameter_noise, step_generator
 from tests.optimization.conftest import as_options, with_data
 from tests.optimization.test_noise import zeros
@@ -15,12 +15,12 @@ STEPS_APART = 0.05
 
 def test_frames_are_dealt_so_that_the_parts_of_a_batch_are_the_batch():
     order = list(range(10, 21))
-    parts = [own_part(order, 2, process, 2) for process in (0, 1)]
+    parts = [order_of_rank(order, 2, process, 2) for process in (0, 1)]
     assert [len(part) for part in parts] == [6, 6]  # 11 frames: the first is seen twice
     for start in range(0, 6, 2):
         together = parts[0][start : start + 2] + parts[1][start : start + 2]
         assert together == (order + order[:1])[2 * start : 2 * start + 4]
-    assert own_part(order, 4, 0, 1) == order
+    assert order_of_rank(order, 4, 0, 1) == order
 
 
 def test_noise_of_the_parts_is_the_noise_of_the_batch():

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from nha.core.optional_files import optional_files
-from nha.head.assets import resolve_head_folder
 from nha.head.file_guide import HEAD_FILES
+from nha.head.load import resolve_head_folder
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from nha.core.errors import UserError
-from nha.render.rasterize import rasterize
+from nha.render import raster_numba, raster_reference
+from nha.render.rasterize import chosen_raster_backend, raster_backend, rasterize, set_raster_backend
 
 IMAGE_SIZE = (29, 41)  # that of the random triangles
 
@@ -170,3 +171,22 @@ class TestErrors:
             rasterize(torch.rand(1, 3, 3), torch.zeros(1, 3), (4, 4))
         with pytest.raises(ValueError, match="layers"):
             rasterize(torch.rand(1, 3, 3), torch.zeros(1, 3).long(), (4, 4), layers=0)
+
+
+def test_the_chosen_backend_is_used_and_restored(monkeypatch, random_triangles):
+    used = []
+    for module, function in ((raster_numba, "rasterize_numba"), (raster_reference, "rasterize_reference")):
+        own = getattr(module, function)
+        monkeypatch.setattr(module, function, lambda *a, own=own, name=function: used.append(name) or own(*a))
+    screen, faces = random_triangles(seed=3)
+    with raster_backend("reference"):
+        rasterize(screen, faces, IMAGE_SIZE)
+        with raster_backend("numba"):
+            rasterize(screen, faces, IMAGE_SIZE)
+        rasterize(screen, faces, IMAGE_SIZE)
+        rasterize(screen, faces, IMAGE_SIZE, backend="numba")  # an explicit one counts more
+    assert used == ["rasterize_reference", "rasterize_numba", "rasterize_reference", "rasterize_numba"]
+    assert chosen_raster_backend() == "auto"
+    with pytest.raises(UserError, match="unknown raster backend 'opengl'"):
+        set_raster_backend("opengl")
+    assert chosen_raster_backend() == "auto"

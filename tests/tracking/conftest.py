@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_rgb
-from nha.head.assets import HeadAssets, load_head
+from nha.head.assets import HeadAssets
+from nha.head.load import load_head
 from nha.render.camera import project
 from nha.tracking.appearance import LINEAR, AlbedoSpace
 from nha.tracking.mesh import TrackerMesh, tracker_mesh

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nha.head.assets import load_head
+from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.visualization.head_sheet import LEGEND_PIXELS, TILE_PIXELS, VIEWS_DEG, draw_head_sheet
 from nha.visualization.layout import CAPTION_HEIGHT

@@ -2,5 +2,5 @@
 
 FLAME 2023 Open comes as one file under CC BY 4.0; the files that the published project adds to FLAME are under
 research licences. What they say is worked out here again, from the model's triangles and template and from a
-table of named vertices of our own (`descriptions/flame_vertices.json`). `nha.head.completion` puts it together.
+table of named vertices of our own (`descriptions/flame_vertices.json`). `nha.head.derived.completion` puts it together.
 """

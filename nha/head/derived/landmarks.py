@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nha.head.derived.mesh_graph import MeshGraph
 from nha.head.derived.named_vertices import NamedVertices
-from nha.head.derived.rings import MeshGraph
 
 
 def derive_landmarks(graph: MeshGraph, named: NamedVertices) -> tuple[np.ndarray, np.ndarray]:

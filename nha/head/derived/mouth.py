@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from nha.head.assets import MeshTopology
+from nha.head.derived.mesh_graph import MeshGraph
 from nha.head.derived.named_vertices import SIDES, NamedVertices
 from nha.head.derived.parts import LIP_CONTACT_RING, mouth_steps
-from nha.head.derived.rings import MeshGraph
 
 _UV_RADIUS = 0.45
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nha.head.derived.mesh_graph import MeshGraph
 from nha.head.derived.named_vertices import SIDES, NamedVertices
-from nha.head.derived.rings import MeshGraph
 
 # Rings are counted in edges from the neck's border, the mouth's border and the bottom of each eye socket.
 BOUNDARY_RINGS = (0, 3)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from nha.head.assets import MeshTopology
+from nha.head.derived.mesh_graph import MeshGraph
 from nha.head.derived.named_vertices import SIDES, NamedVertices
 from nha.head.derived.parts import hidden_skin
-from nha.head.derived.rings import MeshGraph
 from nha.head.flatten import arch_border, ball_chart, flatten_disc, triangle_areas
 
 # How much of the map an area gets, for its size. The later of two entries that share a vertex counts.

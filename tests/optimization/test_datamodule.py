@@ -1,3 +1,5 @@
+"""The Lightning data module: batches of each stage, and an order that a resumed run repeats."""
+
 import dataclasses
 import types
 
@@ -5,13 +7,9 @@ import pytest
 import pytorch_lightning as lightning
 import torch
 
-from nha.core.config import parse_settings
-from nha.core.errors import UserError
 from nha.core.types import FrameBatch
-from nha.data.datamodule import FrameDataModule
-from nha.data.dataset_folder import DatasetFolder
 from nha.data.settings import DataSettings
-from nha.data.splits import Split, write_split
+from nha.optimization.datamodule import FrameDataModule
 
 
 @pytest.fixture
@@ -55,15 +53,6 @@ def test_the_order_is_a_function_of_seed_and_epoch(settings):
     assert order(1, 1) == orders[1]
 
 
-def test_worker_processes_give_the_same_frames(settings):
-    alone = FrameDataModule(settings).val_dataloader()
-    workers = FrameDataModule(dataclasses.replace(settings, data_worker=1)).val_dataloader()
-    assert workers.num_workers == 1
-    for one, other in zip(alone, workers, strict=True):
-        assert torch.equal(one.rgb01, other.rgb01)
-        assert torch.equal(one.tracked.expr, other.tracked.expr)
-
-
 def test_lightning_trains_and_validates_with_it(settings, tmp_path):
     class Module(lightning.LightningModule):
         def __init__(self):
@@ -89,32 +78,3 @@ def test_lightning_trains_and_validates_with_it(settings, tmp_path):
     )  # fmt: skip
     trainer.fit(module, datamodule=FrameDataModule(settings))
     assert sorted(module.seen) == [0, 1, 2, 5, 6, 7]
-
-
-def test_splits(settings):
-    folder = DatasetFolder(settings.data_path)
-    without = dataclasses.replace(settings, split_config=None)
-    assert FrameDataModule(without).split == Split(train=(0, 1, 2, 5), val=(6, 7))
-    write_split(folder.default_split, Split(train=(1,), val=()))
-    assert FrameDataModule(without).split == Split(train=(1,), val=())
-    assert epoch(FrameDataModule(without).val_dataloader()) == []
-    write_split(settings.split_config, Split(train=(0, 3), val=(4,)))
-    with pytest.raises(UserError, match="does not have: 3, 4;"):
-        FrameDataModule(settings)
-
-
-def test_mistakes(settings, tiny_dataset):
-    with pytest.raises(UserError, match="'train_batch_size' must hold numbers of at least 1"):
-        FrameDataModule(dataclasses.replace(settings, train_batch_size=(1, 0, 1)))
-    DatasetFolder(settings.data_path).paths(5).normals.unlink()
-    with pytest.raises(UserError, match=r"lacks 1 file: frame_0005/normals_0005.png"):
-        FrameDataModule(settings)
-    other = tiny_dataset(frame_ids=(100, 101), seed=1)
-    with pytest.raises(UserError, match="none of the frames"):
-        FrameDataModule(DataSettings(other.data_path, settings.tracking_results_path))
-
-
-def test_settings_are_read_under_the_published_names():
-    arguments = "--data_path a --tracking_results_path b --train_batch_size 4 2 2 --load_lmk true"
-    settings = parse_settings(DataSettings, arguments.split(), description="d")
-    assert settings.train_batch_size == (4, 2, 2)

@@ -9,10 +9,10 @@ import numpy as np
 
 from nha.head.assets import MeshTopology
 from nha.head.derived.landmarks import derive_landmarks
+from nha.head.derived.mesh_graph import MeshGraph
 from nha.head.derived.mouth import close_mouth, open_mesh
 from nha.head.derived.named_vertices import is_flame_mesh, named_vertices
 from nha.head.derived.parts import derive_lower_neck, derive_parts
-from nha.head.derived.rings import MeshGraph
 from nha.head.derived.unwrap import unwrap_head
 from nha.head.file_guide import CLOSED_MESH, LANDMARK_FILE, LOWER_NECK_FILE, OPEN_MESH, PARTS_FILE
 

@@ -1,0 +1,99 @@
+"""Lightning data module: batches of the running stage, in an order that a resumed run repeats."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytorch_lightning as lightning
+import torch
+from torch.utils.data import DataLoader
+
+from nha.core.types import FrameBatch
+from nha.data.frame_dataset import FrameDataset, FrameSplits, frame_loader
+from nha.data.settings import DataSettings
+
+
+class FrameDataModule(lightning.LightningDataModule):
+    """Loaders for the frames of `FrameSplits`; `stage` picks the batch sizes.
+
+    Args:
+        settings: dataset, tracking file, split, batch sizes and cache.
+        seed: fixes the order of the training frames.
+
+    Attributes:
+        stage: 0 geometry, 1 texture, 2 joint; set it before each stage.
+        splits: the training and held-out frames.
+
+    Raises:
+        UserError: see `FrameSplits`.
+    """
+
+    def __init__(self, settings: DataSettings, seed: int = 0):
+        super().__init__()
+        self.settings = settings
+        self.splits = FrameSplits(settings)
+        self.seed = seed
+        self.stage = 0
+
+    @property
+    def train(self) -> FrameDataset:
+        return self.splits.train
+
+    @property
+    def val(self) -> FrameDataset:
+        return self.splits.val
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        return self.splits.image_size
+
+    @property
+    def max_frame_id(self) -> int:
+        return self.splits.max_frame_id
+
+    def setup(self, stage: str | None = None) -> None:
+        # Frames come from memory-mapped arrays: worker processes would cost more than they gain.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+    def train_dataloader(self) -> DataLoader:
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        order = epoch_order(len(self.train), self.seed, epoch)
+        batch_size = self.settings.train_batch_size[self.stage]
+        if self.trainer and self.trainer.world_size > 1:
+            order = order_of_rank(order, batch_size, self.trainer.global_rank, self.trainer.world_size)
+        return frame_loader(self.train, batch_size, workers=self.settings.data_worker, order=order)
+
+    def val_dataloader(self) -> DataLoader:
+        batch_size = self.settings.validation_batch_size[self.stage]
+        return frame_loader(self.val, batch_size, workers=self.settings.data_worker)
+
+    def transfer_batch_to_device(
+        self, batch: FrameBatch, device: torch.device, dataloader_idx: int
+    ) -> FrameBatch:
+        return batch.to(device)  # Lightning itself cannot move frozen dataclasses
+
+
+def epoch_order(n_frames: int, seed: int, epoch: int) -> list[int]:
+    """Random order of the training frames in an epoch.
+
+    It depends on seed and epoch alone, so a resumed run sees the frames in the same order. The order of a
+    shuffling loader also depends on how many iterators it has given out.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(n_frames, generator=generator).tolist()
+
+
+def order_of_rank(order: list[int], batch_size: int, rank: int, world_size: int) -> list[int]:
+    """The part of an epoch's order that one of several processes trains on.
+
+    The batches of all processes together hold the same frames as the batches of a single process with
+    `world_size * batch_size`. Every process gets the same number of frames: if they do not divide evenly, the
+    first frames of the order are used twice.
+    """
+    order = order + order[: -len(order) % world_size]
+    part: list[int] = []
+    for start in range(0, len(order), batch_size * world_size):
+        batch = order[start : start + batch_size * world_size]
+        n_own = len(batch) // world_size
+        part += batch[rank * n_own : (rank + 1) * n_own]
+    return part
