@@ -78,7 +78,9 @@ def bake_textures(
     baked = [bake(avatar, mouth_features, views, side, uv_map) for uv_map, side in enumerate(sizes)]
     for name, texture in zip(MAPS, baked, strict=True):
         share = texture.seen.sum() / max(texture.covered.sum(), 1)
-        get_logger(__name__).debug("texture '%s': %.0f %% of the surface is visible in a view", name, 100 * share)
+        get_logger(__name__).debug(
+            "texture '%s': %.0f %% of the surface is visible in a view", name, 100 * share
+        )
     return baked[0].rgb, baked[1].rgb
 
 
@@ -145,7 +147,9 @@ def _initial_mean(
     avatar: NeuralHeadAvatar, texels: CoveredPixels, mouth_features: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Weighted colours and weights before any view: a flat surface that faces the camera, with a tiny weight."""
-    one_pixel = mouth_features.new_tensor([0.0, 0.0, 1.0])[None, :, None, None]  # the encoder repeats its border
+    one_pixel = mouth_features.new_tensor([0.0, 0.0, 1.0])[
+        None, :, None, None
+    ]  # the encoder repeats its border
     encoding = avatar.normal_encoder(one_pixel)[0, :, 0, 0].expand(len(texels.face), -1)
     weight = mouth_features.new_full((len(texels.face),), _UNSEEN_WEIGHT)
     return _paint(avatar, texels, encoding, mouth_features) * _UNSEEN_WEIGHT, weight

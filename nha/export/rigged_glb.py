@@ -179,7 +179,10 @@ def _add_camera(file: GlbFile, camera: Camera) -> int:
     gltf_rotation = rotation @ torch.diag(rotation.new_tensor([-1.0, 1.0, -1.0]))
     position = -(rotation @ translation)
     node = gl.Node(
-        name="video", camera=0, rotation=_xyzw(gltf_rotation).tolist(), translation=_float32(position).tolist()
+        name="video",
+        camera=0,
+        rotation=_xyzw(gltf_rotation).tolist(),
+        translation=_float32(position).tolist(),
     )
     return file.node(node)
 

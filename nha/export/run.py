@@ -97,9 +97,7 @@ def export_avatar(
             settings.device,
         )
         exporter = _Exporter(settings, source)
-        written = [
-            path for name in FORMATS if name in settings.formats for path in exporter.writers[name]()
-        ]
+        written = [path for name in FORMATS if name in settings.formats for path in exporter.writers[name]()]
         summary = exporter.summary(written)
     path = exporter.out / SUMMARY_FILE
     with atomic_path(path) as temporary:

@@ -59,9 +59,7 @@ def open_source(
         source = AvatarSource(avatar.eval(), tracked, None)
     else:
         checkpoint = read_checkpoint(avatar)
-        tracked = as_tracking(
-            _training_file(checkpoint.hyper_parameters) if tracking is None else tracking
-        )
+        tracked = as_tracking(_training_file(checkpoint.hyper_parameters) if tracking is None else tracking)
         assets = load_head(head or checkpoint.hyper_parameters.get("head") or "auto")
         opened = build_avatar(checkpoint, assets, pick_device(device), path=avatar)
         source = AvatarSource(opened.requires_grad_(False), tracked, Path(avatar))
@@ -84,8 +82,8 @@ def check_same_head(tracking: TrackingResult, head: HeadModel) -> None:
     sizes = len(tracking.shape), tracking.expr.shape[1]
     if sizes != (head.n_shape, head.n_expr):
         raise UserError(
-            f"the tracking file belongs to another head model ({sizes[0]} shape and {sizes[1]} expression coefficients, "
-            f"not {head.n_shape} and {head.n_expr}); name the file of the avatar's video with --tracking"
+            f"the tracking file belongs to another head model ({sizes[0]} shape and {sizes[1]} expression "
+            f"coefficients, not {head.n_shape} and {head.n_expr}); name the file of the avatar's video with --tracking"
         )
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from nha.export.errors import trial_poses, vertex_errors_mm
-from nha.export.gltf import Clip, write_glb
-from nha.export.poses import frame_params, neutral_params, pose_of
-from nha.export.rig import make_rig, motion_of
-from nha.export.split import split_at_seams
+from nha.export.accuracy import posed_tests, vertex_errors_mm
+from nha.export.glb_mesh import split_at_seams
+from nha.export.poses import frame_params, neutral_params, pose_avatar
+from nha.export.rig import make_rig, rig_motion
+from nha.export.rigged_glb import AnimationClip, write_rigged_glb
 from nha.render.camera import project
 from tests.export.conftest import FRAMES
 from tests.export.glb_twin import GlbTwin
@@ -20,14 +20,14 @@ FLAT = (np.full((8, 8, 3), 90, np.uint8), np.full((4, 4, 3), 200, np.uint8))
 
 def write(path, avatar, tracking, bind_frame=None, morphs=50, textures=FLAT):
     """A GLB with the tracked motion, its twin and its rig."""
-    bind = pose_of(avatar, tracking, bind_frame).surface
+    bind = pose_avatar(avatar, tracking, bind_frame).surface
     moved = frame_params(avatar, tracking, FRAMES)
-    rig = make_rig(avatar, bind, ("smile", "frown"), morphs, moved)
+    rig = make_rig(avatar, bind, morphs, moved)
     head = avatar.head
-    clip = Clip(motion_of(head, rig, moved), np.array(FRAMES) / 25)
+    clip = AnimationClip(rig_motion(head, rig, moved), np.array(FRAMES) / 25)
     camera = tracking.camera_for([0], tracking.image_size)
-    stand = motion_of(head, rig, bind.params)
-    write_glb(path, head, rig, stand, textures, clip=clip, camera=camera, about="ours")
+    stand = rig_motion(head, rig, bind.params)
+    write_rigged_glb(path, head, rig, stand, textures, clip=clip, camera=camera, copyright_line="ours")
     return GlbTwin(path), rig
 
 
@@ -45,7 +45,7 @@ def test_without_offsets_the_file_moves_exactly_as_the_avatar(plain_avatar, trac
 @pytest.mark.parametrize("bind_frame", [None, 2])
 def test_in_its_bind_pose_the_file_equals_the_avatar_with_all_offsets(avatar, tracking, bind_frame, tmp_path):
     twin, rig = write(tmp_path / "avatar.glb", avatar, tracking, bind_frame, morphs=7)
-    surface = pose_of(avatar, tracking, bind_frame).surface
+    surface = pose_avatar(avatar, tracking, bind_frame).surface
     assert surface.offsets.abs().max() > 1e-3
     split = split_at_seams(avatar.head)
     difference = twin.vertices(*twin.still()) - surface.vertices[0].numpy()[split.vertex]
@@ -68,15 +68,15 @@ def test_the_reported_error_is_that_of_the_file(avatar, tracking, tmp_path):
 
 def test_by_hand_correctives_are_left_out(plain_avatar, tracking):
     rest = neutral_params(plain_avatar, tracking)
-    trials = trial_poses(rest)
-    rig = make_rig(plain_avatar, plain_avatar.surface(rest), (), 50, trials)
+    trials = posed_tests(rest)
+    rig = make_rig(plain_avatar, plain_avatar.surface(rest), 50, trials)
     assert vertex_errors_mm(plain_avatar, rig, trials).max() < 3e-3
-    by_hand = vertex_errors_mm(plain_avatar, rig, trials, by_hand=True)
+    by_hand = vertex_errors_mm(plain_avatar, rig, trials, manual=True)
     assert by_hand[3].max() > 0.5  # the lids follow the eyes
     assert by_hand.mean() < 0.2
 
 
-def test_morph_targets_are_the_most_used_expressions_by_name(plain_avatar, tracking, tmp_path):
+def test_morph_targets_are_the_most_used_expressions_by_name(plain_avatar, tracking, tmp_path, monkeypatch):
     twin, rig = write(tmp_path / "avatar.glb", plain_avatar, tracking, morphs=3)
     head = plain_avatar.head
     params = frame_params(plain_avatar, tracking, FRAMES)
@@ -86,24 +86,27 @@ def test_morph_targets_are_the_most_used_expressions_by_name(plain_avatar, track
     names = twin.mesh.extras["targetNames"]
     assert list(rig.morphs.names) == names
     assert len(names) == len(twin.mesh.primitives[0].targets) == len(twin.mesh.weights)
-    named = {0: "smile", 1: "frown"}
+    named = dict(enumerate(head.expression_names))
     assert names[:3] == [named.get(k, f"expression_{k:03d}") for k in rig.morphs.expression]
+    monkeypatch.setattr(head, "expression_names", ())
+    unnamed = make_rig(plain_avatar, plain_avatar.surface(params[:1]), 3, params).morphs
+    assert unnamed.names[:3] == tuple(f"expression_{k:03d}" for k in rig.morphs.expression)
 
 
 def test_without_a_tracking_file_the_first_expressions_are_taken(plain_avatar):
     surface = plain_avatar.surface(neutral_params(plain_avatar, None))
-    assert make_rig(plain_avatar, surface, (), 4, surface.params).morphs.expression == (0, 1, 2, 3)
-    every = make_rig(plain_avatar, surface, (), 500, surface.params).morphs
+    assert make_rig(plain_avatar, surface, 4, surface.params).morphs.expression == (0, 1, 2, 3)
+    every = make_rig(plain_avatar, surface, 500, surface.params).morphs
     assert every.expression == tuple(range(43))  # the other directions move nothing
-    none = make_rig(plain_avatar, surface, (), 0, surface.params).morphs
+    none = make_rig(plain_avatar, surface, 0, surface.params).morphs
     assert none.deltas.shape == (0, plain_avatar.head.n_vertices, 3)
 
 
 def test_a_file_without_morph_targets_and_motion(plain_avatar, tmp_path):
     surface = plain_avatar.surface(neutral_params(plain_avatar, None))
-    rig = make_rig(plain_avatar, surface, (), 0, surface.params)
+    rig = make_rig(plain_avatar, surface, 0, surface.params)
     path = tmp_path / "still.glb"
-    write_glb(path, plain_avatar.head, rig, motion_of(plain_avatar.head, rig, surface.params), FLAT)
+    write_rigged_glb(path, plain_avatar.head, rig, rig_motion(plain_avatar.head, rig, surface.params), FLAT)
     twin = GlbTwin(path)
     split = split_at_seams(plain_avatar.head)
     tracks, _ = twin.still()

@@ -16,10 +16,10 @@ from nha.core.config import parse_settings
 from nha.core.errors import UserError
 from nha.data.dataset_folder import read_rgb
 from nha.data.tracking_file import read_tracking, write_tracking
-from nha.export.poses import frame_params, pose_of
+from nha.export.poses import frame_params, pose_avatar
 from nha.export.run import export_avatar
 from nha.export.settings import ExportSettings
-from nha.export.textured import sample_texture
+from nha.export.textures import sample_texture
 from tests.export.conftest import FRAMES, make_avatar
 from tests.export.glb_twin import GlbTwin
 
@@ -77,7 +77,7 @@ def read_obj(path: Path) -> tuple[dict[str, np.ndarray], list[list[list[int]]], 
 @pytest.mark.parametrize("frame", [2, 5])
 def test_obj_is_the_posed_surface_with_the_heads_own_faces(exported, avatar, frame):
     rows, corners, materials = read_obj(exported.out / f"frame_{frame:04d}.obj")
-    surface = pose_of(avatar, read_tracking(exported.tracking), frame).surface
+    surface = pose_avatar(avatar, read_tracking(exported.tracking), frame).surface
     head = avatar.head
     assert np.abs(rows["v"] - surface.vertices[0].numpy()).max() < 1e-6
     assert np.abs(rows["vt"] - head.uvs.numpy()).max() < 1e-6
@@ -131,7 +131,7 @@ def test_ply_has_the_surface_and_the_textures_colours(exported, avatar):
     assert f"element vertex {head.n_vertices}" in lines
     assert f"element face {len(head.faces)}" in lines
     rows = np.frombuffer(body, record, head.n_vertices)
-    surface = pose_of(avatar, read_tracking(exported.tracking), 5).surface
+    surface = pose_avatar(avatar, read_tracking(exported.tracking), 5).surface
     points = np.stack([rows["x"], rows["y"], rows["z"]], 1)
     assert np.array_equal(points, surface.vertices[0].numpy())
     faces = np.frombuffer(body, np.dtype([("n", "u1"), ("ids", "<i4", (3,))]), offset=rows.nbytes)
@@ -202,7 +202,7 @@ def test_without_a_tracking_file_the_template_at_rest_is_written(exported, avata
     assert summary["poses"] == ["neutral"]
     assert {path.name for path in written} >= {"neutral.obj", "avatar.glb", "head_parameters.npz"}
     rows, *_ = read_obj(tmp_path / "neutral.obj")
-    rest = pose_of(avatar, None, None).surface
+    rest = pose_avatar(avatar, None, None).surface
     assert np.abs(rows["v"] - rest.vertices[0].numpy()).max() < 1e-6
     nose = avatar.head.landmarks(rest.vertices)[0, 30]
     assert nose[2] > rest.vertices[0, :, 2].mean() + 0.05  # looks along +z
