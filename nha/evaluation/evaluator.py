@@ -22,8 +22,7 @@ from nha.evaluation import metrics
 from nha.evaluation.cpbd import cpbd
 from nha.evaluation.optional_metrics import OptionalMetrics
 from nha.evaluation.regions import region_masks
-from nha.losses.masks import foreground_mask
-from nha.losses.photometric import whiten_background
+from nha.losses.masks import foreground_mask, whiten_background
 
 PARTS = ("train", "held_out")
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nha.avatar.checkpoint import read_checkpoint
-from nha.avatar.open import build_avatar
+from nha.avatar.open import avatar_from_checkpoint
 from nha.avatar.tracked import check_same_head, own_tracking
 from nha.core.mesh import vertex_normals
 from nha.core.system import atomic_path, pick_device, require_writable
@@ -66,7 +66,7 @@ class _Export:
         self.tracking = own_tracking(checkpoint, settings.tracking)
         self.assets = load_head(settings.head or checkpoint.hyper_parameters.get("head") or "auto")
         device = pick_device(settings.device)
-        self.avatar = build_avatar(checkpoint, self.assets, device, path=settings.ckpt)
+        self.avatar = avatar_from_checkpoint(checkpoint, self.assets, device, path=settings.ckpt)
         self.head = self.avatar.head
         if self.tracking is not None:
             check_same_head(self.tracking, self.head)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import read_checkpoint
-from nha.avatar.open import build_avatar
+from nha.avatar.open import avatar_from_checkpoint
 from nha.avatar.tracked import check_same_head, own_tracking
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix, rotation_vector
@@ -176,6 +176,6 @@ def open_stage(
     checkpoint = read_checkpoint(ckpt)
     tracked = own_tracking(checkpoint, tracking)
     assets = load_head(head or checkpoint.hyper_parameters.get("head") or "auto")
-    avatar = build_avatar(checkpoint, assets, pick_device(device), path=ckpt)
+    avatar = avatar_from_checkpoint(checkpoint, assets, pick_device(device), path=ckpt)
     other = None if driving is None else read_tracking(driving)
     return Stage(avatar, tracked, assets.expression_names, n_expressions, backend, other)
