@@ -27,7 +27,8 @@ from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.open import build_head
 from nha.avatar.settings import AvatarSettings
 from nha.core.conventions import Parsing, Segmentation
-from nha.core.system import atomic_path, pick_device, run_script, seed_everything
+from nha.core.device import pick_device, seed_everything
+from nha.core.system import atomic_path, run_script
 from nha.core.types import Camera, FrameBatch, HeadParams
 from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_labels, write_rgb
 from nha.data.frame_store import FrameStore

@@ -20,8 +20,9 @@ import numba
 import torch
 from torch import Tensor
 
+from nha.core.device import pick_device
 from nha.core.errors import UserError
-from nha.core.system import atomic_path, pick_device, run_script
+from nha.core.system import atomic_path, run_script
 from nha.core.types import Camera, SurfaceTables
 from nha.head.load import load_head
 from nha.head.model import HeadModel

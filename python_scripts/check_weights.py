@@ -13,7 +13,8 @@ import torch
 
 from nha.core.command_line import OptionParser
 from nha.core.errors import UserError
-from nha.core.optional_files import ASSETS, OptionalFiles, optional_files
+from nha.core.optional_files import OptionalFiles, optional_files
+from nha.core.paths import find_asset
 from nha.core.system import run_script
 from nha.evaluation.lpips import load_lpips
 from nha.head.file_guide import HEAD_FILES, MODEL_FILES, REQUIRED_FILES, TEXTURE_FILE, where_from
@@ -63,19 +64,18 @@ def parse_arguments() -> argparse.Namespace:
         "--weights",
         metavar="DIR",
         type=Path,
-        default=ASSETS,
         help="look here instead of in this checkout's assets",
     )
     return parser.parse_args()
 
 
-def all_files(assets: Path) -> list[OptionalFiles]:
+def all_files(assets: Path | None) -> list[OptionalFiles]:
     """A head model's files, then weights."""
     model, texture = (
         next(file for file in HEAD_FILES if name in file.names) for name in (MODEL_FILES[0], TEXTURE_FILE)
     )
     parts_licence = next(file.licence for file in HEAD_FILES if REQUIRED_FILES[0] in file.names)
-    flame = assets / "flame"
+    flame = find_asset("flame") if assets is None else assets / "flame"
     return [
         OptionalFiles(
             "flame",

@@ -9,6 +9,7 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", 
     os.environ.setdefault(_variable, "1")  # read once, when the libraries load: before every other import
 
 import dataclasses
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -29,6 +30,14 @@ from nha.head.model import HeadModel
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def messages_reach_pytest() -> None:
+    """Let `caplog` see the package's messages, also after a test that ran a program in this process."""
+    logger = logging.getLogger("nha")
+    logger.setLevel(logging.INFO)
+    logger.propagate = True
 
 
 @pytest.fixture(scope="session")

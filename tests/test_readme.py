@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from nha.core.optional_files import ASSETS, optional_files
+from nha.core.optional_files import optional_files
+from nha.core.paths import new_asset_folder
 from nha.data.video_io import iterate_frames
 from nha.head import flame_files
 from nha.synthetic import SyntheticSettings, write_subject
@@ -137,7 +138,7 @@ def test_downloads_are_those_that_the_readers_look_for(readme, repository):
     for entry in optional_files():
         if entry.name == "mediapipe":  # comes with the environment
             continue
-        places = {ASSETS: f"`assets/{entry.folder.name}/`"}
+        places = {new_asset_folder(): f"`assets/{entry.folder.name}/`"}
         assert places.get(entry.folder.parent, "`$TORCH_HOME/hub/checkpoints/`") in readme
         for name in entry.names:
             assert f"`{name}`" in readme

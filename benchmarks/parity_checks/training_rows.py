@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.images import erode
-from nha.core.paths import REPOSITORY
+from nha.core.paths import PART_WEIGHTS
 from nha.core.types import FrameBatch
 from nha.data.cues import semantic_trust
 from nha.head.joint_limits import neck_angles
@@ -25,7 +25,6 @@ from nha.optimization.stages import Stage, make_stages
 from parity_checks.golden_folder import GoldenFolder
 from parity_checks.report import Report
 
-PART_WEIGHTS = REPOSITORY / "configs" / "body_part_weights.json"  # the published ones
 STAGES = {"offset": "geometry", "texture": "texture", "joint": "joint"}  # theirs -> ours
 SCHEDULED = {"lap": "lap", "semantic": "semantic_hair", "silh": "silh"}  # their `decay_*` -> our loss
 

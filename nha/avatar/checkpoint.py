@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from nha.avatar.published_layout import is_published, published_content, split_published
 from nha.core.errors import UserError
-from nha.core.safe_pickle import load_torch
 from nha.core.system import atomic_path
+from nha.core.torch_file import load_torch
 
 FORMAT = "nha-avatar"
 FORMAT_VERSION = 2

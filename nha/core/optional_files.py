@@ -1,6 +1,6 @@
-"""Weights that the project can use and does not bring: what for, where they go, where they come from, whose they are.
+"""Optional weight files that are not part of the project: purpose, place, origin and licence of each.
 
-The one table of these facts, for messages, `check_weights.py` and the README; that of a head model's files is
+Messages, `nha check weights` and the README take these facts from here; those about a head model's files are in
 `nha.head.file_guide`.
 """
 
@@ -10,17 +10,19 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+from nha.core.paths import find_asset
 
 
 @dataclass(frozen=True)
 class OptionalFiles:
     """Files that serve one purpose.
 
-    name: what `check_weights.py --require` calls them; folder: where they are looked for; names: of the files;
-    one_suffices: any one of them is enough, else all are needed; purpose, origin, licence: for people.
+    Attributes:
+        name: the name of the entry in `nha check weights --require`.
+        folder: where the files are looked for.
+        names: names of the files.
+        purpose, origin, licence: texts for the user.
+        one_suffices: whether any one of the files is enough; else all are needed.
     """
 
     name: str
@@ -37,22 +39,30 @@ class OptionalFiles:
         return [self.folder / name for name in self.names]
 
     def found(self) -> list[Path]:
-        """Those that are there."""
+        """The existing files."""
         return [path for path in self.paths if path.is_file()]
 
     def missing(self) -> list[Path]:
-        """Those that must still be placed: nothing where one suffices and one is there."""
+        """The files that the user must still place; none where one suffices and one exists."""
         if self.one_suffices:
             return [] if self.found() else self.paths[:1]
         return [path for path in self.paths if not path.is_file()]
 
 
-def optional_files(assets: Path = ASSETS) -> tuple[OptionalFiles, ...]:
-    """The table. assets: the folder that the user's files are placed in."""
+def optional_files(assets: Path | None = None) -> tuple[OptionalFiles, ...]:
+    """The table of optional files.
+
+    Args:
+        assets: the folder with the user's files; None searches all asset folders, see `nha.core.paths.find_asset`.
+    """
+
+    def folder(name: str) -> Path:
+        return find_asset(name) if assets is None else assets / name
+
     return (
         OptionalFiles(
             "arcface",
-            assets / "arcface",
+            folder("arcface"),
             ("backbone.pth",),
             "the perceptual term of the texture",
             "backbone.pth of ms1mv3_arcface_r18_fp16 from InsightFace's model zoo",
@@ -60,7 +70,7 @@ def optional_files(assets: Path = ASSETS) -> tuple[OptionalFiles, ...]:
         ),
         OptionalFiles(
             "rvm",
-            assets / "rvm",
+            folder("rvm"),
             ("rvm_mobilenetv3.pth", "rvm_mobilenetv3_fp32.onnx"),
             "published matting (the .onnx file needs the package onnxruntime)",
             "rvm_mobilenetv3.pth (or rvm_mobilenetv3_fp32.onnx) of RobustVideoMatting (PeterL1n/RobustVideoMatting)",
@@ -69,7 +79,7 @@ def optional_files(assets: Path = ASSETS) -> tuple[OptionalFiles, ...]:
         ),
         OptionalFiles(
             "face-parsing",
-            assets / "face_parsing",
+            folder("face_parsing"),
             ("model.pth",),
             "published parsing",
             "79999_iter.pth of face-parsing.PyTorch (zllrunning/face-parsing.PyTorch), renamed to model.pth",
@@ -77,7 +87,7 @@ def optional_files(assets: Path = ASSETS) -> tuple[OptionalFiles, ...]:
         ),
         OptionalFiles(
             "face-normals",
-            assets / "face_normals",
+            folder("face_normals"),
             ("model.pth",),
             "published normals of the face",
             "model.pth of Cross-modal Deep Face Normals (boukhayma/face_normals)",
@@ -114,17 +124,19 @@ def optional_files(assets: Path = ASSETS) -> tuple[OptionalFiles, ...]:
     )
 
 
-def optional_file(name: str, assets: Path = ASSETS) -> OptionalFiles:
+def optional_file(name: str, assets: Path | None = None) -> OptionalFiles:
     """The entry called `name`."""
     return next(entry for entry in optional_files(assets) if entry.name == name)
 
 
 def _torch_checkpoints() -> Path:
     """Where packages built on PyTorch's hub look for weights: $TORCH_HOME/hub/checkpoints."""
+    import torch  # takes seconds, and only these two entries need it
+
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def _package_folder(package: str) -> Path:
-    """Where a package is installed, else a name that says so; nothing of it is imported."""
+    """Where a package is installed, else a path that names the missing package; nothing is imported."""
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec and spec.origin else Path(f"{package} (not installed)")

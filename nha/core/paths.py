@@ -1,4 +1,4 @@
-"""Folders in which the project's data files are looked for."""
+"""Folders in which configurations and asset files are looked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 """The checkout's top folder. For an installed package this is site-packages, which has no `assets`."""
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+"""The package's configuration files; `configs` in the checkout links to them."""
+
+PART_WEIGHTS = CONFIGS / "body_part_weights.json"
 
 ASSETS_VARIABLE = "NHA_ASSETS"
 
@@ -46,6 +51,23 @@ def new_asset_folder() -> Path:
     if named:
         return Path(named)
     return (REPOSITORY if _is_checkout() else Path.cwd()) / "assets"
+
+
+def find_config(name: str | Path) -> Path:
+    """The configuration file that a path or a short name names.
+
+    Args:
+        name: the path of a file, or the name of one of the package's configurations, such as `demo`, `demo.ini` or
+            `configs/demo.ini`.
+
+    Returns:
+        The path as given where there is such a file, else that of the package's configuration, else the path as given.
+    """
+    path = Path(name).expanduser()
+    if path.is_file() or path.parent not in (Path(), Path("configs")):
+        return path
+    of_package = CONFIGS / Path(path.name if path.suffix else f"{path.name}.ini")
+    return of_package if of_package.is_file() else path
 
 
 def _is_checkout() -> bool:

@@ -1,4 +1,4 @@
-"""Device choice, seeds, logging, atomic files and the frame around every script."""
+"""Logging, exit codes of programs, locks and atomic files. Imports neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import contextlib
 import errno
 import logging
 import os
-import random
 import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
-
-import numpy as np
-import torch
+from typing import NoReturn, TextIO
 
 try:
     import fcntl
@@ -29,10 +25,11 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # disk full, quo
 
 
 def run_script(main: Callable[[], None]) -> NoReturn:
-    """Run a script's main function and leave with exit code 0, or 2 and one line for a `UserError`.
+    """Run a program's main function and exit with code 0, or with 2 and one line for a `UserError`.
 
-    Anything else is our own mistake and keeps its traceback.
+    Any other exception is a bug of this project and keeps its traceback.
     """
+    setup_logging()
     try:
         main()
     except UserError as error:
@@ -41,50 +38,41 @@ def run_script(main: Callable[[], None]) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # whoever read the output (head, less) has seen enough
+    except BrokenPipeError:  # the reader of the output (head, less) has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     sys.exit(0)
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """Turn "auto" or a torch device string into a device that exists on this machine.
+class _StdoutHandler(logging.StreamHandler):
+    """Writes to what sys.stdout is at the time, as `print` does."""
 
-    Raises UserError for an unknown name or an accelerator that is not there.
-    """
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if name == "auto":
-        return accelerator or torch.device("cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"device '{name}' is unknown; use auto, cpu or cuda") from None
-    if device.type != "cpu" and (accelerator is None or accelerator.type != device.type):
-        raise UserError(f"device '{name}' is not available on this machine; use --device cpu or auto")
-    return device
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
 
-
-def seed_everything(seed: int) -> None:
-    """Seed Python's, numpy's and torch's generators."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries draw from the old generator
-    torch.manual_seed(seed)
+    @property
+    def stream(self) -> TextIO:
+        return sys.stdout
 
 
 def get_logger(name: str) -> logging.Logger:
-    """A logger that prints plain messages to standard output, configured once for the whole package."""
+    """A logger of this package. Nothing is configured: that is the program's part, see `setup_logging`."""
+    return logging.getLogger(name if name.startswith("nha") else f"nha.{name}")
+
+
+def setup_logging() -> None:
+    """Print the package's messages as plain lines on standard output. For programs; importing never does it."""
     root = logging.getLogger("nha")
-    if not root.handlers:
-        handler = logging.StreamHandler(sys.stdout)
+    if not any(isinstance(handler, _StdoutHandler) for handler in root.handlers):
+        handler = _StdoutHandler()
         handler.setFormatter(logging.Formatter("%(message)s"))
         root.addHandler(handler)
         root.setLevel(logging.INFO)
         root.propagate = False
-    return logging.getLogger(name if name.startswith("nha") else f"nha.{name}")
 
 
 def require_writable(folder: str | Path) -> Path:
-    """Create `folder` if need be and return it; raises UserError where that, or writing in it, fails."""
+    """Create `folder` where it does not exist and return it. Raises UserError where it cannot be written."""
     folder = Path(folder)
     probe = folder / f".write_test_{secrets.token_hex(4)}"
     try:
@@ -100,10 +88,10 @@ def require_writable(folder: str | Path) -> Path:
 
 @contextlib.contextmanager
 def exclusive_use(folder: str | Path) -> Iterator[None]:
-    """Keep a folder to this process for the block; raises UserError where another one holds it.
+    """Lock a folder for this process while the block runs. Raises UserError where another process holds the lock.
 
-    The folder itself is locked, so nothing is left in it, and the lock ends with the process however that
-    ends. File systems that know no locks give none.
+    The folder itself is locked: no file is left in it, and the lock ends with the process. Does nothing but warn on
+    file systems without locks.
     """
     if fcntl is None:
         yield
@@ -114,23 +102,23 @@ def exclusive_use(folder: str | Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"another run is at work in '{folder}'; wait for its end, or choose another output folder"
+                f"another run is at work in '{folder}'; wait until it ends, or choose another output folder"
             ) from None
         except OSError:
-            get_logger(__name__).warning("'%s' cannot be locked: start no second run in it", folder)
+            get_logger(__name__).warning("'%s' cannot be locked: do not start a second run in it", folder)
         yield
     finally:
         os.close(handle)
 
 
 def _beside(path: Path) -> Path:
-    # The suffix is kept, for libraries that choose a format by it.
+    # The suffix is kept because libraries choose a format by it.
     return path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the place of `path`, else it is removed."""
+    """Yield a temporary path beside `path`; on success it replaces `path`, else it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)

@@ -13,8 +13,9 @@ import torch
 from nha.avatar.checkpoint import read_checkpoint
 from nha.avatar.open import avatar_from_checkpoint
 from nha.avatar.tracked import check_same_head, own_tracking
+from nha.core.device import pick_device
 from nha.core.mesh import vertex_normals
-from nha.core.system import atomic_path, pick_device, require_writable
+from nha.core.system import atomic_path, require_writable
 from nha.core.types import HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.export.bake import MAPS, bake_textures

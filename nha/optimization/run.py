@@ -17,9 +17,10 @@ from torch import nn
 
 from nha.avatar.checkpoint import load_state, read_checkpoint
 from nha.avatar.open import build_avatar, save_avatar
+from nha.core.device import pick_device, seed_everything
 from nha.core.errors import UserError
-from nha.core.paths import REPOSITORY
-from nha.core.system import get_logger, pick_device, require_writable, seed_everything
+from nha.core.paths import PART_WEIGHTS
+from nha.core.system import get_logger, require_writable
 from nha.core.types import FrameBatch
 from nha.data.frame_dataset import FrameDataset
 from nha.head.load import load_head
@@ -40,7 +41,6 @@ from nha.optimization.stages import Stage, make_stages
 from nha.optimization.trainer import fit_stage
 from nha.render.rasterize import raster_backend
 
-PART_WEIGHTS = REPOSITORY / "configs" / "body_part_weights.json"
 AVATAR_FILE = "avatar.ckpt"
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from nha.core.device import pick_device
 from nha.core.errors import UserError
-from nha.core.optional_files import ASSETS, OptionalFiles, optional_file
-from nha.core.system import pick_device
+from nha.core.optional_files import OptionalFiles, optional_file
 from nha.preprocess.backends.face_alignment_landmarks import FaceAlignmentLandmarks, import_face_alignment
 from nha.preprocess.backends.mediapipe_iris import MediapipeIris
 from nha.preprocess.backends.mediapipe_landmarks import MediapipeLandmarks
@@ -69,7 +69,7 @@ def mediapipe_pack() -> EstimatorPack:
 
 def published_files(weights: Path | None = None) -> dict[str, OptionalFiles]:
     """Annotation -> the files of its published estimator. weights: see `PreprocessOptions.weights`."""
-    return {annotation: optional_file(name, weights or ASSETS) for annotation, name in PUBLISHED.items()}
+    return {annotation: optional_file(name, weights) for annotation, name in PUBLISHED.items()}
 
 
 def require(files: dict[str, OptionalFiles]) -> None:

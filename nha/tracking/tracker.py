@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from nha.core.device import pick_device
 from nha.core.errors import UserError
-from nha.core.system import get_logger, pick_device
+from nha.core.system import get_logger
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.tracking.appearance import AlbedoSpace, grey_albedo_space, read_albedo_space

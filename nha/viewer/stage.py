@@ -15,9 +15,9 @@ from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import read_checkpoint
 from nha.avatar.open import avatar_from_checkpoint
 from nha.avatar.tracked import check_same_head, own_tracking
+from nha.core.device import pick_device
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix, rotation_vector
-from nha.core.system import pick_device
 from nha.core.types import Camera, HeadParams, Surface
 from nha.data.messages import some_of
 from nha.data.tracking_file import TrackingResult, read_tracking

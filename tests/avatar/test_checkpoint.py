@@ -18,7 +18,7 @@ from nha.avatar.conditioning import ConditionRanges
 from nha.avatar.frame_parameters import FrameParameters
 from nha.avatar.published_layout import from_published, published_head_tables, to_published
 from nha.core.errors import UserError
-from nha.core.safe_pickle import load_torch
+from nha.core.torch_file import load_torch
 from nha.nets.neural_texture import NeuralTexture
 from nha.nets.normal_encoder import NormalEncoder
 from nha.nets.offset_net import OffsetNet

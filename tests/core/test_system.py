@@ -3,7 +3,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
 from nha.core import system
 from nha.core.errors import UserError
@@ -77,23 +76,6 @@ def test_a_folder_is_for_one_at_a_time(tmp_path):
             pass
     with system.exclusive_use(tmp_path):
         assert list(tmp_path.iterdir()) == []
-
-
-def test_pick_device():
-    assert system.pick_device("cpu") == torch.device("cpu")
-    assert system.pick_device("auto").type in ("cpu", "cuda", "mps", "xpu")
-    with pytest.raises(UserError, match="unknown"):
-        system.pick_device("abacus")
-    if not torch.accelerator.is_available():
-        with pytest.raises(UserError, match="not available"):
-            system.pick_device("cuda")
-
-
-def test_seed_everything_repeats():
-    system.seed_everything(3)
-    first = torch.rand(3)
-    system.seed_everything(3)
-    assert torch.equal(first, torch.rand(3))
 
 
 @pytest.mark.skipif(os.name != "posix" or sys.platform == "darwin", reason="looks at Linux's file names")
