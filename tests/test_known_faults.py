@@ -206,7 +206,7 @@ def test_a_missing_path_fails_at_once(opened, tmp_path):
 def test_a_file_that_goes_missing_while_training_fails_at_once(lost, tiny_dataset):
     tiny = tiny_dataset()
     data = FrameDataModule(DataSettings(tiny.data_path, tiny.tracking_path, frame_cache="none"))
-    path = getattr(data.folder.paths(data.train.frame_ids[0]), lost)
+    path = getattr(data.splits.folder.paths(data.train.frame_ids[0]), lost)
     path.unlink()
     start = time.perf_counter()
     with pytest.raises(UserError) as error:
