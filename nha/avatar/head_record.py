@@ -11,7 +11,7 @@ import numpy as np
 from nha.head.assets import HeadAssets
 from nha.head.file_guide import derived_surface
 from nha.head.flame_files import model_file
-from nha.head.releases import tell_release
+from nha.head.releases import detect_release
 
 
 def head_record(assets: HeadAssets) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def other_head_words(record: Mapping[str, Any] | None, assets: HeadAssets) -> st
 
 def _release(assets: HeadAssets) -> str:
     path = model_file(assets.folder)
-    return assets.name if path is None else tell_release(path).name
+    return assets.name if path is None else detect_release(path).name
 
 
 def _checksums(assets: HeadAssets) -> dict[str, str]:

@@ -79,7 +79,9 @@ def test_offsets_of_a_published_checkpoint(golden_dir, shared_dir, published_che
     normed = (template - low) / (high - low) * 2 - 1
     points = torch.cat([normed[~eyeball], published["_vert_feats"][0]], dim=1)
     neck = tracked_pose[:, 3:6] + published["_neck_pose"][frames]
-    condition = rotation_matrix(joint_angles(neck, checkpoint.published_head_tables["neck_limits"])).flatten(1)
+    condition = rotation_matrix(joint_angles(neck, checkpoint.published_head_tables["neck_limits"])).flatten(
+        1
+    )
     weight = soft[~eyeball, part_names.index("neck")].clamp(0, 1)[:, None]
     with torch.no_grad():
         dynamic, static = net(points, torch.cat([condition, torch.zeros(1, 9)])).split([len(frames), 1])
