@@ -23,9 +23,9 @@ from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.render.camera import project
+from nha.synthetic.motion import head_motion, sample_identity
 from nha.synthetic.settings import SyntheticSettings
 from nha.synthetic.write_dataset import write_subject
-from nha.synthetic.motion import head_motion, sample_identity
 
 SIZE = (64, 96)
 N_FRAMES = 4
