@@ -35,7 +35,8 @@ from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_labels, 
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.packs import published_files
 from nha.preprocess.pipeline import build_dataset
-from nha.synthetic import SyntheticSettings, write_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 
 PACKS = ("mediapipe", "published", "truth")
 FEATURES = (Parsing.NOSE, Parsing.L_BROW, Parsing.R_BROW, Parsing.L_EYE, Parsing.R_EYE, Parsing.U_LIP)

@@ -1,6 +1,6 @@
 """Text of INI files and command lines, and the typed values that it stands for.
 
-The types are annotations: bool, int, float, str, Path, Literal, `X | None`, list[X], tuple[X, ...] and tuple[X, Y, Z], nested.
+The types are bool, int, float, str, Path, Literal, `X | None`, list[X], tuple[X, ...] and tuple[X, Y, Z], nested.
 """
 
 from __future__ import annotations

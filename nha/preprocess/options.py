@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nha.core.config import setting
-from nha.core.errors import UserError
+from nha.core.config import Settings, setting
 
 SMALLEST_SCALE_PX = 64
 
@@ -16,46 +15,45 @@ CONTENT_OPTIONS = ("scale", "force_square", "crop_to_head", "keep_original_frame
 
 
 @dataclass(frozen=True)
-class PreprocessOptions:
-    """Settings of `video_to_dataset.py`."""
+class PreprocessOptions(Settings):
+    """Settings of preprocessing."""
 
-    video: Path = setting(help="Video of one person: any file that FFmpeg reads.")
-    out_path: Path = setting(help="Dataset folder to make, or to continue.", aliases=("out",))
+    video: Path = setting(main=True, help="Video of one person, in any format that FFmpeg reads.")
+    out_path: Path = setting(
+        option="out", main=True, help="Dataset folder to write, or to continue.", aliases=("dataset",)
+    )
     estimators: Literal["auto", "mediapipe", "truth", "published"] = setting(
         "auto",
-        help="Who annotates: mediapipe needs no download; truth reads what make_synthetic_video.py writes "
-        "beside its video; published needs weights placed by hand; auto takes the best that is there.",
+        main=True,
+        help="Annotators: mediapipe needs no download; truth reads the annotations that `nha synthetic` writes beside "
+        "its video; published needs weight files that you place in assets; auto takes the best available.",
     )
     weights: Path | None = setting(
         None,
-        help="Folder of the published annotators' weights (rvm, face_parsing, face_normals in it); none is "
-        "assets of this checkout.",
+        help="Folder with the published annotators' weights (subfolders rvm, face_parsing, face_normals); none "
+        "searches the asset folders.",
     )
     parsing_range: Literal["plain", "published"] = setting(
         "plain",
-        help="Colours that the published parsing and normals see: plain is 0 to 1, published 0.5 to 1, which "
-        "published datasets were made from.",
+        help="Colour range of the input of the published parsing and normals: plain is 0 to 1; published is 0.5 to 1, "
+        "with which the published datasets were made.",
     )
-    device: str = setting("auto", help="Where the published annotators run: auto, cpu or cuda.")
-    scale: int = setting(512, help="Longer edge of the frames in the dataset, pixels.")
-    force_square: bool = setting(False, help="Make frames square, with padding where nothing else helps.")
+    device: str = setting("auto", help="Device of the published annotators: auto, cpu or cuda.")
+    scale: int = setting(
+        512,
+        main=True,
+        minimum=SMALLEST_SCALE_PX,
+        help="Longer edge of the dataset's frames in pixels.",
+    )
+    force_square: bool = setting(False, help="Make frames square, with padding if necessary.")
     crop_to_head: bool = setting(
-        False, help="Cut out the region in which the head moves, the same in all frames."
+        False, main=True, help="Crop all frames to the region in which the head moves."
     )
-    keep_original_frames: bool = setting(False, help="Store the video's frames as they are, too.")
+    keep_original_frames: bool = setting(False, help="Store the unscaled frames of the video, too.")
     max_missing: float = setting(
-        0.1, help="Share of frames without a face (0 to 1) above which the run stops."
+        0.1, minimum=0, maximum=1, help="Share of frames without a face above which the run stops."
     )
-    max_frames: int = setting(0, help="Use only that many frames; 0 is all of them.")
-
-    def check(self) -> None:
-        """Raise UserError for a number out of its range."""
-        if self.scale < SMALLEST_SCALE_PX:
-            raise UserError(f"--scale {self.scale} is too small: use {SMALLEST_SCALE_PX} or more")
-        if not 0 <= self.max_missing <= 1:
-            raise UserError(f"--max_missing {self.max_missing} is a share of the frames: use 0 to 1")
-        if self.max_frames < 0:
-            raise UserError(f"--max_frames {self.max_frames}: use a positive number, or 0 for all frames")
+    max_frames: int = setting(0, minimum=0, help="Use only the first N frames; 0 uses all.")
 
     def content(self) -> dict[str, int | bool]:
         """The options that a dataset's content depends on."""

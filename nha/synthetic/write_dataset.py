@@ -13,7 +13,6 @@ OUT/truth/subject.json               what was drawn from the seed
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,45 +32,12 @@ from nha.synthetic.light import Light, make_light
 from nha.synthetic.motion import draw_identity, move_head
 from nha.synthetic.scene import Scene
 from nha.synthetic.seen import see
+from nha.synthetic.settings import SyntheticSettings
 from nha.synthetic.subject import draw_subject
 
 FOCAL_OVER_SHORTER_EDGE = 2.9
 _EYES_ABOVE_MIDDLE_MM, _DISTANCE_MM = 16.0, 1000.0
 DESCRIPTION_FILE = "subject.json"
-_SMALLEST_PX, _LARGEST_PX = 32, 2048
-
-
-@dataclass(frozen=True)
-class SyntheticSettings:
-    """What to draw.
-
-    seed: which person, and how they move; frames: how many; size: (height, width) of the video, even;
-    fps: frames per second; head: "auto", "flame", "procedural" or a folder of head model files;
-    supersampling: picture samples per pixel and axis; progress: show a progress bar.
-    """
-
-    seed: int = 0
-    frames: int = 60
-    size: tuple[int, int] = (256, 256)
-    fps: float = 25.0
-    head: str = "procedural"
-    supersampling: int = 2
-    progress: bool = True
-
-    def check(self) -> None:
-        """Raise UserError for a value that cannot be drawn."""
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"--seed must lie in 0..{2**32 - 1}, but is {self.seed}")
-        if self.frames < 1:
-            raise UserError(f"--frames must be at least 1, but is {self.frames}")
-        if any(not _SMALLEST_PX <= side <= _LARGEST_PX or side % 2 for side in self.size):
-            raise UserError(
-                f"--size must be even and {_SMALLEST_PX} to {_LARGEST_PX} pixels, but is {self.size}"
-            )
-        if not 1 <= self.fps <= 240:
-            raise UserError(f"--fps must lie in 1..240, but is {self.fps}")
-        if not 1 <= self.supersampling <= 4:
-            raise UserError(f"--supersampling must lie in 1..4, but is {self.supersampling}")
 
 
 def write_subject(out: Path, settings: SyntheticSettings) -> Path:

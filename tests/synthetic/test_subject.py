@@ -22,8 +22,9 @@ from nha.head.procedural import write_head_folder
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.render.camera import project
-from nha.synthetic import SyntheticSettings, write_subject
 from nha.synthetic.motion import draw_identity, move_head
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 
 SIZE = (64, 96)
 N_FRAMES = 4
