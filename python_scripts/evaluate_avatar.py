@@ -1,21 +1,6 @@
-"""Score an avatar on the frames of a dataset, or compare several: table, JSON, films, HTML report."""
+"""The published name of `nha evaluate`."""
 
-from __future__ import annotations
-
-from nha.core.config import parse_settings
-from nha.core.system import run_script
-
-
-def main() -> None:
-    """Parse the settings, evaluate, print the table and where the results are."""
-    from nha.evaluation.run import REPORT_FILE, evaluate_avatar
-    from nha.evaluation.settings import EvaluationSettings
-
-    out, table = evaluate_avatar(parse_settings(EvaluationSettings, description=__doc__))
-    print(table)
-    print(f"scores and films: {out}")
-    print(f"report: {out / REPORT_FILE}")
-
+from nha.cli.main import run_published
 
 if __name__ == "__main__":
-    run_script(main)
+    run_published("evaluate")

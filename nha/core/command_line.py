@@ -16,6 +16,7 @@ from nha.core.errors import UserError
 from nha.core.paths import config_file
 
 CONFIG = "config"
+_ORDER = {name: i for i, name in enumerate(("video", "avatar", "dataset", "tracking", "out"))}
 MAIN_GROUP = "Main options"
 _NOTE = """\
 Every setting can also be given in an INI file, as 'key = value'. --config takes the file, or the short name of a
@@ -131,16 +132,15 @@ def _add_options(
     parser: argparse.ArgumentParser, entries: Sequence[SettingKey], ignored: Mapping[str, str]
 ) -> None:
     groups = {MAIN_GROUP: parser.add_argument_group(MAIN_GROUP)}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: _ORDER.get(entry.names[0], len(_ORDER))):
         name = MAIN_GROUP if entry.main else entry.section
         if name not in groups:
             groups[name] = parser.add_argument_group(name)
         _add_option(groups[name], entry)
-    group = parser.add_argument_group("Configuration and help")
-    group.add_argument(
-        f"--{CONFIG}", action="append", metavar="FILE", help="INI file; of several the later one overrides"
+    groups[MAIN_GROUP].add_argument(
+        f"--{CONFIG}", action="append", metavar="FILE", help="INI file with settings; may be repeated"
     )
-    group.add_argument("-h", "--help", action="help", help="show this text and exit")
+    groups[MAIN_GROUP].add_argument("-h", "--help", action="help", help="Show this text and exit.")
     if ignored:
         group = parser.add_argument_group("Accepted for the published configurations, without effect")
         for key, reason in ignored.items():
@@ -151,6 +151,8 @@ def _add_option(group: Any, entry: SettingKey) -> None:
     arity: dict[str, Any] = {}
     if is_list(entry.kind):
         arity = {"nargs": "+"}  # [16, 2, 2] in quotes or not, or 16 2 2
+        if entry.kind == list[str]:
+            arity["action"] = "extend"  # such options may be repeated
     elif entry.kind is bool:
         arity = {"nargs": "?", "const": "true"}
     default = "required" if entry.required else f"default: {format_value(entry.default)}"

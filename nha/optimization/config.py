@@ -18,9 +18,7 @@ FixPoints = list[tuple[float, float]]
 class ScheduleSettings(Settings):
     """Timeline and learning rates."""
 
-    epochs_offset: int = setting(
-        150, minimum=0, section="Timeline", main=True, help="Epochs of the geometry stage."
-    )
+    epochs_offset: int = setting(150, minimum=0, section="Timeline", help="Epochs of the geometry stage.")
     epochs_texture: int = setting(50, minimum=0, help="Epochs of the texture stage.")
     epochs_joint: int = setting(50, minimum=0, help="Epochs of the joint stage.")
     flame_lr: PerStage = setting(

@@ -149,7 +149,7 @@ def test_the_length_of_a_video_changes_nothing_in_what_is_held(fakes, options):
 def test_a_run_killed_while_decoding_continues(fakes, options, contents, monkeypatch):
     whole = replace(options, out_path=options.out_path.with_name("whole"))
     build_dataset(whole, fakes.fake_pack())
-    import nha.preprocess.steps as steps
+    from nha.preprocess import steps
 
     written = []
 

@@ -17,7 +17,7 @@ from nha.data.dataset_folder import read_rgb
 from nha.data.video_io import iterate_frames
 from nha.viewer.app import import_viser
 
-viser = pytest.importorskip("viser", reason="viser is not installed ([viewer] in setup.py)")
+viser = pytest.importorskip("viser", reason="viser is not installed ([viewer] in pyproject.toml)")
 
 from tests.viewer.browser import Browser, find_chromium  # noqa: E402 - needs what viser brings
 
