@@ -35,8 +35,7 @@ def preprocess(video: str | Path, out: str | Path, **settings: Any) -> Path:
     from nha.preprocess.pipeline import build_dataset
 
     options = PreprocessOptions.from_ini(video=video, out=out, **settings)
-    build_dataset(options)
-    return options.out_path
+    return build_dataset(options)
 
 
 def track(
@@ -134,7 +133,7 @@ def evaluate(
     tracking: str | Path | Tracking,
     out: str | Path | None = None,
     **settings: Any,
-) -> dict[str, Any]:
+) -> dict[str, dict[str, float]]:
     """Score an avatar on the frames of a dataset; writes scores, videos and an HTML report.
 
     Args:
@@ -145,22 +144,20 @@ def evaluate(
         settings: further settings of `nha evaluate`, such as `split`, `novel_views` or `turntable`.
 
     Returns:
-        The content of `scores.json`: means by part of the split and metric, and the scores of every frame.
+        Mean scores by part of the split ("train", "held_out") and metric; `scores.json` has those of every frame.
 
     Raises:
         UserError: for data that do not fit each other, or a wrong setting.
     """
-    import json
-
-    from nha.evaluation.run import SCORES_FILE, evaluate_avatar
+    from nha.evaluation.run import evaluate_avatar
     from nha.evaluation.settings import EvaluationSettings
 
     folder = {} if out is None else {"out": out}
     chosen = EvaluationSettings.from_ini(
         avatar=[avatar], dataset=dataset, tracking=tracking, **folder, **settings
     )
-    path, _ = evaluate_avatar(chosen)
-    return json.loads((path / SCORES_FILE).read_text("utf-8"))
+    (means,) = evaluate_avatar(chosen).means.values()
+    return means
 
 
 def reenact(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -55,21 +54,9 @@ def preprocess(call: Call) -> None:
     from nha.preprocess.options import PreprocessOptions
 
     options = call.parse(PreprocessOptions)
-    from nha.data.messages import some_of
     from nha.preprocess.pipeline import build_dataset
 
-    start = time.perf_counter()
-    info = build_dataset(options)
-    seconds = time.perf_counter() - start
-    print(f"{info.n_frames} frames in {seconds:.1f} s ({info.n_frames / seconds:.1f} frames per second)")
-    for name, frame_ids in (
-        ("without a face (left out)", info.frames_without_face),
-        ("with several faces", info.frames_with_several_faces),
-        ("without irises (eyes closed or hidden)", info.frames_without_iris),
-    ):
-        print(f"frames {name}: {some_of(frame_ids) if frame_ids else 'none'}")
-    print(f"dataset: {options.out_path}")
-    print(f"preview: {options.out_path / 'dataset.mp4'}")
+    build_dataset(options)
 
 
 def track(call: Call) -> None:
@@ -109,12 +96,12 @@ def evaluate(call: Call) -> None:
     from nha.evaluation.settings import EvaluationSettings
 
     settings = call.parse(EvaluationSettings)
-    from nha.evaluation.run import REPORT_FILE, evaluate_avatar
+    from nha.evaluation.run import evaluate_avatar
 
-    out, table = evaluate_avatar(settings)
-    print(table)
-    print(f"scores and videos: {out}")
-    print(f"report: {out / REPORT_FILE}")
+    results = evaluate_avatar(settings)
+    print(results.table().as_text())
+    print(f"scores and videos: {results.out}")
+    print(f"report: {results.report}")
 
 
 def reenact(call: Call) -> None:

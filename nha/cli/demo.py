@@ -20,8 +20,8 @@ from nha.core.html_report import Section
 from nha.core.system import atomic_path, require_writable
 from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
+from nha.evaluation.avatar_evaluation import evaluate_on_dataset
 from nha.evaluation.demo_report import results_table, subject_section, write_demo_report
-from nha.evaluation.judge import evaluate_and_film
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
 from nha.evaluation.truth import read_truth
 from nha.head.assets import HeadAssets
@@ -71,7 +71,7 @@ def judge(
     errors = summarise(tracking_errors(assets, tracking, truth))
     data = FrameSplits(optimization_settings(paths, settings).data)
     avatar = open_avatar(paths.avatar / "avatar.ckpt", HEAD)
-    evaluation = evaluate_and_film(avatar, data, paths.comparison)
+    evaluation = evaluate_on_dataset(avatar, data, paths.comparison)
     fitted = summarise(avatar_errors(assets, avatar, tracking, data.split.frame_ids(), truth))
     held_out = evaluation.means["held_out"]
     result = {

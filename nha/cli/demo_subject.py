@@ -23,6 +23,7 @@ from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.run import optimize_avatar
+from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.synthetic.settings import SyntheticSettings
@@ -136,7 +137,7 @@ def make_avatar(
     seconds, steps = {}, paths.steps()
     for step, options, folder, action in (
         ("video", video, paths.video.parent, lambda: str(write_subject(paths.video.parent, video))),
-        ("dataset", dataset, paths.dataset, lambda: build_dataset(dataset).n_frames),
+        ("dataset", dataset, paths.dataset, lambda: read_info(build_dataset(dataset)).n_frames),
         ("tracking", tracking, paths.tracking, lambda: str(track_dataset(tracking))),
         ("avatar", training, paths.avatar, optimize),
     ):

@@ -7,30 +7,32 @@ from pathlib import Path
 from typing import Literal
 
 from nha.core.config import Settings, setting
+from nha.preprocess.registry import parse_selection
 
 SMALLEST_SCALE_PX = 64
 
-# Those that change what is written: a run can only be continued with the same ones.
+# Options that change the dataset: a run can only be resumed with the same values.
 CONTENT_OPTIONS = ("scale", "force_square", "crop_to_head", "keep_original_frames", "max_frames")
 
 
 @dataclass(frozen=True)
 class PreprocessOptions(Settings):
-    """Settings of preprocessing."""
+    """Settings of preprocessing: a portrait video and the dataset folder to make from it."""
 
     video: Path = setting(main=True, help="Video of one person, in any format that FFmpeg reads.")
     out_path: Path = setting(
         option="out", main=True, help="Dataset folder to write, or to continue.", aliases=("dataset",)
     )
-    estimators: Literal["auto", "mediapipe", "truth", "published"] = setting(
+    estimators: str = setting(
         "auto",
         main=True,
-        help="Annotators: mediapipe needs no download; truth reads the annotations that `nha synthetic` writes beside "
-        "its video; published needs weight files that you place in assets; auto takes the best available.",
+        help="Estimators of landmarks, iris, matting, parsing and normals. mediapipe needs no download, published "
+        "needs weight files that you place in assets, truth reads the ground truth beside a synthetic video, and auto "
+        "takes the best available one for each. Single ones follow as ANNOTATION=NAME: mediapipe,normals=published.",
     )
     weights: Path | None = setting(
         None,
-        help="Folder with the published annotators' weights (subfolders rvm, face_parsing, face_normals); none "
+        help="Folder with the weights of the published estimators (subfolders rvm, face_parsing, face_normals); none "
         "searches the asset folders.",
     )
     parsing_range: Literal["plain", "published"] = setting(
@@ -38,7 +40,7 @@ class PreprocessOptions(Settings):
         help="Colour range of the input of the published parsing and normals: plain is 0 to 1; published is 0.5 to 1, "
         "with which the published datasets were made.",
     )
-    device: str = setting("auto", help="Device of the published annotators: auto, cpu or cuda.")
+    device: str = setting("auto", help="Device of the published estimators: auto, cpu or cuda.")
     scale: int = setting(
         512,
         main=True,
@@ -55,6 +57,11 @@ class PreprocessOptions(Settings):
     )
     max_frames: int = setting(0, minimum=0, help="Use only the first N frames; 0 uses all.")
 
+    def check(self) -> None:
+        """Raise UserError for a number out of its range or an unknown estimator."""
+        super().check()
+        parse_selection(self.estimators)
+
     def content(self) -> dict[str, int | bool]:
-        """The options that a dataset's content depends on."""
+        """The options that change the content of the dataset."""
         return {name: getattr(self, name) for name in CONTENT_OPTIONS}

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from nha.core.config import Settings, nested, setting
 
-if TYPE_CHECKING:
-    from nha.tracking.energies import EnergyWeights
-
 
 @dataclass(frozen=True)
-class WeightSettings(Settings):
+class EnergyWeights(Settings):
     """Weights of the energy's terms."""
 
     w_lmk: float = setting(5.0, minimum=0, help="Weight of the 68 face landmarks.")
@@ -37,13 +34,6 @@ class WeightSettings(Settings):
         minimum=0,
         help="Batched mode: weight of the deviation from the mean of the two neighbouring frames.",
     )
-
-    def energy_weights(self) -> EnergyWeights:
-        """The weights as the argument of the energy functions."""
-        from nha.tracking.energies import EnergyWeights  # needs torch
-
-        names = EnergyWeights.__dataclass_fields__
-        return EnergyWeights(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -168,7 +158,7 @@ class TrackingSettings(Settings):
     light_lr: float = setting(0.005, minimum=0, help="Learning rate of the light.")
     cam_lr: float = setting(0.005, minimum=0, help="Learning rate of the camera.")
 
-    weights: WeightSettings = nested(WeightSettings)
+    weights: EnergyWeights = nested(EnergyWeights)
     sequential: SequentialSettings = nested(SequentialSettings)
     batched: BatchedSettings = nested(BatchedSettings)
 
