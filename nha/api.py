@@ -198,22 +198,23 @@ def reenact(
 
 
 def export(
-    avatar: str | Path,
+    avatar: NeuralHeadAvatar | str | Path,
     out: str | Path,
     *,
     tracking: str | Path | Tracking | None = None,
     **settings: Any,
-) -> Path:
+) -> list[Path]:
     """Write an avatar as files for other programs: OBJ, PLY, GLB and head parameters (metres, +y up).
 
     Args:
-        avatar: checkpoint file.
+        avatar: an open avatar, or the path of a checkpoint.
         out: output folder.
-        tracking: tracking of the avatar's video; None takes the one that it was trained with, if it still exists.
+        tracking: tracking of the avatar's video: the person's shape, the frames, the animation. None takes for a
+            checkpoint the file that it was trained with, if it still exists, and for an open avatar none.
         settings: further settings of `nha export`, such as `formats`, `frames` or `texture_size` (texels).
 
     Returns:
-        Path of the output folder; `export.json` in it lists the files.
+        Paths of the written files; the last one is the summary `export.json`.
 
     Raises:
         UserError: for files that are missing or do not fit each other, or a wrong setting.
@@ -221,9 +222,11 @@ def export(
     from nha.export.run import export_avatar
     from nha.export.settings import ExportSettings
 
-    chosen = ExportSettings.from_ini(avatar=avatar, out=out, tracking=tracking, **settings)
-    export_avatar(chosen)
-    return chosen.out
+    is_path = isinstance(avatar, (str, Path))
+    chosen = ExportSettings.from_ini(
+        avatar=avatar if is_path else None, out=out, tracking=tracking, **settings
+    )
+    return export_avatar(chosen, None if is_path else avatar)[0]
 
 
 def track_driving_videos(settings: ReenactmentSettings) -> ReenactmentSettings:

@@ -10,13 +10,14 @@ from nha.core.config import Settings, setting
 from nha.core.errors import UserError
 
 Format = Literal["obj", "ply", "glb", "params"]
+FORMATS: tuple[Format, ...] = ("obj", "ply", "glb", "params")  # in the order in which they are written
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings(Settings):
     """Settings of an export."""
 
-    ckpt: Path = setting(
+    ckpt: Path | None = setting(
         section="Input",
         option="avatar",
         main=True,
@@ -36,9 +37,7 @@ class ExportSettings(Settings):
     head: str | None = setting(None, help="Head model; none takes the one that the avatar was trained with.")
 
     out: Path = setting(section="Output", main=True, help="Output folder.", aliases=("out_path",))
-    formats: tuple[Format, ...] = setting(
-        ("obj", "ply", "glb", "params"), main=True, help="File formats to write."
-    )
+    formats: tuple[Format, ...] = setting(FORMATS, main=True, help="File formats to write.")
     report: bool = setting(
         False, help="Measure the errors of skinning and baking, print them and write them to export.json."
     )

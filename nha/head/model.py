@@ -84,7 +84,8 @@ class HeadModel(nn.Module):
             drop_lower_neck=drop_lower_neck,
             blur_sigma=blur_sigma,
         )
-        self.name = assets.name
+        self.name, self.licence = assets.name, assets.licence
+        self.expression_names = assets.expression_names  # of the first coefficients, where known
         self.part_names = topology.part_names
         self.joint_parents = assets.joint_parents
         self.n_shape = assets.shape_directions.shape[2]

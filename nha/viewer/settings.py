@@ -12,7 +12,7 @@ from nha.core.config import Settings, setting
 class ViewerSettings(Settings):
     """Settings of the viewer."""
 
-    ckpt: Path = setting(
+    ckpt: Path | None = setting(
         section="Input",
         option="avatar",
         main=True,
