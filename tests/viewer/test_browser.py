@@ -253,7 +253,7 @@ def test_without_viser_the_error_names_the_installation(monkeypatch):
     [
         (("--ckpt", "nowhere.ckpt"), "nowhere.ckpt"),
         (("--ckpt", "CKPT", "--host", "192.0.2.1"), "cannot listen on 192.0.2.1"),
-        (("--ckpt", "CKPT", "--port", "70000"), "--port must lie in"),
+        (("--ckpt", "CKPT", "--port", "70000"), "--port must be at most 65535"),
         (("--ckpt", "CKPT", "--tracking", "nowhere"), "no tracking file at 'nowhere'"),
     ],
 )
