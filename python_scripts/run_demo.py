@@ -200,7 +200,7 @@ def make_avatar(
     for step, options, folder, action in (
         ("video", drawing, paths.video.parent, lambda: str(write_subject(paths.video.parent, drawing))),
         ("dataset", preparation, paths.dataset, lambda: read_info(build_dataset(preparation)).n_frames),
-        ("tracking", tracking, paths.tracking, lambda: str(track_dataset(tracking))),
+        ("tracking", tracking, paths.tracking, lambda: str(track_dataset(tracking).path)),
         ("avatar", training, paths.avatar, optimize),
     ):
         history += f"\n{options}"
