@@ -42,7 +42,8 @@ from nha.preprocess.pipeline import build_dataset
 from nha.reenactment.files import ReenactmentFiles
 from nha.reenactment.run import reenact_avatar
 from nha.reenactment.settings import ReenactmentSettings
-from nha.synthetic import SyntheticSettings, write_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 from nha.tracking.settings import BatchedSettings, TrackingSettings
 from nha.tracking.tracker import track_dataset
 

@@ -21,8 +21,8 @@ from nha.head.file_guide import (
     PARTS_FILE,
     REQUIRED_FILES,
     TEXTURE_FILE,
+    derived_summary,
     derived_surface,
-    derived_words,
 )
 from nha.head.flame_files import read_head_folder
 from nha.head.flatten import triangle_areas
@@ -105,10 +105,10 @@ def test_a_foreign_mesh_gets_nothing_derived(assets, tmp_path):
 
 
 def test_words_for_what_is_derived():
-    assert derived_words(()) == "nothing"
+    assert derived_summary(()) == "nothing"
     assert derived_surface((OPEN_MESH,)) == ()  # the other mesh file says the same
     assert derived_surface((CLOSED_MESH,)) == ("mouth faces",)
-    assert derived_words(REQUIRED_FILES) == "UV map, mouth faces, parts, landmarks (estimated), lower neck"
+    assert derived_summary(REQUIRED_FILES) == "UV map, mouth faces, parts, landmarks (estimated), lower neck"
 
 
 # --- on FLAME's mesh ----------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def test_the_model_file_alone_opens_and_says_what_is_derived(flame_alone, monkey
     assets = load_head(flame_alone)
     assert assets.derived == REQUIRED_FILES
     (line,) = set(caplog.messages)
-    assert line.endswith("derived, not from FLAME's files: " + derived_words(REQUIRED_FILES))
+    assert line.endswith("derived, not from FLAME's files: " + derived_summary(REQUIRED_FILES))
 
 
 def test_outlines_and_lines_follow_edges(published):
@@ -165,7 +165,7 @@ def test_derived_parts_are_symmetric(published, alone):
         }
 
 
-def test_the_drawn_mesh_is_the_published_one(published, alone):
+def test_the_rendered_mesh_is_the_published_one(published, alone):
     """Method, section 1: 16 227 vertices, 32 392 faces, 15 135 vertices with offsets."""
     assert np.array_equal(np.sort(alone.lower_neck_faces), np.sort(published.lower_neck_faces))
     ours, theirs = (build_topology(assets, blur_sigma=None) for assets in (alone, published))
@@ -199,7 +199,7 @@ def test_the_mouth_is_closed_where_the_lips_meet(published, alone):
     assert all((b, a) in outside for a, b in free)
 
 
-def test_uv_charts_do_not_fold_and_stay_in_the_picture(alone):
+def test_uv_charts_do_not_fold_and_stay_in_0_to_1(alone):
     uvs, uv_faces = alone.closed.uvs, alone.closed.uv_faces
     assert uvs.min() >= 0
     assert uvs.max() <= 1
@@ -208,12 +208,12 @@ def test_uv_charts_do_not_fold_and_stay_in_the_picture(alone):
     head, mouth = areas[:9976], areas[9976:]
     assert head.sum() > 0.7
     assert mouth.sum() == pytest.approx(np.pi * 0.45**2, rel=0.02)
-    # painted, the triangles cover as much as their areas add up to: none lies on another
+    # the covered area equals the sum of the triangles' areas, so none overlap
     size = 1024
-    painted = np.zeros((size, size), np.uint8)
+    covered = np.zeros((size, size), np.uint8)
     for corners in uvs[uv_faces[:9976]]:
-        cv2.fillConvexPoly(painted, np.rint(corners * (size - 1)).astype(np.int32), 1)
-    assert painted.mean() == pytest.approx(head.sum(), rel=0.03)
+        cv2.fillConvexPoly(covered, np.rint(corners * (size - 1)).astype(np.int32), 1)
+    assert covered.mean() == pytest.approx(head.sum(), rel=0.03)
 
 
 def landmark_points(assets) -> np.ndarray:
