@@ -67,7 +67,7 @@ def track(
 
     chosen = TrackingSettings.from_ini(config, dataset=dataset, out=out, head=head, **settings)
     chosen.check()
-    return Tracking(track_dataset(chosen))
+    return Tracking(track_dataset(chosen).path)
 
 
 def train(

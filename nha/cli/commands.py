@@ -69,7 +69,7 @@ def track(call: Call) -> None:
     settings = call.parse(TrackingSettings)
     from nha.tracking.tracker import track_dataset
 
-    print(f"tracking: {track_dataset(settings)}")
+    print(f"tracking: {track_dataset(settings).path}")
 
 
 def train(call: Call) -> None:
@@ -218,9 +218,10 @@ def convert(call: Call) -> None:
     from nha.cli.settings import ConversionSettings
 
     settings = call.parse(ConversionSettings)
-    from nha.cli.conversion import convert_checkpoint
+    from nha.avatar.convert import convert_checkpoint
 
-    convert_checkpoint(settings)
+    checkpoint = convert_checkpoint(settings.input, settings.output, settings.to, settings.head)
+    print(f"wrote {settings.output} ({len(checkpoint.state)} tensors)")
 
 
 def _dedent(docstring: str) -> str:

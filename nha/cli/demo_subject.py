@@ -138,7 +138,7 @@ def make_avatar(
     for step, options, folder, action in (
         ("video", video, paths.video.parent, lambda: str(write_subject(paths.video.parent, video))),
         ("dataset", dataset, paths.dataset, lambda: read_info(build_dataset(dataset)).n_frames),
-        ("tracking", tracking, paths.tracking, lambda: str(track_dataset(tracking))),
+        ("tracking", tracking, paths.tracking, lambda: str(track_dataset(tracking).path)),
         ("avatar", training, paths.avatar, optimize),
     ):
         history += f"\n{options}"

@@ -1,1 +1,6 @@
-"""Synthetic subjects: invented people on video, with every annotation known exactly."""
+"""Floor 3: synthetic subjects: videos of invented people with exact annotations.
+
+Reading order: `subject` (appearance sampled from a seed), `motion` (head parameters of all frames), `anatomy` (facial
+features of the template), `body` and `hair` (additional surfaces), `scene` (all surfaces in one mesh), `visibility`
+(rasterisation), `materials`, `light`, `rendering` (a frame), `annotations` (its ground truth), `write_dataset`.
+"""
