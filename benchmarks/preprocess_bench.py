@@ -37,7 +37,8 @@ from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.preprocess.registry import is_available
-from nha.synthetic import SyntheticSettings, write_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 
 PACKS = ("mediapipe", "published", "truth")
 FEATURES = (Parsing.NOSE, Parsing.L_BROW, Parsing.R_BROW, Parsing.L_EYE, Parsing.R_EYE, Parsing.U_LIP)

@@ -41,7 +41,8 @@ from nha.head.model import HeadModel
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.render.camera import project
-from nha.synthetic import SyntheticSettings, write_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 from nha.tracking.frames import read_frames
 from nha.tracking.report import jitter_px
 from nha.tracking.settings import TrackingSettings

@@ -65,7 +65,7 @@ def track_videos(settings: ReenactmentSettings) -> ReenactmentSettings:
                     head=str(head),
                     device=settings.device,
                 )
-            )
+            ).path
         )
     return dataclasses.replace(settings, driving_tracking_results=tracked)
 
