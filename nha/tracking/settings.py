@@ -13,26 +13,37 @@ from nha.core.config import Settings, nested, setting
 class EnergyWeights(Settings):
     """Weights of the energy's terms."""
 
+    # The only place that states them: `energy.py` uses them for the landmark and for the photometric stages.
+
     w_lmk: float = setting(5.0, minimum=0, help="Weight of the 68 face landmarks.")
     w_eyes_lmk: float = setting(2.0, minimum=0, help="Weight of the two iris landmarks.")
     w_eyes_sym: float = setting(
-        10.0, minimum=0, help="Weight of the difference between the gaze directions of both eyes."
+        10.0, minimum=0, help="Weight of the difference between the rotations of both eyes."
     )
     w_photo: float = setting(30.0, minimum=0, help="Weight of the photometric term.")
     w_expr_reg: float = setting(1e-3, minimum=0, help="Weight of the squared expression coefficients.")
     w_shape_reg: float = setting(1e-3, minimum=0, help="Weight of the squared identity coefficients.")
     w_tex_reg: float = setting(1e-3, minimum=0, help="Weight of the squared albedo coefficients.")
     w_pos_glob: float = setting(1e-2, minimum=0, help="Accepted without effect, as in the published tracker.")
-    w_pos_neck: float = setting(1e-2, minimum=0, help="Weight of the squared neck pose.")
-    w_pos_jaw: float = setting(1e-4, minimum=0, help="Weight of the squared jaw pose.")
-    w_pos_eyes: float = setting(1e-4, minimum=0, help="Weight of the squared eye poses.")
+    w_pos_neck: float = setting(
+        1e-2, minimum=0, help="Weight of the neck's squared deviation from its rest pose."
+    )
+    w_pos_jaw: float = setting(
+        1e-4, minimum=0, help="Weight of the jaw's squared deviation from its rest pose."
+    )
+    w_pos_eyes: float = setting(
+        1e-4, minimum=0, help="Weight of the eyes' squared deviation from their rest pose."
+    )
     w_pos_trans: float = setting(
-        10.0, minimum=0, help="Weight of the squared step in position between frames (metres)."
+        10.0,
+        minimum=0,
+        help="Sequential mode: weight of the squared change of position between frames (metres).",
     )
     w_smooth: float = setting(
         0.3,
         minimum=0,
-        help="Batched mode: weight of the deviation from the mean of the two neighbouring frames.",
+        help="Batched mode: weight of the squared deviation from the line between the two neighbouring "
+        "frames.",
     )
 
 
@@ -45,50 +56,57 @@ class SequentialSettings(Settings):
     )
     steps_per_frame: int = setting(10, minimum=0, help="Steps of every other frame.")
     sub_steps: int = setting(
-        5, minimum=1, help="Optimiser steps per step; the mesh is rasterised once for all of them."
+        5, minimum=1, help="Optimiser steps per step; visibility is computed once for all of them."
     )
     blur_sigma: tuple[float, float] = setting(
-        (10.0, 1e-4), help="Blur of the image in pixels, from the first to the last step of a frame."
+        (10.0, 1e-4), help="Gaussian blur of the image in pixels, from the first to the last step of a frame."
     )
-    sampling_scale: float = setting(4.0, minimum=1e-3, help="Rendering size relative to the image size.")
-    cutframes: list[int] = setting([], help="Ids of the first frames after cuts; they get init_steps steps.")
+    sampling_scale: float = setting(
+        4.0, minimum=1e-3, help="The head is rendered at this multiple of the image size."
+    )
+    cutframes: list[int] = setting([], help="Ids of frames after a cut; they get init_steps.")
 
 
 @dataclass(frozen=True)
 class BatchedSettings(Settings):
     """Batched mode."""
 
-    batch_size: int = setting(16, minimum=1, help="Frames refined at the same time.")
-    n_keyframes: int = setting(16, minimum=1, help="Number of keyframes that are chosen if none are given.")
+    batch_size: int = setting(16, minimum=1, help="Number of frames that are refined together.")
+    n_keyframes: int = setting(16, minimum=1, help="Number of keyframes to choose if none are given.")
     appearance_steps: int = setting(
         40, minimum=0, help="Optimiser steps of albedo and light on the keyframes."
     )
     joint_steps: int = setting(
         20,
         minimum=0,
-        help="Optimiser steps of shape, camera and light on frames spread over the video; 0 skips this stage.",
+        help="Joint optimisation of shape, camera and light on frames spread over the video: optimiser "
+        "steps; 0: none.",
     )
-    joint_frames: int = setting(32, minimum=1, help="Number of these frames.")
-    joint_shape_lr: float = setting(0.005, minimum=0, help="Learning rate of the shape in this stage.")
+    joint_frames: int = setting(32, minimum=1, help="Number of frames in that joint optimisation.")
+    joint_shape_lr: float = setting(
+        0.005, minimum=0, help="Learning rate of the shape in the joint optimisation."
+    )
     refine_steps: int = setting(
         20, minimum=0, help="Optimiser steps of each batch of frames; 0: landmarks only."
     )
-    refine_sub_steps: int = setting(5, minimum=1, help="Optimiser steps per rasterisation.")
+    refine_sub_steps: int = setting(
+        5, minimum=1, help="Optimiser steps for which visibility is computed once."
+    )
     refine_blur_sigma: tuple[float, float] = setting(
-        (2.0, 1e-4), help="Blur of the image in pixels, from the first to the last step."
+        (2.0, 1e-4), help="Gaussian blur of the image in pixels, from the first to the last step."
     )
     refine_sampling_scale: float = setting(
-        0.5, minimum=1e-3, help="Rendering size relative to the image size."
+        0.5, minimum=1e-3, help="The head is rendered at this multiple of the image size."
     )
     refine_lr: float = setting(0.0005, minimum=0, help="Learning rate of the refinement.")
     landmark_sigma: float = setting(
         0.01,
         minimum=1e-9,
-        help="Expected landmark error relative to the height of the face, in the landmark-only stages.",
+        help="Standard deviation of a landmark, as a fraction of the face height, in the landmark stages.",
     )
     use_parsing: bool = setting(
         True,
-        help="Restrict the photometric term to pixels labelled skin, brow, nose, eye or lip (if there is a parsing).",
+        help="Compare colours only on skin, brows, nose, eyes and lips of the parsing, if there is one.",
     )
 
 
@@ -108,7 +126,7 @@ class TrackingSettings(Settings):
         help="Output folder: tracked_flame_params.npz, tracking.mp4, tracking_report.json.",
         aliases=("tracking",),
     )
-    downscale_factor: float = setting(1.0, minimum=1, help="Factor by which the images are scaled down.")
+    downscale_factor: float = setting(1.0, minimum=1, help="Track images that are smaller by this factor.")
 
     head: str = setting(
         "auto", section="Head model", main=True, help="Head model: auto, flame, procedural or a folder."
@@ -116,7 +134,7 @@ class TrackingSettings(Settings):
     n_shape: int = setting(300, minimum=1, help="Identity coefficients to fit.")
     n_expr: int = setting(100, minimum=1, help="Expression coefficients to fit.")
     n_tex: int = setting(100, minimum=1, help="Albedo coefficients to fit.")
-    tex_res: int = setting(512, minimum=1, help="Resolution in texels of the albedo space.")
+    tex_res: int = setting(512, minimum=1, help="Resolution of the albedo space's file.")
 
     mode: Literal["batched", "sequential"] = setting(
         "batched",
@@ -130,18 +148,19 @@ class TrackingSettings(Settings):
     )
     keyframes: list[int] = setting(
         [],
-        help="Ids of frames that are used, with the first frame, to estimate shape, albedo, light and camera.",
+        help="Ids of frames that determine shape, albedo, light and camera (sequential: with the first "
+        "frame).",
     )
     calibrated: bool = setting(False, help="Keep the focal length fixed at the value of --focal.")
     focal: float | None = setting(
-        None, minimum=1e-3, help="Focal length in units of the longer image side; none estimates it."
+        None, minimum=1e-3, help="Focal length in units of the image's longer side; none: estimated."
     )
     ignore_lower_neck: bool = setting(True, help="Exclude the lower neck from the photometric term.")
     save_period: int = setting(
         1, minimum=1, help="Number of frames (batches in the batched mode) between saves."
     )
     load_tracked_flame_params: Path | None = setting(
-        None, help="Tracking file to continue from, instead of the one in the output folder."
+        None, help="Tracking file to continue from, instead of the one in output_path."
     )
     frame_rate: float = setting(
         25.0, option="fps", minimum=1e-3, maximum=1000, help="Frames per second of tracking.mp4."
@@ -152,7 +171,7 @@ class TrackingSettings(Settings):
         0.005,
         minimum=0,
         section="Optimiser",
-        help="Learning rate of all parameters without one of their own.",
+        help="Learning rate of all unknowns that have no other one.",
     )
     pos_lr: float = setting(0.001, minimum=0, help="Learning rate of the position.")
     light_lr: float = setting(0.005, minimum=0, help="Learning rate of the light.")
