@@ -37,7 +37,7 @@ def test_the_procedural_head(run_script, spaced_dir):
         assert re.search(line, done.stdout), line
     assert "missing" not in done.stdout
     assert "non-commercial" not in done.stdout
-    assert done.stdout.splitlines()[-1] == f"picture: {out}"
+    assert done.stdout.splitlines()[-1] == f"image: {out}"
     picture_of(out)
 
 
