@@ -20,16 +20,7 @@ from nha.tracking.state import PER_FRAME, Unknowns, start_unknowns
 def track_sequentially(
     fit: PhotometricFit, run: RunFolder, progress: Progress | None
 ) -> tuple[Progress, AlbedoSpace]:
-    """Track all frames one after the other.
-
-    Args:
-        fit: the photometric fit with the head model's albedo space.
-        run: output folder, settings and frames.
-        progress: what an earlier run left, or None.
-
-    Returns:
-        The finished progress, and the albedo space that was used.
-    """
+    """Track all frames one after the other; arguments and results are those of `batched.track_in_batches`."""
     frames, settings, device = run.frames, run.settings, fit.mesh.faces.device
     cuts = set(frames.rows_of(settings.sequential.cutframes, "cutframes"))
     if progress is None:
