@@ -15,6 +15,8 @@ CORE = [
     "torchmetrics",
     "tqdm",
     "pygltflib",
+    "jinja2",
+    "matplotlib",
 ]
 
 EXTRAS = {
@@ -37,7 +39,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["nha", "nha.*"]),
-    package_data={"nha.head": ["descriptions/*.json"]},
+    package_data={"nha.head": ["descriptions/*.json"], "nha.core": ["templates/*.jinja"]},
     install_requires=CORE,
     extras_require=EXTRAS,
 )

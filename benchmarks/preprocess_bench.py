@@ -30,8 +30,8 @@ from bench import peak_memory_mb
 from nha.core.command_line import OptionParser
 from nha.core.conventions import LANDMARK_GROUPS, OUTER_EYE_CORNERS, Parsing
 from nha.core.system import atomic_path, run_script
+from nha.core.tables import Table
 from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_labels, read_normals
-from nha.evaluation.tables import Table
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.packs import published_files
 from nha.preprocess.pipeline import build_dataset

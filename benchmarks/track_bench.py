@@ -31,9 +31,9 @@ from nha.core.command_line import OptionParser
 from nha.core.conventions import LANDMARK_GROUPS, N_FACE_LANDMARKS, OUTER_EYE_CORNERS
 from nha.core.errors import UserError
 from nha.core.system import atomic_path, run_script
+from nha.core.tables import Table
 from nha.data.dataset_folder import DatasetFolder, Keypoints, read_keypoints, write_keypoints
 from nha.data.tracking_file import TrackingResult, read_tracking
-from nha.evaluation.tables import Table
 from nha.evaluation.tracking_errors import tracking_errors
 from nha.evaluation.truth import Truth, read_truth
 from nha.head.load import load_head

@@ -8,7 +8,8 @@ from nha.core.system import run_script
 
 def main() -> None:
     """Parse the settings, evaluate, print the table and where the results are."""
-    from nha.evaluation.run import REPORT_FILE, EvaluationSettings, evaluate_avatar
+    from nha.evaluation.run import REPORT_FILE, evaluate_avatar
+    from nha.evaluation.settings import EvaluationSettings
 
     out, table = evaluate_avatar(parse_settings(EvaluationSettings, description=__doc__))
     print(table)

@@ -12,18 +12,18 @@ from nha.core.config import parse_settings
 from nha.core.system import run_script
 
 if TYPE_CHECKING:
-    from nha.evaluation.reenactment_settings import ReenactmentSettings
+    from nha.reenactment.settings import ReenactmentSettings
 
 
 def main() -> None:
     """Parse the settings, track what is not tracked, draw the films, say where they are."""
-    from nha.evaluation.reenactment import write_reenactment
-    from nha.evaluation.reenactment_settings import ReenactmentSettings
+    from nha.reenactment.run import reenact_avatar
+    from nha.reenactment.settings import ReenactmentSettings
 
     settings = parse_settings(ReenactmentSettings, description=__doc__)
     if not settings.driving_tracking_results:
         settings = track_videos(settings)
-    for files in write_reenactment(settings):
+    for files in reenact_avatar(settings):
         print(f"prediction:   {files.prediction}")
         print(f"driving:      {files.driving}")
         print(f"side by side: {files.side_by_side}")
@@ -36,9 +36,9 @@ def track_videos(settings: ReenactmentSettings) -> ReenactmentSettings:
     """
     from nha.avatar.checkpoint import read_checkpoint
     from nha.data.tracking_file import read_tracking
-    from nha.evaluation.reenactment_settings import driving_people
     from nha.preprocess.options import SMALLEST_SCALE_PX, PreprocessOptions
     from nha.preprocess.pipeline import build_dataset
+    from nha.reenactment.files import driving_people
     from nha.tracking.settings import TrackingSettings
     from nha.tracking.tracker import track_dataset
 

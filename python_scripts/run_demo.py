@@ -23,15 +23,13 @@ import torch
 from nha.avatar.open import open_avatar
 from nha.core.config import parse_settings, setting
 from nha.core.errors import UserError
+from nha.core.html_report import Section
 from nha.core.paths import CONFIGS
 from nha.core.system import atomic_path, require_writable, run_script
 from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
 from nha.evaluation.demo_report import results_table, subject_section, write_demo_report
 from nha.evaluation.judge import evaluate_and_film
-from nha.evaluation.reenactment import write_reenactment
-from nha.evaluation.reenactment_settings import ReenactmentFiles, ReenactmentSettings
-from nha.evaluation.report import Section
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
 from nha.evaluation.truth import read_truth
 from nha.head.assets import HeadAssets
@@ -40,6 +38,9 @@ from nha.optimization.config import OptimizationSettings
 from nha.optimization.run import optimize_avatar
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
+from nha.reenactment.files import ReenactmentFiles
+from nha.reenactment.run import reenact_avatar
+from nha.reenactment.settings import ReenactmentSettings
 from nha.synthetic import SyntheticSettings, write_subject
 from nha.tracking.settings import BatchedSettings, TrackingSettings
 from nha.tracking.tracker import track_dataset
@@ -162,7 +163,7 @@ def main() -> None:
     films = reenact_subjects(*subjects, out)
 
     table = results_table(results)
-    report = write_demo_report(out, table, sections, films)
+    report = write_demo_report(out, table, sections, films.side_by_side)
     content = {"settings": describe(settings), "subjects": results}
     with atomic_path(out / "results.json") as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -329,9 +330,7 @@ def reenact_subjects(target: SubjectPaths, driving: SubjectPaths, out: Path) -> 
     trained = [paths.steps().records[f"{paths.root.name}: avatar"]["settings"] for paths in (target, driving)]
     history = "\n".join([*trained, repr(options)])
     steps = Steps(out / "steps.json")
-    steps.run(
-        "reenactment", history, options.outpath, lambda: str(write_reenactment(options)[0].side_by_side)
-    )
+    steps.run("reenactment", history, options.outpath, lambda: str(reenact_avatar(options)[0].side_by_side))
     return ReenactmentFiles.at(options.outpath)
 
 

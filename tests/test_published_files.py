@@ -13,8 +13,9 @@ from nha.core.config import parse_settings
 from nha.core.config_keys import ignored_keys, names_of, setting_keys
 from nha.core.config_values import parse_value
 from nha.data.tracking_file import TRACKING_FILE_NAMES, find_tracking_file
-from nha.evaluation.reenactment_settings import ReenactmentFiles, ReenactmentSettings
 from nha.optimization.config import OptimizationSettings
+from nha.reenactment.files import ReenactmentFiles
+from nha.reenactment.settings import ReenactmentSettings
 from nha.tracking.settings import TrackingSettings
 
 FILES = {

@@ -9,8 +9,8 @@ import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import load_avatar
-from nha.avatar.reenact import Actor, reenact
 from nha.head.model import HeadModel
+from nha.reenactment.transfer import Actor, reenact
 from nha.render.gbuffer import draw_gbuffer
 from nha.render.shading import phong_picture
 from parity_checks.golden_folder import GoldenFolder

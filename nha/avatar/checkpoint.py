@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from nha.core.errors import UserError
-from nha.core.safe_pickle import load_npy, load_torch
+from nha.core.safe_pickle import load_npy
 from nha.core.system import atomic_path
+from nha.core.torch_file import load_torch
 from nha.head.flame_files import LANDMARK_FILE
 from nha.head.joint_limits import EYE_LIMITS_DEG, JAW_LIMITS_DEG, NECK_LIMITS_DEG
 

@@ -1,371 +1,293 @@
-"""Read pickles, .npy object arrays and PyTorch files of strangers without running anything they name.
+"""A reader for pickles of arrays that never runs code from the file.
 
-This file says what is understood: for each name a file may ask for, the code of ours that builds it from what
-the file notes down. How the notes are taken is in `nha.core.pickle_notes`. Whatever is not understood ends in
-a `UserError` that names it.
+FLAME's model files are pickles of numpy arrays, scipy matrices, chumpy arrays and plain containers. They are read
+by Python's unpickler with every name in the file replaced by a stand-in from this module, which checks the values
+that it is given. A name without a stand-in raises `UserError`. All stand-ins define `__setstate__`, so that a file
+cannot set attributes on them.
+
+Checkpoints of PyTorch are read by `nha.core.torch_file`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
-import pathlib
 import pickle
 import re
-import struct
-import zipfile
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import scipy.sparse
 import torch
 
-from nha.core.errors import UserError
-from nha.core.pickle_notes import STORAGE_DTYPES, Builder, Recorded, RecordingUnpickler, Resolver
+from nha.core.untrusted_file import RefusedFileError, forbidden_name, open_untrusted
 
-__all__ = ["load_npy", "load_pickle", "load_torch"]
+_PYTHON_2_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
-def load_pickle(path: str | pathlib.Path, *, encoding: str = "latin1") -> Any:
+def load_pickle(path: str | Path) -> Any:
     """Read a pickle of arrays, sparse matrices and plain containers (FLAME's `generic_model.pkl`).
 
     Args:
-        path: the file.
-        encoding: how the 8 bit strings of a Python 2 pickle are decoded.
+        path: a pickle of any protocol. 8-bit strings of Python 2 are decoded as Latin-1.
+
     Returns:
-        What the file holds; chumpy arrays as numpy arrays, ordered dictionaries without their attributes.
+        The content of the file, with chumpy arrays as numpy arrays and numbers in native byte order.
+
     Raises:
-        UserError: the file is missing, damaged, or asks for anything that is not on the list.
+        UserError: the file is missing, damaged, or refers to anything except the supported types.
     """
-    path = pathlib.Path(path)
-    with _one_line_errors(path), path.open("rb") as file:
-        return _unpickle(file, path.name, _ARRAYS, encoding=encoding)
+    with open_untrusted(path) as file:
+        return _unpickle(file)
 
 
-def load_npy(path: str | pathlib.Path, *, encoding: str = "latin1") -> Any:
-    """Read a .npy file; an object array of one element (FLAME's landmark embedding) comes as that element.
+def load_npy(path: str | Path) -> Any:
+    """Read a .npy file, including object arrays (FLAME's landmark embedding).
 
-    Tensors inside the object become torch tensors. Raises `UserError` as `load_pickle` does.
+    Args:
+        path: a .npy file.
+
+    Returns:
+        The array; for an object array without dimensions its only element. Tensors in it stay tensors.
+
+    Raises:
+        UserError: as for `load_pickle`.
     """
-    path = pathlib.Path(path)
-    with _one_line_errors(path), path.open("rb") as file:
-        major = np.lib.format.read_magic(file)[0]
-        read_header = (
-            np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-        )
+    with open_untrusted(path) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_{version[1]}")
         shape, _, dtype = read_header(file)
         if not dtype.hasobject:
             file.seek(0)
             return np.load(file, allow_pickle=False)
-        content = _unpickle(file, path.name, _ARRAYS | _TENSORS, encoding=encoding)
+        content = _unpickle(file)
         return content[()] if shape == () and isinstance(content, np.ndarray) else content
 
 
-def load_torch(path: str | pathlib.Path) -> Any:
-    """Read what `torch.save` or Lightning wrote, zip container or the older stream of pickles.
+def _unpickle(file: BinaryIO) -> Any:
+    return resolve(_SafeUnpickler(file, encoding="latin1").load())
 
-    Tensors come on the CPU without gradient, parameters as tensors; a path comes as str; instances of
-    Lightning's classes and argparse.Namespace as dictionaries of what the file stores for them; a class as
-    its dotted name.
 
-    Raises:
-        UserError: the file is missing, damaged, or asks for anything that is not on the list.
+class _SafeUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        full_name = f"{_PYTHON_2_MODULES.get(module, module)}.{name}"
+        if module.split(".")[0] == "chumpy":
+            return named(_Chumpy, full_name)
+        if full_name not in _STAND_INS:
+            raise forbidden_name(full_name)
+        return _STAND_INS[full_name]
+
+
+class StandIn:
+    """An object that a file may create. `value` is what `resolve` puts in its place."""
+
+    name = ""
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("the file sets the state of an object that has none")
+
+
+class Function:
+    """A function that a file may call."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("the file sets attributes of a function")
+
+
+def named(stand_in: type[StandIn], name: str) -> type[StandIn]:
+    """A stand-in for the class with this dotted name."""
+    return type(stand_in.__name__, (stand_in,), {"name": name})
+
+
+def resolve(content: Any, done: dict[int, tuple[Any, Any]] | None = None) -> Any:
+    """Replace stand-ins by their values, classes and devices by their names, and detach tensors.
+
+    Lists and dictionaries are changed in place because they may contain themselves.
+
+    Args:
+        content: the object that an unpickler returned.
+        done: used by the recursion: the id of an object -> the object, which keeps the id in use, and its replacement.
     """
-    path = pathlib.Path(path)
-    with _one_line_errors(path), path.open("rb") as file:
-        return _read_torch(file, path.name, _ARRAYS | _TENSORS | _LIGHTNING)
-
-
-@contextlib.contextmanager
-def _one_line_errors(path: pathlib.Path) -> Iterator[None]:
-    """Turn what a missing, damaged or hostile file provokes into a `UserError` with the file's name."""
-    try:
-        yield
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # a damaged file can provoke nearly any of them
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-        raise UserError(f"{path.name} is damaged or not a file of this kind: {reason}") from error
-
-
-def _unpickle(file: BinaryIO, file_name: str, builders: Mapping[str, Builder], *, encoding: str) -> Any:
-    notes = RecordingUnpickler(file, file_name, builders, encoding).load()
-    return Resolver(file_name, builders, {}).resolve(notes)
-
-
-def _raw_bytes(value: Any) -> bytes:
-    if isinstance(value, str):
-        return value.encode("latin1")
-    if isinstance(value, (bytes, bytearray)):
-        return bytes(value)
-    raise pickle.UnpicklingError("an array's memory is not bytes")
-
-
-def _array(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
-    """An array in native byte order, checked against the size of its memory."""
-    shape = tuple(int(n) for n in shape)
-    if not isinstance(dtype, np.dtype):
-        raise pickle.UnpicklingError("an array without a number type")
-    if dtype.hasobject:
-        if not isinstance(raw, list) or len(raw) != math.prod(shape):
-            raise pickle.UnpicklingError("an object array that does not hold its elements")
-        flat = np.empty(len(raw), object)
-        for i, element in enumerate(raw):
-            flat[i] = element
+    done = {} if done is None else done
+    if id(content) in done:
+        return done[id(content)][1]
+    if isinstance(content, (list, dict)):
+        done[id(content)] = content, content
+        if isinstance(content, list):
+            content[:] = [resolve(item, done) for item in content]
+        else:
+            items = [(resolve(key, done), resolve(item, done)) for key, item in content.items()]
+            content.clear()
+            content.update(items)
+        return content
+    if isinstance(content, StandIn):
+        plain = resolve(content.value, done)
+    elif isinstance(content, type) and issubclass(content, StandIn):
+        plain = content.name
+    elif isinstance(content, torch.device):
+        plain = str(content)
+    elif isinstance(content, torch.Tensor):
+        plain = content.detach()
+    elif isinstance(content, np.ndarray) and content.dtype.hasobject:
+        plain = _object_array([resolve(item, done) for item in content.ravel()]).reshape(content.shape)
+    elif isinstance(content, tuple):
+        plain = tuple(resolve(item, done) for item in content)
     else:
-        flat = np.frombuffer(_raw_bytes(raw), dtype).astype(dtype.newbyteorder("="))
-    return flat.reshape(shape, order=order)
+        plain = content
+    done[id(content)] = content, plain
+    return plain
 
 
-def _build_dtype(resolver: Resolver, note: Recorded) -> np.dtype:
-    code = resolver.args(note, 1, 3)[0]
-    state = resolver.resolve(note.state) or (3, "|", None, None, None)
-    if (
-        not re.fullmatch(r"[biufcSU]\d+|O8?|\?", str(code))
-        or state[2:5] != (None, None, None)
-        or state[1] not in "<>|="
-    ):
-        raise pickle.UnpicklingError(f"arrays of type {code} are not read")
-    return np.dtype(code).newbyteorder(state[1])
+def attributes(state: Any) -> dict[str, Any]:
+    """The attributes in an object's pickled state, or a pair of attributes and slots; stand-ins as their values."""
+    if isinstance(state, tuple) and len(state) == 2:
+        state = {**(state[0] or {}), **(state[1] or {})}
+    if not isinstance(state, dict):
+        raise pickle.UnpicklingError("an object's state is not a dictionary")
+    return {name: item.value if isinstance(item, StandIn) else item for name, item in state.items()}
 
 
-def _build_ndarray(resolver: Resolver, note: Recorded) -> np.ndarray:
-    if resolver.args(note, 3, 3)[0] not in ("numpy.ndarray", "numpy.matrix"):
-        raise pickle.UnpicklingError("an array of an unknown class")
-    state = resolver.resolve(note.state)
-    shape, dtype, fortran_order, raw = state[-4:]
-    return _array(raw, dtype, shape, "F" if fortran_order else "C")
+class _Dtype(StandIn):
+    def __init__(self, code: Any, *_: Any) -> None:
+        if not re.fullmatch(r"[biufcSU]\d+|O8?|\?", str(code)):
+            raise pickle.UnpicklingError(f"arrays of type {code} are not read")
+        self.value = np.dtype(str(code))
+
+    def __setstate__(self, state: Any) -> None:
+        if state[1] not in ("<", ">", "|", "=") or state[2:5] != (None, None, None):
+            raise pickle.UnpicklingError("arrays with fields are not read")
+        self.value = self.value.newbyteorder(state[1])
 
 
-def _build_buffer_array(resolver: Resolver, note: Recorded) -> np.ndarray:
-    raw, dtype, shape, order = resolver.args(note, 4, 4)
-    return _array(raw, dtype, shape, "F" if order == "F" else "C")
+class _Array(StandIn):
+    def __new__(cls, *args: Any) -> _Array:
+        if args:
+            raise pickle.UnpicklingError("an array without content")
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        shape, dtype, fortran_order, raw = state[-4:]
+        self.value = _array(raw, dtype, shape, "F" if fortran_order else "C")
 
 
-def _build_scalar(resolver: Resolver, note: Recorded) -> np.generic:
-    dtype, raw = resolver.args(note, 2, 2)
-    if dtype.hasobject:
-        raise pickle.UnpicklingError("a scalar that is an object")
-    return _array(raw, dtype, (), "C")[()]
+def _array(raw: Any, dtype: Any, shape: Any, order: str = "C") -> np.ndarray:
+    """An array in native byte order; numpy checks that its memory has the right size."""
+    dtype = getattr(dtype, "value", None)
+    if not isinstance(dtype, np.dtype):
+        raise pickle.UnpicklingError("an array without a data type")
+    if not dtype.hasobject:
+        flat = np.frombuffer(_bytes(raw), dtype).astype(dtype.newbyteorder("="))
+    elif isinstance(raw, list) and len(raw) == math.prod(shape):
+        flat = _object_array(raw)
+    else:
+        raise pickle.UnpicklingError("an object array without its elements")
+    return flat.reshape(shape, order="F" if order == "F" else "C")
 
 
-def _build_reconstructed(resolver: Resolver, note: Recorded) -> Any:
-    """copyreg's way of old protocols: class, base and base value in front, the state behind."""
-    cls = note.args[0] if note.args else None
-    if not (isinstance(cls, type) and issubclass(cls, Recorded)):
+def _object_array(items: list[Any]) -> np.ndarray:
+    array = np.empty(len(items), object)
+    for i, item in enumerate(items):  # numpy would copy the elements of sequences with array[:] = items
+        array[i] = item
+    return array
+
+
+def _bytes(raw: Any = b"", encoding: str = "latin1") -> bytes:
+    if isinstance(raw, str) and encoding in ("latin1", "latin-1", "ascii", "utf-8"):
+        return raw.encode(encoding)
+    if isinstance(raw, (bytes, bytearray)):
+        return bytes(raw)
+    raise pickle.UnpicklingError("bytes of a wrong type")
+
+
+class _Sparse(StandIn):
+    matrix: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        state = attributes(state)
+        shape = state.get("_shape", state.get("shape"))
+        self.value = self.matrix((state["data"], state["indices"], state["indptr"]), shape)
+        self.value.check_format(full_check=True)  # an index outside the shape would corrupt memory later
+
+
+class _Chumpy(StandIn):
+    """A chumpy array, or a selection of another array's elements (`chumpy.reordering`)."""
+
+    def __setstate__(self, state: Any) -> None:
+        state = attributes(state)
+        if "x" in state:
+            self.value = np.asarray(state["x"])
+        elif "a" in state and "idxs" in state:
+            self.value = np.asarray(state["a"]).ravel()[np.asarray(state["idxs"], np.int64)]
+            if state.get("preferred_shape") is not None:
+                self.value = self.value.reshape(state["preferred_shape"])
+        else:
+            raise RefusedFileError(
+                f"holds a {self.name} expression without its value; save it with numpy arrays instead of chumpy's"
+            )
+
+
+def _empty_object(cls: Any, *_: Any) -> StandIn:
+    """`numpy._reconstruct` and `copyreg._reconstructor`: an object that gets its state afterwards."""
+    if not (isinstance(cls, type) and issubclass(cls, StandIn)):
         raise pickle.UnpicklingError("an object of an unknown class")
-    plain = cls()
-    plain.state, plain.items, plain.appended = note.state, note.items, note.appended
-    return resolver.resolve(plain)
+    return cls()
 
 
-def _build_sparse(resolver: Resolver, note: Recorded) -> Any:
-    kind = note.name.split(".")[-1][:3]
-    state = resolver.state(note)
-    shape = state.get("_shape", state.get("shape"))
-    if kind == "coo":
-        where = state["coords"] if "coords" in state else (state["row"], state["col"])
-        return scipy.sparse.coo_matrix((state["data"], tuple(where)), shape)
-    build = {"csc": scipy.sparse.csc_matrix, "csr": scipy.sparse.csr_matrix}[kind]
-    matrix = build((state["data"], state["indices"], state["indptr"]), shape)
-    matrix.check_format(full_check=True)  # an index outside the shape would write to foreign memory later
-    return matrix
-
-
-def _build_chumpy(resolver: Resolver, note: Recorded) -> np.ndarray:
-    state = resolver.state(note)
-    if "x" in state:
-        return np.asarray(state["x"])
-    if "a" in state and "idxs" in state:  # chumpy.reordering: a selection of another array's elements
-        picked = np.asarray(state["a"]).ravel()[np.asarray(state["idxs"], np.int64)]
-        return (
-            picked.reshape(state["preferred_shape"]) if state.get("preferred_shape") is not None else picked
-        )
-    raise UserError(
-        f"{resolver.file_name} holds a {note.name} expression without its value: save it with chumpy's arrays"
-        " converted to numpy first"
-    )
-
-
-def _container(build: Callable[..., Any]) -> Builder:
-    """Builders of containers: their own argument, then what was set on them; attributes are dropped."""
-
-    def builder(resolver: Resolver, note: Recorded) -> Any:
-        args = resolver.args(note, 0, 1)
-        if args and not isinstance(args[0], (list, tuple, set, frozenset, dict)):
-            raise pickle.UnpicklingError(f"{note.name} of something that is not a container")
-        filled = build(*args)
-        for key, value in note.items:
-            filled[resolver.resolve(key)] = resolver.resolve(value)
-        return filled
-
-    return builder
-
-
-def _build_defaultdict(resolver: Resolver, note: Recorded) -> dict:
-    return {resolver.resolve(key): resolver.resolve(value) for key, value in note.items}
-
-
-def _build_encoded(resolver: Resolver, note: Recorded) -> bytes:
-    text, encoding = resolver.args(note, 2, 2)
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1", "ascii", "utf-8"):
-        raise pickle.UnpicklingError("bytes in an unknown encoding")
-    return text.encode(encoding)
-
-
-def _build_bytes(resolver: Resolver, note: Recorded) -> bytes:
-    args = resolver.args(note, 0, 2)
-    return _raw_bytes(args[0]) if args else b""
-
-
-def _name_only(resolver: Resolver, note: Recorded) -> Any:
-    raise pickle.UnpicklingError(f"{note.name} is called")
-
-
-_ARRAYS: dict[str, Builder] = {
-    "numpy.ndarray": _name_only,
-    "numpy.matrix": _name_only,
-    "numpy.dtype": _build_dtype,
-    "numpy.core.multiarray._reconstruct": _build_ndarray,
-    "numpy.core.multiarray.scalar": _build_scalar,
-    "numpy.core.numeric._frombuffer": _build_buffer_array,
-    **{
-        f"scipy.sparse.{kind}_{of}": _build_sparse
-        for kind in ("csc", "csr", "coo")
-        for of in ("matrix", "array")
-    },
-    "chumpy.": _build_chumpy,
-    "collections.OrderedDict": _container(OrderedDict),
-    "_codecs.encode": _build_encoded,
-    "copyreg._reconstructor": _build_reconstructed,
-    "builtins.object": _name_only,
-    "builtins.complex": lambda resolver, note: complex(*map(float, resolver.args(note, 2, 2))),
-    "builtins.bytes": _build_bytes,
-    "builtins.bytearray": _build_bytes,
-    **{f"builtins.{cls.__name__}": _container(cls) for cls in (set, frozenset, list, tuple, dict)},
-}
-
-# PyTorch's containers
-
-_STREAM_MAGIC, _STREAM_VERSION = 0x1950A86A20F9469CFC6C, 1001
-
-
-def _read_torch(file: BinaryIO, file_name: str, builders: Mapping[str, Builder]) -> Any:
-    if zipfile.is_zipfile(file):
-        return _read_torch_zip(file, file_name, builders)
-    file.seek(0)
-    return _read_torch_stream(file, file_name, builders)
-
-
-def _read_torch_zip(file: BinaryIO, file_name: str, builders: Mapping[str, Builder]) -> Any:
-    """A zip with `*/data.pkl` and one member `*/data/KEY` for each storage."""
-    with zipfile.ZipFile(file) as archive:
-        members = {info.filename: info for info in archive.infolist()}
-        program = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
-        if len(program) != 1:
-            raise pickle.UnpicklingError("a zip file without PyTorch's data.pkl")
-        prefix = program[0][: -len("data.pkl")]
-        if f"{prefix}byteorder" in members and archive.read(f"{prefix}byteorder") != b"little":
-            raise pickle.UnpicklingError("numbers in big-endian order are not read")
-        unpickler = RecordingUnpickler(io.BytesIO(archive.read(program[0])), file_name, builders, "utf-8")
-        notes = unpickler.load()
-        memory = {}
-        for key, storage in unpickler.storages.items():
-            info = members[f"{prefix}data/{key}"]
-            if info.file_size != storage.numel * storage.dtype.itemsize:
-                raise pickle.UnpicklingError(
-                    f"storage {key} has {info.file_size} bytes, not what its tensor needs"
-                )
-            memory[key] = _typed_memory(archive.read(info), storage.dtype)
-    return Resolver(file_name, builders, memory).resolve(notes)
-
-
-def _read_torch_stream(file: BinaryIO, file_name: str, builders: Mapping[str, Builder]) -> Any:
-    """PyTorch before 1.6: magic, version, system, content, storage keys, each a pickle; then the storages."""
-
-    def unpickler() -> RecordingUnpickler:
-        return RecordingUnpickler(file, file_name, builders, "utf-8")
-
-    if (unpickler().load(), unpickler().load()) != (_STREAM_MAGIC, _STREAM_VERSION):
-        raise pickle.UnpicklingError("neither of PyTorch's two containers")
-    system = unpickler().load()
-    if not (isinstance(system, dict) and system.get("little_endian", True)):
-        raise pickle.UnpicklingError("numbers in big-endian order are not read")
-    content = unpickler()
-    notes = content.load()
-    memory = {}
-    for key in unpickler().load():
-        storage = content.storages[key]
-        (numel,) = struct.unpack("<q", file.read(8))
-        if numel != storage.numel:
-            raise pickle.UnpicklingError(f"storage {key} has {numel} numbers, not {storage.numel}")
-        memory[key] = _typed_memory(file.read(numel * storage.dtype.itemsize), storage.dtype)
-    return Resolver(file_name, builders, memory).resolve(notes)
-
-
-def _typed_memory(raw: bytes, dtype: torch.dtype) -> torch.Tensor:
-    return torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
-
-
-def _build_tensor(resolver: Resolver, note: Recorded) -> torch.Tensor:
-    storage, offset, size, stride = resolver.args(note, 4, 7)[:4]
-    if not isinstance(storage, torch.Tensor):
+def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any) -> torch.Tensor:
+    if not isinstance(storage, (torch.storage.TypedStorage, torch.storage.UntypedStorage)):
         raise pickle.UnpicklingError("a tensor without memory")
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    in_memory = (
-        offset >= 0 and min((*size, *stride), default=0) >= 0 and (0 in size or last < storage.numel())
-    )
-    if not in_memory:
-        raise pickle.UnpicklingError("a tensor reaches outside its memory")
-    return storage.as_strided(tuple(size), tuple(stride), offset)
+    return torch._utils._rebuild_tensor(storage, offset, size, stride)  # checks the bounds
 
 
-def _build_nested_storage(resolver: Resolver, note: Recorded) -> torch.Tensor:
-    raw = _raw_bytes(resolver.args(note, 1, 1)[0])
-    return _read_torch(io.BytesIO(raw), resolver.file_name, resolver.builders)
+def _storage(raw: Any) -> Any:
+    return torch.load(io.BytesIO(_bytes(raw)), map_location="cpu", weights_only=True)
 
 
-def _build_path(resolver: Resolver, note: Recorded) -> str:
-    parts = [str(part) for part in resolver.args(note, 0, 99)]
-    windows = "Windows" in note.name
-    return str(pathlib.PureWindowsPath(*parts) if windows else pathlib.PurePosixPath(*parts))
+def _container(build: Callable[..., Any]) -> Function:
+    def checked(content: Any = ()) -> Any:
+        if not isinstance(content, (list, tuple, set, frozenset, dict)):
+            raise pickle.UnpicklingError("a container of something that is not a container")
+        return build(content)
+
+    return Function(checked)
 
 
-def _build_settings(resolver: Resolver, note: Recorded) -> Any:
-    """An instance of a class that we do not have: what was set on it; of an enumeration its value."""
-    content = dict(resolver.state(note))
-    content.update((resolver.resolve(key), resolver.resolve(value)) for key, value in note.items)
-    args = [resolver.resolve(x) for x in note.args]
-    if len(args) == 1 and not content:
-        return args[0]
-    return content
+CONTAINERS = {f"builtins.{cls.__name__}": _container(cls) for cls in (set, frozenset, list, tuple, dict)}
 
+NUMPY: dict[str, Any] = {"numpy.ndarray": _Array, "numpy.matrix": _Array, "numpy.dtype": _Dtype}
+for _core in ("numpy.core", "numpy._core"):  # before and since numpy 2
+    NUMPY |= {
+        f"{_core}.multiarray._reconstruct": Function(_empty_object),
+        f"{_core}.multiarray.scalar": Function(lambda dtype, raw: _array(raw, dtype, ())[()]),
+        f"{_core}.numeric._frombuffer": Function(_array),
+    }
 
-_TENSORS: dict[str, Builder] = {
-    **dict.fromkeys(STORAGE_DTYPES, _name_only),
-    "torch._utils._rebuild_tensor": _build_tensor,
-    "torch._utils._rebuild_tensor_v2": _build_tensor,
-    "torch._utils._rebuild_parameter": lambda resolver, note: resolver.args(note, 2, 3)[0],
-    "torch.storage._load_from_bytes": _build_nested_storage,
-    "torch.Size": _container(tuple),
-    "torch.device": lambda resolver, note: ":".join(str(x) for x in resolver.args(note, 1, 2)),
-}
-_LIGHTNING: dict[str, Builder] = {
-    "pytorch_lightning.": _build_settings,
-    "lightning.": _build_settings,
-    "lightning_fabric.": _build_settings,
-    "argparse.Namespace": _build_settings,
-    "collections.Counter": _container(Counter),
-    "collections.defaultdict": _build_defaultdict,
-    **{
-        f"pathlib.{kind}{system}Path": _build_path
-        for kind in ("", "Pure")
-        for system in ("", "Posix", "Windows")
-        if kind or system
-    },
+_SPARSE: dict[str, Any] = {}
+for _kind, _matrix in (("csc", scipy.sparse.csc_matrix), ("csr", scipy.sparse.csr_matrix)):
+    _class = type(_kind, (_Sparse,), {"matrix": _matrix})
+    _SPARSE |= {f"scipy.sparse.{_module}.{_kind}_matrix": _class for _module in (_kind, f"_{_kind}")}
+
+_STAND_INS: dict[str, Any] = {
+    **CONTAINERS,
+    **NUMPY,
+    **_SPARSE,
+    "builtins.bytes": Function(_bytes),
+    "builtins.bytearray": Function(_bytes),
+    "builtins.complex": Function(lambda real, imaginary: complex(float(real), float(imaginary))),
+    "builtins.object": StandIn,
+    "_codecs.encode": Function(_bytes),
+    "copyreg._reconstructor": Function(_empty_object),
+    "collections.OrderedDict": _container(OrderedDict),
+    "torch._utils._rebuild_tensor": Function(_tensor),
+    "torch._utils._rebuild_tensor_v2": Function(_tensor),
+    "torch.storage._load_from_bytes": Function(_storage),
 }

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from nha.core.html_report import Section, write_report
+from nha.core.tables import Table
 from nha.evaluation.comparison import draw_one, telling_frames
-from nha.evaluation.curves import curve_chart
 from nha.evaluation.evaluator import PARTS, FrameScores, means
 from nha.evaluation.judge import Contestant, Evaluation
 from nha.evaluation.metrics import MS_SSIM_SMALLEST_PX
 from nha.evaluation.optional_metrics import OptionalMetrics
 from nha.evaluation.regions import REGIONS
-from nha.evaluation.report import Section, write_report
 from nha.evaluation.surface_errors import FULL_SCALE
-from nha.evaluation.tables import Table
 from nha.visualization.colours import error_map, to_uint8
+from nha.visualization.curves import Curve, curve_chart
 from nha.visualization.layout import side_by_side
 
 # In the order of the table; what each is, for people who have not read the paper.
@@ -39,10 +39,18 @@ METRICS: dict[str, str] = {
     "covered_psnr": "as head_psnr where the avatar draws anything: leaves the silhouette's errors out",
     "silhouette_iou": "overlap of drawn and true silhouette, up to 1; higher is better",
 }
-CURVES = (
-    "head_psnr", "head_ssim", "face_psnr", "mouth_psnr", "eyes_psnr", "hair_psnr", "silhouette_iou", "landmark_px",
-    "lpips",
-)  # fmt: skip
+# Metrics that are shown as charts, and the charts' titles.
+CURVES: dict[str, str] = {
+    "head_psnr": "head_psnr, dB (higher is better)",
+    "head_ssim": "head_ssim (higher is better)",
+    "face_psnr": "face_psnr, dB (higher is better)",
+    "mouth_psnr": "mouth_psnr, dB (higher is better)",
+    "eyes_psnr": "eyes_psnr, dB (higher is better)",
+    "hair_psnr": "hair_psnr, dB (higher is better)",
+    "silhouette_iou": "silhouette_iou (higher is better)",
+    "landmark_px": "landmark_px, pixels (lower is better)",
+    "lpips": "lpips (lower is better)",
+}
 SMALLEST_OVERLAP = 0.8  # mean intersection over union of the silhouettes; trained avatars have 0.93 and more
 
 
@@ -89,7 +97,7 @@ def write_avatar_report(
             Section(
                 "Frame by frame",
                 "Chosen by the mean over the avatars.",
-                pictures=comparison_pictures(
+                images=comparison_pictures(
                     [one.contestant for one in judged], list(scores.values()), backend
                 ),
             )
@@ -106,7 +114,7 @@ def _own_section(one: Judged, title: str) -> Section:
     evaluation = one.evaluation
     return Section(
         title,
-        pictures=[
+        images=[
             *evaluation.telling,
             (
                 "Mean difference over all frames, gathered on the head: dark where the avatar is right, yellow from "
@@ -191,22 +199,22 @@ def explanations(scores: Mapping[str, Sequence[FrameScores]], optional: Optional
     ]
 
 
-def score_charts(scores: Mapping[str, Sequence[FrameScores]]) -> list[str]:
-    """A chart for each metric of CURVES, a line for each avatar."""
+def score_charts(scores: Mapping[str, Sequence[FrameScores]]) -> list[tuple[str, np.ndarray]]:
+    """A chart for each metric of CURVES with its title, a line for each avatar."""
     frames = next(iter(scores.values()))
-    marked = [frame.frame_id for frame in frames if frame.part == "held_out"]
+    held_out = [frame.frame_id for frame in frames if frame.part == "held_out"]
     return [
-        curve_chart(
-            metric,
-            {
-                name: ([f.frame_id for f in lines], [f.scores[metric] for f in lines])
-                for name, lines in scores.items()
-            },
-            marked,
-        )
-        for metric in CURVES
+        (title, curve_chart(title, _curves(scores, metric), held_out))
+        for metric, title in CURVES.items()
         if metric in frames[0].scores
     ]
+
+
+def _curves(scores: Mapping[str, Sequence[FrameScores]], metric: str) -> dict[str, Curve]:
+    return {
+        name: ([frame.frame_id for frame in frames], [frame.scores[metric] for frame in frames])
+        for name, frames in scores.items()
+    }
 
 
 def comparison_pictures(

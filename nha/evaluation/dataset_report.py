@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 from nha.core.errors import UserError
+from nha.core.html_report import Section, write_report
+from nha.core.tables import Table
 from nha.data.dataset_check import DatasetCheck
 from nha.data.dataset_folder import (
     DatasetFolder,
@@ -21,8 +23,6 @@ from nha.data.dataset_folder import (
 )
 from nha.data.findings import Fault
 from nha.data.messages import some_of
-from nha.evaluation.report import Section, write_report
-from nha.evaluation.tables import Table
 from nha.preprocess.overview import colour_labels, draw_landmarks
 from nha.visualization.layout import side_by_side
 
@@ -68,7 +68,7 @@ def write_dataset_report(path: str | Path, folder: DatasetFolder, check: Dataset
         tables=[findings_table(check)] if check.findings else [],
     )
     title = "The worst frames" if worst else "Some frames; nothing is wrong with any"
-    return write_report(path, "Check of a dataset", [summary, Section(title, pictures=pictures)])
+    return write_report(path, "Check of a dataset", [summary, Section(title, images=pictures)])
 
 
 def _caption(check: DatasetCheck, frame_id: int) -> str:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from nha.core.html_report import Section, write_report
+from nha.core.tables import Table
 from nha.data.video_io import iterate_frames
 from nha.evaluation.avatar_report import regions_table, score_charts, scores_table
 from nha.evaluation.judge import Evaluation
-from nha.evaluation.reenactment_settings import ReenactmentFiles
-from nha.evaluation.report import Section, write_report
-from nha.evaluation.tables import Table
 from nha.visualization.layout import grid
 
 N_FILM_PICTURES = 5
@@ -38,7 +37,7 @@ def subject_section(result: dict, evaluation: Evaluation, tracking_film: Path) -
             Table(("error against the truth", *names), rows),
         ],
         charts=score_charts(scores),
-        pictures=evaluation.telling,
+        images=evaluation.telling,
         videos=[
             ("Ground truth, prediction, difference, normals and geometry of all frames", evaluation.film),
             ("Tracking", tracking_film),
@@ -70,7 +69,7 @@ def results_table(results: Sequence[dict]) -> Table:
     return Table(("", *(r["name"].replace("_", " ") for r in results)), rows, digits=2)
 
 
-def write_demo_report(out: Path, table: Table, sections: Sequence[Section], films: ReenactmentFiles) -> Path:
+def write_demo_report(out: Path, table: Table, sections: Sequence[Section], reenactment_video: Path) -> Path:
     """report.html with the table, the reenactment and each subject."""
     overview = Section(
         "Results",
@@ -78,11 +77,11 @@ def write_demo_report(out: Path, table: Table, sections: Sequence[Section], film
         "pack), not estimates from pictures. Tracking and avatars see the video and these annotations only.",
         tables=[table],
     )
-    frames = list(iterate_frames(films.side_by_side))
+    frames = list(iterate_frames(reenactment_video))
     picked = [frames[i] for i in np.linspace(0, len(frames) - 1, N_FILM_PICTURES).round().astype(int)]
     reenactment = Section(
         "Reenactment",
-        pictures=[("Driving and reenacted, from start to end", grid([picked]))],
-        videos=[("All frames", films.side_by_side)],
+        images=[("Driving and reenacted, from start to end", grid([picked]))],
+        videos=[("All frames", reenactment_video)],
     )
     return write_report(out / "report.html", "Neural head avatars: demo", [overview, reenactment, *sections])

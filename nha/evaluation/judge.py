@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.neutral_frame import neutral_frame
 from nha.data.frame_dataset import FrameSplits
 from nha.evaluation.comparison import ComparisonFilm, comparison_strips, draw_one, telling_frames
 from nha.evaluation.evaluator import PARTS, DrawnFrames, FrameScores, evaluate, means
-from nha.evaluation.neutral import neutral_frame
 from nha.evaluation.novel_views import turned_views
 from nha.evaluation.optional_metrics import OptionalMetrics
 from nha.evaluation.surface_errors import SurfaceErrors, error_picture

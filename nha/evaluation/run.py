@@ -4,91 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from nha.avatar.neutral_frame import neutral_frame
 from nha.avatar.open import open_avatar
-from nha.core.config import nested, setting
 from nha.core.device import pick_device
-from nha.core.errors import UserError
 from nha.core.names import distinct_names
 from nha.core.system import get_logger, require_writable
 from nha.data.frame_dataset import FrameSplits
-from nha.data.settings import DataSettings
 from nha.evaluation.avatar_report import Judged, View, doubts, scores_table, write_avatar_report
 from nha.evaluation.evaluator import PARTS, frames_of, write_scores
 from nha.evaluation.judge import Contestant, evaluate_and_film
-from nha.evaluation.neutral import neutral_frame
 from nha.evaluation.novel_views import write_novel_views, write_turntable
 from nha.evaluation.optional_metrics import OptionalMetrics, open_optional_metrics
+from nha.evaluation.settings import EvaluationSettings
 
 PARTS_OF_SPLIT = {"train": ("train",), "val": ("held_out",), "all": PARTS}
 SCORES_FILE, REPORT_FILE, FILM_FILE = "scores.json", "report.html", "comparison.mp4"
 NOVEL_VIEWS_FILE, TURNTABLE_FILE, VIEW_IMAGES = "novel_views.mp4", "turntable.mp4", "novel_views"
 
 _logger = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """Settings of `evaluate_avatar.py`."""
-
-    ckpt: list[Path] = setting(
-        section="What is evaluated",
-        help="Checkpoint of the avatar, ours or published; several are compared.",
-        aliases=("checkpoint_file",),
-    )
-    split: Literal["train", "val", "all"] = setting("all", help="Which part of the split.")
-    further_tracking_results: list[Path] = setting(
-        [],
-        help="Tracking files of the second checkpoint and those after it, where they are others than the first one's "
-        "(avatars with other head models).",
-    )
-    out: Path | None = setting(
-        None,
-        help="Output folder; none is the folder 'evaluation' beside the (first) checkpoint.",
-        aliases=("out_path",),
-    )
-    head: str | None = setting(None, help="Head model; none takes the one that each avatar was trained with.")
-
-    novel_views: list[float] = setting(
-        [0.0, -30.0, -60.0],
-        section="Films",
-        help="By how many degrees the head is turned in novel_views.mp4; [] for no such film.",
-    )
-    novel_view_frames: int = setting(
-        50, help="How many of the evaluated frames novel_views.mp4 shows, the last ones; 0 is all of them."
-    )
-    turntable: int = setting(60, help="Views of turntable.mp4, once around the head; 0 for no such film.")
-    images: bool = setting(False, help="Write the pictures of novel_views.mp4 as PNG files, too.")
-    frame_rate: float = setting(25.0, help="Frames per second of the films.", aliases=("fps",))
-
-    batch_size: int = setting(4, section="Run", help="Frames that are drawn at the same time.")
-    device: str = setting("auto", help="auto, cpu or cuda.")
-    raster_backend: str = setting(
-        "auto", help="Rasteriser: auto, numba, triton, reference or pytorch3d.", aliases=("backend",)
-    )
-    data: DataSettings = nested(DataSettings)
-
-    IGNORED = DataSettings.IGNORED
-
-    def check(self) -> None:
-        """Raise UserError for a number out of its range, and for lists that do not fit each other."""
-        if not self.ckpt:
-            raise UserError("--ckpt names no checkpoint; give at least one")
-        if self.batch_size < 1:
-            raise UserError("--batch_size must be at least 1")
-        if self.novel_view_frames < 0 or self.turntable < 0:
-            raise UserError("--novel_view_frames and --turntable must not be negative")
-        if not 0 < self.frame_rate <= 1000:
-            raise UserError(f"--frame_rate must lie in 0..1000, but is {self.frame_rate:g}")
-        n_further = len(self.ckpt) - 1
-        if self.further_tracking_results and len(self.further_tracking_results) != n_further:
-            raise UserError(
-                f"--further_tracking_results names {len(self.further_tracking_results)} files for {n_further} further "
-                "checkpoints; name one for each, or none"
-            )
 
 
 def evaluate_avatar(settings: EvaluationSettings) -> tuple[Path, str]:

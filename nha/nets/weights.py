@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from nha.core.errors import UserError
-from nha.core.safe_pickle import load_torch
+from nha.core.torch_file import load_torch
 
 
 class FrozenNet(nn.Module):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nha.avatar.reenact import FACE, transfer
+from nha.avatar.neutral_frame import neutral_frame
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.types import HeadParams
 from nha.data.tracking_file import TrackingResult
-from nha.evaluation.neutral import neutral_frame
+from nha.reenactment.transfer import FACE, transfer
 
 
 def driven_heads(rest: HeadParams, axes: Tensor, driving: TrackingResult) -> HeadParams:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from nha.avatar.neutral_frame import neutral_frame
 from nha.core.errors import UserError
 from nha.data.video_io import iterate_frames
-from nha.evaluation.neutral import neutral_frame
 from nha.render.camera import project
 from nha.viewer.recording import Moment, Recording, write_film
 from nha.viewer.stage import LOOKS, Stage, State, open_stage

@@ -12,7 +12,7 @@ import torch
 from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.errors import UserError
 from nha.core.optional_files import optional_file
-from nha.core.safe_pickle import load_torch
+from nha.core.torch_file import load_torch
 from nha.preprocess.backends.mediapipe_landmarks import MediapipeLandmarks
 from nha.preprocess.estimators import Face, Frame
 

@@ -1,4 +1,4 @@
-"""Films of one avatar moved by others; what each option changes."""
+"""The videos of a reenactment, and the effect of each option."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 from nha.core.errors import UserError
 from nha.data.tracking_file import write_tracking
 from nha.data.video_io import VideoWriter, iterate_frames, video_info
-from nha.evaluation.reenactment import shown_frames, write_reenactment
-from nha.evaluation.reenactment_settings import ReenactmentFiles, ReenactmentSettings
+from nha.reenactment.files import ReenactmentFiles
+from nha.reenactment.run import reenact_avatar, video_frame_ids
+from nha.reenactment.settings import ReenactmentSettings
 from tests.data.test_sound import write_with_sound
 from tests.evaluation.conftest import SIZE, make_tracking
 
@@ -28,7 +29,7 @@ def options(checkpoint, settings, spaced_dir) -> ReenactmentSettings:
         neutral_target_frame=0,
         driving_tracking_results=[settings.tracking_results_path.parent],
         neutral_driving_frame=[0],
-        outpath=spaced_dir / "films",
+        outpath=spaced_dir / "videos",
         batch_size=3,
     )
 
@@ -38,12 +39,12 @@ def frames_of(path: Path) -> np.ndarray:
 
 
 def heads_in(frames: np.ndarray) -> np.ndarray:
-    """Where something is drawn on white: bool [N, H, W]."""
+    """Pixels that are not white: bool [N, H, W]."""
     return (frames < 230).any(-1)
 
 
-def test_reenactment_of_oneself_is_oneself(options, checkpoint):
-    (files,) = write_reenactment(dataclasses.replace(options, driving_ckpt=[checkpoint]))
+def test_self_reenactment_shows_the_same_images(options, checkpoint):
+    (files,) = reenact_avatar(dataclasses.replace(options, driving_ckpt=[checkpoint]))
     assert sorted(path.name for path in options.outpath.iterdir()) == [
         "driving.mp4",
         "prediction.mp4",
@@ -52,134 +53,136 @@ def test_reenactment_of_oneself_is_oneself(options, checkpoint):
     prediction, driving = frames_of(files.prediction), frames_of(files.driving)
     assert prediction.shape == driving.shape == (4, *SIZE, 3)
     assert np.abs(prediction - driving).mean() < 1
-    assert np.abs(prediction[0] - prediction[3]).mean() > 1  # it does move
+    assert np.abs(prediction[0] - prediction[3]).mean() > 1  # the head moves
     assert next(iterate_frames(files.side_by_side)).shape[1] == 2 * SIZE[1]
     assert video_info(files.prediction).fps == 25
 
 
-def test_a_tracking_file_alone_drives_and_its_mesh_is_shown(options, avatar):
-    (files,) = write_reenactment(options)
+def test_driving_by_a_tracking_file_shows_the_tracked_mesh(options, avatar):
+    (files,) = reenact_avatar(options)
     prediction, driving = frames_of(files.prediction), frames_of(files.driving)
-    assert (heads_in(prediction) == heads_in(driving)).mean() > 0.97  # the same head in the same pose ...
-    assert np.abs(prediction - driving).mean() > 3  # ... in other colours: avatars are no shaded meshes
+    assert (heads_in(prediction) == heads_in(driving)).mean() > 0.97  # same pose
+    assert np.abs(prediction - driving).mean() > 3  # other colours: the driving image is a shaded mesh
     tracking = make_tracking(avatar.head, (0, 1, 2, 3))
-    drawn = avatar(tracking.params_for([2]), tracking.camera_for([2], SIZE), None)[0, :3]
-    expected = drawn.detach().permute(1, 2, 0).clamp(0, 1).numpy() * 255
+    rendered = avatar(tracking.params_for([2]), tracking.camera_for([2], SIZE), None)[0, :3]
+    expected = rendered.detach().permute(1, 2, 0).clamp(0, 1).numpy() * 255
     assert np.abs(prediction[2] - expected).mean() < 2
 
 
-def test_neutral_frames_are_found_and_said(options, head, tmp_path, caplog):
+def test_selected_neutral_frames_are_logged(options, head, tmp_path, caplog):
     tracking = make_tracking(head, (4, 5, 6))
-    tracking.expr[:, 0] = (3.0, 0.1, 2.0)  # frame 5 is the calm one
+    tracking.expr[:, 0] = (3.0, 0.1, 2.0)  # frame 5 is the most neutral one
     tracking.rotation[:] = tracking.rotation[:1]
     tracking.jaw_pose[:] = tracking.jaw_pose[:1]
     write_tracking(tmp_path / "tracked_flame_params.npz", tracking)
-    found = dataclasses.replace(
-        options, driving_tracking_results=[tmp_path], neutral_driving_frame=[], outpath=tmp_path / "found"
+    selected = dataclasses.replace(
+        options, driving_tracking_results=[tmp_path], neutral_driving_frame=[], outpath=tmp_path / "selected"
     )
-    given = dataclasses.replace(found, neutral_driving_frame=[5], outpath=tmp_path / "given")
-    wrong = dataclasses.replace(found, neutral_driving_frame=[4], outpath=tmp_path / "wrong")
-    films = [frames_of(write_reenactment(o)[0].prediction) for o in (found, given, wrong)]
-    assert (films[0] == films[1]).all()
-    assert (films[0] != films[2]).any()
-    assert "neutral frame of driving: 5 (found; --neutral_driving_frame names another)" in caplog.text
+    given = dataclasses.replace(selected, neutral_driving_frame=[5], outpath=tmp_path / "given")
+    wrong = dataclasses.replace(selected, neutral_driving_frame=[4], outpath=tmp_path / "wrong")
+    videos = [frames_of(reenact_avatar(o)[0].prediction) for o in (selected, given, wrong)]
+    assert (videos[0] == videos[1]).all()
+    assert (videos[0] != videos[2]).any()
+    assert "neutral frame of driving: 5 (selected; set another with --neutral_driving_frame)" in caplog.text
 
 
-def test_several_people_drive_one_after_the_other(options, head, tmp_path):
+def test_several_driving_people(options, head, tmp_path):
     for name, n in (("one", 2), ("other", 3)):
         write_tracking(tmp_path / name / "tracked_flame_params.npz", make_tracking(head, tuple(range(n))))
     several = dataclasses.replace(
         options, driving_tracking_results=[tmp_path / "one", tmp_path / "other"], neutral_driving_frame=[]
     )
-    files = write_reenactment(several)
+    files = reenact_avatar(several)
     assert [f.prediction.parent for f in files] == [several.outpath / "one", several.outpath / "other"]
     assert [len(frames_of(f.side_by_side)) for f in files] == [2, 3]
 
 
-def test_keep_pose_leaves_the_head_where_it_is(options, tmp_path):
-    still = dataclasses.replace(options, keep_pose=True, outpath=tmp_path)
-    kept, moving = (heads_in(frames_of(write_reenactment(o)[0].prediction)) for o in (still, options))
+def test_keep_pose_keeps_the_head_position(options, tmp_path):
+    fixed = dataclasses.replace(options, keep_pose=True, outpath=tmp_path)
+    kept, moving = (heads_in(frames_of(reenact_avatar(o)[0].prediction)) for o in (fixed, options))
     changed = [(heads[0] != heads[3]).mean() for heads in (kept, moving)]
     assert changed[0] < 0.5 * changed[1]
 
 
-def test_smoothing_halves_the_jitter_of_the_film(options, head, tmp_path):
+def test_smoothing_halves_the_jitter_of_the_video(options, head, tmp_path):
     tracking = make_tracking(head, tuple(range(12)))
     tracking.translation[::2, 0] += 0.02
     write_tracking(tmp_path / "tracked_flame_params.npz", tracking)
-    rough = dataclasses.replace(options, driving_tracking_results=[tmp_path], outpath=tmp_path / "rough")
-    calm = dataclasses.replace(rough, smooth=2.0, outpath=tmp_path / "calm")
+    noisy = dataclasses.replace(options, driving_tracking_results=[tmp_path], outpath=tmp_path / "noisy")
+    smoothed = dataclasses.replace(noisy, smooth=2.0, outpath=tmp_path / "smoothed")
     steps = [
-        np.abs(np.diff(frames_of(write_reenactment(o)[0].prediction)[2:10], axis=0)).mean()
-        for o in (rough, calm)
+        np.abs(np.diff(frames_of(reenact_avatar(o)[0].prediction)[2:10], axis=0)).mean()
+        for o in (noisy, smoothed)
     ]
     assert steps[1] < 0.5 * steps[0]
 
 
-def test_the_drivings_camera_has_its_size_and_place(options, head, tmp_path):
+def test_driving_camera_sets_image_size_and_position(options, head, tmp_path):
     tracking = dataclasses.replace(make_tracking(head, (0, 1)), image_size=(64, 80))
-    tracking.translation[:, 0] -= 0.08  # to the picture's right
+    tracking.translation[:, 0] -= 0.08  # to the right of the image
     write_tracking(tmp_path / "tracked_flame_params.npz", tracking)
-    mine = dataclasses.replace(options, driving_tracking_results=[tmp_path])
-    (own,) = write_reenactment(mine)
-    (theirs,) = write_reenactment(dataclasses.replace(mine, camera="driving", outpath=tmp_path / "theirs"))
+    target_camera = dataclasses.replace(options, driving_tracking_results=[tmp_path])
+    (own,) = reenact_avatar(target_camera)
+    (other,) = reenact_avatar(
+        dataclasses.replace(target_camera, camera="driving", outpath=tmp_path / "other")
+    )
     assert frames_of(own.prediction).shape[1:3] == SIZE
-    prediction, driving = frames_of(theirs.prediction), frames_of(theirs.driving)
+    prediction, driving = frames_of(other.prediction), frames_of(other.driving)
     assert prediction.shape[1:3] == (64, 80)
     assert (heads_in(prediction) == heads_in(driving)).mean() > 0.97
 
 
-def test_a_background_stands_behind_the_head_alone(options):
-    (files,) = write_reenactment(dataclasses.replace(options, background="#2040c0"))
+def test_background_is_visible_in_the_prediction_only(options):
+    (files,) = reenact_avatar(dataclasses.replace(options, background="#2040c0"))
     prediction, driving = frames_of(files.prediction), frames_of(files.driving)
     assert np.abs(prediction[0, 1, 1] - (0x20, 0x40, 0xC0)).max() < 12
     assert driving[0, 1, 1].min() > 240
 
 
-def test_the_driving_video_gives_pictures_sound_and_frame_rate(options, head, tmp_path):
+def test_driving_video_provides_images_sound_and_frame_rate(options, head, tmp_path):
     video = write_with_sound(tmp_path / "video.mp4", "aac")  # 50 frames of levels 0, 1, 2, ...
     write_tracking(tmp_path / "tracked_flame_params.npz", make_tracking(head, (20, 21, 24, 40)))
     with_video = dataclasses.replace(
         options, driving_tracking_results=[tmp_path], driving_video=[video], neutral_driving_frame=[20]
     )
-    (files,) = write_reenactment(with_video)
+    (files,) = reenact_avatar(with_video)
     driving = frames_of(files.driving)
-    assert len(driving) == 21  # 20 to 40: frames that were not tracked hold the picture before
+    assert len(driving) == 21  # 20 to 40: frames that were not tracked repeat the previous one
     levels = driving[:, 10, 10, 0]
     assert levels[:5] == pytest.approx([20, 21, 21, 21, 24], abs=2)
     for path in files:
         with av.open(str(path)) as container:
             assert container.streams.audio[0].codec_context.name == "aac"
             assert float(container.duration / av.time_base) == pytest.approx(21 / 25, abs=0.1)
-    (silent,) = write_reenactment(dataclasses.replace(with_video, sound=False, outpath=tmp_path / "silent"))
+    (silent,) = reenact_avatar(dataclasses.replace(with_video, sound=False, outpath=tmp_path / "silent"))
     with av.open(str(silent.prediction)) as container:
         assert not container.streams.audio
 
 
-def test_gaps_are_filled_for_sound_only():
-    assert shown_frames([7, 3, 4], without_gaps=False) == [7, 3, 4]
-    assert shown_frames([7, 3, 4], without_gaps=True) == [3, 4, 4, 4, 7]
+def test_gaps_are_filled_for_videos_with_sound():
+    assert video_frame_ids([7, 3, 4], fill_gaps=False) == [7, 3, 4]
+    assert video_frame_ids([7, 3, 4], fill_gaps=True) == [3, 4, 4, 4, 7]
 
 
-def test_an_mp4_as_outpath_gets_the_side_by_side(tmp_path):
+def test_outpath_mp4_names_the_side_by_side_video(tmp_path):
     files = ReenactmentFiles.at(tmp_path / "me.mp4")
     assert files.side_by_side == tmp_path / "me.mp4"
     assert {files.prediction.name, files.driving.name} == {"me_prediction.mp4", "me_driving.mp4"}
 
 
-def test_different_head_models_do_not_understand_each_other(options, checkpoint, avatar, monkeypatch):
+def test_different_head_models_are_refused(options, checkpoint, avatar, monkeypatch):
     other = copy.deepcopy(avatar)
     other.head.name = "flame"
     avatars = iter([avatar, other])
-    monkeypatch.setattr("nha.evaluation.reenactment.open_avatar", lambda *_: next(avatars))
-    with pytest.raises(UserError, match="the driving one 'flame'"):
-        write_reenactment(dataclasses.replace(options, driving_ckpt=[checkpoint]))
+    monkeypatch.setattr("nha.reenactment.tracked_people.open_avatar", lambda *_: next(avatars))
+    with pytest.raises(UserError, match="the driving avatar 'flame'"):
+        reenact_avatar(dataclasses.replace(options, driving_ckpt=[checkpoint]))
 
 
-def test_reenactment_says_what_is_wrong_and_leaves_nothing(options, head, tmp_path):
+def test_wrong_input_is_a_one_line_error_and_leaves_no_file(options, head, tmp_path):
     short = tmp_path / "short.mp4"
-    with VideoWriter(short) as film:
-        film.write(np.zeros((16, 16, 3), np.uint8))
+    with VideoWriter(short) as video:
+        video.write(np.zeros((16, 16, 3), np.uint8))
     fewer = make_tracking(head, (0, 1))
     write_tracking(tmp_path / "f.npz", dataclasses.replace(fewer, expr=fewer.expr[:, :10]))
     one = options.driving_tracking_results[0]
@@ -189,10 +192,10 @@ def test_reenactment_says_what_is_wrong_and_leaves_nothing(options, head, tmp_pa
         ({"target_ckpt": tmp_path / "none.ckpt"}, "none.ckpt"),
         ({"driving_ckpt": [tmp_path / "none.ckpt"]}, "none.ckpt"),
         ({"driving_tracking_results": [tmp_path / "nowhere"]}, "no tracking file"),
-        ({"driving_tracking_results": []}, "nothing drives"),
+        ({"driving_tracking_results": []}, "no driving person"),
         ({"driving_tracking_results": [one, one], "neutral_driving_frame": []}, "named twice"),
         ({"driving_tracking_results": [tmp_path / "f.npz"]}, "of another head model"),
-        ({"neutral_driving_frame": [0, 1]}, "names 2 for 1 driving"),
+        ({"neutral_driving_frame": [0, 1]}, "has 2 values for 1 driving"),
         ({"driving_video": [tmp_path / "no.mp4"]}, "video not found"),
         ({"driving_video": [short]}, "has 1 frames, but frame 1 was tracked"),
         ({"background": "reddish"}, "neither a colour"),
@@ -200,13 +203,13 @@ def test_reenactment_says_what_is_wrong_and_leaves_nothing(options, head, tmp_pa
         ({"smooth": -1.0}, "smooth"),
     ):
         with pytest.raises(UserError, match=message) as error:
-            write_reenactment(dataclasses.replace(options, **changes))
+            reenact_avatar(dataclasses.replace(options, **changes))
         assert "\n" not in str(error.value)
     assert not list(options.outpath.glob("*"))
 
 
 @pytest.mark.slow
-def test_a_video_is_tracked_first(options, run_script, tmp_path):
+def test_a_driving_video_is_tracked_first(options, run_script, tmp_path):
     from nha.synthetic import SyntheticSettings, write_subject
 
     write_subject(tmp_path / "video", SyntheticSettings(frames=6, size=(64, 64), progress=False))
@@ -229,7 +232,7 @@ def test_a_video_is_tracked_first(options, run_script, tmp_path):
     assert tracked.stat().st_mtime_ns == before
 
 
-def test_a_wrong_setting_is_said_before_a_video_is_tracked(options, run_script, tmp_path):
+def test_a_wrong_setting_is_reported_before_tracking(options, run_script, tmp_path):
     video = write_with_sound(tmp_path / "video.mp4", "aac")
     arguments = [
         "--target_ckpt",

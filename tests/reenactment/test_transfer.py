@@ -1,12 +1,17 @@
+"""Motion transfer: what is added to what, and what each option changes."""
+
 import copy
 
 import torch
 
-from nha.avatar.reenact import Actor, reenact, transfer, transferred_motion
+from nha.reenactment.transfer import Actor, reenact, transfer, transferred_motion
+from tests.avatar import conftest as avatar_tests
 from tests.avatar.conftest import camera, facing_params
 
+avatar = avatar_tests.avatar  # random networks and corrections
 
-def test_transfer_adds_the_drivings_change_to_the_targets_neutral(head):
+
+def test_transfer_adds_the_driving_change_to_the_target_neutral(head):
     target, driving = facing_params(head, 1), facing_params(head, 3)
     target = target.replace(expr=target.expr + 0.3, shape=target.shape + 2)
     neutral = driving[:1].replace(expr=driving[:1].expr + 0.1)
@@ -16,7 +21,7 @@ def test_transfer_adds_the_drivings_change_to_the_targets_neutral(head):
     assert (moved.shape == 2).all()
 
 
-def test_an_avatar_driven_by_itself_from_its_own_neutral_is_itself(avatar, head):
+def test_self_reenactment_equals_rendering(avatar, head):
     tracked = facing_params(head, 3)
     frames = torch.tensor([0, 1, 2])
     actor = Actor(avatar, tracked[:1], 0)
@@ -28,7 +33,7 @@ def test_an_avatar_driven_by_itself_from_its_own_neutral_is_itself(avatar, head)
     )
 
 
-def test_offsets_follow_the_driving_neck_with_the_targets_correction(avatar, head):
+def test_offsets_are_conditioned_on_the_driving_neck_plus_the_target_correction(avatar, head):
     other = copy.deepcopy(avatar)
     with torch.no_grad():
         other.frame_parameters.neck += 0.5
@@ -38,13 +43,13 @@ def test_offsets_follow_the_driving_neck_with_the_targets_correction(avatar, hea
     avatar.offsets = lambda neck: seen.append(neck) or original(neck)
     reenact(Actor(avatar, tracked, 0), Actor(other, tracked, 1), tracked, torch.tensor([4]), camera(1))
     torch.testing.assert_close(seen[0], tracked.neck + avatar.frame_parameters.neck[4:5])
-    # an id that the target does not have brings no correction
+    # frame ids outside the target's video have no correction
     reenact(Actor(avatar, tracked, 0), Actor(other, tracked, 1), tracked, torch.tensor([400]), camera(1))
     torch.testing.assert_close(seen[1], tracked.neck)
 
 
 def motion_of(avatar, head, driving_avatar, n=6, **options):
-    """The avatar moved by n frames that turn and talk; both neutral frames are the first, apart in space."""
+    """Motion from n driving frames; both neutral frames are the first ones, at different positions."""
     driving = facing_params(head, n)
     jaw = driving.jaw + torch.linspace(0, 0.5, n)[:, None]
     driving = driving.replace(jaw=jaw, translation=driving.translation + 0.1)
@@ -53,14 +58,16 @@ def motion_of(avatar, head, driving_avatar, n=6, **options):
     return transferred_motion(*actors, driving, torch.arange(n), **options), own, driving
 
 
-def test_without_an_avatar_the_tracked_parameters_drive(avatar, head):
+def test_a_driving_person_without_avatar_uses_tracked_parameters(avatar, head):
     motion, own, driving = motion_of(avatar, head, None)
     start = avatar.corrected(own, torch.tensor([0]))
     torch.testing.assert_close(motion.params.jaw, start.jaw + driving.jaw - driving.jaw[:1])
-    torch.testing.assert_close(motion.offset_neck, motion.params.neck)  # no quirk where nothing is published
+    torch.testing.assert_close(
+        motion.offset_neck, motion.params.neck
+    )  # the published conditioning needs a driving avatar
 
 
-def test_keep_pose_moves_the_face_alone(avatar, head):
+def test_keep_pose_transfers_only_the_face(avatar, head):
     for driving_avatar in (None, avatar):
         motion, own, _ = motion_of(avatar, head, driving_avatar, keep_pose=True)
         start = avatar.corrected(own, torch.tensor([0]))
@@ -70,7 +77,7 @@ def test_keep_pose_moves_the_face_alone(avatar, head):
         assert motion.params.jaw[5, 0] > motion.params.jaw[0, 0] + 0.3
 
 
-def test_in_the_drivings_place_the_head_stands_where_the_driving_head_does(avatar, head):
+def test_place_driving_uses_the_driving_pose(avatar, head):
     motion, _, driving = motion_of(avatar, head, None, place="driving")
     for name in ("rotation", "translation", "neck"):
         torch.testing.assert_close(getattr(motion.params, name), getattr(driving, name))
@@ -79,14 +86,14 @@ def test_in_the_drivings_place_the_head_stands_where_the_driving_head_does(avata
     assert (elsewhere.params.translation - driving.translation).abs().min() > 0.05
 
 
-def test_smoothing_calms_the_motion_and_leaves_the_shape(avatar, head):
-    rough, _, _ = motion_of(avatar, head, avatar)  # its corrections are noise
-    calm, _, _ = motion_of(avatar, head, avatar, smooth=1.5)
+def test_smoothing_reduces_jitter_and_keeps_the_shape(avatar, head):
+    noisy, _, _ = motion_of(avatar, head, avatar)  # the corrections are noise
+    smoothed, _, _ = motion_of(avatar, head, avatar, smooth=1.5)
 
     def jitter(values):
         return (values[2:] - 2 * values[1:-1] + values[:-2]).abs().mean()
 
     for name in ("rotation", "neck", "expr", "translation"):
-        assert jitter(getattr(calm.params, name)) < 0.5 * jitter(getattr(rough.params, name))
-    assert jitter(calm.offset_neck) < 0.5 * jitter(rough.offset_neck)
-    torch.testing.assert_close(calm.params.shape, rough.params.shape)
+        assert jitter(getattr(smoothed.params, name)) < 0.5 * jitter(getattr(noisy.params, name))
+    assert jitter(smoothed.offset_neck) < 0.5 * jitter(noisy.offset_neck)
+    torch.testing.assert_close(smoothed.params.shape, noisy.params.shape)

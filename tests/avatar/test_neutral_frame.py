@@ -3,27 +3,27 @@ import dataclasses
 import numpy as np
 import torch
 
+from nha.avatar.neutral_frame import neutral_frame
 from nha.core.rotations import rotation_matrix
-from nha.evaluation.neutral import neutral_frame
 from tests.evaluation.conftest import make_tracking
 
 
-def test_the_weakest_expression_that_looks_at_the_camera_is_neutral(head):
+def test_weak_expression_closed_mouth_and_gaze_to_the_camera_are_neutral(head):
     tracking = make_tracking(head, (3, 5, 8, 9, 12))
     expr = np.zeros_like(tracking.expr)
     expr[:, 0] = (2.0, 1.0, 0.5, 0.5, 0.5)
     rotation = np.tile(np.float32([0, np.pi, 0]), (5, 1))
-    rotation[2, 1] += np.radians(40)  # weak, but turned away
+    rotation[2, 1] += np.radians(40)  # weak, but the head is turned away
     jaw = np.tile(tracking.jaw_pose[:1], (5, 1))
     jaw[3, 0] += 0.5  # weak, but the mouth is open
     changed = dataclasses.replace(tracking, expr=expr, rotation=rotation, jaw_pose=jaw)
     assert neutral_frame(changed) == 12
     eyes = tracking.eyes_pose.copy()
-    eyes[4, 1] += 1.0  # weak, but looks to the side
+    eyes[4, 1] += 1.0  # weak, but the gaze is averted
     assert neutral_frame(dataclasses.replace(changed, eyes_pose=eyes)) == 5
 
 
-def test_the_first_of_equals_and_a_turned_camera(head):
+def test_first_of_equal_frames_and_a_rotated_camera(head):
     tracking = make_tracking(head, (2, 4, 6))
     same = dataclasses.replace(
         tracking,

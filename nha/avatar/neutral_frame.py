@@ -1,0 +1,38 @@
+"""Selects a frame in which a tracked person has a neutral expression."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from nha.core.rotations import rotation_matrix
+from nha.data.tracking_file import TrackingResult
+from nha.head.joint_limits import eyes_angles, jaw_angles, neck_angles
+
+# Each of these angles (jaw opening, head away from the camera, gaze away from straight ahead) costs as much as an
+# expression of the video's median strength.
+_JAW_DEG, _HEAD_DEG, _GAZE_DEG = 5.0, 15.0, 20.0
+
+
+def neutral_frame(tracking: TrackingResult) -> int:
+    """Return the id of the frame with a weak expression, a closed mouth, and head and gaze towards the camera.
+
+    The cost of a frame is the sum of the norm of its expression coefficients, divided by the video's median, and of
+    the three angles, each divided by its constant above. Of equal frames the first is returned.
+    """
+    strength = np.linalg.norm(tracking.expr, axis=1)
+    strength = strength / max(float(np.median(strength)), 1e-6)
+    params = tracking.params_for(tracking.frame)
+    jaw_deg = torch.rad2deg(jaw_angles(params.jaw)[:, 0]).abs().numpy()
+    gaze_deg = torch.rad2deg(eyes_angles(params.eyes)).abs().amax(1).numpy()
+    cost = strength + jaw_deg / _JAW_DEG + _angle_to_camera_deg(tracking) / _HEAD_DEG + gaze_deg / _GAZE_DEG
+    return int(tracking.frame[np.argmin(cost)])
+
+
+def _angle_to_camera_deg(tracking: TrackingResult) -> np.ndarray:
+    """Angle between each frame's facing direction and the direction to the camera: [F] degrees."""
+    params = tracking.params_for(tracking.frame)
+    forward = params.rotation.new_tensor([0.0, 0.0, 1.0])  # a head faces +z
+    facing = rotation_matrix(params.rotation) @ rotation_matrix(neck_angles(params.neck)) @ forward
+    facing_in_camera = facing @ torch.from_numpy(tracking.RT[:, :3])
+    return torch.rad2deg(torch.arccos((-facing_in_camera[:, 2]).clamp(-1, 1))).numpy()

@@ -1,0 +1,74 @@
+"""Settings of `nha evaluate` and `evaluate_avatar.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nha.core.config import nested, setting
+from nha.core.errors import UserError
+from nha.data.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Settings of an evaluation."""
+
+    ckpt: list[Path] = setting(
+        section="Input",
+        help="Checkpoint of the avatar, ours or published; several are compared.",
+        aliases=("checkpoint_file",),
+    )
+    split: Literal["train", "val", "all"] = setting("all", help="Which part of the split is evaluated.")
+    further_tracking_results: list[Path] = setting(
+        [],
+        help="Tracking files of the second and later checkpoints, if they differ from that of the first (avatars with "
+        "other head models).",
+    )
+    out: Path | None = setting(
+        None,
+        help="Output folder; none is the folder 'evaluation' beside the (first) checkpoint.",
+        aliases=("out_path",),
+    )
+    head: str | None = setting(None, help="Head model; none takes the one that each avatar was trained with.")
+
+    novel_views: list[float] = setting(
+        [0.0, -30.0, -60.0],
+        section="Videos",
+        help="Angles in degrees by which the head is turned in novel_views.mp4; [] writes no such video.",
+    )
+    novel_view_frames: int = setting(
+        50, help="Number of evaluated frames in novel_views.mp4, counted from the end; 0 uses all."
+    )
+    turntable: int = setting(
+        60, help="Number of views in turntable.mp4, once around the head; 0 writes no such video."
+    )
+    images: bool = setting(False, help="Write the images of novel_views.mp4 as PNG files too.")
+    frame_rate: float = setting(25.0, help="Frames per second of the videos.", aliases=("fps",))
+
+    batch_size: int = setting(4, section="Run", help="Frames rendered at the same time.")
+    device: str = setting("auto", help="auto, cpu or cuda.")
+    raster_backend: str = setting(
+        "auto", help="Rasteriser: auto, numba, triton, reference or pytorch3d.", aliases=("backend",)
+    )
+    data: DataSettings = nested(DataSettings)
+
+    IGNORED = DataSettings.IGNORED
+
+    def check(self) -> None:
+        """Raise UserError for numbers out of range and lists of different lengths."""
+        if not self.ckpt:
+            raise UserError("--ckpt names no checkpoint; give at least one")
+        if self.batch_size < 1:
+            raise UserError("--batch_size must be at least 1")
+        if self.novel_view_frames < 0 or self.turntable < 0:
+            raise UserError("--novel_view_frames and --turntable must not be negative")
+        if not 0 < self.frame_rate <= 1000:
+            raise UserError(f"--frame_rate must lie in 0..1000, but is {self.frame_rate:g}")
+        n_further = len(self.ckpt) - 1
+        if self.further_tracking_results and len(self.further_tracking_results) != n_further:
+            raise UserError(
+                f"--further_tracking_results names {len(self.further_tracking_results)} files for {n_further} further "
+                "checkpoints; name one for each, or none"
+            )

@@ -1,0 +1,1 @@
+"""Reenactment: an avatar that is animated with the motion of another person's video."""

@@ -1,0 +1,154 @@
+"""Animates an avatar with the motion of driving people and writes the videos. `docs/method.md`, section 6."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from nha.core.device import pick_device
+from nha.core.system import require_writable
+from nha.data.sound import add_sound, has_sound
+from nha.data.tracking_file import read_tracking
+from nha.data.video_io import VideoWriter, video_info
+from nha.reenactment.background import Background
+from nha.reenactment.driving_images import driving_images
+from nha.reenactment.files import DrivingPerson, ReenactmentFiles, driving_people
+from nha.reenactment.settings import ReenactmentSettings
+from nha.reenactment.tracked_people import (
+    TrackedPerson,
+    open_driving_person,
+    open_person,
+    read_driving_tracking,
+    select_neutral_frame,
+)
+from nha.reenactment.transfer import render_motion, transferred_motion
+from nha.visualization.layout import side_by_side
+
+CAPTIONS = ("driving", "reenacted")
+DEFAULT_FRAME_RATE = 25.0
+
+
+def reenact_avatar(settings: ReenactmentSettings) -> list[ReenactmentFiles]:
+    """Render the target avatar with the motion of each driving person.
+
+    A video appears in the output folder when all of its frames are written, or not at all.
+
+    Args:
+        settings: every driving person must have a tracking file.
+
+    Returns:
+        The written videos of each driving person.
+
+    Raises:
+        UserError: for files that are missing or do not fit each other, and for neutral frames that were not tracked.
+    """
+    people = driving_people(settings)
+    target_tracking = read_tracking(settings.target_tracking_results)
+    trackings = [read_driving_tracking(person) for person in people]
+    target_neutral = select_neutral_frame(
+        target_tracking, settings.neutral_target_frame, "neutral_target_frame", "target"
+    )
+    neutrals = [
+        select_neutral_frame(tracking, person.neutral_frame, "neutral_driving_frame", person.name)
+        for person, tracking in zip(people, trackings, strict=True)
+    ]
+    for person in people:
+        require_writable(person.files.prediction.parent)
+    device = pick_device(settings.device)
+    target = open_person(settings.target_ckpt, target_tracking, target_neutral, settings.head, device)
+    for person, tracking, neutral in zip(people, trackings, neutrals, strict=True):
+        driving = open_driving_person(person, tracking, neutral, target, settings.head, device)
+        _write_videos(target, driving, person, settings, device)
+    return [person.files for person in people]
+
+
+def _write_videos(
+    target: TrackedPerson,
+    driving: TrackedPerson,
+    person: DrivingPerson,
+    settings: ReenactmentSettings,
+    device: torch.device,
+) -> None:
+    """Write the three videos of one driving person."""
+    frame_rate, has_video = settings.frame_rate, person.video is not None
+    if frame_rate is None:
+        frame_rate = float(video_info(person.video).fps) if has_video else DEFAULT_FRAME_RATE
+    frame_ids = video_frame_ids(driving.tracking.frame.tolist(), fill_gaps=has_video)
+    frame_ids = frame_ids[: settings.max_frames or None]
+    background = Background(settings.background, frame_rate)
+    frames = _render_frames(target, driving, person, frame_ids, settings, device)
+    with ExitStack() as stack:
+        videos = [stack.enter_context(VideoWriter(path, frame_rate)) for path in person.files]
+        bar = tqdm(frames, total=len(frame_ids), desc=f"reenacting {person.name}", unit="frame")
+        for number, (rendered, driving_image) in enumerate(bar):
+            prediction = background.compose(rendered, number)
+            both = side_by_side([_scale_to_height(driving_image, len(prediction)), prediction], CAPTIONS)
+            for video, image in zip(videos, (prediction, driving_image, both), strict=True):
+                video.write(image)
+    if has_video and settings.sound and has_sound(person.video):
+        start_s = frame_ids[0] / float(video_info(person.video).fps)
+        for path in person.files:
+            add_sound(path, person.video, start_s)
+
+
+def video_frame_ids(tracked: list[int], fill_gaps: bool) -> list[int]:
+    """Frame ids of a video in its order.
+
+    Args:
+        tracked: ids of the tracked frames.
+        fill_gaps: sort the ids and repeat the previous frame where one was not tracked, so that the video stays
+            synchronous with the sound.
+    """
+    if not fill_gaps:
+        return tracked
+    filled: list[int] = []
+    for frame_id in sorted(tracked):
+        if filled:
+            filled += [filled[-1]] * (frame_id - filled[-1] - 1)
+        filled.append(frame_id)
+    return filled
+
+
+@torch.no_grad()
+def _render_frames(
+    target: TrackedPerson,
+    driving: TrackedPerson,
+    person: DrivingPerson,
+    frame_ids: list[int],
+    settings: ReenactmentSettings,
+    device: torch.device,
+) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """For each frame the rendered target [4, H, W] and the image of the driving person uint8 [H, W, 3]."""
+    row_of = {frame_id: row for row, frame_id in enumerate(dict.fromkeys(frame_ids))}
+    unique_ids = list(row_of)
+    motion = transferred_motion(
+        target.actor,
+        driving.actor,
+        driving.tracking.params_for(unique_ids).to(device),
+        torch.tensor(unique_ids, device=device),
+        keep_pose=settings.keep_pose,
+        place=settings.camera,
+        smooth=settings.smooth,
+    )
+    avatar = target.actor.avatar
+    images_of = driving_images(driving, person.video, avatar.head, device, settings.raster_backend)
+    camera_owner = target if settings.camera == "target" else driving
+    for start in range(0, len(frame_ids), settings.batch_size):
+        ids = frame_ids[start : start + settings.batch_size]
+        poses = motion[torch.tensor([row_of[i] for i in ids], device=device)]
+        camera = camera_owner.camera(ids).to(device)
+        rendered = render_motion(avatar, poses, camera, settings.raster_backend)
+        yield from zip(rendered, images_of(ids), strict=True)
+
+
+def _scale_to_height(image: np.ndarray, height: int) -> np.ndarray:
+    if len(image) == height:
+        return image
+    width = max(1, round(image.shape[1] * height / len(image)))
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,114 @@
+"""Opens the target and the driving person of a reenactment, and checks that they fit each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nha.avatar.neutral_frame import neutral_frame
+from nha.avatar.open import open_avatar
+from nha.core.errors import UserError
+from nha.core.system import get_logger
+from nha.core.types import Camera
+from nha.data.messages import some_of
+from nha.data.tracking_file import TrackingResult, read_tracking
+from nha.data.video_io import video_info
+from nha.reenactment.files import DrivingPerson
+from nha.reenactment.transfer import Actor
+
+_logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class TrackedPerson:
+    """A person with the tracking of the person's video."""
+
+    actor: Actor
+    tracking: TrackingResult
+
+    def camera(self, frame_ids: list[int]) -> Camera:
+        """Cameras of N frames at the tracked image size."""
+        return self.tracking.camera_for(frame_ids, self.tracking.image_size)
+
+
+def open_person(
+    checkpoint: Path, tracking: TrackingResult, neutral: int, head: str | None, device: torch.device
+) -> TrackedPerson:
+    """Open a person who has an avatar.
+
+    Args:
+        checkpoint: the avatar's file.
+        tracking: of the video that the avatar was trained on, or of another video of the same person.
+        neutral: id of the neutral frame.
+        head: head model; None takes the one in the checkpoint.
+        device: where the avatar is rendered.
+    """
+    avatar = open_avatar(checkpoint, head, device)
+    _check_sizes(tracking, avatar.head.n_shape, avatar.head.n_expr, f"of '{checkpoint}'")
+    return TrackedPerson(Actor(avatar, tracking.params_for([neutral]).to(device), neutral), tracking)
+
+
+def open_driving_person(
+    person: DrivingPerson,
+    tracking: TrackingResult,
+    neutral: int,
+    target: TrackedPerson,
+    head: str | None,
+    device: torch.device,
+) -> TrackedPerson:
+    """Open a driving person; an avatar, if there is one, must have the target's head model."""
+    target_head = target.actor.avatar.head
+    if person.checkpoint is not None:
+        driving = open_person(person.checkpoint, tracking, neutral, head, device)
+        _check_same_head(target_head.name, driving.actor.avatar.head.name)
+        return driving
+    _check_sizes(tracking, target_head.n_shape, target_head.n_expr, f"'{person.tracking}'")
+    return TrackedPerson(Actor(None, tracking.params_for([neutral]).to(device), neutral), tracking)
+
+
+def read_driving_tracking(person: DrivingPerson) -> TrackingResult:
+    """Read a driving person's tracking file, and check that the video, if given, can be read."""
+    if person.tracking is None:
+        raise UserError(f"'{person.video}' is not tracked yet; give --driving_tracking_results too")
+    if person.video is not None:
+        video_info(person.video)  # raises UserError for an unreadable file
+    return read_tracking(person.tracking)
+
+
+def select_neutral_frame(tracking: TrackingResult, given: int | None, key: str, who: str) -> int:
+    """Return the given neutral frame after a check, or select one and log which.
+
+    Args:
+        tracking: the person's tracking.
+        given: frame id from the settings, or None.
+        key: name of that setting, for messages.
+        who: the person's name, for messages.
+    """
+    if given is None:
+        selected = neutral_frame(tracking)
+        _logger.info("neutral frame of %s: %d (selected; set another with --%s)", who, selected, key)
+        return selected
+    if tracking.missing_frames([given]):
+        raise UserError(
+            f"--{key} {given} was not tracked; choose one of the frames {some_of(tracking.frame.tolist())}"
+        )
+    return given
+
+
+def _check_sizes(tracking: TrackingResult, n_shape: int, n_expr: int, which: str) -> None:
+    tracked = tracking.expr.shape[1]
+    if tracked != n_expr or tracking.shape.shape[0] != n_shape:
+        raise UserError(
+            f"the tracking file {which} is of another head model ({tracked} expression coefficients, not "
+            f"{n_expr}); track the video with the head model of the avatar"
+        )
+
+
+def _check_same_head(target: str, driving: str) -> None:
+    if target != driving:
+        raise UserError(
+            f"the target avatar has the head model '{target}', the driving avatar '{driving}': their expression "
+            "coefficients are not comparable; train both with the same --head"
+        )
