@@ -47,25 +47,29 @@ def entry(name: str, value: object, heading: str) -> str:
 
 def signature(function: object) -> str:
     """The signature, one argument per line where it is long; annotations as they are written in the source."""
-    try:
-        found = inspect.signature(function)
-    except (TypeError, ValueError):
-        return "(...)"
-    kept = [p for p in found.parameters.values() if p.name not in ("self", "cls")]
-    text = str(found.replace(parameters=kept)).replace("'", "")
-    if len(text) <= 80:
-        return text
-    arguments = []
-    starred = False
-    for p in kept:
+    found = inspect.signature(function)
+    arguments, starred = [], False
+    for p in found.parameters.values():
+        if p.name in ("self", "cls"):
+            continue
         if p.kind is p.KEYWORD_ONLY and not starred:
             arguments.append("*")
             starred = True
-        starred = starred or p.kind is p.VAR_POSITIONAL
-        arguments.append(str(p).replace("'", ""))
+        stars = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+        annotation = "" if p.annotation is p.empty else f": {written(p.annotation)}"
+        default = "" if p.default is p.empty else f"{' = ' if annotation else '='}{p.default!r}"
+        arguments.append(f"{stars}{p.name}{annotation}{default}")
     result = found.return_annotation
-    returns = "" if result is found.empty else f" -> {str(result).strip(chr(39))}"
+    returns = "" if result in (found.empty, None, "None") else f" -> {written(result)}"
+    line = f"({', '.join(arguments)}){returns}"
+    if len(line) <= 80:
+        return line
     return "(\n" + "".join(f"    {argument},\n" for argument in arguments) + f"){returns}"
+
+
+def written(annotation: object) -> str:
+    """An annotation as text."""
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
 
 
 def as_markdown(docstring: str) -> str:
