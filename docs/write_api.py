@@ -33,7 +33,7 @@ def entries() -> Iterator[str]:
 def entry(name: str, value: object, heading: str) -> str:
     """One name as Markdown."""
     parts = [f"{heading} `{name}`"]
-    if callable(value):
+    if callable(value) and not (inspect.isclass(value) and issubclass(value, Exception)):
         parts.append(f"```python\n{name}{signature(value)}\n```")
     parts.append(as_markdown(inspect.getdoc(value) or ""))
     if inspect.isclass(value) and heading == "##":
