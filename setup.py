@@ -15,6 +15,7 @@ CORE = [
     "torchmetrics",
     "tqdm",
     "pygltflib",
+    "trimesh",
     "jinja2",
     "matplotlib",
 ]

@@ -32,9 +32,10 @@ from nha.core.conventions import LANDMARK_GROUPS, OUTER_EYE_CORNERS, Parsing
 from nha.core.system import atomic_path, run_script
 from nha.core.tables import Table
 from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_labels, read_normals
+from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
-from nha.preprocess.packs import published_files
 from nha.preprocess.pipeline import build_dataset
+from nha.preprocess.registry import is_available
 from nha.synthetic import SyntheticSettings, write_subject
 
 PACKS = ("mediapipe", "published", "truth")
@@ -86,9 +87,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def available_packs() -> list[str]:
-    """mediapipe, and published where all its weights are in place."""
-    complete = not any(entry.missing() for entry in published_files().values())
-    return ["mediapipe", *(["published"] if complete else [])]
+    """mediapipe, and published if all its weights are in place."""
+    return ["mediapipe", *(["published"] if is_available("published") else [])]
 
 
 def as_table(rows: list[Row]) -> Table:
@@ -153,7 +153,7 @@ def alone(function: Callable[..., Result], *arguments: object) -> Result:
 def timed(options: PreprocessOptions) -> Row:
     """Make the dataset: frames per second, processor time a frame of all threads, peak memory."""
     start, cpu_start = time.perf_counter(), time.process_time()
-    n_frames = build_dataset(options).n_frames
+    n_frames = read_info(build_dataset(options)).n_frames
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     return {
         "frames": n_frames,

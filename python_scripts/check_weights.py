@@ -22,8 +22,8 @@ from nha.head.flame_files import model_file, read_head_folder
 from nha.nets.iresnet import load_iresnet18
 from nha.preprocess.backends.face_alignment_landmarks import load_face_alignment
 from nha.preprocess.backends.mediapipe_runtime import load_mediapipe
+from nha.preprocess.backends.published_matting import rvm_matting
 from nha.preprocess.networks.published import load_published
-from nha.preprocess.packs import rvm_matting
 from nha.tracking.appearance import read_albedo_space
 
 CPU = torch.device("cpu")

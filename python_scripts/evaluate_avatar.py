@@ -8,13 +8,13 @@ from nha.core.system import run_script
 
 def main() -> None:
     """Parse the settings, evaluate, print the table and where the results are."""
-    from nha.evaluation.run import REPORT_FILE, evaluate_avatar
+    from nha.evaluation.run import evaluate_avatar
     from nha.evaluation.settings import EvaluationSettings
 
-    out, table = evaluate_avatar(parse_settings(EvaluationSettings, description=__doc__))
-    print(table)
-    print(f"scores and films: {out}")
-    print(f"report: {out / REPORT_FILE}")
+    results = evaluate_avatar(parse_settings(EvaluationSettings, description=__doc__))
+    print(results.table().as_text())
+    print(f"scores and videos: {results.out}")
+    print(f"report: {results.report}")
 
 
 if __name__ == "__main__":

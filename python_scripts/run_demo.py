@@ -28,14 +28,15 @@ from nha.core.paths import CONFIGS
 from nha.core.system import atomic_path, require_writable, run_script
 from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
+from nha.evaluation.avatar_evaluation import evaluate_on_dataset
 from nha.evaluation.demo_report import results_table, subject_section, write_demo_report
-from nha.evaluation.judge import evaluate_and_film
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
 from nha.evaluation.truth import read_truth
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.run import optimize_avatar
+from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.reenactment.files import ReenactmentFiles
@@ -198,7 +199,7 @@ def make_avatar(
     seconds, steps = {}, paths.steps()
     for step, options, folder, action in (
         ("video", drawing, paths.video.parent, lambda: str(write_subject(paths.video.parent, drawing))),
-        ("dataset", preparation, paths.dataset, lambda: build_dataset(preparation).n_frames),
+        ("dataset", preparation, paths.dataset, lambda: read_info(build_dataset(preparation)).n_frames),
         ("tracking", tracking, paths.tracking, lambda: str(track_dataset(tracking))),
         ("avatar", training, paths.avatar, optimize),
     ):
@@ -290,7 +291,7 @@ def judge(
     errors = summarise(tracking_errors(assets, tracking, truth))
     data = FrameSplits(optimization_settings(paths, settings).data)
     avatar = open_avatar(paths.avatar / "avatar.ckpt", HEAD)
-    evaluation = evaluate_and_film(avatar, data, paths.film)
+    evaluation = evaluate_on_dataset(avatar, data, paths.film)
     fitted = summarise(avatar_errors(assets, avatar, tracking, data.split.frame_ids(), truth))
     held_out = evaluation.means["held_out"]
     result = {

@@ -56,7 +56,7 @@ def test_the_model_file_alone(run_script, flame_alone, tmp_path):
     assert "landmarks: 70, estimated" in done.stdout
     for name in REQUIRED_FILES:
         assert re.search(
-            rf"missing +{re.escape(name)}: .*\n +without it: .*\n +to be had from .*\n +licence: ",
+            rf"missing +{re.escape(name)}: .*\n +replaced by: .*\n +source: .*\n +licence: ",
             done.stdout,
         )
     assert f"put it into {flame_alone}" in done.stdout
@@ -66,9 +66,9 @@ def test_the_model_file_alone(run_script, flame_alone, tmp_path):
 @pytest.mark.parametrize(
     ("what", "says"),
     [
-        ("empty folder", r"lacks generic_model\.pkl .*flame2023_Open\.pkl.*flame\.is\.tue\.mpg\.de"),
+        ("empty folder", r"has no generic_model\.pkl .*flame2023_Open\.pkl.*flame\.is\.tue\.mpg\.de"),
         ("no folder", r"neither auto, flame, procedural nor an existing folder"),
-        ("incomplete", r"lacks: FLAME_masks_mouth\.pkl from the published project"),
+        ("incomplete", r"get FLAME_masks_mouth\.pkl from the published project"),
         ("a text", r"notes\.pkl is damaged"),
         ("no png", r"ends in \.png"),
     ],

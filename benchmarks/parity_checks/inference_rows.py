@@ -10,7 +10,7 @@ import torch
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import load_avatar
 from nha.head.model import HeadModel
-from nha.reenactment.transfer import Actor, reenact
+from nha.reenactment.transfer import Actor, transferred_motion
 from nha.render.gbuffer import draw_gbuffer
 from nha.render.shading import phong_picture
 from parity_checks.golden_folder import GoldenFolder
@@ -91,15 +91,15 @@ def check_pictures(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvata
     neutral_target, neutral_driving = (
         tracking.params_for([frame]).to(device) for frame in (NEUTRAL_TARGET_FRAME, NEUTRAL_DRIVING_FRAME)
     )
-    moved = reenact(
+    motion = transferred_motion(
         Actor(avatar, neutral_target, NEUTRAL_TARGET_FRAME),
         Actor(driving_avatar(golden, avatar), neutral_driving, NEUTRAL_DRIVING_FRAME),
         tracking.params_for(frames).to(device),
         batch.frame_id,
-        tracking.camera_for(frames, golden.image_size).to(device),
-        backend,
     )
-    report.colour("reenact", moved[:, :3], golden.tensor("reenact"))
+    camera = tracking.camera_for(frames, golden.image_size).to(device)
+    moved = avatar.render(motion.params, camera, corrected=True, offset_neck=motion.offset_neck)
+    report.colour("reenact", moved.rgb01, golden.tensor("reenact"))
 
 
 def driving_avatar(golden: GoldenFolder, avatar: NeuralHeadAvatar) -> NeuralHeadAvatar:

@@ -15,7 +15,7 @@ from nha.head.assets import HeadAssets
 from nha.render.camera import project
 from nha.render.interpolate import CoveredPixels
 from nha.tracking.appearance import PUBLISHED, AlbedoSpace, read_albedo_space
-from nha.tracking.energies import EnergyWeights, geometric_terms, weighted_sum
+from nha.tracking.energy import geometric_terms, translation_step, weighted_sum
 from nha.tracking.mesh import TrackerMesh, tracker_mesh
 from nha.tracking.photometric import (
     photometric_distance,
@@ -24,6 +24,7 @@ from nha.tracking.photometric import (
     surface_colours,
     visible_pixels,
 )
+from nha.tracking.settings import EnergyWeights
 from nha.tracking.stages import blur_sigma_at
 from nha.tracking.state import PER_FRAME, UNKNOWNS, Unknowns, start_unknowns
 from parity_checks.golden_folder import NumbersFolder
@@ -107,8 +108,8 @@ class Point:
 
     @cached_property
     def weights(self) -> EnergyWeights:
-        """The folder's weights; ours alone (smoothness) count nothing."""
-        names = [field.name for field in dataclasses.fields(EnergyWeights) if field.name != "w_smooth"]
+        """The folder's weights; ours alone (smoothness) count nothing, nor does one that is without effect."""
+        names = {field.name for field in dataclasses.fields(EnergyWeights)} - {"w_smooth", "w_pos_glob"}
         return EnergyWeights(**{name: self.folder.setting(name) for name in names}, w_smooth=0.0)
 
     @cached_property
@@ -143,10 +144,14 @@ class Point:
             target[..., 2],
             size,
             {name: getattr(rest, name)[0] for name in ("neck", "jaw", "eyes")},
-            self._previous_translation(),
-            self.weights,
         )
+        terms["pos_trans"] = translation_step(self.unknowns.translation, self._previous_translation())
         return terms | {"photo": self._photometric_term()}
+
+    @cached_property
+    def pose_energy(self) -> Tensor:
+        """The published E_pos: the weighted terms of neck, jaw, eyes and position."""
+        return weighted_sum({k: v for k, v in self.terms.items() if k.startswith("pos_")}, self.weights)
 
     def _previous_translation(self) -> Tensor | None:
         """Where the head was in the row before; None at the first frame, which has its keyframes instead."""
@@ -197,7 +202,7 @@ def check_point(report: Report, folder: TrackerFolder, point: Point) -> None:
     for key, ours in (("verts", point.vertices), ("lmks", point.landmarks)):
         if f"{name}_{key}" in folder.arrays:
             report.absolute(f"{name}_{key}", ours, folder.tensor(f"{name}_{key}"), "metres")
-    for term, value in (point.terms | {"total": point.total}).items():
+    for term, value in (point.terms | {"pos": point.pose_energy, "total": point.total}).items():
         if f"{name}/E_{term}" in folder.scalars:
             report.relative(f"{name}/E_{term}", value, folder.scalars[f"{name}/E_{term}"])
     for key, scale in (("render", 1.0), ("rendered", folder.setting("sampling_scale"))):

@@ -9,7 +9,7 @@ import numpy as np
 
 from nha.head.assets import HeadAssets
 from nha.head.flame_files import model_file
-from nha.head.releases import tell_release
+from nha.head.releases import detect_release
 
 RECORD_KEY = "head_model"  # among the hyper-parameters
 
@@ -34,7 +34,7 @@ def other_head_words(record: Mapping[str, str] | None, assets: HeadAssets) -> st
 
 def _release(assets: HeadAssets) -> str:
     path = model_file(assets.folder)
-    return assets.name if path is None else tell_release(path).name
+    return assets.name if path is None else detect_release(path).name
 
 
 def _checksums(assets: HeadAssets) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Pure functions on triangle meshes: normals, edges, tangent frames, the uniform Laplacian."""
+"""Differentiable functions on triangle meshes: normals, tangent frames, edges, the uniform Laplacian.
+
+N is the number of configurations of one mesh, V that of its vertices, F of its faces, E of its edges.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,23 @@ from torch import Tensor
 
 
 def sum_rows(rows: Tensor, target: Tensor, n_targets: int) -> Tensor:
-    """Sum the rows that have the same target: [N, R, C] and [R] long give [N, n_targets, C].
+    """Sum the rows that have the same target.
 
-    On a CPU `scatter_add` takes a tenth of the time of `index_add`, which means the same.
+    Args:
+        rows: [N, R, C].
+        target: [R] long, in 0..n_targets - 1.
+        n_targets: the number of sums.
+
+    Returns:
+        [N, n_targets, C].
     """
+    # on a CPU, scatter_add takes a tenth of the time of index_add
     place = target[None, :, None].expand_as(rows)
     return rows.new_zeros(len(rows), n_targets, rows.shape[-1]).scatter_add(1, place, rows)
 
 
 class _GatherCorners(torch.autograd.Function):
-    """values[:, faces] with a backward of one sum (indexing's own is far slower)."""
+    """values[:, faces] with a single sum as its backward pass, which is much faster than that of indexing."""
 
     @staticmethod
     def forward(ctx, values: Tensor, faces: Tensor) -> Tensor:
@@ -32,20 +42,26 @@ class _GatherCorners(torch.autograd.Function):
 
 
 def corner_values(values: Tensor, faces: Tensor) -> Tensor:
-    """Values at the faces' corners: [N, V, C] and [F, 3] give [N, F, 3, C]."""
+    """Values at the faces' corners: values [N, V, C] and faces [F, 3] give [N, F, 3, C]."""
     return _GatherCorners.apply(values, faces)
 
 
 def face_cross_products(vertices: Tensor, faces: Tensor) -> Tensor:
-    """(b - a) x (c - a) of every face, twice its area long: [N, V, 3] and [F, 3] give [N, F, 3]."""
+    """(b - a) x (c - a) of each face (a, b, c), whose length is twice the area: [N, V, 3] and [F, 3] give [N, F, 3]."""
     a, b, c = corner_values(vertices, faces).unbind(2)
     return torch.linalg.cross(b - a, c - a)
 
 
 def vertex_normals(vertices: Tensor, faces: Tensor, eps: float = 1e-12) -> Tensor:
-    """Area-weighted unit vertex normals: the sum of the adjacent faces' cross products, n / max(|n|, eps).
+    """Area-weighted vertex normals: the sum n of the adjacent faces' cross products, as n / max(|n|, eps).
 
-    vertices: [N, V, 3]; faces: [F, 3]. Returns [N, V, 3]; 0 where no face meets.
+    Args:
+        vertices: [N, V, 3].
+        faces: [F, 3] vertex ids, counter-clockwise seen from outside.
+        eps: lower limit of the length by which a sum is divided.
+
+    Returns:
+        [N, V, 3] pointing outwards; 0 at vertices without faces.
     """
     cross = face_cross_products(vertices, faces)
     per_corner = cross[:, :, None].expand(-1, -1, 3, -1).reshape(len(vertices), -1, 3)
@@ -54,11 +70,16 @@ def vertex_normals(vertices: Tensor, faces: Tensor, eps: float = 1e-12) -> Tenso
 
 
 def tangent_frames(normals: Tensor) -> Tensor:
-    """A frame per vertex in which the offsets live. Method, section 1.
+    """The coordinate systems of vertex offsets (`docs/method.md`, section 1).
 
-    The columns are e_x = normalise((0,1,0) x normal), e_y = normal x e_x and e_z = normal; where the
-    normal is parallel to (0,1,0), e_x = (0,0,1). normals: [N, V, 3] unit. Returns [N, V, 3, 3]:
-    world offset = frame @ tangent offset.
+    The columns are e_x = normalise((0,1,0) x normal), e_y = normal x e_x and e_z = normal. Where the normal is
+    parallel to (0,1,0), e_x is (0,0,1).
+
+    Args:
+        normals: [N, V, 3] of unit length.
+
+    Returns:
+        [N, V, 3, 3] with world offset = frame @ tangent offset.
     """
     up = normals.new_tensor([0.0, 1.0, 0.0]).expand_as(normals)
     e_x = torch.linalg.cross(up, normals)
@@ -70,15 +91,21 @@ def tangent_frames(normals: Tensor) -> Tensor:
 
 
 def unique_edges(faces: Tensor) -> Tensor:
-    """The undirected edges of a triangle mesh, smaller vertex id first, sorted: [F, 3] gives [E, 2]."""
+    """The undirected edges of faces [F, 3] as sorted pairs [E, 2], smaller vertex id first."""
     pairs = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(1).values
     return torch.unique(pairs, dim=0)
 
 
 def neighbour_mean(values: Tensor, edges: Tensor, include_self: bool = False) -> Tensor:
-    """The plain mean over each vertex's 1-ring (and the vertex itself if asked).
+    """The mean of the values at each vertex's neighbours.
 
-    values: [N, V, C]; edges: [E, 2]. A vertex without neighbours gives 0 (or itself). Returns [N, V, C].
+    Args:
+        values: [N, V, C].
+        edges: [E, 2] undirected edges.
+        include_self: include the vertex itself in the mean.
+
+    Returns:
+        [N, V, C]; for a vertex without neighbours 0, or its own value with `include_self`.
     """
     total, count = _neighbour_sum(values, edges)
     if include_self:
@@ -87,16 +114,21 @@ def neighbour_mean(values: Tensor, edges: Tensor, include_self: bool = False) ->
 
 
 def neighbour_mean_difference(values: Tensor, edges: Tensor) -> Tensor:
-    """The uniform graph Laplacian: mean of the neighbours minus the vertex; 0 at vertices without neighbours.
+    """The uniform graph Laplacian: the mean of the neighbours' values minus the vertex's own.
 
-    values: [N, V, C]; edges: [E, 2]. Returns [N, V, C].
+    Args:
+        values: [N, V, C].
+        edges: [E, 2] undirected edges.
+
+    Returns:
+        [N, V, C]; 0 at vertices without neighbours.
     """
     total, count = _neighbour_sum(values, edges)
     return total / count.clamp_min(1) - values * count.clamp_max(1)
 
 
 def _neighbour_sum(values: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-    """The sum over each vertex's 1-ring [N, V, C], and how many neighbours it has [V, 1]."""
+    """The sum over each vertex's neighbours [N, V, C], and their number [V, 1]."""
     ends, others = torch.cat([edges, edges.flip(1)]).unbind(1)
     gathered = corner_values(values, others[:, None]).squeeze(2)
     ones = values.new_ones(1).expand(edges.numel())

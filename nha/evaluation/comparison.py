@@ -1,4 +1,4 @@
-"""Drawn frames beside the true ones, as pictures and as a film."""
+"""Rendered frames beside the true images, as images and as a video; selection of representative frames."""
 
 from __future__ import annotations
 
@@ -7,59 +7,68 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
-from nha.data.frame_dataset import FrameSplits
+from nha.core.types import Camera, Rendering
 from nha.data.video_io import VideoWriter
-from nha.evaluation.evaluator import DrawnFrames, FrameScores, draw_frames, frames_of
+from nha.evaluation.rendered_frames import RenderedFrames
+from nha.evaluation.scores import FrameScores
 from nha.render.shading import phong_picture
 from nha.visualization.colours import error_map, normals_to_rgb01, to_uint8
 from nha.visualization.layout import side_by_side
 
 COLUMNS = ("ground truth", "prediction", "|difference|", "normals", "geometry")
-# What captions call a metric by which frames are chosen.
-CHOSEN_BY = {"head_psnr": "inside the head mask", "mouth_psnr": "at the mouth", "eyes_psnr": "at the eyes"}
+# Metric -> its name in captions, and the quantiles of the frames that are selected.
+_SELECTION: dict[str, tuple[str, dict[str, float]]] = {
+    "head_psnr": ("inside the head mask", {"worst": 0.0, "median": 0.5, "best": 1.0}),
+    "mouth_psnr": ("at the mouth", {"worst": 0.0}),
+    "eyes_psnr": ("at the eyes", {"worst": 0.0}),
+}
 
 
-def comparison_rows(
-    avatar: NeuralHeadAvatar, drawn: DrawnFrames, backend: str = "auto"
-) -> list[list[np.ndarray]]:
-    """The five pictures of COLUMNS for each of N drawn frames, uint8 [H, W, 3]."""
-    geometry = phong_picture(drawn.surface.vertices, avatar.head.faces, drawn.batch.camera, backend)
-    normals = normals_to_rgb01(drawn.normals, drawn.alpha)
-    rows = []
-    for i in range(len(drawn.batch)):
-        target, prediction = to_uint8(drawn.target[i]), to_uint8(drawn.prediction[i])
-        rows.append(
-            [target, prediction, error_map(prediction, target), to_uint8(normals[i]), to_uint8(geometry[i])]
-        )
-    return rows
+def normals_and_geometry(
+    rendering: Rendering, faces: Tensor, camera: Camera
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Show the meshes of N rendered heads: normals in colours and the shaded surface, uint8 [H, W, 3] each."""
+    normals = normals_to_rgb01(rendering.gbuffer["normals"], rendering.alpha)
+    geometry = phong_picture(rendering.surface.vertices, faces, camera)
+    return [(to_uint8(normals[i]), to_uint8(geometry[i])) for i in range(len(normals))]
 
 
-def comparison_strips(
-    avatar: NeuralHeadAvatar, part: str, drawn: DrawnFrames, backend: str = "auto"
-) -> list[np.ndarray]:
-    """The pictures of COLUMNS beside each other with their captions, uint8 [H, W, 3] for each drawn frame."""
-    rows = comparison_rows(avatar, drawn, backend)
-    return [
-        side_by_side(row, (f"{COLUMNS[0]} {frame_id} ({part.replace('_', '-')})", *COLUMNS[1:]))
-        for frame_id, row in zip(drawn.batch.frame_id.tolist(), rows, strict=True)
-    ]
+def comparison_images(part: str, rendered: RenderedFrames, faces: Tensor) -> list[np.ndarray]:
+    """The images of `COLUMNS` beside each other, with captions.
+
+    Args:
+        part: of the split, for the caption.
+        rendered: N frames.
+        faces: [F, 3] of the avatar's head.
+
+    Returns:
+        uint8 [H, W, 3] for each of the N frames.
+    """
+    meshes = normals_and_geometry(rendered.rendering, faces, rendered.batch.camera)
+    images = []
+    for i, frame_id in enumerate(rendered.batch.frame_id.tolist()):
+        target, prediction = to_uint8(rendered.target[i]), to_uint8(rendered.prediction[i])
+        columns = [target, prediction, error_map(prediction, target), *meshes[i]]
+        images.append(side_by_side(columns, (f"{COLUMNS[0]} {frame_id} ({part_name(part)})", *COLUMNS[1:])))
+    return images
 
 
-class ComparisonFilm:
-    """Collects drawn frames into an mp4 with captions.
+class ComparisonVideo:
+    """Writes rendered frames into an mp4 file with the images of `COLUMNS`; a context manager.
 
-    Use it as a context manager, and hand `add` to `evaluate(also=...)`.
+    Args:
+        path: the video.
+        faces: [F, 3] of the avatar's head.
+        frame_rate: frames per second.
     """
 
-    def __init__(
-        self, path: str | Path, avatar: NeuralHeadAvatar, fps: float = 25.0, backend: str = "auto"
-    ) -> None:
-        self._video = VideoWriter(path, fps)
-        self._avatar, self._backend = avatar, backend
+    def __init__(self, path: str | Path, faces: Tensor, frame_rate: float = 25.0) -> None:
+        self._video = VideoWriter(path, frame_rate)
+        self._faces = faces
 
-    def __enter__(self) -> ComparisonFilm:
+    def __enter__(self) -> ComparisonVideo:
         self._video.__enter__()
         return self
 
@@ -68,39 +77,37 @@ class ComparisonFilm:
     ) -> bool | None:
         return self._video.__exit__(kind, error, trace)
 
-    def add(self, part: str, drawn: DrawnFrames) -> None:
-        """Append the frames of a drawn batch."""
-        for picture in comparison_strips(self._avatar, part, drawn, self._backend):
-            self._video.write(picture)
+    def add(self, part: str, rendered: RenderedFrames) -> None:
+        """Append the frames of a rendered batch."""
+        for image in comparison_images(part, rendered, self._faces):
+            self._video.write(image)
 
 
-def draw_one(
-    avatar: NeuralHeadAvatar, data: FrameSplits, part: str, frame_id: int, backend: str = "auto"
-) -> DrawnFrames:
-    """One frame of a part."""
-    frames = frames_of(data, part)
-    batch = frames.batch([frames.frame_ids.index(frame_id)])
-    return draw_frames(avatar, batch.to(avatar.vertex_features.device), backend)
+def part_name(part: str) -> str:
+    """The name of a part of the split in captions and tables."""
+    return part.replace("_", "-")
 
 
-def telling_frames(scores: Sequence[FrameScores], part: str) -> dict[int, str]:
-    """Captions of frames to look at, by frame id: the worst, the median and the best of a part, and where mouth and
-    eyes are worst. Empty for an empty part; frames of which a metric is not defined are not chosen by it.
+def representative_frames(scores: Sequence[FrameScores], part: str) -> dict[int, str]:
+    """Select the worst, the median and the best frame of a part, and those with the worst mouth and eyes.
+
+    Args:
+        scores: of the frames. Frames in which a metric is not defined are not selected by it.
+        part: of the split.
+
+    Returns:
+        Captions by frame id; empty for an empty part.
     """
     captions: dict[int, str] = {}
-    for metric, places in {
-        "head_psnr": {"worst": 0.0, "median": 0.5, "best": 1.0},
-        "mouth_psnr": {"worst": 0.0},
-        "eyes_psnr": {"worst": 0.0},
-    }.items():
+    for metric, (place, quantiles) in _SELECTION.items():
         ordered = [s for s in scores if s.part == part and np.isfinite(s.scores.get(metric, np.nan))]
         ordered.sort(key=lambda s: s.scores[metric])
-        for name, place in places.items():
+        for name, quantile in quantiles.items():
             if ordered:
-                frame = ordered[min(int(place * len(ordered)), len(ordered) - 1)]
-                score = f"{frame.scores[metric]:.1f} dB {CHOSEN_BY[metric]}"
+                frame = ordered[min(int(quantile * len(ordered)), len(ordered) - 1)]
+                score = f"{frame.scores[metric]:.1f} dB {place}"
                 if frame.frame_id not in captions:
-                    captions[frame.frame_id] = f"{name} {part.replace('_', '-')} frame, {score}"
+                    captions[frame.frame_id] = f"{name} {part_name(part)} frame, {score}"
                 elif metric != "head_psnr":
                     captions[frame.frame_id] += f"; also {name}, {score}"
     return captions

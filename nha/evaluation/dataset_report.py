@@ -1,4 +1,4 @@
-"""What a dataset's check has found: a table, and a page with the worst frames to look at."""
+"""The findings of a dataset check as a table and as a report with the worst frames."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PANEL_HEIGHT_PX = 224
 
 
 def findings_table(check: DatasetCheck) -> Table:
-    """A row for each fault: in how many frames, and in which."""
+    """One row for each fault: the number of frames and their ids."""
     rows = []
     for fault in Fault:
         found = [finding for finding in check.findings if finding.fault is fault]
@@ -45,7 +45,7 @@ def findings_table(check: DatasetCheck) -> Table:
 
 
 def advice(check: DatasetCheck) -> list[str]:
-    """For each fault an example and what to do about it, one line each."""
+    """One line for each fault: an example and what to do about it."""
     examples = {finding.fault: finding for finding in reversed(check.findings)}  # the first of each
     lines = []
     for fault in Fault:
@@ -57,18 +57,27 @@ def advice(check: DatasetCheck) -> list[str]:
 
 
 def write_dataset_report(path: str | Path, folder: DatasetFolder, check: DatasetCheck) -> Path:
-    """Table, advice and a contact sheet of the worst frames (of a few where nothing is wrong) as one HTML file."""
+    """Write a report with the table, the advice and the worst frames, or a few frames if there are no findings.
+
+    Args:
+        path: the HTML file.
+        folder: the dataset.
+        check: its findings.
+
+    Returns:
+        The path of the report.
+    """
     worst = check.worst_frames[:MOST_FRAMES]
     shown = worst or check.frame_ids[:: max(1, len(check.frame_ids) // MOST_FRAMES_WITHOUT_FAULT)]
-    pictures = [(_caption(check, frame_id), contact_strip(folder.paths(frame_id))) for frame_id in shown]
+    images = [(_caption(check, frame_id), contact_strip(folder.paths(frame_id))) for frame_id in shown]
     summary = Section(
-        "What was found",
+        "Findings",
         f"{len(check.frame_ids)} frames in {folder.root}; {len(check.findings)} findings in "
         f"{len(check.worst_frames)} frames. " + " ".join(f"{line}." for line in advice(check)),
         tables=[findings_table(check)] if check.findings else [],
     )
-    title = "The worst frames" if worst else "Some frames; nothing is wrong with any"
-    return write_report(path, "Check of a dataset", [summary, Section(title, images=pictures)])
+    title = "Worst frames" if worst else "Some frames (no findings)"
+    return write_report(path, "Check of a dataset", [summary, Section(title, images=images)])
 
 
 def _caption(check: DatasetCheck, frame_id: int) -> str:
@@ -77,27 +86,30 @@ def _caption(check: DatasetCheck, frame_id: int) -> str:
 
 
 def contact_strip(paths: FramePaths) -> np.ndarray:
-    """Picture | landmarks | parsing | head mask | normals, uint8 [H, W, 3]; what cannot be shown is named instead."""
+    """Image, landmarks, parsing, head mask and normals of a frame beside each other, uint8 [H, W, 3].
+
+    A file that cannot be read is shown as a grey image with a caption.
+    """
     panels: dict[str, Callable[[], np.ndarray]] = {
-        "picture": lambda: read_rgb(paths.image),
+        "image": lambda: read_rgb(paths.image),
         "landmarks": lambda: draw_landmarks(read_rgb(paths.image), read_keypoints(paths.keypoints)),
         "parsing": lambda: colour_labels(read_labels(paths.parsing)),
         "head mask": lambda: np.repeat(read_labels(paths.segmentation)[..., None], 3, axis=2),
         "normals": lambda: encode_normals(read_normals(paths.normals)),
     }
-    pictures, captions = [], []
+    images, captions = [], []
     for name, draw in panels.items():
         try:
-            pictures.append(_scaled(draw()))
+            images.append(_scaled(draw()))
             captions.append(name)
         except UserError:
-            pictures.append(np.full((PANEL_HEIGHT_PX, PANEL_HEIGHT_PX, 3), 225, np.uint8))
+            images.append(np.full((PANEL_HEIGHT_PX, PANEL_HEIGHT_PX, 3), 225, np.uint8))
             captions.append(f"{name}: cannot be read")
-    return side_by_side(pictures, captions, gap=4)
+    return side_by_side(images, captions, gap=4)
 
 
-def _scaled(picture: np.ndarray) -> np.ndarray:
-    height, width = picture.shape[:2]
+def _scaled(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
     size = (max(1, round(width * PANEL_HEIGHT_PX / height)), PANEL_HEIGHT_PX)
     method = cv2.INTER_AREA if height > PANEL_HEIGHT_PX else cv2.INTER_NEAREST
-    return cv2.resize(picture, size, interpolation=method)
+    return cv2.resize(image, size, interpolation=method)

@@ -1,6 +1,6 @@
-"""The demo's table and report: two synthetic subjects, measured against the truth, and one moved by the other.
+"""Table and report of the demo: two synthetic subjects with errors against the ground truth, and a reenactment.
 
-A subject's result is what `results.json` holds of it: see `python_scripts/run_demo.py`.
+The result of a subject is its entry in `results.json`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 from nha.core.html_report import Section, write_report
 from nha.core.tables import Table
 from nha.data.video_io import iterate_frames
-from nha.evaluation.avatar_report import regions_table, score_charts, scores_table
-from nha.evaluation.judge import Evaluation
+from nha.evaluation.avatar_evaluation import Evaluation
+from nha.evaluation.score_tables import regions_table, score_charts, scores_table
 from nha.visualization.layout import grid
 
-N_FILM_PICTURES = 5
+N_STILLS = 5  # of the reenactment
 
 
-def subject_section(result: dict, evaluation: Evaluation, tracking_film: Path) -> Section:
-    """The report's part about one subject."""
+def subject_section(result: dict, evaluation: Evaluation, tracking_video: Path) -> Section:
+    """Return the section of the report about one subject."""
     names = ("mean", "median", "p95", "max")
     rows = [
         (f"{kind}: {error}", *(values[name] for name in names))
@@ -37,16 +37,16 @@ def subject_section(result: dict, evaluation: Evaluation, tracking_film: Path) -
             Table(("error against the truth", *names), rows),
         ],
         charts=score_charts(scores),
-        images=evaluation.telling,
+        images=evaluation.representative,
         videos=[
-            ("Ground truth, prediction, difference, normals and geometry of all frames", evaluation.film),
-            ("Tracking", tracking_film),
+            ("Ground truth, prediction, difference, normals and geometry of all frames", evaluation.video),
+            ("Tracking", tracking_video),
         ],
     )
 
 
 def results_table(results: Sequence[dict]) -> Table:
-    """What is printed at the end: a row a quantity, a column a subject."""
+    """Return the table that is printed at the end: one row for each quantity, one column for each subject."""
     quantities = (
         ("rotation error, degrees", lambda r: r["rotation_deg"]),
         ("translation error, mm", lambda r: r["translation_mm"]),
@@ -70,15 +70,15 @@ def results_table(results: Sequence[dict]) -> Table:
 
 
 def write_demo_report(out: Path, table: Table, sections: Sequence[Section], reenactment_video: Path) -> Path:
-    """report.html with the table, the reenactment and each subject."""
+    """Write report.html with the table, the reenactment and a section for each subject. Returns its path."""
     overview = Section(
         "Results",
-        "Two invented people, drawn by nha.synthetic. Landmarks, parsing, masks and normals are the truth (truth "
-        "pack), not estimates from pictures. Tracking and avatars see the video and these annotations only.",
+        "Two synthetic people, rendered by nha.synthetic. Landmarks, parsing, masks and normals are the ground truth "
+        "(truth pack), not estimates from images. Tracking and avatars use only the video and these annotations.",
         tables=[table],
     )
-    frames = list(iterate_frames(reenactment_video))
-    picked = [frames[i] for i in np.linspace(0, len(frames) - 1, N_FILM_PICTURES).round().astype(int)]
+    images = list(iterate_frames(reenactment_video))
+    picked = [images[i] for i in np.linspace(0, len(images) - 1, N_STILLS).round().astype(int)]
     reenactment = Section(
         "Reenactment",
         images=[("Driving and reenacted, from start to end", grid([picked]))],

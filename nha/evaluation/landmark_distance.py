@@ -1,4 +1,4 @@
-"""How far a face detector's landmarks on the prediction are from those that it finds on the true picture."""
+"""Distance between the landmarks that a face detector finds in the prediction and in the true image."""
 
 from __future__ import annotations
 
@@ -18,39 +18,43 @@ from nha.visualization.colours import to_uint8
 
 
 class LandmarkDistance:
-    """Mean distance in pixels of 68 landmarks, [N]; NaN where the detector finds no face in one of the pictures.
+    """Mean distance in pixels of 68 landmarks, [N]; NaN where the detector finds no face in one of the images.
 
-    Both pictures are shown to the same detector, as what it gets wrong with this face it gets wrong in both.
+    The same detector is used for both images, so that its systematic errors cancel.
+
+    Args:
+        detector: finds faces in one image at a time.
     """
 
     def __init__(self, detector: LandmarkEstimator) -> None:
         self.detector = detector
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """prediction, target: [N, 3, H, W] rgb01."""
+        """Return the distances of the N images; prediction, target: [N, 3, H, W] rgb01."""
         distances = [
-            _mean_distance(self._find(to_uint8(ours)), self._find(to_uint8(theirs)))
-            for ours, theirs in zip(prediction, target, strict=True)
+            _mean_distance(self._landmarks(to_uint8(first)), self._landmarks(to_uint8(second)))
+            for first, second in zip(prediction, target, strict=True)
         ]
         return torch.tensor(distances)
 
-    def _find(self, rgb: np.ndarray) -> np.ndarray | None:
+    def _landmarks(self, rgb: np.ndarray) -> np.ndarray | None:
         height, width = rgb.shape[:2]
         faces = self.detector.faces(Frame(0, rgb, identity_transform((width, height))))
         largest = max(faces, key=lambda face: np.ptp(face.landmarks_px, axis=0).prod(), default=None)
         return None if largest is None else largest.landmarks_px
 
 
-def _mean_distance(ours: np.ndarray | None, theirs: np.ndarray | None) -> float:
-    if ours is None or theirs is None:
+def _mean_distance(first: np.ndarray | None, second: np.ndarray | None) -> float:
+    if first is None or second is None:
         return float("nan")
-    return float(np.linalg.norm(ours - theirs, axis=1).mean())
+    return float(np.linalg.norm(first - second, axis=1).mean())
 
 
 def landmark_detector(device: torch.device) -> LandmarkEstimator:
-    """face-alignment where package and weights are there, else mediapipe; frames are looked at one by one.
+    """Open face-alignment if its package and weights are installed, else MediaPipe; frames are processed independently.
 
-    Raises UserError where mediapipe, which both need, is not installed.
+    Raises:
+        UserError: if MediaPipe, which both need, is not installed.
     """
     load_mediapipe()
     meshes = MediapipeLandmarks(follow=False)

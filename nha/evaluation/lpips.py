@@ -1,7 +1,7 @@
-"""LPIPS, a distance of pictures that was fitted to what people see. Zhang et al., CVPR 2018, with AlexNet, version 0.1.
+"""LPIPS, the learned perceptual distance of two images. Zhang et al., CVPR 2018, with AlexNet, version 0.1.
 
-Needs AlexNet's published weights (see `nha.core.optional_files`); the five weightings of its features come with the
-package torchmetrics.
+It needs AlexNet's published weights (see `nha.core.optional_files`). The five learned weightings of its features come
+with the package torchmetrics, whose own class needs torchvision and is therefore not used.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from nha.core.optional_files import optional_file
 from nha.nets.alexnet import TAP_CHANNELS, AlexNetFeatures
 from nha.nets.weights import load_weights, read_state_dict
 
-# Of pictures in -1..1; the usual mean and standard deviation of photographs in these units.
+# Mean and standard deviation of ImageNet's images, for images in -1..1.
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _EPS = 1e-8
-SMALLEST_PX = 63  # below, AlexNet's last maps are empty
 
 
 class Lpips(nn.Module):
-    """Distance [N] of two pictures rgb01 [N, 3, H, W]; 0 for equal ones."""
+    """Distance [N] of two images rgb01 [N, 3, H, W]; 0 for equal images.
+
+    Args:
+        features: AlexNet.
+        weightings: [C] for each of its feature maps.
+    """
 
     def __init__(self, features: AlexNetFeatures, weightings: list[Tensor]) -> None:
-        """weightings: [C] for each of the feature maps."""
         super().__init__()
         self.features = features
         for i, weighting in enumerate(weightings):
@@ -39,22 +42,26 @@ class Lpips(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         maps = [self.features((rgb01 * 2 - 1 - self.shift) / self.scale) for rgb01 in (prediction, target)]
         distance = prediction.new_zeros(len(prediction))
-        for i, (ours, theirs) in enumerate(zip(*maps, strict=True)):
-            difference = (_unit_length(ours) - _unit_length(theirs)) ** 2
+        for i, (first, second) in enumerate(zip(*maps, strict=True)):
+            difference = (_unit_length(first) - _unit_length(second)) ** 2
             weighted = (difference * getattr(self, f"weighting_{i}")).sum(1)
             distance = distance + weighted.mean((1, 2))
         return distance
 
 
 def _unit_length(features: Tensor) -> Tensor:
-    """Every pixel's features divided by their length; as published, with the guard inside the root."""
+    """Features of each pixel divided by their length; epsilon is inside the root, as published."""
     return features / torch.sqrt(_EPS + features.square().sum(1, keepdim=True))
 
 
 def load_lpips(weights: Path | None = None) -> Lpips:
-    """Open LPIPS. weights: AlexNet's file, by default where PyTorch's hub keeps it.
+    """Open LPIPS.
 
-    Raises UserError where a file is missing or holds something else; it says what to put where.
+    Args:
+        weights: file of AlexNet's weights; None takes the folder of PyTorch's hub.
+
+    Raises:
+        UserError: if the file is missing or holds something else.
     """
     entry = optional_file("alexnet")
     features = AlexNetFeatures()
@@ -63,7 +70,7 @@ def load_lpips(weights: Path | None = None) -> Lpips:
 
 
 def read_weightings() -> list[Tensor]:
-    """The published weighting [C] of each of the five feature maps, from the package torchmetrics."""
+    """Read the published weighting [C] of each of the five feature maps from the package torchmetrics."""
     package = Path(importlib.util.find_spec("torchmetrics").origin).parent
     state = read_state_dict(
         package / "functional" / "image" / "lpips_models" / "alex.pth", "torchmetrics 1.9.0"

@@ -1,13 +1,13 @@
-"""Image metrics, defined exactly. Method, section 8.
+"""Image metrics. `docs/method.md`, section 8.
 
-All pictures are [N, 3, H, W] in 0..1 on white: the prediction as the avatar draws it, the target with white
-instead of background and clothes. Every metric has one value per frame, [N]; means over frames are taken by the
-caller (so a mean PSNR is the mean of the frames' PSNR, not the PSNR of the mean error).
+All images are [N, 3, H, W] in 0..1 on white: the prediction as rendered by the avatar, the target with white instead
+of background and clothes. Every metric has one value per frame, [N]. The caller takes means over frames, so a mean PSNR
+is the mean of the frames' PSNR, not the PSNR of the mean error.
 
-"Inside the head mask" means pixels of the segmentation's foreground (head, hair, beard, ...; no clothes), whether
-the avatar covers them or not: a hole in the head counts as the white that it shows.
+"Inside the head mask" means the pixels of the segmentation's foreground (head, hair, beard, ...; no clothes), whether
+the avatar covers them or not: a hole in the rendered head counts as white pixels.
 
-What needs weights or another package is in `optional_metrics`, sharpness in `cpbd`.
+Metrics that need weights or another package are in `optional_metrics`, sharpness is in `cpbd`.
 """
 
 from __future__ import annotations
@@ -19,41 +19,31 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-# Of the five scales of MS-SSIM, the coarsest is 1/16 and must be larger than the 11 taps of the window.
+# MS-SSIM has five scales; the coarsest is 1/16 and must be larger than the window of 11 pixels.
 MS_SSIM_SMALLEST_PX = 11 * 16
 
 
 def mean_absolute_error(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean |prediction - target| over pixels (of the mask) and channels: [N], in 0..1 units."""
+    """Mean |prediction - target| over pixels (inside the mask) and channels: [N], in 0..1 units."""
     return masked_mean((prediction - target).abs(), mask)
 
 
 def mean_squared_error(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean (prediction - target)² over pixels (of the mask) and channels: [N]."""
+    """Mean (prediction - target)² over pixels (inside the mask) and channels: [N]."""
     return masked_mean((prediction - target) ** 2, mask)
 
 
-def psnr(prediction: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of the whole picture, -10 log10(mean squared error): [N] in dB."""
-    return -10 * torch.log10(mean_squared_error(prediction, target))
-
-
-def masked_psnr(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """PSNR of the pixels inside `mask` (bool [N, 1, H, W]) alone: [N] in dB; NaN where the mask is empty."""
+def psnr(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Peak signal-to-noise ratio, -10 log10(mean squared error): [N] in dB; NaN where the mask is empty."""
     return -10 * torch.log10(mean_squared_error(prediction, target, mask))
 
 
-def ssim(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Structural similarity (Gaussian window of 11 taps, sigma 1.5, k 0.01 and 0.03, data range 1): [N].
-
-    The map of local similarities is averaged over the picture, or over the pixels inside `mask`; the windows of
-    pixels at the mask's border also see what lies outside.
-    """
-    return masked_mean(ssim_map(prediction, target), mask)
-
-
 def ssim_map(prediction: Tensor, target: Tensor) -> Tensor:
-    """The similarity of the window about each pixel, see `ssim`: [N, 3, H, W]."""
+    """Structural similarity of the window around each pixel: [N, 3, H, W]; SSIM is the `masked_mean` of it.
+
+    Gaussian window of 11 pixels with sigma 1.5, k1 = 0.01, k2 = 0.03, data range 1. Windows at the border of a mask
+    include pixels outside.
+    """
     _, similarity = structural_similarity_index_measure(
         prediction, target, data_range=1.0, reduction="none", return_full_image=True
     )
@@ -61,9 +51,9 @@ def ssim_map(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def ms_ssim(prediction: Tensor, target: Tensor) -> Tensor | None:
-    """Multi-scale structural similarity of the whole picture, five scales with their usual weights: [N].
+    """Multi-scale structural similarity of the whole image, five scales with their usual weights: [N].
 
-    None for pictures whose shorter side is below MS_SSIM_SMALLEST_PX: the metric is not defined there.
+    None for images whose shorter side is below `MS_SSIM_SMALLEST_PX`, where the metric is not defined.
     """
     if min(prediction.shape[2:]) < MS_SSIM_SMALLEST_PX:
         return None
@@ -79,7 +69,18 @@ def intersection_over_union(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean of [N, C, H, W] over pixels (inside mask, bool [N, 1, H, W]) and channels: [N]; NaN where it is empty."""
+    """Mean over pixels (inside the mask) and channels.
+
+    Args:
+        values: [N, C, H, W].
+        mask: bool [N, 1, H, W]; None for all pixels.
+
+    Returns:
+        [N]; NaN where the mask is empty.
+
+    Raises:
+        ValueError: if the mask has another type or shape.
+    """
     if mask is None:
         return values.flatten(1).mean(1)
     if mask.dtype != torch.bool or mask.shape != (len(values), 1, *values.shape[2:]):

@@ -1,10 +1,11 @@
-"""The avatar from where no camera stood: films with the head turned, and once around."""
+"""Renders the avatar from new directions: a video with rotated heads, and a turntable."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,30 +19,51 @@ from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.data.tracking_file import TrackingResult
 from nha.data.video_io import VideoWriter
-from nha.render.shading import phong_picture
-from nha.visualization.colours import normals_to_rgb01, to_uint8
+from nha.evaluation.comparison import normals_and_geometry
+from nha.visualization.colours import to_uint8
 from nha.visualization.layout import grid, side_by_side, with_caption
 
-VIEWS_AT_A_TIME = 4
+BATCH_SIZE = 4  # views rendered at the same time
+_N_STILLS = 3  # frames of novel_views.mp4 in the report
+_N_TURNTABLE_STILLS = 8
+
+
+class ViewImages(NamedTuple):
+    """One rendered view, uint8 [H, W, 3] each."""
+
+    prediction: np.ndarray
+    normals: np.ndarray
+    geometry: np.ndarray
+
+
+# --- poses ------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def head_centre(avatar: NeuralHeadAvatar, tracking: TrackingResult) -> Tensor:
-    """The middle of the head at rest, from its root joint: [3] metres in the head's frame."""
+    """Centre of the bounding box of the neutral head, relative to the root joint: [3] metres, in head coordinates."""
     rest = avatar.head.neutral_params(1)
     rest = rest.replace(shape=torch.from_numpy(tracking.shape)[None].to(rest.shape))
     vertices = avatar.surface(avatar.corrected(rest, None)).vertices[0]
     return (vertices.amin(0) + vertices.amax(0)) / 2
 
 
-def turned(params: HeadParams, centre: Tensor, camera: Camera, azimuth_deg: Tensor) -> HeadParams:
-    """Heads turned about the picture's vertical through their middle; this shows them from the side.
+def rotate_heads(params: HeadParams, centre: Tensor, camera: Camera, azimuth_deg: Tensor) -> HeadParams:
+    """Rotate heads about the vertical axis of the image through their centres.
 
-    The head is turned and not the camera, for the texture follows the head's rotation to the camera. params: [N]
-    corrected; centre: of `head_centre`; camera: N; azimuth_deg: [N], positive turns the face to the person's left
-    (the picture's right).
+    The head is rotated, not the camera, because the texture is conditioned on the head's rotation relative to the
+    camera.
+
+    Args:
+        params: N parameters with the learned corrections.
+        centre: [3], from `head_centre`.
+        camera: N cameras.
+        azimuth_deg: [N] degrees; positive turns the face to the person's left, the right of the image.
+
+    Returns:
+        N parameters.
     """
-    up = camera.extrinsics[:, :, 1]  # [N, 3]: what the camera sees as up, in the world
+    up = camera.extrinsics[:, :, 1]  # [N, 3]: the camera's vertical axis in world coordinates
     turn = rotation_matrix(torch.deg2rad(azimuth_deg)[:, None] * up)
     old = rotation_matrix(params.rotation)
     from_root = (old @ centre).unsqueeze(-1)
@@ -51,17 +73,58 @@ def turned(params: HeadParams, centre: Tensor, camera: Camera, azimuth_deg: Tens
     )
 
 
+def face_camera(params: HeadParams, tracking: TrackingResult) -> HeadParams:
+    """Replace the global rotation of heads so that they are upright and face the camera; the neck is unchanged."""
+    world_from_camera = torch.from_numpy(tracking.RT[:, :3]).to(params.rotation)  # for row vectors
+    half_turn = rotation_matrix(params.rotation.new_tensor([0.0, torch.pi, 0.0]))
+    rotation = rotation_vector(world_from_camera @ half_turn)
+    return params.replace(rotation=rotation.expand(len(params), -1))
+
+
 @torch.no_grad()
-def draw_views(
-    avatar: NeuralHeadAvatar, params: HeadParams, camera: Camera, backend: str = "auto"
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Neural picture, normals and geometry of N corrected heads, uint8 [H, W, 3] each."""
-    surface = avatar.surface(params)
-    gbuffer = avatar.rasterize(surface, camera, backend=backend)
-    rgb01 = avatar.paint(gbuffer, avatar.mouth_features(surface))
-    normals = normals_to_rgb01(gbuffer["normals"], gbuffer.alpha)
-    geometry = phong_picture(surface.vertices, avatar.head.faces, camera, backend)
-    return [tuple(to_uint8(kind[i]) for kind in (rgb01, normals, geometry)) for i in range(len(params))]
+def orbit_views(
+    avatar: NeuralHeadAvatar,
+    tracking: TrackingResult,
+    frame_id: int,
+    image_size: tuple[int, int],
+    azimuths_deg: Sequence[float],
+) -> tuple[HeadParams, Camera]:
+    """Rotate the upright head of one frame to each of V azimuths.
+
+    Args:
+        avatar: the avatar.
+        tracking: of its video.
+        frame_id: the frame whose expression and position are shown.
+        image_size: (height, width) in pixels.
+        azimuths_deg: V angles; 0 faces the camera.
+
+    Returns:
+        V parameters with the learned corrections, and V cameras.
+    """
+    params, camera = _corrected_frame(avatar, tracking, frame_id, image_size, len(azimuths_deg))
+    azimuths = params.rotation.new_tensor([float(azimuth) for azimuth in azimuths_deg])
+    params = face_camera(params, tracking)
+    return rotate_heads(params, head_centre(avatar, tracking), camera, azimuths), camera
+
+
+def _corrected_frame(
+    avatar: NeuralHeadAvatar, tracking: TrackingResult, frame_id: int, image_size: tuple[int, int], n: int
+) -> tuple[HeadParams, Camera]:
+    """Parameters with the learned corrections and camera of one frame, n times."""
+    device, ids = avatar.vertex_features.device, [frame_id] * n
+    params = avatar.corrected(tracking.params_for(ids).to(device), torch.tensor(ids, device=device))
+    return params, tracking.camera_for(ids, image_size).to(device)
+
+
+# --- images and videos ------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def render_views(avatar: NeuralHeadAvatar, params: HeadParams, camera: Camera) -> list[ViewImages]:
+    """Render N heads whose parameters hold the learned corrections."""
+    rendering = avatar.render(params, camera, corrected=True, channels=("normals",))
+    meshes = normals_and_geometry(rendering, avatar.head.faces, camera)
+    return [ViewImages(to_uint8(rendering.rgb01[i]), *meshes[i]) for i in range(len(params))]
 
 
 @torch.no_grad()
@@ -75,34 +138,40 @@ def write_novel_views(
     *,
     images: Path | None = None,
     frame_rate: float = 25.0,
-    backend: str = "auto",
 ) -> np.ndarray:
-    """A film of tracked frames at several azimuths beside each other, geometry below.
+    """Write a video of tracked frames, rotated by several angles beside each other, with the geometry below.
 
-    images: folder for every neural picture as `frame_0012_-30.png`. Returns frames from start to end below each
-    other, uint8 [H, W, 3].
+    Args:
+        path: the video.
+        avatar: the avatar.
+        tracking: of its video.
+        frame_ids: frames of the video.
+        image_size: (height, width) of one view in pixels.
+        azimuths_deg: angles relative to the tracked pose.
+        images: folder for every rendered image as `frame_0012_-30.png`; None writes no images.
+        frame_rate: frames per second.
+
+    Returns:
+        The first, the middle and the last frame below each other, uint8 [H, W, 3].
     """
-    device = avatar.vertex_features.device
     centre = head_centre(avatar, tracking)
-    n = len(azimuths_deg)
-    azimuths = torch.tensor([float(azimuth) for azimuth in azimuths_deg], device=device)
-    shown = set(np.linspace(0, len(frame_ids) - 1, 3).round().astype(int).tolist())
-    kept = []
-    with VideoWriter(path, frame_rate) as film, _folder(images) as folder:
+    azimuths = centre.new_tensor([float(azimuth) for azimuth in azimuths_deg])
+    captions = [f"{azimuth:+g} degrees" if azimuth else "as tracked" for azimuth in azimuths_deg]
+    shown = set(np.linspace(0, len(frame_ids) - 1, _N_STILLS).round().astype(int).tolist())
+    stills = []
+    with VideoWriter(path, frame_rate) as video, _folder(images) as folder:
         for number, frame_id in enumerate(tqdm(frame_ids, desc="novel views", unit="frame")):
-            tracked = tracking.params_for([frame_id] * n).to(device)
-            params = avatar.corrected(tracked, torch.tensor([frame_id] * n, device=device))
-            camera = tracking.camera_for([frame_id] * n, image_size).to(device)
-            views = draw_views(avatar, turned(params, centre, camera, azimuths), camera, backend)
-            captions = [f"{azimuth:+g} degrees" if azimuth else "as tracked" for azimuth in azimuths_deg]
-            neural = [with_caption(view[0], text) for view, text in zip(views, captions, strict=True)]
-            film.write(grid([neural, [view[2] for view in views]]))
+            params, camera = _corrected_frame(avatar, tracking, frame_id, image_size, len(azimuths))
+            views = render_views(avatar, rotate_heads(params, centre, camera, azimuths), camera)
+            predictions = [view.prediction for view in views]
+            captioned = [with_caption(*pair) for pair in zip(predictions, captions, strict=True)]
+            video.write(grid([captioned, [view.geometry for view in views]]))
             if folder is not None:
-                for azimuth, view in zip(azimuths_deg, views, strict=True):
-                    write_rgb(folder / f"frame_{frame_id:04d}_{azimuth:g}.png", view[0])
+                for azimuth, prediction in zip(azimuths_deg, predictions, strict=True):
+                    write_rgb(folder / f"frame_{frame_id:04d}_{azimuth:g}.png", prediction)
             if number in shown:
-                kept.append([view[0] for view in views])
-    return grid(kept)
+                stills.append(predictions)
+    return grid(stills)
 
 
 def _folder(path: Path | None) -> AbstractContextManager[Path | None]:
@@ -118,51 +187,32 @@ def write_turntable(
     n_views: int,
     *,
     frame_rate: float = 25.0,
-    backend: str = "auto",
 ) -> np.ndarray:
-    """A film once around one frame's head: neural picture | normals | geometry.
+    """Write a video once around the head of one frame: prediction, normals and geometry beside each other.
 
-    Returns eight views beside each other, neural picture above geometry, uint8 [H, W, 3].
+    Args:
+        path: the video.
+        avatar: the avatar.
+        tracking: of its video.
+        frame_id: the frame whose expression is shown.
+        image_size: (height, width) of one view in pixels.
+        n_views: frames of the video.
+        frame_rate: frames per second.
+
+    Returns:
+        Eight views beside each other, predictions above geometry, uint8 [H, W, 3].
     """
     azimuths = [360 * i / n_views for i in range(n_views)]
-    params, camera = turned_views(avatar, tracking, frame_id, image_size, azimuths)
-    shown = set((np.arange(8) * n_views / 8).astype(int).tolist())
-    kept = []
-    with VideoWriter(path, frame_rate) as film, tqdm(total=n_views, desc="turntable", unit="view") as bar:
-        for start in range(0, n_views, VIEWS_AT_A_TIME):
-            some = slice(start, start + VIEWS_AT_A_TIME)
-            views = draw_views(avatar, params[some], camera[some], backend)
+    params, camera = orbit_views(avatar, tracking, frame_id, image_size, azimuths)
+    shown = set((np.arange(_N_TURNTABLE_STILLS) * n_views / _N_TURNTABLE_STILLS).astype(int).tolist())
+    stills = []
+    with VideoWriter(path, frame_rate) as video, tqdm(total=n_views, desc="turntable", unit="view") as bar:
+        for start in range(0, n_views, BATCH_SIZE):
+            batch = slice(start, start + BATCH_SIZE)
+            views = render_views(avatar, params[batch], camera[batch])
             for number, view in enumerate(views, start=start):
-                film.write(side_by_side(view, ("prediction", "normals", "geometry")))
+                video.write(side_by_side(view, ViewImages._fields))
                 if number in shown:
-                    kept.append(view)
+                    stills.append(view)
             bar.update(len(views))
-    return grid([[view[0] for view in kept], [view[2] for view in kept]])
-
-
-@torch.no_grad()
-def turned_views(
-    avatar: NeuralHeadAvatar,
-    tracking: TrackingResult,
-    frame_id: int,
-    image_size: tuple[int, int],
-    azimuths_deg: Sequence[float],
-) -> tuple[HeadParams, Camera]:
-    """A tracked frame's head, upright and facing the camera, then turned by each of V azimuths: corrected parameters
-    and cameras, V each.
-    """
-    device = avatar.vertex_features.device
-    n = len(azimuths_deg)
-    tracked = tracking.params_for([frame_id] * n).to(device)
-    params = avatar.corrected(tracked, torch.tensor([frame_id] * n, device=device))
-    camera = tracking.camera_for([frame_id] * n, image_size).to(device)
-    azimuths = torch.tensor([float(azimuth) for azimuth in azimuths_deg], device=device)
-    return turned(facing(params, tracking), head_centre(avatar, tracking), camera, azimuths), camera
-
-
-def facing(params: HeadParams, tracking: TrackingResult) -> HeadParams:
-    """The heads upright and turned to the camera, where they are: their rotation is replaced, the neck is not."""
-    from_camera = torch.from_numpy(tracking.RT[:, :3]).to(params.rotation)  # row vectors: camera to world
-    towards = rotation_matrix(params.rotation.new_tensor([0.0, torch.pi, 0.0]))
-    rotation = rotation_vector(from_camera @ towards)
-    return params.replace(rotation=rotation.expand(len(params), -1))
+    return grid([[view.prediction for view in stills], [view.geometry for view in stills]])

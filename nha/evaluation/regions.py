@@ -1,4 +1,4 @@
-"""The regions of a face that are scored by themselves."""
+"""Regions of the face that have their own scores."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ _GLASSES = next(label for label, name in OTHER_PARSING_LABELS.items() if name ==
 _EYES = (Parsing.L_EYE, Parsing.R_EYE)
 _MOUTH = (Parsing.MOUTH, Parsing.U_LIP, Parsing.L_LIP)
 
-# Region -> labels of the *true* picture's parsing. Neck, ears and clothes are in none.
+# Region -> labels in the parsing of the *true* image. Neck, ears and clothes belong to none.
 REGIONS: dict[str, tuple[int, ...]] = {
     "face": (Parsing.SKIN, Parsing.L_BROW, Parsing.R_BROW, Parsing.NOSE, *_EYES, *_MOUTH, _GLASSES),
     "eyes": _EYES,
     "mouth": _MOUTH,
     "hair": (Parsing.HAIR,),
 }
-LID_SHARE = 50  # the lids belong to the eyes: they are grown by the picture's longer side divided by this
+LID_SHARE = 50  # the eyes are dilated by the image's longer side divided by this, to include the lids
 
 
 def region_masks(parsing: Tensor, foreground: Tensor) -> dict[str, Tensor]:
-    """Where each region is, inside the head mask.
+    """Return the masks of the regions inside the head mask.
 
-    parsing: [N, H, W] labels of the true picture; foreground: bool [N, 1, H, W]. Returns bool [N, 1, H, W] by name;
-    empty in frames that do not show the region.
+    Args:
+        parsing: [N, H, W] labels of the true image.
+        foreground: bool [N, 1, H, W], the head mask.
+
+    Returns:
+        bool [N, 1, H, W] by the name of the region; empty in frames in which it is not visible.
     """
     masks = {name: label_mask(parsing, labels) for name, labels in REGIONS.items()}
     radius = max(parsing.shape[1:]) // LID_SHARE

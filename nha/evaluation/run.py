@@ -1,84 +1,139 @@
-"""The job of `evaluate_avatar.py`: scores, tables, films and a report of one avatar, or of several side by side."""
+"""Evaluates avatars: scores, tables, videos and a report of one avatar, or of several side by side."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from nha.avatar.neutral_frame import neutral_frame
 from nha.avatar.open import open_avatar
 from nha.core.device import pick_device
 from nha.core.names import distinct_names
 from nha.core.system import get_logger, require_writable
+from nha.core.tables import Table
 from nha.data.frame_dataset import FrameSplits
-from nha.evaluation.avatar_report import Judged, View, doubts, scores_table, write_avatar_report
-from nha.evaluation.evaluator import PARTS, frames_of, write_scores
-from nha.evaluation.judge import Contestant, evaluate_and_film
+from nha.evaluation.avatar_evaluation import (
+    AvatarOnDataset,
+    EvaluatedAvatar,
+    ViewVideo,
+    evaluate_on_dataset,
+)
+from nha.evaluation.avatar_report import write_avatar_report
 from nha.evaluation.novel_views import write_novel_views, write_turntable
 from nha.evaluation.optional_metrics import OptionalMetrics, open_optional_metrics
+from nha.evaluation.rendered_frames import PARTS, frames_of
+from nha.evaluation.score_tables import scores_table, silhouette_warnings
+from nha.evaluation.scores import FrameScores, write_scores
 from nha.evaluation.settings import EvaluationSettings
+from nha.render.rasterize import raster_backend
 
 PARTS_OF_SPLIT = {"train": ("train",), "val": ("held_out",), "all": PARTS}
-SCORES_FILE, REPORT_FILE, FILM_FILE = "scores.json", "report.html", "comparison.mp4"
+SCORES_FILE, REPORT_FILE, COMPARISON_FILE = "scores.json", "report.html", "comparison.mp4"
 NOVEL_VIEWS_FILE, TURNTABLE_FILE, VIEW_IMAGES = "novel_views.mp4", "turntable.mp4", "novel_views"
 
 _logger = get_logger(__name__)
 
 
-def evaluate_avatar(settings: EvaluationSettings) -> tuple[Path, str]:
-    """Evaluate avatars; returns the output folder, with scores, films and report in it, and the table as text.
+@dataclass(frozen=True)
+class EvaluationResults:
+    """The results of `evaluate_avatar`.
 
-    Of several avatars each has a folder of its own in it. Raises UserError for settings, checkpoints and data that
-    do not fit each other.
+    Attributes:
+        out: folder with scores, videos and report; several avatars have a subfolder each.
+        report: the HTML report.
+        avatars: the evaluated avatars, in the order of the checkpoints.
+    """
+
+    out: Path
+    report: Path
+    avatars: Sequence[EvaluatedAvatar]
+
+    @property
+    def scores(self) -> dict[str, list[FrameScores]]:
+        """Scores of every frame, by the avatar's name."""
+        return {one.name: one.evaluation.scores for one in self.avatars}
+
+    @property
+    def means(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Mean scores by the avatar's name, part of the split ("train", "held_out") and metric."""
+        return {one.name: one.evaluation.means for one in self.avatars}
+
+    def table(self) -> Table:
+        """Return the mean scores as a table; `table().as_text()` is what the script prints."""
+        return scores_table(self.scores)
+
+
+def evaluate_avatar(settings: EvaluationSettings) -> EvaluationResults:
+    """Evaluate one avatar, or several on the same dataset, and write scores, videos and a report.
+
+    Raises:
+        UserError: for settings, checkpoints and data that do not fit each other.
     """
     settings.check()
     names = distinct_names(settings.ckpt, "--ckpt")
     out = require_writable(settings.out or settings.ckpt[0].parent / "evaluation")
     device = pick_device(settings.device)
-    tracking_files = [settings.data.tracking_results_path] * len(names)
-    tracking_files[1:] = settings.further_tracking_results or tracking_files[1:]
-    contestants = []
-    for name, checkpoint, tracking in zip(names, settings.ckpt, tracking_files, strict=True):
-        data = FrameSplits(dataclasses.replace(settings.data, tracking_results_path=tracking))
-        avatar = open_avatar(checkpoint, settings.head, device)
-        contestants.append(Contestant(name, checkpoint, avatar, data))
+    subjects = _open_avatars(settings, names, device)
     optional = open_optional_metrics(device)
     for metric, reason in optional.absent.items():
         _logger.info("%s is not computed: %s", metric, reason)
 
-    judged = []
-    for contestant in contestants:
-        folder = out if len(names) == 1 else require_writable(out / contestant.name)
-        judged.append(_evaluate_one(settings, contestant, folder, optional))
-    scores = {one.contestant.name: one.evaluation.scores for one in judged}
-    for doubt in doubts(scores):
-        _logger.warning(doubt)
-    write_avatar_report(out / REPORT_FILE, judged, optional, settings.raster_backend)
-    return out, scores_table(scores).as_text()
+    with raster_backend(settings.raster_backend):
+        evaluated = [
+            _evaluate_one(
+                settings,
+                subject,
+                out if len(names) == 1 else require_writable(out / subject.name),
+                optional,
+            )
+            for subject in subjects
+        ]
+        report = write_avatar_report(out / REPORT_FILE, evaluated, optional)
+    results = EvaluationResults(out, report, evaluated)
+    for warning in silhouette_warnings(results.scores):
+        _logger.warning(warning)
+    return results
+
+
+def _open_avatars(
+    settings: EvaluationSettings, names: Sequence[str], device: torch.device
+) -> list[AvatarOnDataset]:
+    """Open the checkpoints, each with its own tracking file if there are several."""
+    tracking_files = [settings.data.tracking_results_path] * len(names)
+    tracking_files[1:] = settings.further_tracking_results or tracking_files[1:]
+    subjects = []
+    for name, checkpoint, tracking in zip(names, settings.ckpt, tracking_files, strict=True):
+        data = FrameSplits(dataclasses.replace(settings.data, tracking_results_path=tracking))
+        avatar = open_avatar(checkpoint, settings.head, device)
+        subjects.append(AvatarOnDataset(name, checkpoint, avatar, data))
+    return subjects
 
 
 def _evaluate_one(
-    settings: EvaluationSettings, contestant: Contestant, folder: Path, optional: OptionalMetrics
-) -> Judged:
-    """Scores and films of one avatar in its folder."""
+    settings: EvaluationSettings, subject: AvatarOnDataset, folder: Path, optional: OptionalMetrics
+) -> EvaluatedAvatar:
+    """Write scores and videos of one avatar into its folder."""
     parts = PARTS_OF_SPLIT[settings.split]
-    look = {"frame_rate": settings.frame_rate, "backend": settings.raster_backend}
     start = time.perf_counter()
-    evaluation = evaluate_and_film(
-        contestant.avatar,
-        contestant.data,
-        folder / FILM_FILE,
+    evaluation = evaluate_on_dataset(
+        subject.avatar,
+        subject.data,
+        folder / COMPARISON_FILE,
         parts,
         optional=optional,
         batch_size=settings.batch_size,
-        name=f"evaluating {contestant.name}",
-        **look,
+        frame_rate=settings.frame_rate,
+        label=f"evaluating {subject.name}",
     )
     seconds = time.perf_counter() - start
-    _logger.info("%s: %d frames scored in %.0f s", contestant.name, len(evaluation.scores), seconds)
+    _logger.info("%s: %d frames scored in %.0f s", subject.name, len(evaluation.scores), seconds)
     about = {
-        "checkpoint": str(contestant.checkpoint),
+        "checkpoint": str(subject.checkpoint),
         "dataset": str(settings.data.data_path),
         "metrics_by": dict(optional.by),
         "metrics_absent": dict(optional.absent),
@@ -86,31 +141,41 @@ def _evaluate_one(
     write_scores(folder / SCORES_FILE, evaluation.scores, about)
     views = []
     if settings.novel_views:
-        frames = sorted({i for part in parts for i in frames_of(contestant.data, part).frame_ids})
-        frames = frames[-settings.novel_view_frames :]
-        views.append(_novel_views(settings, contestant, frames, folder, look))
+        views.append(_write_novel_views(settings, subject, parts, folder))
     if settings.turntable:
-        views.append(_turntable(settings, contestant, folder, look))
-    return Judged(contestant, evaluation, views)
+        views.append(_write_turntable(settings, subject, folder))
+    return EvaluatedAvatar(subject, evaluation, views)
 
 
-def _novel_views(
-    settings: EvaluationSettings, contestant: Contestant, frames: list[int], folder: Path, look: dict
-) -> View:
-    data, film = contestant.data, folder / NOVEL_VIEWS_FILE
-    images = folder / VIEW_IMAGES if settings.images else None
-    azimuths = settings.novel_views
+def _write_novel_views(
+    settings: EvaluationSettings, subject: AvatarOnDataset, parts: Sequence[str], folder: Path
+) -> ViewVideo:
+    data, video = subject.data, folder / NOVEL_VIEWS_FILE
+    frames = sorted({i for part in parts for i in frames_of(data, part).frame_ids})
     still = write_novel_views(
-        film, contestant.avatar, data.tracking, frames, data.image_size, azimuths, images=images, **look
+        video,
+        subject.avatar,
+        data.tracking,
+        frames[-settings.novel_view_frames :],
+        data.image_size,
+        settings.novel_views,
+        images=folder / VIEW_IMAGES if settings.images else None,
+        frame_rate=settings.frame_rate,
     )
-    angles = ", ".join(f"{azimuth:g}" for azimuth in azimuths)
-    return View(f"Turned by {angles} degrees from the tracked pose", still, film)
+    angles = ", ".join(f"{azimuth:g}" for azimuth in settings.novel_views)
+    return ViewVideo(f"Rotated by {angles} degrees from the tracked pose", still, video)
 
 
-def _turntable(settings: EvaluationSettings, contestant: Contestant, folder: Path, look: dict) -> View:
-    data, film = contestant.data, folder / TURNTABLE_FILE
+def _write_turntable(settings: EvaluationSettings, subject: AvatarOnDataset, folder: Path) -> ViewVideo:
+    data, video = subject.data, folder / TURNTABLE_FILE
     frame = neutral_frame(data.tracking)
     still = write_turntable(
-        film, contestant.avatar, data.tracking, frame, data.image_size, settings.turntable, **look
+        video,
+        subject.avatar,
+        data.tracking,
+        frame,
+        data.image_size,
+        settings.turntable,
+        frame_rate=settings.frame_rate,
     )
-    return View(f"Once around the head of frame {frame}", still, film)
+    return ViewVideo(f"Turntable of frame {frame}", still, video)

@@ -1,4 +1,4 @@
-"""Where on the head the avatar is wrong: the error of every frame, gathered on the surface."""
+"""The error of all frames, accumulated on the surface of the head."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from torch import Tensor
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.types import Camera, HeadParams
-from nha.evaluation.evaluator import DrawnFrames
+from nha.evaluation.rendered_frames import RenderedFrames
 from nha.render.interpolate import covered_pixels
 from nha.visualization.colours import ERROR_COLOURS
 
-FULL_SCALE = 0.12  # the mean difference (of colours in 0..1) that gets the brightest colour
+FULL_SCALE = 0.12  # mean difference (of colours in 0..1) that has the brightest colour
 _UNSEEN_RGB = 235
 
 
 class SurfaceErrors:
-    """Mean |prediction - truth| of each vertex over all frames in which it was seen inside the head mask.
+    """Mean |prediction - target| of each vertex over all frames in which it is visible inside the head mask.
 
-    Hand `add` to `evaluate(also=...)`.
+    The error of a pixel is distributed to the corners of the visible face by its barycentric coordinates.
+
+    Args:
+        avatar: whose frames are added.
     """
 
     def __init__(self, avatar: NeuralHeadAvatar) -> None:
@@ -29,39 +32,49 @@ class SurfaceErrors:
         self._error = torch.zeros(n_vertices, dtype=torch.float64, device=device)
         self._weight = torch.zeros(n_vertices, dtype=torch.float64, device=device)
 
-    def add(self, part: str, drawn: DrawnFrames) -> None:
-        """Add the frames of a drawn batch."""
-        covered = covered_pixels(drawn.fragments).only(drawn.mask)
-        error = (drawn.prediction - drawn.target).abs().mean(1).flatten()[covered.pixel]
+    def add(self, rendered: RenderedFrames) -> None:
+        """Add the frames of a rendered batch."""
+        covered = covered_pixels(rendered.rendering.gbuffer.fragments).only(rendered.mask)
+        error = (rendered.prediction - rendered.target).abs().mean(1).flatten()[covered.pixel]
         corners = self._faces[covered.face].flatten()
         weight = covered.barycentric.double().flatten()
         self._weight.index_add_(0, corners, weight)
         self._error.index_add_(0, corners, weight * error.double().repeat_interleave(3))
 
     def mean(self) -> Tensor:
-        """The mean error [V] in 0..1 units; NaN for vertices that were never seen."""
+        """Return the mean error [V] in 0..1 units; NaN for vertices that were never visible."""
         return torch.where(self._weight > 0, self._error / self._weight, torch.nan).float()
 
 
 @torch.no_grad()
-def error_picture(
-    avatar: NeuralHeadAvatar, mean_error: Tensor, params: HeadParams, camera: Camera, backend: str = "auto"
+def render_surface_errors(
+    avatar: NeuralHeadAvatar, mean_error: Tensor, params: HeadParams, camera: Camera
 ) -> list[np.ndarray]:
-    """Corrected heads [N] in the colours of their vertices' error [V], grey where unseen: uint8 [H, W, 3] each."""
-    surface = avatar.surface(params)
-    gbuffer = avatar.rasterize(surface, camera, backend=backend)
+    """Render heads in the colours of their vertices' errors.
+
+    Args:
+        avatar: the avatar.
+        mean_error: [V] in 0..1 units; vertices with NaN are grey.
+        params: N parameters with the learned corrections.
+        camera: N cameras.
+
+    Returns:
+        uint8 [H, W, 3] for each of the N heads.
+    """
+    gbuffer = avatar.render(params, camera, corrected=True, channels=("normals",), paint=False).gbuffer
     covered = covered_pixels(gbuffer.fragments)
     seen = mean_error.isfinite().float()
     values = torch.stack([mean_error.nan_to_num(0), seen], 1)[None]
-    drawn = covered.to_image(covered.from_vertices(values, avatar.head.faces)).cpu().numpy()  # [N, H, W, 2]
+    values = covered.to_image(covered.from_vertices(values, avatar.head.faces)).cpu().numpy()  # [N, H, W, 2]
     light = (0.55 + 0.45 * gbuffer["normals"][:, 2].clamp(0, 1)).cpu().numpy()
     alpha = gbuffer.alpha[:, 0].cpu().numpy()
-    return [_coloured(drawn[i], light[i], alpha[i]) for i in range(len(drawn))]
+    return [_coloured(values[i], light[i], alpha[i]) for i in range(len(values))]
 
 
-def _coloured(drawn: np.ndarray, light: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    share = drawn[..., 0] / np.maximum(drawn[..., 1], 1e-6) / FULL_SCALE
+def _coloured(values: np.ndarray, light: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Error and visibility [H, W, 2] as colours on white, uint8 [H, W, 3]."""
+    share = values[..., 0] / np.maximum(values[..., 1], 1e-6) / FULL_SCALE
     heat = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
     rgb = cv2.cvtColor(cv2.applyColorMap(heat, ERROR_COLOURS), cv2.COLOR_BGR2RGB).astype(np.float32)
-    rgb = np.where(drawn[..., 1:] > 0.5, rgb, _UNSEEN_RGB * light[..., None])
+    rgb = np.where(values[..., 1:] > 0.5, rgb, _UNSEEN_RGB * light[..., None])
     return np.where(alpha[..., None] > 0, np.rint(rgb), 255).astype(np.uint8)

@@ -1,20 +1,21 @@
-"""Errors of a tracking, or of an avatar's mesh, against the truth of a synthetic subject.
+"""Errors of a tracking, or of an avatar's mesh, against the ground truth of a synthetic video.
 
-One picture does not tell how far a head is and how large: a longer focal length with a farther head, or a larger
-head farther away, look the same. The errors say which of these they forgive:
+A single camera leaves distance, size and focal length ambiguous: a longer focal length with a more distant head, or a
+larger head at a larger distance, give the same image. Each error states which of these ambiguities it compensates:
 
 rotation_deg           angle between the true and the tracked orientation of the head: global rotation times the
-                       neck joint's, after the joint limits (how the two share the turn is not observable)
+                       neck joint's, after the joint limits (the share of each is not observable)
 translation_mm         distance between the true and the tracked position of the head, after the tracked depth (z)
-                       is multiplied by true over tracked focal length. Position = mean of the face's vertices, as
-                       the root joint's position depends on the neck's share. The head's size is *not* forgiven.
-translation_scaled_mm  the same, after the whole tracked scene is scaled by one number for the video, which makes
-                       the tracked face as large as the true one
+                       is multiplied by true over tracked focal length. The position is the mean of the face's
+                       vertices, because that of the root joint depends on the share of the neck's rotation. The
+                       head's size is *not* compensated.
+translation_scaled_mm  the same, after the whole tracked scene is scaled by one factor for the video, which gives
+                       the tracked face its true size
 landmark_px            mean distance of the 68 projected landmarks of the tracked mesh to the true ones, pixels of
                        the tracked images
-vertex_mm              mean distance of corresponding vertices of the face, after the best rigid motion of each
-                       frame; size not forgiven
-vertex_scaled_mm       the same after the best similarity
+vertex_mm              mean distance of corresponding vertices of the face, after the best rigid alignment of each
+                       frame; the size is not compensated
+vertex_scaled_mm       the same after the best similarity alignment
 """
 
 from __future__ import annotations
@@ -48,10 +49,18 @@ Poser = Callable[[HeadParams, Tensor], tuple[HeadParams, Tensor]]
 
 
 def tracking_errors(assets: HeadAssets, tracking: TrackingResult, truth: Truth) -> dict[str, np.ndarray]:
-    """Errors of each tracked frame, [F], by the names of the module's text.
+    """Errors of a tracking against the ground truth.
 
-    assets: the head model of both. Raises UserError where the truth is of another head model, other frames or
-    pictures of another shape.
+    Args:
+        assets: the head model of both.
+        tracking: F tracked frames.
+        truth: ground truth of these frames.
+
+    Returns:
+        [F] for each of the errors in the module's docstring.
+
+    Raises:
+        UserError: if the truth has another head model, other frames or another aspect ratio.
     """
     head = HeadModel(assets, subdivisions=0, blur_sigma=None)
     return _errors(assets, head, lambda params, _: (params, head(params)), tracking, tracking.frame, truth)
@@ -64,7 +73,7 @@ def avatar_errors(
     frame_ids: Sequence[int],
     truth: Truth,
 ) -> dict[str, np.ndarray]:
-    """The same errors of an avatar's mesh: with its corrections of the tracking and its vertex offsets."""
+    """Errors of an avatar's mesh, with the learned corrections and vertex offsets, as in `tracking_errors`."""
 
     def pose(params: HeadParams, ids: Tensor) -> tuple[HeadParams, Tensor]:
         surface = avatar.surface(avatar.corrected(params, ids))
@@ -85,8 +94,10 @@ def _errors(
     frame_ids = [int(i) for i in frame_ids]
     rows = truth.tracking.rows_of(frame_ids)
     if not truth.tracking.fits_image_size(tracking.image_size):
-        raise UserError("the tracked pictures have another aspect than the truth's: the video was cropped")
-    ours, theirs = face_columns(assets, head.kept_vertices.cpu().numpy(), truth)
+        raise UserError(
+            "the tracked images have another aspect ratio than the truth's: the video was cropped; track all of it"
+        )
+    tracked_face, true_face_columns = face_columns(assets, head.kept_vertices.cpu().numpy(), truth)
     true_params = truth.tracking.params_for(frame_ids)
     device = head.template.device
 
@@ -97,11 +108,11 @@ def _errors(
         camera = tracking.camera_for(ids, tracking.image_size).to(device)
         points = head.landmarks(vertices)[:, :N_FACE_LANDMARKS]
         landmarks.append(project(points, camera)[..., :2].cpu().numpy())
-        faces.append(vertices.cpu().numpy()[:, ours].astype(np.float64))
+        faces.append(vertices.cpu().numpy()[:, tracked_face].astype(np.float64))
         rotation.append(rotation_errors_deg(params.to("cpu"), true_params[start : start + len(ids)]).numpy())
 
     true_landmarks = truth.landmarks_px[rows, :N_FACE_LANDMARKS] * pixel_scale(tracking, truth)
-    face, true_face = np.concatenate(faces), truth.vertices[rows][:, theirs].astype(np.float64)
+    face, true_face = np.concatenate(faces), truth.vertices[rows][:, true_face_columns].astype(np.float64)
     return {
         "rotation_deg": np.concatenate(rotation),
         **position_errors_mm(face, true_face, focal_ratio(tracking, truth)),
@@ -158,22 +169,23 @@ def summarise(errors: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
 
 
 def face_columns(assets: HeadAssets, vertex_ids: np.ndarray, truth: Truth) -> tuple[np.ndarray, np.ndarray]:
-    """Where the face's vertices stand among `vertex_ids` and among the truth's: two [K], corresponding.
+    """Columns of the face's K vertices in `vertex_ids` and in the truth's ids: two arrays [K] in the same order.
 
-    The face is the part `face` without eyeballs and the faces that close the mouth.
+    The face is the part `face` without the eyeballs and without the faces that close the mouth.
     """
     if truth.head != assets.name:
         raise UserError(
-            f"the truth is of the head model '{truth.head}', not of '{assets.name}': no error is defined"
+            f"the truth is of the head model '{truth.head}', not of '{assets.name}'; track the video with "
+            f"--head {truth.head}"
         )
     face = set(assets.parts[FACE_PART].tolist())
     for part in NOT_FACE:
         face -= set(assets.parts[part].tolist())
-    theirs = {vertex: column for column, vertex in enumerate(truth.vertex_ids.tolist())}
+    true_columns = {vertex: column for column, vertex in enumerate(truth.vertex_ids.tolist())}
     pairs = [
-        (column, theirs[vertex])
+        (column, true_columns[vertex])
         for column, vertex in enumerate(vertex_ids.tolist())
-        if vertex in face and vertex in theirs
+        if vertex in face and vertex in true_columns
     ]
     return tuple(np.array(pairs).T)
 

@@ -1,4 +1,4 @@
-"""The truth that a synthetic subject's video comes with, as far as errors are measured against it."""
+"""Ground truth of a synthetic video: head parameters, landmarks and vertices."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from nha.data.tracking_file import TrackingResult, read_tracking
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of F frames of a synthetic video.
+    """Ground truth of F frames of a synthetic video; rows are in the order of `tracking.frame`.
 
-    tracking: true parameters and camera; landmarks_px: [F, 70, 2] in pixels of `tracking.image_size`, in the
-    mesh's order; vertices: [F, V, 3] metres, world, of the head without hair; vertex_ids: [V] their ids in the
-    head model's files; head: the model's name. Rows are in the order of `tracking.frame`.
+    Attributes:
+        tracking: true parameters and camera.
+        landmarks_px: [F, 70, 2] in pixels of `tracking.image_size`, in the mesh's order.
+        vertices: [F, V, 3] metres, world, of the head without hair.
+        vertex_ids: [V] their ids in the head model's files.
+        head: the head model's name.
     """
 
     tracking: TrackingResult
@@ -31,7 +34,8 @@ class Truth:
 def read_truth(folder: str | Path) -> Truth:
     """Read the folder `truth` that make_synthetic_video.py writes beside its video.
 
-    Raises UserError where something is missing or does not fit together.
+    Raises:
+        UserError: if a file is missing or the files do not fit each other.
     """
     folder = Path(folder)
     tracking = read_tracking(folder)
@@ -39,7 +43,9 @@ def read_truth(folder: str | Path) -> Truth:
     landmarks = _load(folder / "landmarks.npz", ("landmarks_px", "frame"))
     for name, arrays in (("vertices", vertices), ("landmarks", landmarks)):
         if arrays["frame"].tolist() != tracking.frame.tolist():
-            raise UserError(f"'{folder}': {name}.npz and the tracking file have other frames; make it again")
+            raise UserError(
+                f"'{folder}': {name}.npz and the tracking file have different frames; make it again"
+            )
     return Truth(
         tracking=tracking,
         landmarks_px=landmarks["landmarks_px"],

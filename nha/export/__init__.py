@@ -1,1 +1,1 @@
-"""Avatars for other programs: OBJ, PLY and glTF files, baked textures, head parameters."""
+"""Export of avatars to other programs: OBJ, PLY and glTF files, baked textures, head parameters."""

@@ -1,4 +1,4 @@
-"""Binary glTF files, piece by piece: numbers, nodes, materials.
+"""Writing binary glTF files: accessors, nodes, unlit materials.
 
 Materials are unlit (`KHR_materials_unlit`): the light of the video is in the textures.
 """
@@ -25,16 +25,16 @@ _COMPONENT = {
 _SHAPE = {1: gl.SCALAR, 2: gl.VEC2, 3: gl.VEC3, 4: gl.VEC4, 16: gl.MAT4}
 
 
-def png_of(texture: np.ndarray) -> bytes:
-    """A picture uint8 [R, R, 3] as the bytes of a PNG file."""
-    done, png = cv2.imencode(".png", cv2.cvtColor(texture, cv2.COLOR_RGB2BGR))
+def encode_png(image: np.ndarray) -> bytes:
+    """An RGB image uint8 [H, W, 3] as the content of a PNG file."""
+    done, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not done:
-        raise ValueError(f"cannot encode a texture of shape {list(texture.shape)} as PNG")
+        raise ValueError(f"cannot encode an image of shape {list(image.shape)} as PNG")
     return png.tobytes()
 
 
 class GlbFile:
-    """A glTF whose binary part grows."""
+    """A binary glTF file in the making; `gltf` is its JSON part. The methods store something and return its index."""
 
     def __init__(self, copyright_line: str) -> None:
         asset = gl.Asset(version="2.0", generator=GENERATOR, copyright=copyright_line or None)
@@ -42,10 +42,12 @@ class GlbFile:
         self._data = bytearray()
 
     def node(self, node: gl.Node) -> int:
+        """Store a node."""
         self.gltf.nodes.append(node)
         return len(self.gltf.nodes) - 1
 
     def view(self, data: bytes, target: int | None = None) -> int:
+        """Store bytes as a buffer view, aligned to four bytes; target: what a GPU uses them for."""
         self._data += b"\0" * (-len(self._data) % 4)
         self.gltf.bufferViews.append(
             gl.BufferView(buffer=0, byteOffset=len(self._data), byteLength=len(data), target=target)
@@ -54,7 +56,7 @@ class GlbFile:
         return len(self.gltf.bufferViews) - 1
 
     def accessor(self, values: np.ndarray, target: int | None = None, bounds: bool = False) -> int:
-        """Store values [n] or [n, c]; bounds: with their minimum and maximum."""
+        """Store values [n] or [n, c] of an accessor; bounds: with their minimum and maximum."""
         table = np.ascontiguousarray(values.reshape(len(values), -1))
         low, high = (table.min(0).tolist(), table.max(0).tolist()) if bounds else (None, None)
         self.gltf.accessors.append(
@@ -70,9 +72,12 @@ class GlbFile:
         return len(self.gltf.accessors) - 1
 
     def material(self, name: str, png: bytes, gain: float = 1.0) -> int:
-        """Store an unlit material: a picture, seen from both sides as the avatar draws itself.
+        """Store an unlit material with a texture, visible from both sides as the avatar's own mesh is.
 
-        gain: what its linear colours are multiplied by; a file for others keeps to 0..1.
+        Args:
+            name: of material, texture and image.
+            png: the texture as a PNG file.
+            gain: factor on the texture's linear colours. glTF allows 0..1; the viewer's page takes larger ones.
         """
         gltf = self.gltf
         gltf.images.append(gl.Image(name=name, bufferView=self.view(png), mimeType="image/png"))
@@ -99,13 +104,13 @@ class GlbFile:
         return len(gltf.materials) - 1
 
     def to_bytes(self) -> bytes:
-        """The finished file; nothing can be stored afterwards."""
+        """The content of the finished file; nothing can be stored afterwards."""
         self.gltf.buffers.append(gl.Buffer(byteLength=len(self._data)))
         self.gltf.set_binary_blob(bytes(self._data))
         return b"".join(self.gltf.save_to_bytes())
 
     def save(self, path: Path) -> None:
-        """Write the finished file, whole or not at all."""
+        """Write the finished file atomically."""
         content = self.to_bytes()
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)

@@ -29,10 +29,15 @@ MEANING = {
 
 
 def flame_parameters(head: HeadModel, params: HeadParams, frame_ids: Sequence[int]) -> dict[str, np.ndarray]:
-    """N heads (corrected parameters) as arrays by the names of MEANING.
+    """Head parameters as arrays by the names of MEANING.
 
-    With them a FLAME layer, v = lbs(betas, expression, pose) + transl, gives the avatar's head without offsets.
-    The published tracker's translation is the root joint's position instead, and its angles are unbounded.
+    A FLAME layer, v = lbs(betas, expression, pose) + transl, computes the avatar's head without offsets from them. In
+    the published tracker's files the translation is the root joint's position instead, and the angles are unbounded.
+
+    Args:
+        head: the head model.
+        params: N heads, corrected, of one shape.
+        frame_ids: N ids; -1 for the neutral pose.
     """
     coefficients = torch.cat([params.shape, params.expr], 1)
     root = head.joint_template[0] + torch.tensordot(coefficients, head.joint_directions[:, 0], 1)
@@ -53,7 +58,16 @@ def flame_parameters(head: HeadModel, params: HeadParams, frame_ids: Sequence[in
 
 
 def write_parameters(folder: Path, arrays: dict[str, np.ndarray], about: dict[str, object]) -> list[Path]:
-    """Write head_parameters.npz and .json; about: what else the JSON says (units, head model). Returns the paths."""
+    """Write head_parameters.npz and .json atomically.
+
+    Args:
+        folder: the output folder.
+        arrays: of `flame_parameters`.
+        about: further entries of the JSON file (units, head model).
+
+    Returns:
+        The two paths.
+    """
     npz, text = folder / "head_parameters.npz", folder / "head_parameters.json"
     with atomic_path(npz) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)

@@ -1,4 +1,4 @@
-"""Which poses of an avatar are exported: the person at rest, or tracked frames."""
+"""The poses of an avatar that are exported: the neutral pose and tracked frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ NEUTRAL = "neutral"
 
 @dataclass(frozen=True)
 class Pose:
-    """name: of its files; frame_id: the tracked frame, None for the pose at rest; surface: [1], corrected."""
+    """A posed avatar.
+
+    Attributes:
+        name: stem of its files' names.
+        frame_id: the tracked frame; None for the neutral pose.
+        surface: [1], with the avatar's corrections.
+    """
 
     name: str
     frame_id: int | None
@@ -29,14 +35,14 @@ class Pose:
 
 
 def neutral_params(avatar: NeuralHeadAvatar, tracking: TrackingResult | None) -> HeadParams:
-    """The person at rest [1]: no expression, all angles 0, root joint at the origin, looking along +z.
+    """The person in neutral pose [1]: no expression, all angles 0, root joint at the origin, looking along +z.
 
-    Without a tracking file the head has the template's shape, as a checkpoint holds but a correction of the shape.
+    Without a tracking result the head has the template's shape: a checkpoint holds only a correction of the shape.
     """
-    rest = avatar.head.neutral_params(1)
+    neutral = avatar.head.neutral_params(1)
     if tracking is not None:
-        rest = rest.replace(shape=torch.from_numpy(tracking.shape)[None].to(rest.shape))
-    return avatar.corrected(rest, None)
+        neutral = neutral.replace(shape=torch.from_numpy(tracking.shape)[None].to(neutral.shape))
+    return avatar.corrected(neutral, None)
 
 
 def frame_params(avatar: NeuralHeadAvatar, tracking: TrackingResult, frame_ids: Sequence[int]) -> HeadParams:
@@ -47,8 +53,8 @@ def frame_params(avatar: NeuralHeadAvatar, tracking: TrackingResult, frame_ids: 
 
 
 @torch.no_grad()
-def pose_of(avatar: NeuralHeadAvatar, tracking: TrackingResult | None, frame_id: int | None) -> Pose:
-    """The pose of a tracked frame, or of the person at rest. Raises UserError for a frame without tracking."""
+def pose_avatar(avatar: NeuralHeadAvatar, tracking: TrackingResult | None, frame_id: int | None) -> Pose:
+    """The avatar posed as in a tracked frame; None is the neutral pose. Raises UserError for an unknown frame."""
     if frame_id is None:
         return Pose(NEUTRAL, None, avatar.surface(neutral_params(avatar, tracking)))
     if tracking is None:

@@ -1,95 +1,141 @@
-"""The job of `export_avatar.py`: an avatar as files that other programs open."""
+"""Exporting an avatar as files for other programs."""
 
 from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from nha.avatar.checkpoint import read_checkpoint
-from nha.avatar.open import build_avatar
-from nha.avatar.tracked import check_same_head, own_tracking
-from nha.core.device import pick_device
+from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.mesh import vertex_normals
 from nha.core.system import atomic_path, require_writable
 from nha.core.types import HeadParams
 from nha.data.dataset_folder import write_rgb
-from nha.export.bake import MAPS, bake_textures
-from nha.export.errors import Textures, picture_report, rig_report
-from nha.export.gltf import Clip, write_glb
-from nha.export.meshes import TexturedMesh, write_mtl, write_obj, write_ply
+from nha.data.tracking_file import TrackingResult
+from nha.export.accuracy import image_accuracy, rig_accuracy
+from nha.export.bake import bake_textures
+from nha.export.mesh_files import TexturedMesh, write_mtl, write_obj, write_ply
 from nha.export.parameters import flame_parameters, write_parameters
-from nha.export.poses import Pose, frame_params, neutral_params, pose_of
-from nha.export.rig import Rig, make_rig, motion_of
-from nha.export.settings import ExportSettings
-from nha.export.textured import sample_texture
-from nha.export.views import BakingViews, own_view_first, views_of
-from nha.head.load import load_head
+from nha.export.poses import Pose, frame_params, neutral_params, pose_avatar
+from nha.export.rig import Rig, make_rig, rig_motion
+from nha.export.rigged_glb import AnimationClip, write_rigged_glb
+from nha.export.settings import FORMATS, ExportSettings, Format
+from nha.export.source import AvatarSource, open_source
+from nha.export.textures import MAPS, Textures, vertex_colours
+from nha.export.views import BakingViews, baking_views, frame_views
+from nha.render.rasterize import raster_backend
 
 SUMMARY_FILE, GLB_FILE = "export.json", "avatar.glb"
 UNITS = "metres, +y up; at rest the root joint is at the origin and the head looks along +z"
 
 
-@torch.no_grad()
-def export_avatar(settings: ExportSettings) -> tuple[list[Path], dict[str, Any]]:
-    """Write the formats that the settings name; returns the paths and what export.json says.
+def export(
+    avatar: NeuralHeadAvatar | str | Path,
+    out: str | Path,
+    formats: Format | Sequence[Format] = FORMATS,
+    *,
+    tracking: TrackingResult | str | Path | None = None,
+    **options: Any,
+) -> list[Path]:
+    """Export an avatar to files for other programs.
 
-    Raises UserError for settings, checkpoint, head model and tracking file that do not fit each other, before
-    anything is written.
+    Args:
+        avatar: an open avatar or the path of a checkpoint.
+        out: output folder, created if necessary.
+        formats: one or several of "obj", "ply", "glb" (rigged, with morph targets) and "params" (FLAME parameters).
+        tracking: the tracking of the avatar's video: the person's shape, the frames, the animation. None takes for a
+            checkpoint the file that it was trained with, and for an open avatar none: then the head has the template's
+            shape and neutral pose.
+        options: further fields of `ExportSettings`, e.g. `frames=(0, 10)` or `texture_size=1024`.
+
+    Returns:
+        The written files, the summary export.json last.
+
+    Raises:
+        UserError: settings, checkpoint, head model and tracking do not fit each other; nothing is written then.
+    """
+    is_path = isinstance(avatar, (str, Path))
+    settings = ExportSettings(
+        ckpt=Path(avatar) if is_path else None,
+        out=Path(out),
+        formats=(formats,) if isinstance(formats, str) else tuple(formats),
+        **options,
+    )
+    return export_avatar(settings, None if is_path else avatar, tracking)[0]
+
+
+@torch.no_grad()
+def export_avatar(
+    settings: ExportSettings,
+    avatar: NeuralHeadAvatar | None = None,
+    tracking: TrackingResult | str | Path | None = None,
+) -> tuple[list[Path], dict[str, Any]]:
+    """Export an avatar as the settings say.
+
+    Args:
+        settings: what is written, and where.
+        avatar: an open avatar in place of `settings.ckpt`.
+        tracking: in place of `settings.tracking`.
+
+    Returns:
+        The written files, and the content of export.json.
+
+    Raises:
+        UserError: as `export`.
     """
     settings.check()
-    export = _Export(settings)
-    formats = [name for name in ("obj", "ply", "glb", "params") if name in settings.formats]
-    writers = {
-        "obj": export.write_objs,
-        "ply": export.write_plys,
-        "glb": export.write_glb,
-        "params": export.write_params,
-    }
-    written = [path for name in formats for path in writers[name]()]
-    summary = export.summary(written)
-    path = export.out / SUMMARY_FILE
+    with raster_backend(settings.raster_backend):
+        source = open_source(
+            settings.ckpt if avatar is None else avatar,
+            settings.tracking if tracking is None else tracking,
+            settings.head,
+            settings.device,
+        )
+        exporter = _Exporter(settings, source)
+        written = [path for name in FORMATS if name in settings.formats for path in exporter.writers[name]()]
+        summary = exporter.summary(written)
+    path = exporter.out / SUMMARY_FILE
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return [*written, path], summary
 
 
-class _Export:
-    """One avatar, opened, with what its formats share; poses and textures are made when first needed."""
+class _Exporter:
+    """Writes the formats of one avatar; what they share (poses, rig, textures) is computed when first needed."""
 
-    def __init__(self, settings: ExportSettings) -> None:
-        checkpoint = read_checkpoint(settings.ckpt)
-        self.settings = settings
-        self.tracking = own_tracking(checkpoint, settings.tracking)
-        self.assets = load_head(settings.head or checkpoint.hyper_parameters.get("head") or "auto")
-        device = pick_device(settings.device)
-        self.avatar = build_avatar(checkpoint, self.assets, device, path=settings.ckpt)
-        self.head = self.avatar.head
-        if self.tracking is not None:
-            check_same_head(self.tracking, self.head)
-        self.pose = functools.cache(functools.partial(pose_of, self.avatar, self.tracking))
+    def __init__(self, settings: ExportSettings, source: AvatarSource) -> None:
+        self.settings, self.source = settings, source
+        self.avatar, self.tracking, self.head = source.avatar, source.tracking, source.avatar.head
+        self.pose = functools.cache(functools.partial(pose_avatar, self.avatar, self.tracking))
         self.textures = functools.cache(self._bake)
         self.frame_ids = list(settings.frames) or [None]
         for frame_id in (*self.frame_ids, settings.bind_frame, settings.texture_frame):
-            self.pose(frame_id)
+            self.pose(frame_id)  # raises UserError before anything is written
         self.out = require_writable(settings.out)
+        self.writers = {
+            "obj": self.write_objs,
+            "ply": self.write_plys,
+            "glb": self.write_glb,
+            "params": self.write_params,
+        }
 
     @property
     def comment(self) -> str:
-        """A line for every file: units and licence."""
-        return f"{UNITS}; head model {self.assets.name}: {self.assets.licence}"
+        """The comment line of every file: units and licence."""
+        return f"{UNITS}; head model {self.head.name}: {self.head.licence}"
 
     @functools.cached_property
     def views(self) -> BakingViews:
-        return views_of(self.avatar, self.tracking, self.settings.views)
+        return baking_views(self.avatar, self.tracking, self.settings.views)
 
     @functools.cached_property
-    def moved(self) -> HeadParams:
-        """All tracked frames, or the head at rest."""
+    def all_poses(self) -> HeadParams:
+        """All tracked frames, or the neutral pose."""
         if self.tracking is None:
             return self.pose(None).params
         return frame_params(self.avatar, self.tracking, self.tracking.frame.tolist())
@@ -97,9 +143,7 @@ class _Export:
     @functools.cached_property
     def rig(self) -> Rig:
         s = self.settings
-        return make_rig(
-            self.avatar, self.pose(s.bind_frame).surface, self.assets.expression_names, s.morphs, self.moved
-        )
+        return make_rig(self.avatar, self.pose(s.bind_frame).surface, s.morphs, self.all_poses)
 
     @property
     def glb_texture_frame(self) -> int | None:
@@ -107,15 +151,15 @@ class _Export:
         return s.bind_frame if s.texture_frame is None else s.texture_frame
 
     def _bake(self, frame_id: int | None, own_view: bool = False) -> Textures:
-        """The maps with the mouth of a frame (None: at rest); own_view: seen from that frame's camera before others."""
+        """The textures with a frame's mouth (None: neutral); own_view: seen from that frame's camera before others."""
         s, views = self.settings, self.views
         if own_view and frame_id is not None and s.views > 0:
-            views = own_view_first(self.avatar, self.tracking, frame_id, views)
+            views = frame_views(self.avatar, self.tracking, frame_id, views)
         features = self.avatar.mouth_features(self.pose(frame_id).surface)
-        return bake_textures(self.avatar, features, views, s.texture_size, s.raster_backend)
+        return bake_textures(self.avatar, features, views, s.texture_size)
 
     def _frame_textures(self, frame_id: int | None) -> Textures:
-        """What the OBJ and PLY of a pose show."""
+        """The textures of the OBJ and PLY files of a pose."""
         return self.textures(frame_id) if frame_id is None else self.textures(frame_id, own_view=True)
 
     def _mesh(self, pose: Pose) -> TexturedMesh:
@@ -127,7 +171,7 @@ class _Export:
     # --- formats ------------------------------------------------------------------------------------------
 
     def write_objs(self) -> list[Path]:
-        """NAME.obj, NAME.mtl and one picture for each map, for every pose."""
+        """NAME.obj, NAME.mtl and one image for each map, for every pose."""
         written = []
         for frame_id in self.frame_ids:
             pose = self.pose(frame_id)
@@ -145,54 +189,47 @@ class _Export:
         written = []
         for frame_id in self.frame_ids:
             pose, path = self.pose(frame_id), self.out / f"{self.pose(frame_id).name}.ply"
-            mesh = self._mesh(pose)
-            colours = self._vertex_colours(self._frame_textures(frame_id))
-            write_ply(path, mesh.vertices, mesh.normals, colours, mesh.faces, self.comment)
+            colours = vertex_colours(self.head, self._frame_textures(frame_id))
+            write_ply(path, self._mesh(pose), colours, self.comment)
             written.append(path)
         return written
 
-    def _vertex_colours(self, textures: Textures) -> np.ndarray:
-        """uint8 [V, 3]; a vertex of both maps has the head's colour."""
-        head = self.head
-        colours = np.zeros((head.n_vertices, 3), np.uint8)
-        for uv_map in (1, 0):  # the head's last
-            own = head.face_uvmap == uv_map
-            rgb01 = sample_texture(textures[uv_map], head.uvs[head.uv_faces[own].reshape(-1)])
-            colours[head.faces[own].reshape(-1).cpu().numpy()] = np.rint(255 * rgb01.cpu().numpy())
-        return colours
-
     def write_glb(self) -> list[Path]:
-        """avatar.glb: the rig, with the tracked motion where there is one and it is wanted."""
+        """avatar.glb: the rig, with the tracked motion unless the settings leave it out."""
         s, path, clip, camera = self.settings, self.out / GLB_FILE, None, None
-        stand = motion_of(self.head, self.rig, self.rig.bind)
         if self.tracking is not None and s.animation:
             order = np.argsort(self.tracking.frame)
             frames = self.tracking.frame[order]
-            times_s = (frames - frames[0]) / s.frame_rate
-            motion = motion_of(
-                self.head, self.rig, self.moved[torch.from_numpy(order).to(self.moved.expr.device)]
-            )
-            clip = Clip(motion, times_s)
+            params = self.all_poses[torch.from_numpy(order).to(self.all_poses.expr.device)]
+            clip = AnimationClip(rig_motion(self.head, self.rig, params), (frames - frames[0]) / s.frame_rate)
             camera = self.tracking.camera_for([0], self.tracking.image_size)
-        textures = self.textures(self.glb_texture_frame)
-        write_glb(path, self.head, self.rig, stand, textures, clip=clip, camera=camera, about=self.comment)
+        write_rigged_glb(
+            path,
+            self.head,
+            self.rig,
+            rig_motion(self.head, self.rig, self.rig.bind),
+            self.textures(self.glb_texture_frame),
+            clip=clip,
+            camera=camera,
+            copyright_line=self.comment,
+        )
         return [path]
 
     def write_params(self) -> list[Path]:
-        """head_parameters.npz and .json: all tracked frames, or the head at rest."""
+        """head_parameters.npz and .json: all tracked frames, or the neutral pose."""
         frame_ids = [-1] if self.tracking is None else self.tracking.frame.tolist()
-        arrays = flame_parameters(self.head, self.moved, frame_ids)
-        return write_parameters(self.out, arrays, {"units": UNITS, "head_model": self.assets.name})
+        arrays = flame_parameters(self.head, self.all_poses, frame_ids)
+        return write_parameters(self.out, arrays, {"units": UNITS, "head_model": self.head.name})
 
     # --- summary ------------------------------------------------------------------------------------------
 
     def summary(self, written: list[Path]) -> dict[str, Any]:
-        """What export.json says."""
+        """The content of export.json."""
         s = self.settings
         content: dict[str, Any] = {
-            "checkpoint": str(s.ckpt),
-            "head_model": self.assets.name,
-            "licence": self.assets.licence,
+            "checkpoint": None if self.source.checkpoint is None else str(self.source.checkpoint),
+            "head_model": self.head.name,
+            "licence": self.head.licence,
             "units": UNITS,
             "poses": [self.pose(frame_id).name for frame_id in self.frame_ids],
             "files_bytes": {path.name: path.stat().st_size for path in written},
@@ -208,13 +245,10 @@ class _Export:
         return content
 
     def _report(self) -> dict[str, Any]:
-        rest = neutral_params(self.avatar, self.tracking)
-        content: dict[str, Any] = {
-            "rig": rig_report(self.avatar, self.rig, self.tracking and self.moved, rest)
-        }
+        neutral = neutral_params(self.avatar, self.tracking)
+        tracked = None if self.tracking is None else self.all_poses
+        report: dict[str, Any] = {"rig": rig_accuracy(self.avatar, self.rig, tracked, neutral)}
         if self.tracking is not None:
             textures = self.textures(self.glb_texture_frame)
-            content["pictures"] = picture_report(
-                self.avatar, self.rig, self.tracking, textures, self.settings.raster_backend
-            )
-        return content
+            report["pictures"] = image_accuracy(self.avatar, self.rig, self.tracking, textures)
+        return report

@@ -10,13 +10,14 @@ from nha.core.config import setting
 from nha.core.errors import UserError
 
 Format = Literal["obj", "ply", "glb", "params"]
+FORMATS: tuple[Format, ...] = ("obj", "ply", "glb", "params")  # in the order in which they are written
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
     """Settings of `export_avatar.py`."""
 
-    ckpt: Path = setting(
+    ckpt: Path | None = setting(
         section="What is exported",
         help="Checkpoint of the avatar, ours or published.",
         aliases=("checkpoint_file",),
@@ -33,7 +34,7 @@ class ExportSettings:
     head: str | None = setting(None, help="Head model; none takes the one that the avatar was trained with.")
 
     out: Path = setting(section="Output", help="Output folder.", aliases=("out_path",))
-    formats: tuple[Format, ...] = setting(("obj", "ply", "glb", "params"), help="What is written.")
+    formats: tuple[Format, ...] = setting(FORMATS, help="What is written.")
     report: bool = setting(
         False, help="Measure what skinning and baking cost, print it and write it to export.json."
     )

@@ -1,4 +1,4 @@
-"""One bundle of everything a head model file set holds, and the one door through which it is found."""
+"""The content of a head model's files as data classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ N_EXPRESSION = 100
 
 @dataclass(frozen=True)
 class MeshTopology:
-    """faces: [F, 3] vertex ids, counter-clockwise outside; uvs: [T, 2] in 0..1, v up; uv_faces: [F, 3]."""
+    """Triangles and their texture coordinates.
+
+    Attributes:
+        faces: [F, 3] vertex ids, counter-clockwise seen from outside.
+        uvs: [T, 2] in 0..1, u to the right and v up in the texture image.
+        uv_faces: [F, 3] ids into `uvs`.
+    """
 
     faces: np.ndarray
     uvs: np.ndarray
@@ -22,7 +28,12 @@ class MeshTopology:
 
 @dataclass(frozen=True)
 class MouthFeatureTable:
-    """pairs: [M, 2] vertex ids; minimum, maximum: [M] metres, the usual range of their distances."""
+    """Vertex pairs whose distances describe how far the mouth is open.
+
+    Attributes:
+        pairs: [M, 2] vertex ids.
+        minimum, maximum: [M] metres, the usual range of the distances.
+    """
 
     pairs: np.ndarray
     minimum: np.ndarray
@@ -31,21 +42,31 @@ class MouthFeatureTable:
 
 @dataclass(frozen=True)
 class HeadAssets:
-    """A head model as its files give it (V vertices, before any subdivision). Method, section 1.
+    """A head model as stored in its files, before any subdivision (`docs/method.md`, section 1).
 
-    name: what it is called in messages; folder: where it was read from; licence: one line.
-    template_vertices: [V, 3] metres; shape_directions: [V, 3, 300]; expression_directions: [V, 3, 100];
-    pose_directions: [V, 3, 36]; joint_regressor: [5, V]; skinning_weights: [V, 5];
-    joint_parents: five ids, -1 for the root (joints: root, neck, jaw, left eye, right eye).
-    closed: the mesh whose mouth is closed by extra faces at the end (the avatar's);
-    open: the mesh without them (the tracker's).
-    parts: vertex ids of each named part.
-    landmark_faces: [70] ids in the original face list; landmark_barycentric: [70, 3].
-    lower_neck_faces: ids of the faces that are cut off.
-    mouth_features: vertex pairs that tell how the mouth is open; None where the model has no description.
-    texture_file: albedo space for the tracker, None where there is none.
-    shape_names, expression_names: what the first directions do, where known.
-    derived: names of the files that were not there and whose tables this project has worked out instead.
+    The coordinate system is FLAME's: metres, +x to the person's left, +y up, +z forward.
+
+    Attributes:
+        name: the name of the model in messages.
+        folder: the folder that was read.
+        licence: the licence in one line.
+        template_vertices: [V, 3] metres.
+        shape_directions: [V, 3, 300] metres per unit of a shape coefficient.
+        expression_directions: [V, 3, 100] metres per unit of an expression coefficient.
+        pose_directions: [V, 3, 36] metres per unit of the pose feature (`nha.head.lbs.pose_feature`).
+        joint_regressor: [5, V], from vertices to the joints root, neck, jaw, left eye, right eye.
+        skinning_weights: [V, 5], rows add up to 1.
+        joint_parents: five ids, -1 for the root.
+        closed: the mesh whose mouth is closed by extra faces at the end of the list (used by avatars).
+        open: the mesh without these faces (used by the tracker).
+        parts: vertex ids of each named part.
+        landmark_faces: [70] ids in `closed.faces`, the 68 iBUG landmarks and two irises.
+        landmark_barycentric: [70, 3].
+        lower_neck_faces: ids of the faces that are removed for rendering.
+        mouth_features: None if the model has no description that lists them.
+        texture_file: the albedo space for the tracker, None if there is none.
+        shape_names, expression_names: names of the first directions; empty if unknown.
+        derived: names of the missing files whose tables were derived from the model instead.
     """
 
     name: str
@@ -72,6 +93,7 @@ class HeadAssets:
 
     @property
     def part_names(self) -> tuple[str, ...]:
+        """Names of the parts in alphabetical order, which is the column order of label tables."""
         return tuple(sorted(self.parts))
 
     def hard_labels(self) -> np.ndarray:

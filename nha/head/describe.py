@@ -1,4 +1,4 @@
-"""A head model in words: counts, joints, parts, landmarks, UV maps, release, and its files with their licences."""
+"""A text report on a head model: counts, joints, parts, landmarks, UV maps, release, and files with licences."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nha.head.file_guide import (
     TEXTURE_FILE,
     derived_surface,
 )
-from nha.head.releases import tell_release
+from nha.head.releases import detect_release
 from nha.head.topology import build_topology
 
 
 def describe_head(assets: HeadAssets, main_file: Path) -> str:
-    """Everything that is known of a head model, as text of many lines. main_file: the model's .pkl."""
-    release = tell_release(main_file)
+    """A report of many lines on a head model. main_file: the model's .pkl file."""
+    release = detect_release(main_file)
     sections = [
         [
             f"head model {assets.name}: {main_file}",
@@ -51,20 +51,20 @@ def _counts(assets: HeadAssets) -> list[str]:
     def used(directions: np.ndarray) -> str:
         count = directions.shape[2]
         moving = int((np.abs(directions).max((0, 1)) > 0).sum())
-        return str(count) if moving == count else f"{count}, {moving} of them move anything"
+        return str(count) if moving == count else f"{count}, of which {moving} are not zero"
 
     closing = len(assets.closed.faces) - len(assets.open.faces)
-    drawn = build_topology(assets, blur_sigma=None)
-    on_skin = int((~drawn.is_eyeball).sum())
+    rendered = build_topology(assets, blur_sigma=None)
+    on_skin = int((~rendered.is_eyeball).sum())
     return [
         f"vertices: {len(assets.template_vertices)}",
         f"faces: {len(assets.open.faces)}, and {closing} that close the mouth",
         f"identity directions: {used(assets.shape_directions)}",
         f"expression directions: {used(assets.expression_directions)}",
         f"pose correctives: {used(assets.pose_directions)}",
-        f"lower neck, cut off: {len(assets.lower_neck_faces)} faces",
-        f"drawn, subdivided once: {len(drawn.kept_vertices)} vertices ({on_skin} carry offsets), "
-        f"{len(drawn.faces)} faces",
+        f"lower neck, removed: {len(assets.lower_neck_faces)} faces",
+        f"rendered mesh, subdivided once: {len(rendered.kept_vertices)} vertices ({on_skin} carry offsets), "
+        f"{len(rendered.faces)} faces",
     ]
 
 
@@ -86,19 +86,19 @@ def _parts(assets: HeadAssets) -> list[str]:
 
 def _surface(assets: HeadAssets) -> list[str]:
     groups = ", ".join(f"{name} {len(ids)}" for name, ids in LANDMARK_GROUPS.items())
-    whose = "estimated" if LANDMARK_FILE in assets.derived else "from its file"
+    origin = "estimated" if LANDMARK_FILE in assets.derived else "from its file"
     closing = assets.closed.uv_faces[len(assets.open.faces) :]
     own_map = "UV map" in derived_surface(assets.derived)
     features = assets.mouth_features
     texture = assets.folder / TEXTURE_FILE
     if assets.texture_file is None and texture.is_file():
-        albedo = f"{TEXTURE_FILE} is for FLAME's own UV map and not used"
+        albedo = f"{TEXTURE_FILE} is not used because it needs FLAME's own UV map"
     else:
-        albedo = "none: tracking starts from grey" if assets.texture_file is None else TEXTURE_FILE
+        albedo = "none; tracking starts from a grey albedo" if assets.texture_file is None else TEXTURE_FILE
     return [
-        f"landmarks: {len(assets.landmark_faces)}, {whose} ({groups})",
+        f"landmarks: {len(assets.landmark_faces)}, {origin} ({groups})",
         f"UV map of the head: {len(np.unique(assets.open.uv_faces))} points, "
-        + ("this project's own unwrapping, not FLAME's" if own_map else "from its file"),
+        + ("derived by this project, not FLAME's" if own_map else "from its file"),
         f"UV map of the mouth: {len(np.unique(closing))} points{_derived_note(assets, CLOSED_MESH)}",
         "mouth features: " + ("none" if features is None else f"{len(features.pairs)} vertex pairs"),
         f"albedo space: {albedo}",
@@ -106,23 +106,23 @@ def _surface(assets: HeadAssets) -> list[str]:
 
 
 def _files(assets: HeadAssets, main_file: Path, licence: str) -> list[str]:
-    """A line for each file that is there, and for each that is not: without it, where from, where to."""
+    """Lines on each file: its licence, and for a missing file its source, its folder and what replaces it."""
     has_own_description = (assets.folder / DESCRIPTION_FILE).is_file()
     lines = []
     for guide in HEAD_FILES:
         is_model = guide is HEAD_FILES[0]
         found = main_file if is_model else assets.folder / guide.names[0]
         if guide.names == (DESCRIPTION_FILE,) and not found.is_file() and assets.mouth_features is not None:
-            continue  # FLAME's own description comes with this project
+            continue  # FLAME's description is part of this project
         if found.is_file():
-            # a head that describes itself has one licence for all its files
-            whose = licence if is_model or has_own_description else guide.licence
-            lines += [f"found    {found.name}: {guide.holds}", f"         licence: {whose}"]
+            # the licence in head.json applies to all files
+            file_licence = licence if is_model or has_own_description else guide.licence
+            lines += [f"found    {found.name}: {guide.holds}", f"         licence: {file_licence}"]
         else:
             lines += [
                 f"missing  {guide.names[0]}: {guide.holds}",
-                f"         without it: {guide.without}",
-                f"         to be had from {guide.source}",
+                f"         replaced by: {guide.fallback}",
+                f"         source: {guide.source}",
                 f"         licence: {guide.licence}",
                 f"         put it into {assets.folder}",
             ]

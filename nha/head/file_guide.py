@@ -1,11 +1,11 @@
-"""The files of a head model: what each holds, under which licence it is, where it comes from, what is done without."""
+"""The files of a head model: names, content, licences, sources, and what replaces a missing file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# The first name is the one asked for when none is there.
+# Known names of the model itself; messages about a missing file use the first one.
 MODEL_FILES = ("generic_model.pkl", "flame2023.pkl", "flame2023_Open.pkl")
 CLOSED_MESH = "head_template_mesh_mouth.obj"
 OPEN_MESH = "head_template_mesh.obj"
@@ -15,7 +15,7 @@ LOWER_NECK_FILE = "lower_neck_face_idcs.npy"
 TEXTURE_FILE = "FLAME_texture.npz"
 DESCRIPTION_FILE = "head.json"
 
-# All but the model itself; without one of them, a model with FLAME's mesh gets a derived table.
+# The files beside the model itself. If one is missing, its table is derived for a model with FLAME's mesh.
 REQUIRED_FILES = (CLOSED_MESH, OPEN_MESH, PARTS_FILE, LANDMARK_FILE, LOWER_NECK_FILE)
 
 FLAME_SITE = "flame.is.tue.mpg.de (registration)"
@@ -26,13 +26,21 @@ OPEN_LICENCE = "CC BY 4.0: name the authors (Li, Bolkart, Black, Li, Romero, 201
 
 @dataclass(frozen=True)
 class HeadFile:
-    """names: the first one found is taken; holds, licence, source: for people; without: what is done where it lacks."""
+    """A file of a head model, described for messages and reports.
+
+    Attributes:
+        names: file names in the order in which they are looked for.
+        holds: the content.
+        licence: the licence of the file.
+        source: where to download it.
+        fallback: what replaces it if it is missing.
+    """
 
     names: tuple[str, ...]
     holds: str
     licence: str
     source: str
-    without: str
+    fallback: str
 
 
 HEAD_FILES = (
@@ -41,62 +49,62 @@ HEAD_FILES = (
         "template, identity and expression directions, joints, skinning",
         f"2023 Open: {OPEN_LICENCE}; 2020 and 2023: {RESEARCH_LICENCE}",
         f"{FLAME_SITE}, page Download: FLAME 2023 Open, FLAME 2023 or FLAME 2020",
-        "no head: needed",
+        "nothing: the file is required",
     ),
     HeadFile(
         (CLOSED_MESH,),
         "triangles with those that close the mouth, UV maps of head and mouth",
         f"adapted from FLAME: {RESEARCH_LICENCE}",
         _PUBLISHED_PROJECT,
-        "mouth faces and their UV map are derived; the head's UV map is that of head_template_mesh.obj or derived",
+        "derived mouth faces and mouth UV map; the head's UV map is that of head_template_mesh.obj or derived",
     ),
     HeadFile(
         (OPEN_MESH,),
         "triangles without the mouth's, UV map of the head",
         f"adapted from FLAME: {RESEARCH_LICENCE}",
         "the repository HavenFeng/photometric_optimization, folder data",
-        "taken from head_template_mesh_mouth.obj, or triangles of the model with a derived UV map",
+        "the mesh of head_template_mesh_mouth.obj, or the model's triangles with a derived UV map",
     ),
     HeadFile(
         (PARTS_FILE,),
         "named vertex sets (24 parts)",
         f"adapted from FLAME: {RESEARCH_LICENCE}",
         _PUBLISHED_PROJECT,
-        "derived from rings and outlines of our own",
+        "vertex sets derived from rings and outlines of this project",
     ),
     HeadFile(
         (LANDMARK_FILE,),
         "68 iBUG landmarks and two iris points on the triangles",
         f"adapted from FLAME: {RESEARCH_LICENCE}",
         _PUBLISHED_PROJECT,
-        "estimated: points of our own; jaw and brows are a matter of convention to a centimetre",
+        "estimated landmarks; those of jaw and brows may differ by a centimetre",
     ),
     HeadFile(
         (LOWER_NECK_FILE,),
-        "triangles of the lower neck, which are cut off",
+        "triangles of the lower neck, which are removed",
         f"adapted from FLAME: {RESEARCH_LICENCE}",
         _PUBLISHED_PROJECT,
-        "derived: the five strips at the neck's border",
+        "the five strips of triangles at the neck's border",
     ),
     HeadFile(
         (TEXTURE_FILE,),
         "albedo space for tracking, on the head's own UV map",
-        "FLAME texture space's own: CC BY-NC-SA 4.0, non-commercial",
+        "FLAME texture space: CC BY-NC-SA 4.0, non-commercial",
         f"{FLAME_SITE}, page Download: texture space",
-        "tracking starts from a grey albedo",
+        "a grey albedo at the start of tracking",
     ),
     HeadFile(
         (DESCRIPTION_FILE,),
-        "name, licence, mouth features and names of directions of a head model of one's own",
-        "of the head model",
-        "whoever made the head (python_scripts/make_head.py writes one)",
-        "no mouth features, hence no avatar; FLAME needs none, its description comes with this project",
+        "name, licence, mouth features and names of directions of a head model other than FLAME",
+        "that of the head model",
+        "the author of the head model (python_scripts/make_head.py writes one)",
+        "nothing: without mouth features there is no avatar; FLAME's description is part of this project",
     ),
 )
 
 
 def where_from(names: Iterable[str]) -> str:
-    """One line that says for each of these file names where it comes from, one clause a source."""
+    """The sources of these files in one line, grouped by source."""
     by_source: dict[str, list[str]] = {}
     for name in names:
         source = next(file.source for file in HEAD_FILES if name in file.names)
@@ -105,9 +113,10 @@ def where_from(names: Iterable[str]) -> str:
 
 
 def derived_surface(derived: Iterable[str]) -> tuple[str, ...]:
-    """What an avatar is painted on that is not FLAME's, in words, with these files derived.
+    """The surface tables that are not FLAME's own if these files are derived, in words.
 
-    An avatar fits only a head that has the same ones. The lower neck is not among them: it comes out the same.
+    An avatar can only be used with a head model that has the same list. The lower neck is not included because
+    its derived faces are the same as those in the file.
     """
     derived = set(derived)
     words = {
@@ -118,8 +127,8 @@ def derived_surface(derived: Iterable[str]) -> tuple[str, ...]:
     return tuple(word for word, is_derived in words.items() if is_derived)
 
 
-def derived_words(derived: Iterable[str]) -> str:
-    """One line that says which tables stand in for these files."""
+def derived_summary(derived: Iterable[str]) -> str:
+    """The tables that are derived in place of these files, in one line."""
     derived = set(derived)
     words = [*derived_surface(derived)]
     words += ["landmarks (estimated)"] if LANDMARK_FILE in derived else []

@@ -1,8 +1,8 @@
-"""Flattening surfaces into UV charts: discs by convex combinations, balls opened at the back.
+"""UV charts of surfaces: discs by Tutte embedding, eyeballs by their polar angle.
 
-A Tutte embedding (every inner point a positive average of its neighbours, the border on a convex curve)
-cannot fold over. The weights are mean value coordinates (Floater 2003), then changed a few times by the
-stretch they left (Yoshizawa et al. 2004), which gives face and ears the room they need.
+In a Tutte embedding every inner point is a positive average of its neighbours and the border lies on a convex
+curve, so triangles cannot fold over. The weights are mean value coordinates (Floater 2003), which are then adapted
+a few times to the remaining stretch (Yoshizawa et al. 2004). This gives face and ears enough area.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _STRETCH_STEPS = 8
 
 
 def triangle_areas(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Areas [F] of triangles; in 2D those that run clockwise count negative. points: [V, 2 or 3]; faces: [F, 3]."""
+    """Areas [F] of triangles, signed in 2D (clockwise is negative). points: [V, 2 or 3]; faces: [F, 3]."""
     a, b = points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]]
     return (
         0.5 * np.linalg.norm(np.cross(a, b), axis=-1)
@@ -47,8 +47,15 @@ def flatten_disc(
 ) -> np.ndarray:
     """Flatten a surface with one border loop.
 
-    points: [T, 3]; faces: [F, 3]; border: [B] points of the loop; border_uv: [B, 2] their UVs, a convex curve;
-    wanted: [F] the area each face should get, in any unit. Returns UVs [T, 2].
+    Args:
+        points: [T, 3].
+        faces: [F, 3] ids of points.
+        border: [B] ids of the points on the loop, in order.
+        border_uv: [B, 2] their UVs on a convex curve.
+        wanted: [F] desired relative areas of the faces.
+
+    Returns:
+        UVs [T, 2].
     """
     count = len(points)
     inner = np.setdiff1d(np.arange(count), border)
@@ -71,10 +78,16 @@ def flatten_disc(
 
 
 def arch_border(points: np.ndarray, n_bottom: int, n_side: int) -> np.ndarray:
-    """UVs of a head's border, cut open at the back: the neck on the bottom edge, the seam's two sides over an arch.
+    """UVs of the border of a head cut open at the back: the neck on the bottom edge, both sides of the seam on an arch.
 
-    points: [B, 3] the border from the bottom's left end to its right end (n_bottom of them), up one side of the
-    seam (n_side steps) and down the other. Returns [B, 2] in 0..1.
+    Args:
+        points: [B, 3], the border from the bottom's left end to its right end, up one side of the seam and down the
+            other.
+        n_bottom: the number of points on the bottom edge.
+        n_side: the number of steps on each side of the seam.
+
+    Returns:
+        [B, 2] in 0..1.
     """
     step = np.linalg.norm(np.diff(points, axis=0, append=points[:1]), axis=1)
 
@@ -106,14 +119,20 @@ def arch_border(points: np.ndarray, n_bottom: int, n_side: int) -> np.ndarray:
 def ball_chart(
     polar_rad: np.ndarray, azimuth_rad: np.ndarray, faces: np.ndarray, pole: int, side: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flatten an eyeball to a disc around its front, opened at the vertex behind.
+    """Flatten an eyeball to a disc around its front pole, opened at the back pole.
 
-    polar_rad: [B] angle to the front; azimuth_rad: [B]; faces: [G, 3], counter-clockwise in the chart; pole: the
-    vertex behind, every face at it gets a UV point of its own; side: left or right, which place of the map.
-    Returns UVs [U, 2], faces into them [G, 3] and the vertex of each UV point [U].
+    Args:
+        polar_rad: [B] angle between a vertex and the front.
+        azimuth_rad: [B] angle about the axis to the front.
+        faces: [G, 3], counter-clockwise in the chart.
+        pole: the vertex at the back. Each face at it gets a UV point of its own.
+        side: "left" or "right", the place of the disc on the UV map.
+
+    Returns:
+        UVs [U, 2], faces into them [G, 3] and the vertex of each UV point [U].
     """
     centre, count = EYE_CHART_CENTRE[side], len(polar_rad)
-    # The front, where the iris is, gets most of the small disc.
+    # The exponent enlarges the front with the iris.
     share = (polar_rad / np.pi) ** 0.62
     direction = np.stack([np.cos(azimuth_rad), np.sin(azimuth_rad)], -1)
     uv = centre + EYE_CHART_RADIUS * share[:, None] * direction
@@ -123,7 +142,7 @@ def ball_chart(
         others = faces[face][faces[face] != pole]
         middle = uv[others].mean(0) - centre
         extra.append(centre + middle / np.linalg.norm(middle) * EYE_CHART_RADIUS)
-        # The first of the fan keeps the pole's own UV entry, the others get one each.
+        # The first face at the pole keeps the pole's UV point, the others get new ones.
         faces[face, faces[face] == pole] = pole if k == 0 else count + k - 1
     uv[pole] = extra[0]
     vertex = np.concatenate([np.arange(count), np.full(len(extra) - 1, pole)])

@@ -1,11 +1,11 @@
-"""Smooth limits on the joint angles: the parameters are unbounded, the angles are not."""
+"""Smooth limits of joint angles, which are a tanh of unbounded parameters (`docs/method.md`, section 1)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# Degrees per axis: (minimum, maximum). Method, section 1.
+# (minimum, maximum) in degrees of the rotations about x (positive looks or opens downwards), y and z.
 NECK_LIMITS_DEG = ((-90.0, 90.0), (-60.0, 60.0), (-80.0, 80.0))
 JAW_LIMITS_DEG = ((-5.0, 60.0), (-0.1, 0.1), (-0.1, 0.1))
 EYE_LIMITS_DEG = ((-50.0, 50.0), (-50.0, 50.0), (-0.1, 0.1))
@@ -20,18 +20,28 @@ def _bounds_rad(limits_deg: Limits, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def angles_from_params(params: Tensor, limits_deg: Limits) -> Tensor:
-    """Angles in radians of unbounded parameters: min + (tanh(x) + 1) / 2 * (max - min), per axis.
+    """Angles of unbounded parameters: min + (tanh(x) + 1) / 2 * (max - min), per axis.
 
-    params: [..., A] for A limits. Returns [..., A] radians.
+    Args:
+        params: [..., A].
+        limits_deg: A pairs of minimum and maximum in degrees.
+
+    Returns:
+        [..., A] radians.
     """
     low, high = _bounds_rad(limits_deg, params)
     return low + (torch.tanh(params) + 1) / 2 * (high - low)
 
 
 def params_from_angles(angles_rad: Tensor, limits_deg: Limits) -> Tensor:
-    """The inverse of `angles_from_params`; angles are first clipped to 1 % inside their limits.
+    """The inverse of `angles_from_params`. Angles are first clipped to 1 % of the range inside their limits.
 
-    angles_rad: [..., A]. Returns [..., A].
+    Args:
+        angles_rad: [..., A].
+        limits_deg: A pairs of minimum and maximum in degrees.
+
+    Returns:
+        Unbounded parameters [..., A].
     """
     low, high = _bounds_rad(limits_deg, angles_rad)
     margin = 0.01 * (high - low)
@@ -40,7 +50,7 @@ def params_from_angles(angles_rad: Tensor, limits_deg: Limits) -> Tensor:
 
 
 def neutral_params(limits_deg: Limits) -> Tensor:
-    """The parameters at which every angle is zero: atanh(-2 min / (max - min) - 1). Returns [A]."""
+    """The parameters [A] at which every angle is zero: atanh(-2 min / (max - min) - 1)."""
     low, high = torch.tensor(limits_deg, dtype=torch.float64).unbind(1)
     return torch.atanh(-2 * low / (high - low) - 1).to(torch.float32)
 

@@ -1,4 +1,4 @@
-"""Linear blend skinning as pure functions. Method, section 1."""
+"""Linear blend skinning as pure functions (`docs/method.md`, section 1)."""
 
 from __future__ import annotations
 
@@ -9,24 +9,35 @@ from nha.core.rotations import rotation_matrix
 
 
 def joint_rotations(rotation: Tensor, neck: Tensor, jaw: Tensor, eyes: Tensor) -> Tensor:
-    """Rotation matrices of the five joints.
+    """Rotation matrices of the five joints root, neck, jaw, left eye, right eye.
 
-    rotation, neck, jaw: [N, 3] and eyes: [N, 6] axis-angle in radians. Returns [N, 5, 3, 3].
+    Args:
+        rotation: [N, 3] axis-angle of the root in radians.
+        neck, jaw: [N, 3] axis-angle in radians.
+        eyes: [N, 6] axis-angle in radians, left then right.
+
+    Returns:
+        [N, 5, 3, 3].
     """
     return rotation_matrix(torch.cat([rotation, neck, jaw, eyes], 1).unflatten(1, (5, 3)))
 
 
 def pose_feature(rotations: Tensor) -> Tensor:
-    """The four non-root rotations minus identity, flattened: [N, 5, 3, 3] gives [N, 36]."""
+    """The four non-root rotations minus the identity, flattened row by row: [N, 5, 3, 3] gives [N, 36]."""
     identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
     return (rotations[:, 1:] - identity).flatten(1)
 
 
 def joint_transforms(rotations: Tensor, joints: Tensor, parents: tuple[int, ...]) -> Tensor:
-    """Maps of the rest pose to the posed one, one per joint; the root joint stays where it rests.
+    """The map from the rest pose to the posed head for each joint. The root joint keeps its position.
 
-    rotations: [N, J, 3, 3]; joints: [N, J, 3] rest positions; parents[0] is -1. Returns [N, J, 3, 4]: R and t
-    of x -> R x + t.
+    Args:
+        rotations: [N, J, 3, 3] relative to the parent joint.
+        joints: [N, J, 3] rest positions in metres.
+        parents: J ids, `parents[0]` is -1.
+
+    Returns:
+        [N, J, 3, 4], rotation R and translation t of x -> R x + t.
     """
     chain = [(rotations[:, 0], joints[:, 0])]
     for j in range(1, len(parents)):
@@ -41,10 +52,10 @@ def joint_transforms(rotations: Tensor, joints: Tensor, parents: tuple[int, ...]
 
 
 def blend_transforms(transforms: Tensor, weights: Tensor) -> Tensor:
-    """Per-vertex transforms: [N, J, 3, 4] and skinning weights [V, J] give [N, V, 3, 4]."""
+    """Transforms of the vertices: [N, J, 3, 4] of the joints and skinning weights [V, J] give [N, V, 3, 4]."""
     return (weights @ transforms.flatten(2)).unflatten(2, (3, 4))
 
 
 def transform_points(transforms: Tensor, points: Tensor) -> Tensor:
-    """Apply [N, V, 3, 4] to [N, V, 3]; returns [N, V, 3]."""
+    """Apply transforms [N, V, 3, 4] to points [N, V, 3]; returns [N, V, 3]."""
     return (transforms[..., :3] * points[..., None, :]).sum(-1) + transforms[..., 3]

@@ -13,7 +13,7 @@ from nha.core.paths import asset_folders, find_asset, new_asset_folder
 from nha.core.system import get_logger
 from nha.head.assets import HeadAssets
 from nha.head.description import read_description
-from nha.head.file_guide import derived_words
+from nha.head.file_guide import derived_summary
 from nha.head.flame_files import missing_files, model_file, read_head_folder
 from nha.head.procedural import GENERATOR_VERSION, write_head_folder
 
@@ -35,7 +35,9 @@ def load_head(head: str | Path = "auto") -> HeadAssets:
         UserError: the path does not exist, or a file is missing, damaged or inconsistent with the others.
     """
     assets = read_head_folder(resolve_head_folder(head))
-    derived = f"; derived, not from FLAME's files: {derived_words(assets.derived)}" if assets.derived else ""
+    derived = (
+        f"; derived, not from FLAME's files: {derived_summary(assets.derived)}" if assets.derived else ""
+    )
     get_logger(__name__).info(
         "head model: %s (%d vertices) from %s%s",
         assets.name,

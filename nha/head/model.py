@@ -1,8 +1,9 @@
-"""The head model: parameters to vertices and landmarks."""
+"""The head model: from parameters to vertices and landmarks (`docs/method.md`, section 1)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,17 +13,18 @@ from nha.core.mesh import tangent_frames, vertex_normals
 from nha.core.types import HeadParams, SurfaceTables
 from nha.head import joint_limits, lbs
 from nha.head.assets import HeadAssets
+from nha.head.load import load_head
 from nha.head.mouth_features import head_rotation_vector, mouth_distances
-from nha.head.topology import build_topology
+from nha.head.topology import HeadTopology, build_topology
 
 
 def _blend(factors: Tensor, directions: Tensor) -> Tensor:
-    """[N, K] factors of [V, 3, K] directions, summed: [N, V, 3]."""
+    """Sum of directions [V, 3, K] with factors [N, K]: [N, V, 3]."""
     return torch.einsum("nk,vck->nvc", factors, directions)
 
 
 def _joint_rotations(params: HeadParams) -> Tensor:
-    """[N, 5, 3, 3], neck, jaw and eyes inside their limits."""
+    """Rotation matrices of the joints [N, 5, 3, 3]; neck, jaw and eyes are inside their limits."""
     return lbs.joint_rotations(
         params.rotation,
         joint_limits.neck_angles(params.neck),
@@ -33,22 +35,39 @@ def _joint_rotations(params: HeadParams) -> Tensor:
 
 @dataclass(frozen=True)
 class PosedHead:
-    """vertices: [N, V, 3] with offsets, plain_vertices: [N, V, 3] without them (metres, world)."""
+    """Vertices of N heads in the world coordinate system, in metres.
+
+    Attributes:
+        vertices: [N, V, 3] with offsets.
+        plain_vertices: [N, V, 3] without offsets.
+    """
 
     vertices: Tensor
     plain_vertices: Tensor
 
 
 class HeadModel(nn.Module):
-    """FLAME-shaped head: blendshapes, offsets in tangent frames, linear blend skinning. Method, section 1.
+    """A head with FLAME's parameters: blendshapes, offsets in tangent frames, linear blend skinning.
 
-    Nothing is learned here. `tables` describes the drawn mesh; `offset_vertices` [O] are the ids of the
-    vertices that carry offsets (all but the eyeballs); `template_normed` [V, 3] is the template in -1..1.
+    It has no learned parameters. `docs/method.md`, section 1.
+
+    Args:
+        assets: the head model, or the name or folder of one (see `nha.load_head`).
+        subdivisions: how often each face outside the eyeballs is split into four.
+        close_mouth: keep the faces that close the mouth.
+        drop_lower_neck: remove the faces of the lower neck.
+        blur_sigma: standard deviation in metres of the soft labels; None leaves them zero, which saves seconds.
+
+    Attributes:
+        tables: the rendered mesh without its vertices.
+        offset_vertices: [O] ids of the vertices that have offsets (all except those of the eyeballs).
+        template_normed: [V, 3] template positions, scaled per axis to -1..1.
+        part_names: names of the P parts, the columns of the label tables.
     """
 
     def __init__(
         self,
-        assets: HeadAssets,
+        assets: HeadAssets | str | Path,
         *,
         subdivisions: int = 1,
         close_mouth: bool = True,
@@ -56,6 +75,8 @@ class HeadModel(nn.Module):
         blur_sigma: float | None = 0.01,
     ) -> None:
         super().__init__()
+        if not isinstance(assets, HeadAssets):
+            assets = load_head(assets)
         topology = build_topology(
             assets,
             subdivisions=subdivisions,
@@ -63,7 +84,8 @@ class HeadModel(nn.Module):
             drop_lower_neck=drop_lower_neck,
             blur_sigma=blur_sigma,
         )
-        self.name = assets.name
+        self.name, self.licence = assets.name, assets.licence
+        self.expression_names = assets.expression_names  # of the first coefficients, where known
         self.part_names = topology.part_names
         self.joint_parents = assets.joint_parents
         self.n_shape = assets.shape_directions.shape[2]
@@ -73,10 +95,10 @@ class HeadModel(nn.Module):
         self._add_landmarks(assets, topology)
 
     def _table(self, name: str, values: np.ndarray, dtype: torch.dtype = torch.float32) -> None:
-        # not persistent: the tables come from the asset files, checkpoints need not carry them
+        # not persistent: the tables are read from the head model's files, not from checkpoints
         self.register_buffer(name, torch.as_tensor(np.ascontiguousarray(values)).to(dtype), persistent=False)
 
-    def _add_skinning_tables(self, t) -> None:
+    def _add_skinning_tables(self, t: HeadTopology) -> None:
         directions = np.concatenate([t.shape_directions, t.expression_directions], 2)
         self._table("template", t.template_vertices)
         self._table("directions", directions)
@@ -90,7 +112,7 @@ class HeadModel(nn.Module):
         self._table("all_faces", t.all_faces, torch.long)
         self._table("kept_vertices", t.kept_vertices, torch.long)
 
-    def _add_surface_tables(self, t) -> None:
+    def _add_surface_tables(self, t: HeadTopology) -> None:
         template = t.template_vertices
         low, high = template.min(0), template.max(0)
         uvs = t.uvs[t.uv_faces]
@@ -108,7 +130,7 @@ class HeadModel(nn.Module):
         self._table("uvs", t.uvs)
         self._table("uv_faces", t.uv_faces, torch.long)
 
-    def _add_landmarks(self, assets: HeadAssets, t) -> None:
+    def _add_landmarks(self, assets: HeadAssets, t: HeadTopology) -> None:
         new_id = np.full(len(t.template_vertices), -1)
         new_id[t.kept_vertices] = np.arange(len(t.kept_vertices))
         self._table("landmark_corners", new_id[assets.closed.faces[assets.landmark_faces]], torch.long)
@@ -122,11 +144,12 @@ class HeadModel(nn.Module):
 
     @property
     def n_vertices(self) -> int:
+        """The number V of vertices of the rendered mesh."""
         return len(self.kept_vertices)
 
     @property
     def tables(self) -> SurfaceTables:
-        """The drawn mesh's tables, on the model's device."""
+        """The rendered mesh without its vertices, on the model's device."""
         return SurfaceTables(
             faces=self.faces,
             face_uvcoords=self.face_uvcoords,
@@ -138,11 +161,11 @@ class HeadModel(nn.Module):
         )
 
     def part(self, name: str) -> int:
-        """The column of a part in the label tables."""
+        """The column of a part in the label tables. Raises ValueError for an unknown part."""
         return self.part_names.index(name)
 
     def neutral_params(self, n: int = 1) -> HeadParams:
-        """Parameters of n heads at rest: every coefficient and every angle zero."""
+        """Parameters of n heads with all coefficients and angles zero."""
 
         def zeros(size: int) -> Tensor:
             return self.template.new_zeros(n, size)
@@ -161,20 +184,24 @@ class HeadModel(nn.Module):
         )
 
     def forward(self, params: HeadParams, offsets: Tensor | None = None) -> Tensor:
-        """Vertices of N heads: [N, V, 3] metres, world. offsets as in `pose`."""
+        """Vertices of N heads: [N, V, 3] metres in the world. For `offsets` see `pose`."""
         return self.pose(params, offsets).vertices
 
     def pose(self, params: HeadParams, offsets: Tensor | None = None) -> PosedHead:
         """Pose N heads with and without offsets in one pass.
 
-        offsets: [N, V, 3] metres in each vertex's tangent frame (x, y along the surface, z along the normal),
-        None for none.
+        Args:
+            params: parameters of N heads.
+            offsets: [N, V, 3] metres in the vertices' tangent frames (x, y along the surface, z along the normal);
+                None for no offsets.
         """
-        # The order of all these sums is the published one and decides float32's rounding: in folds where the
-        # normals nearly cancel it turns offsets by 1e-5 m, and at a triangle's edge it picks the pixel's face.
+        # The order of these sums is the published one because it decides the rounding of float32: in folds where
+        # normals nearly cancel another order changes offsets by 1e-5 m, and at edges the face that a pixel shows.
         shaped = self.template + _blend(torch.cat([params.shape, params.expr], 1), self.directions)
         rotations = _joint_rotations(params)
-        joints = self.joint_regressor @ shaped  # an einsum here would round by the number of threads
+        joints = (
+            self.joint_regressor @ shaped
+        )  # the rounding of an einsum would depend on the number of threads
         posed = shaped + _blend(lbs.pose_feature(rotations), self.pose_directions)
         transforms = lbs.joint_transforms(rotations, joints, self.joint_parents)
         blended = lbs.blend_transforms(transforms, self.skinning_weights[self.kept_vertices])
@@ -186,7 +213,7 @@ class HeadModel(nn.Module):
         plain = place(kept)
         if offsets is None:
             return PosedHead(plain, plain)
-        # the frame only says where an offset points: it is not a path for gradients
+        # as published, no gradient flows through the direction of an offset
         with torch.no_grad():
             normals = vertex_normals(posed, self.all_faces)[:, self.kept_vertices]
             frames = tangent_frames(normals)
@@ -194,14 +221,19 @@ class HeadModel(nn.Module):
         return PosedHead(place(kept + world), plain)
 
     def landmarks(self, vertices: Tensor) -> Tensor:
-        """The 68 iBUG and two iris points on posed meshes: [N, V, 3] gives [N, 70, 3]."""
+        """The 68 iBUG landmarks and two irises of posed heads: vertices [N, V, 3] give [N, 70, 3]."""
         corners = vertices[:, self.landmark_corners]
         return (corners * self.landmark_barycentric[..., None]).sum(2)
 
     def plain_landmarks(self, params: HeadParams, ids: Tensor) -> Tensor:
-        """Landmarks `ids` [L] of the heads without offsets; poses only the vertices that they need.
+        """Landmarks of heads without offsets. Only the vertices of the requested landmarks are posed.
 
-        Returns [N, L, 3] metres, world.
+        Args:
+            params: parameters of N heads.
+            ids: [L] landmark ids in 0..69.
+
+        Returns:
+            [N, L, 3] metres in the world.
         """
         coefficients = torch.cat([params.shape, params.expr], 1)
         rotations = _joint_rotations(params)
@@ -217,9 +249,14 @@ class HeadModel(nn.Module):
         return (posed.unflatten(1, (-1, 3)) * self.landmark_barycentric[ids][..., None]).sum(2)
 
     def mouth_features(self, vertices: Tensor, params: HeadParams) -> Tensor:
-        """The texture's condition: scaled mouth distances, then the head's rotation vector. Method, 1.
+        """The texture network's condition: scaled mouth distances, then the head's rotation vector.
 
-        vertices: [N, V, 3] with offsets. Returns [N, M + 3] (FLAME: 13).
+        Args:
+            vertices: [N, V, 3] metres, with offsets.
+            params: parameters of N heads.
+
+        Returns:
+            [N, M + 3]; M is 10 for FLAME and the procedural head.
         """
         distances = mouth_distances(vertices, self.mouth_pairs, self.mouth_minimum, self.mouth_maximum)
         return torch.cat([distances, head_rotation_vector(params.rotation, params.neck)], 1)

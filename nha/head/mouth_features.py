@@ -1,4 +1,4 @@
-"""The 13 numbers that condition the texture: how the mouth is open and where the head points."""
+"""The texture network's condition: distances at the mouth and the head's rotation (`docs/method.md`, section 1)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ N_ROTATION_FEATURES = 3
 
 
 def mouth_distances(vertices: Tensor, pairs: Tensor, minimum: Tensor, maximum: Tensor) -> Tensor:
-    """Distances between named vertex pairs, scaled so that their usual range is -1..1.
+    """Distances between vertex pairs, scaled so that their usual range becomes -1..1.
 
-    vertices: [N, V, 3] metres; pairs: [M, 2] vertex ids; minimum, maximum: [M] metres. Returns [N, M].
+    Args:
+        vertices: [N, V, 3] metres.
+        pairs: [M, 2] vertex ids.
+        minimum, maximum: [M] metres, the usual range.
+
+    Returns:
+        [N, M].
     """
     ends = vertices[:, pairs]
     distance = torch.linalg.vector_norm(ends[:, :, 0] - ends[:, :, 1], dim=-1)
@@ -22,9 +28,14 @@ def mouth_distances(vertices: Tensor, pairs: Tensor, minimum: Tensor, maximum: T
 
 
 def head_rotation_vector(rotation: Tensor, neck: Tensor) -> Tensor:
-    """Rotation vector of the global rotation times the neck's: where the head points.
+    """Rotation vector of the head: the global rotation times the neck's.
 
-    rotation: [N, 3] axis-angle; neck: [N, 3] unbounded. Returns [N, 3] radians, angle in 0..pi.
+    Args:
+        rotation: [N, 3] axis-angle in radians.
+        neck: [N, 3] unbounded parameters.
+
+    Returns:
+        [N, 3] axis-angle, its length in 0..pi.
     """
     return rotation_vector(rotation_matrix(rotation) @ rotation_matrix(neck_angles(neck)))
 
@@ -32,7 +43,9 @@ def head_rotation_vector(rotation: Tensor, neck: Tensor) -> Tensor:
 def soft_clip_rotation(features: Tensor, sigma: float) -> Tensor:
     """Compress the three rotation features at the end of [N, M + 3] to tanh(x / (pi/4) * sigma).
 
-    sigma <= 0 returns them unchanged.
+    Args:
+        features: [N, M + 3] mouth distances and rotation vector.
+        sigma: the steepness; features are returned unchanged for sigma <= 0.
     """
     if sigma <= 0:
         return features

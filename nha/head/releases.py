@@ -1,4 +1,4 @@
-"""Which release of FLAME a model file is, and how that was told: by what the file holds, else by its name."""
+"""Detection of FLAME's release from the content of a model file, or from its name."""
 
 from __future__ import annotations
 
@@ -12,23 +12,32 @@ from nha.head.derived.named_vertices import is_flame_mesh
 from nha.head.description import read_description
 from nha.head.file_guide import DESCRIPTION_FILE, OPEN_LICENCE, RESEARCH_LICENCE
 
-# Public descriptions of the releases agree that only FLAME 2023 Open has this entry.
+# According to the public descriptions of the releases, only FLAME 2023 Open has this entry.
 OPEN_KEY = "supr_expression_metadata"
 
 
 @dataclass(frozen=True)
 class Release:
-    """name: of the release; evidence: how it was told; licence: of the model file."""
+    """The release of a head model.
+
+    Attributes:
+        name: the name of the release.
+        evidence: how it was detected.
+        licence: the licence of the model file.
+    """
 
     name: str
     evidence: str
     licence: str
 
 
-def tell_release(path: Path) -> Release:
-    """Tell the release of a head model's .pkl. The numbers in it are compared with nothing.
+def detect_release(path: Path) -> Release:
+    """Detect the release of a head model from its .pkl file and `head.json` beside it.
 
-    Raises UserError where the file cannot be read.
+    Entries, triangles and the file name are examined; the values of the model are not compared with a reference.
+
+    Raises:
+        UserError: a file cannot be read.
     """
     own = read_description(path.parent)
     if own is not None:
@@ -36,16 +45,16 @@ def tell_release(path: Path) -> Release:
         version = own.get("generator_version")
         return Release(
             name if version is None else f"{name} (generator version {version})",
-            f"{DESCRIPTION_FILE} beside it says so",
+            f"from {DESCRIPTION_FILE} in the same folder",
             str(own.get("licence", "unknown")),
         )
     model = load_pickle(path)
     if OPEN_KEY in model:
-        return Release("FLAME 2023 Open", f"it has the entry {OPEN_KEY}, which only that has", OPEN_LICENCE)
+        return Release("FLAME 2023 Open", f"only this release has the entry {OPEN_KEY}", OPEN_LICENCE)
     either = f"that of the release: {RESEARCH_LICENCE} (2020, 2023) or {OPEN_LICENCE} (2023 Open)"
     if "f" not in model or not is_flame_mesh(np.asarray(model["f"])):
-        return Release("unknown, FLAME-shaped", "its triangles are not FLAME's", "unknown")
-    by_name = "by its file name alone; its triangles are FLAME's"
+        return Release("unknown, FLAME-shaped", "the triangles are not FLAME's", "unknown")
+    by_name = "from the file name only; the triangles are FLAME's"
     if path.name.lower().startswith("flame2023_open"):
         return Release(
             "FLAME 2023 Open (not certain)", f"{by_name}, but the entry {OPEN_KEY} is absent", either
@@ -53,6 +62,8 @@ def tell_release(path: Path) -> Release:
     if path.name.lower().startswith("flame2023"):
         return Release("FLAME 2023", by_name, RESEARCH_LICENCE)
     if b"chumpy" in path.read_bytes():
-        evidence = "its triangles are FLAME's and its arrays chumpy's, as before 2023"
+        evidence = "the triangles are FLAME's, and the arrays are chumpy's as before 2023"
         return Release("FLAME 2020 or older", evidence, RESEARCH_LICENCE)
-    return Release("FLAME, release unknown", "its triangles are FLAME's; nothing else tells", either)
+    return Release(
+        "FLAME, release unknown", "the triangles are FLAME's; nothing else identifies the release", either
+    )

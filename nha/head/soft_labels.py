@@ -1,4 +1,4 @@
-"""Part labels blurred along the surface, the weights of the semantic losses. Method, section 1."""
+"""Part labels blurred along the surface: weights of the semantic losses (`docs/method.md`, section 1)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import numba
 import numpy as np
 
-UNREACHED = 1.0  # metres: the distance of all pairs that no short path joins
+UNREACHED = 1.0  # metres, the distance of pairs without a short path between them
 RELAXATIONS = 5
-# Results are kept on disk: what another state of this file has computed must not be taken for its own.
+# Part of the key of the disk cache, so that a change of this file invalidates earlier results.
 SOFT_LABELS_VERSION = zlib.crc32(Path(__file__).read_bytes())
 
 
@@ -31,10 +31,17 @@ def _relax(distance: np.ndarray, nearest: np.ndarray) -> np.ndarray:
 
 
 def surface_distances(vertices: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Approximate distances along the surface, as published: edge lengths relaxed five times over each
-    vertex's k nearest. Not exact geodesics and not symmetric, on purpose.
+    """Approximate distances along the surface, computed as in the published code.
 
-    vertices: [V, 3] metres; edges: [E, 2]. Returns float32 [V, V], `UNREACHED` where far apart.
+    Edge lengths are relaxed five times over the k nearest vertices of each vertex. The result differs from exact
+    geodesic distances and is not symmetric.
+
+    Args:
+        vertices: [V, 3] metres.
+        edges: [E, 2] vertex ids.
+
+    Returns:
+        float32 [V, V] metres, `UNREACHED` for distant pairs.
     """
     count = len(vertices)
     distance = np.full((count, count), UNREACHED, np.float32)
@@ -50,9 +57,16 @@ def surface_distances(vertices: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def soft_labels(vertices: np.ndarray, edges: np.ndarray, hard_labels: np.ndarray, sigma: float) -> np.ndarray:
-    """Hard labels averaged with Gaussian weights of the surface distance.
+    """Average of hard labels with Gaussian weights of the surface distance.
 
-    vertices: [V, 3]; edges: [E, 2]; hard_labels: [V, P] 0/1; sigma in metres. Returns float32 [V, P] in 0..1.
+    Args:
+        vertices: [V, 3] metres.
+        edges: [E, 2] vertex ids.
+        hard_labels: [V, P], 0 or 1.
+        sigma: standard deviation in metres.
+
+    Returns:
+        float32 [V, P] in 0..1.
     """
     distance = surface_distances(vertices, edges)
     np.square(distance, out=distance)

@@ -1,4 +1,4 @@
-"""From the files' mesh to the one that is drawn: subdivided, cut off at the neck, with its tables."""
+"""The rendered mesh of a head model: subdivided, without the lower neck, with label and UV tables."""
 
 from __future__ import annotations
 
@@ -17,11 +17,24 @@ MOUTH_PARTS = ("mouth", "teeth")
 
 @dataclass(frozen=True)
 class HeadTopology:
-    """The drawn mesh (V kept vertices, F kept faces) and the larger one that it was cut from ("all", V', F').
+    """The rendered mesh (V vertices, F faces) and the full mesh that it is a part of (V' vertices, F' faces).
 
-    Every per-vertex table has V' rows; `kept_vertices` [V] picks the drawn ones.
-    all_faces: [F', 3] every face the model knows, coarse parents and dropped ones included;
-    faces: [F, 3] in kept ids; uvs: [T, 2]; uv_faces: [F, 3].
+    The full mesh includes removed faces and the parents of subdivided faces. P is the number of parts.
+
+    Attributes:
+        all_faces: [F', 3] ids of the full mesh.
+        kept_vertices: [V] ids in the full mesh of the rendered mesh's vertices.
+        faces: [F, 3] ids of the rendered mesh.
+        uvs, uv_faces: [T, 2] in 0..1, v up, and [F, 3] ids into them.
+        template_vertices: [V', 3] metres.
+        shape_directions, expression_directions, pose_directions: [V', 3, K] metres.
+        joint_regressor: [5, V'].
+        skinning_weights: [V', 5].
+        face_coords_normed: [F, 3, 3] template positions of the faces' corners, scaled per axis to -1..1.
+        face_uvmap: bool [F], True for faces on the UV map of the mouth.
+        hard_labels: bool [V, P].
+        soft_labels: [V, P] in 0..1; zeros if they were not computed.
+        part_names: the P columns of the label tables.
     """
 
     all_faces: np.ndarray
@@ -43,7 +56,7 @@ class HeadTopology:
 
     @property
     def is_eyeball(self) -> np.ndarray:
-        """Bool [V]: the kept vertices that lie in an eyeball part."""
+        """Bool [V]: the rendered vertices that belong to an eyeball."""
         return self.hard_labels[:, _columns(self.part_names, EYEBALL_PARTS)].any(1)
 
 
@@ -59,10 +72,14 @@ def build_topology(
     drop_lower_neck: bool = True,
     blur_sigma: float | None = 0.01,
 ) -> HeadTopology:
-    """Build the drawn mesh of a head model. Method, section 1.
+    """Build the rendered mesh of a head model (`docs/method.md`, section 1).
 
-    subdivisions: how often faces outside the eyeballs are split in four; close_mouth: keep the faces that
-    close the mouth; drop_lower_neck: cut off the listed faces; blur_sigma: metres, None skips the soft labels (0).
+    Args:
+        assets: the head model.
+        subdivisions: how often each face outside the eyeballs is split into four.
+        close_mouth: keep the faces that close the mouth.
+        drop_lower_neck: remove the faces of the lower neck.
+        blur_sigma: standard deviation in metres of the soft labels; None leaves them zero, which saves seconds.
     """
     mesh = assets.closed if close_mouth else assets.open
     faces, uvs, uv_faces = mesh.faces, mesh.uvs, mesh.uv_faces
@@ -114,19 +131,19 @@ def build_topology(
 
 
 def _normed_corners(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Corner positions, shifted and scaled per axis to -1..1 over all faces: [F', 3, 3]."""
+    """Corner positions [F', 3, 3], shifted and scaled so that each axis spans -1..1 over all faces."""
     corners = vertices[faces]
     low, high = corners.min((0, 1)), corners.max((0, 1))
     return (corners - low) / (high - low) * 2 - 1
 
 
 def _labels_of_kept(labels: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Labels of the kept vertices; a removed vertex hands its own to the last kept one before it.
+    """Labels of the kept vertices; those of a removed vertex are added to the last kept vertex before it.
 
-    The hand-over is an accident of the published code that a few vertices at the neck show; it is kept
-    because it decides which pixels belong to the neck.
+    The published code does this unintentionally for a few vertices at the neck. It is reproduced because it
+    affects which pixels belong to the neck.
     """
-    heir = np.maximum(np.cumsum(used) - 1, 0)
+    target = np.maximum(np.cumsum(used) - 1, 0)
     merged = np.zeros((int(used.sum()), labels.shape[1]), bool)
-    np.logical_or.at(merged, heir, labels)
+    np.logical_or.at(merged, target, labels)
     return merged

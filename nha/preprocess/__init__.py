@@ -1,1 +1,1 @@
-"""Floor 2: from a portrait video to a dataset folder with landmarks, irises, parsing, masks and normals."""
+"""From a portrait video to a dataset folder with landmarks, irises, parsing, segmentation and normals."""

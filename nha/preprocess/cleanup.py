@@ -1,4 +1,4 @@
-"""Rules that turn raw estimates into the dataset's labels (pure functions)."""
+"""Rules that turn raw estimates into the labels of the dataset (pure functions)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import numpy as np
 
 from nha.core.conventions import LANDMARK_GROUPS, Parsing, Segmentation
 
-# The eye's outline is estimated no better than this, in units of the eye's width.
+# Error of the estimated outline of an eye, in units of the width of the eye.
 IRIS_TOLERANCE = 0.1
 CLOSED_EYE = 0.1  # height over width below which the lids hide the iris
 
 
 def assign_eye_sides(parsing: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
-    """Give each connected eye region the side of the nearer eye-landmark centroid.
+    """Give each connected eye region the side of the closer eye landmarks.
 
-    Parsing networks confuse the eyes when the head turns; landmarks do not. parsing: uint8 [H, W];
-    landmarks_px: [68, 2]. Returns a new uint8 [H, W].
+    Parsing networks confuse the eyes when the head turns; landmark detectors do not.
+
+    Args:
+        parsing: uint8 [H, W], labels of `Parsing`.
+        landmarks_px: [68, 2].
+
+    Returns:
+        New labels, uint8 [H, W].
     """
     result = parsing.copy()
     is_eye = np.isin(parsing, (Parsing.L_EYE, Parsing.R_EYE)).astype(np.uint8)
@@ -32,9 +38,15 @@ def assign_eye_sides(parsing: np.ndarray, landmarks_px: np.ndarray) -> np.ndarra
 
 
 def clean_parsing(parsing: np.ndarray, matte01: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
-    """Headwear becomes hair; where the matte is 0, or outside of the video's picture, there is background.
+    """Replace headwear by hair, and everything outside of the matte or the video frame by background.
 
-    parsing: uint8 [H, W]; matte01: [H, W]; inside: bool [H, W], False on padding. Returns a new uint8 [H, W].
+    Args:
+        parsing: uint8 [H, W], labels of `Parsing`.
+        matte01: [H, W], 0 outside of the person.
+        inside: bool [H, W], False on padding.
+
+    Returns:
+        New labels, uint8 [H, W].
     """
     result = parsing.copy()
     result[result == Parsing.HEADWEAR] = Parsing.HAIR
@@ -45,15 +57,23 @@ def clean_parsing(parsing: np.ndarray, matte01: np.ndarray, inside: np.ndarray |
 
 
 def segmentation_from_parsing(parsing: np.ndarray) -> np.ndarray:
-    """Everything but background and cloth is the head: uint8 [H, W] -> uint8 [H, W] of `Segmentation`."""
+    """Head mask from parsing labels: uint8 [H, W] of `Parsing` to uint8 [H, W] of `Segmentation`.
+
+    Everything except background and cloth belongs to the head.
+    """
     is_head = (parsing != Parsing.BACKGROUND) & (parsing != Parsing.CLOTH)
     return np.where(is_head, Segmentation.HEAD, Segmentation.BACKGROUND).astype(np.uint8)
 
 
 def irises_inside_eyes(irises_px: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
-    """Reject both irises unless each lies inside its open eye's landmark polygon.
+    """Reject both irises unless each is inside the landmark polygon of its open eye.
 
-    irises_px: [2, 2], right then left; landmarks_px: [68, 2]. Returns float32 [2, 2], all -1 where rejected.
+    Args:
+        irises_px: [2, 2], right then left.
+        landmarks_px: [68, 2].
+
+    Returns:
+        float32 [2, 2], all -1 if rejected.
     """
     for iris, name in zip(irises_px, ("right_eye", "left_eye"), strict=True):
         outline = landmarks_px[list(LANDMARK_GROUPS[name])].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Crop, pad and scale: one transform for all frames of a video, recorded so that points map back."""
+"""Crop, padding and scaling: one transform for all frames of a video, recorded in `transforms.json`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from nha.core.errors import UserError
 
 PAD_COLOUR = (255, 255, 255)  # the method's background
 
-# How far a head reaches beyond its 68 landmarks (brows to chin, ear to ear), in units of their box.
+# Extent of a head beyond the bounding box of its 68 landmarks (brows to chin, ear to ear), in units of the box.
 HEAD_MARGIN_TOP, HEAD_MARGIN_SIDE, HEAD_MARGIN_BOTTOM = 0.9, 0.5, 0.6
 
 
 @dataclass(frozen=True)
 class FrameTransform:
-    """Takes a box out of the video's frame and scales it.
+    """Cuts a box out of a video frame and scales it.
 
-    w_in, h_in: size of the video's frame; crop_x, crop_y, crop_w, crop_h: the box in its pixels, which may
-    reach beyond the frame (this part becomes white: the padding); w_out, h_out: size of the box after
-    scaling. Pixels are measured from the top left corner, the centre of the first one is at 0.5.
+    Pixels are counted from the top left corner; the centre of the first one is at 0.5.
+
+    Attributes:
+        w_in, h_in: size of the video frame in pixels.
+        crop_x, crop_y, crop_w, crop_h: the box in pixels of the video frame. It may extend beyond the frame; that
+            part is filled with white (padding).
+        w_out, h_out: size of the box after scaling, in pixels.
     """
 
     w_in: int
@@ -36,36 +40,32 @@ class FrameTransform:
 
     @property
     def scale(self) -> np.ndarray:
-        """Output pixels per input pixel, [2]: x and y differ only by the rounding of the output's size."""
+        """Output pixels per input pixel, [2]; x and y differ only because the output size is rounded."""
         return np.array([self.w_out / self.crop_w, self.h_out / self.crop_h])
 
     def points_to_output(self, points_px: np.ndarray) -> np.ndarray:
-        """Map points [..., 2] from the video's frame into the dataset's picture."""
+        """Map points [..., 2] in pixels from the video frame to the dataset image."""
         return (points_px - np.array([self.crop_x, self.crop_y])) * self.scale
 
-    def points_to_input(self, points_px: np.ndarray) -> np.ndarray:
-        """Map points [..., 2] from the dataset's picture back into the video's frame."""
-        return points_px / self.scale + np.array([self.crop_x, self.crop_y])
-
     def apply_to_rgb(self, rgb: np.ndarray) -> np.ndarray:
-        """Transform a picture, uint8 [h_in, w_in, 3] -> [h_out, w_out, 3]."""
+        """Transform an image, uint8 [h_in, w_in, 3] to [h_out, w_out, 3]."""
         shrinks = self.w_out < self.crop_w
         return self._resize(self._crop(rgb, PAD_COLOUR), cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
     def apply_to_labels(self, labels: np.ndarray) -> np.ndarray:
-        """Transform labels, uint8 [h_in, w_in] -> [h_out, w_out]: nearest neighbour, padding 0."""
+        """Transform labels, uint8 [h_in, w_in] to [h_out, w_out], by nearest neighbour; padding is 0."""
         return self._resize(self._crop(labels, 0), cv2.INTER_NEAREST_EXACT)
 
     def apply_to_normals(self, normals: np.ndarray) -> np.ndarray:
-        """Transform normals, float32 [h_in, w_in, 3] -> [h_out, w_out, 3] of length 1, or 0 where unknown."""
+        """Transform normals, float32 [h_in, w_in, 3] to [h_out, w_out, 3] of length 1; 0 where unknown."""
         cropped = self._crop(normals, (0, 0, 0))
         known = self._resize((np.abs(cropped).max(axis=2) > 0).astype(np.uint8), cv2.INTER_NEAREST_EXACT)
         resized = self._resize(cropped, cv2.INTER_LINEAR)
         length = np.linalg.norm(resized, axis=2, keepdims=True)
         return np.where(known[..., None] > 0, resized / np.maximum(length, 1e-6), 0.0).astype(np.float32)
 
-    def inside_picture(self) -> np.ndarray:
-        """bool [h_out, w_out]: False where the padding is."""
+    def inside_image(self) -> np.ndarray:
+        """Mask of the video frame in the dataset image, bool [h_out, w_out]: False on padding."""
         return self.apply_to_labels(np.ones((self.h_in, self.w_in), np.uint8)) > 0
 
     def to_json(self) -> dict[str, int]:
@@ -74,17 +74,17 @@ class FrameTransform:
 
     @classmethod
     def from_json(cls, content: dict) -> FrameTransform:
-        """The inverse of `to_json`; UserError where a number is missing or not a whole one."""
+        """The inverse of `to_json`. Raises UserError if a number is missing or not an integer."""
         try:
             return cls(**{field.name: int(content[field.name]) for field in fields(cls)})
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"transforms.json is not one of ours ({error}); choose another output folder"
+                f"transforms.json does not have the expected format ({error}); choose another output folder"
             ) from error
 
     def _crop(self, image: np.ndarray, pad_value: Sequence[int] | int) -> np.ndarray:
         if image.shape[:2] != (self.h_in, self.w_in):
-            raise ValueError(f"picture is {image.shape[:2]}, the transform is for {(self.h_in, self.w_in)}")
+            raise ValueError(f"image is {image.shape[:2]}, the transform is for {(self.h_in, self.w_in)}")
         left, top = max(0, -self.crop_x), max(0, -self.crop_y)
         right = max(0, self.crop_x + self.crop_w - self.w_in)
         bottom = max(0, self.crop_y + self.crop_h - self.h_in)
@@ -105,11 +105,14 @@ def plan_transform(
     force_square: bool = False,
     head_boxes: Sequence[Sequence[float]] | None = None,
 ) -> FrameTransform:
-    """Choose the one transform of a video.
+    """Choose the transform of a video.
 
-    video_size: (width, height); longer_edge: of the result, pixels; force_square: make the result square,
-    at first by taking in more of the frame, then by padding; head_boxes: boxes of the face's landmarks
-    (left, top, right, bottom) to crop to, in the video's pixels, or None for the whole frame.
+    Args:
+        video_size: (width, height) in pixels.
+        longer_edge: longer edge of the result in pixels.
+        force_square: make the result square, by including more of the frame if possible, otherwise by padding.
+        head_boxes: bounding boxes of the landmarks (left, top, right, bottom) in pixels of the video frame; the
+            result contains the head of each. None keeps the whole frame.
     """
     width, height = video_size
     if head_boxes is None:
@@ -134,12 +137,12 @@ def plan_transform(
 
 
 def identity_transform(video_size: tuple[int, int]) -> FrameTransform:
-    """The transform that keeps a frame of (width, height) as it is."""
+    """The transform that does not change frames of size (width, height)."""
     return plan_transform(video_size, max(video_size))
 
 
 def _box_around_heads(face_boxes: np.ndarray, video_size: tuple[int, int]) -> tuple[int, int, int, int]:
-    # One box for all frames: the head must not leave it wherever it moves.
+    # One box for all frames, which contains the head wherever it moves.
     face_width = face_boxes[:, 2] - face_boxes[:, 0]
     face_height = face_boxes[:, 3] - face_boxes[:, 1]
     left = (face_boxes[:, 0] - HEAD_MARGIN_SIDE * face_width).min()
@@ -156,7 +159,7 @@ def _box_around_heads(face_boxes: np.ndarray, video_size: tuple[int, int]) -> tu
 
 
 def _grow(low: int, high: int, length: int, limit: int) -> tuple[int, int]:
-    """Lengthen low..high to `length`, around its middle; within 0..limit where that is possible."""
+    """Extend low..high to `length` around its centre, within 0..limit if possible."""
     low = low - (length - (high - low)) // 2
     if length <= limit:
         low = min(max(low, 0), limit - length)

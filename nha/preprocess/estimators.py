@@ -1,39 +1,37 @@
-"""What an estimator of each annotation must offer; `packs` picks one estimator for each.
+"""Interfaces of the estimators, one per annotation, and the frames and faces that they exchange.
 
-Every estimator sees frames after crop, pad and scale, and answers in their pixels (measured from the top
-left corner, centre of the first pixel at 0.5).
-
-A matting, parsing or normal estimator that works on several frames at once also has
-
-    batch_size: int
-    def matte_batch | parsing_batch | normals_batch(self, inputs) -> list of answers
-
-where `inputs` holds the arguments of up to `batch_size` calls of the single method, in the frames' order.
-`stream.several_at_once` uses it where it is there.
-
-Of a matting or parsing estimator whose answer depends on a few frames before, `lookback: int` says on how many; a
-frame without a face counts as one. It must give the same answer whether or not it has seen frames before those.
+An estimator receives frames after crop, padding and scaling and answers in their pixels (origin at the top
+left corner, centre of the first pixel at 0.5). To add one, write a class that inherits from the protocol of its
+annotation and add a row to `nha.preprocess.registry.ESTIMATORS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from nha.core.device import pick_device
 from nha.preprocess.crop import FrameTransform
+from nha.preprocess.options import PreprocessOptions
+
+if TYPE_CHECKING:
+    import torch
+    from typing_extensions import Self
 
 IRIS_NOT_FOUND = -1.0
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame as estimators see it.
+    """One video frame as estimators receive it.
 
-    frame_id: number in the video, from 0; rgb: uint8 [H, W, 3]; transform: how rgb came from the video's
-    frame.
+    Attributes:
+        frame_id: number in the video, from 0.
+        rgb: uint8 [H, W, 3].
+        transform: maps the pixels of the original video frame to those of `rgb`.
     """
 
     frame_id: int
@@ -45,9 +43,12 @@ class Frame:
 class Face:
     """One face in a frame.
 
-    landmarks_px: float32 [68, 2] iBUG points; depth: float32 [68], 0 where the estimator gives none;
-    confidence: float32 [68] in 0..1; mesh_px: float32 [M, 3], the estimator's own dense surface (x, y and z
-    in pixels, z away from the camera), M = 0 where it has none.
+    Attributes:
+        landmarks_px: float32 [68, 2], iBUG landmarks.
+        depth: float32 [68], 0 if the estimator gives none.
+        confidence: float32 [68] in 0..1.
+        mesh_px: float32 [M, 3], dense face mesh in pixels (x right, y down, z away from the camera); M is 0 if
+            the estimator has none.
     """
 
     landmarks_px: np.ndarray
@@ -62,79 +63,133 @@ class Face:
 
     @property
     def bounding_box(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom of the landmarks."""
+        """Left, top, right and bottom of the landmarks in pixels."""
         (left, top), (right, bottom) = self.landmarks_px.min(axis=0), self.landmarks_px.max(axis=0)
         return float(left), float(top), float(right), float(bottom)
 
 
-class LandmarkEstimator(Protocol):
-    """Finds faces.
+@dataclass(frozen=True)
+class EstimatorContext:
+    """What is known when an estimator is created.
 
-    `sequential` says that an answer depends on the frames before (a tracker): such an estimator is shown
-    every frame from the first on, also those whose answer is on disk already, so that a resumed run gives
-    what an unbroken one would have given.
+    Attributes:
+        options: settings of the run.
+        weights: the estimator's weight file, None if its row in the registry names none.
+        needs_mesh: whether the selected parsing or normals need a face mesh for every face.
+    """
+
+    options: PreprocessOptions
+    weights: Path | None = None
+    needs_mesh: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """The device of `options`; UserError if it does not exist on this machine."""
+        return pick_device(self.options.device)
+
+
+class Estimator(Protocol):
+    """What all estimators have in common.
+
+    Attributes:
+        name: recorded in `dataset_info.json`. A run is only resumed with estimators of the same names.
+        sequential: results depend on all earlier frames, as those of a tracker. The estimator then receives
+            every frame from the first on, including frames whose result is stored already, so that a resumed
+            run gives the same results as an uninterrupted one.
+        lookback: number of preceding frames that a result depends on (a frame without a face counts). Results
+            must not depend on whether frames before those were processed.
+        batch_size: number of frames to process at once. If it is larger than 1, the class also has a method
+            `faces_batch`, `irises_batch`, `matte_batch`, `parsing_batch` or `normals_batch`. It takes a list
+            with the arguments of up to `batch_size` calls of the single method, in the order of the frames,
+            and returns the list of their results.
+        needs_mesh: uses `Face.mesh_px`, which then must not be empty.
     """
 
     name: str
-    sequential: bool
+    sequential: bool = False
+    lookback: int = 0
+    batch_size: int = 1
+    needs_mesh: bool = False
+
+    @classmethod
+    def create(cls, context: EstimatorContext) -> Self:
+        """Make the estimator for a run. Raises UserError if a package or file is missing or does not fit."""
+        return cls()
+
+    def close(self) -> None:
+        """Free models that were loaded."""
+
+
+class LandmarkEstimator(Estimator, Protocol):
+    """Detects faces and their landmarks.
+
+    Attributes:
+        has_mesh: fills `Face.mesh_px`.
+    """
+
+    has_mesh: bool = False
 
     def faces(self, frame: Frame) -> list[Face]:
-        """All faces in the frame; an empty list where there is none."""
+        """All faces in the frame; an empty list if there is none."""
 
     def reset(self) -> None:
-        """Forget the frames seen so far."""
+        """Forget the frames processed so far."""
 
 
-class IrisEstimator(Protocol):
-    """Finds the two irises of a face."""
-
-    name: str
+class IrisEstimator(Estimator, Protocol):
+    """Locates the two irises of a face."""
 
     def irises(self, frame: Frame, face: Face) -> np.ndarray:
-        """float32 [2, 2]: the person's right iris (landmarks 36..41), then the left; -1 where not found."""
+        """Iris centres in pixels, float32 [2, 2].
+
+        The person's right iris (landmarks 36..41) comes first, then the left; both values are -1 if an iris was
+        not found.
+        """
 
 
-class MattingEstimator(Protocol):
-    """Separates the person from the background; `sequential` as for landmarks."""
-
-    name: str
-    sequential: bool
+class MattingEstimator(Estimator, Protocol):
+    """Separates the person from the background."""
 
     def matte(self, frame: Frame) -> np.ndarray:
-        """float32 [H, W] in 0..1: how much of each pixel the person covers."""
+        """Share of each pixel that the person covers, float32 [H, W] in 0..1."""
 
 
-class ParsingEstimator(Protocol):
+class ParsingEstimator(Estimator, Protocol):
     """Labels every pixel."""
 
-    name: str
-
     def parsing(self, frame: Frame, face: Face, matte: np.ndarray) -> np.ndarray:
-        """uint8 [H, W], labels of `nha.core.conventions.Parsing`, with the person's left and right."""
+        """Labels of `nha.core.conventions.Parsing`, uint8 [H, W]; left and right are the person's.
+
+        `matte` is float32 [H, W] in 0..1.
+        """
 
 
-class NormalEstimator(Protocol):
-    """Estimates the surface's normals."""
-
-    name: str
+class NormalEstimator(Estimator, Protocol):
+    """Estimates surface normals."""
 
     def normals(self, frame: Frame, face: Face, segmentation: np.ndarray) -> np.ndarray:
-        """float32 [H, W, 3]: unit normals, x right, y down, z to the camera; 0 where unknown."""
+        """Unit normals, float32 [H, W, 3]: x right, y down, z towards the camera; 0 where unknown.
+
+        `segmentation` is uint8 [H, W] with labels of `nha.core.conventions.Segmentation`.
+        """
 
 
 @dataclass(frozen=True)
-class EstimatorPack:
-    """One estimator for each annotation, and what to call when they are no longer needed."""
+class EstimatorSet:
+    """One estimator for each annotation."""
 
     landmarks: LandmarkEstimator
     iris: IrisEstimator
     matting: MattingEstimator
     parsing: ParsingEstimator
     normals: NormalEstimator
-    close: Callable[[], None] = lambda: None
 
     @property
     def names(self) -> dict[str, str]:
-        """Annotation -> name of its estimator, for the dataset's records."""
-        annotations = ("landmarks", "iris", "matting", "parsing", "normals")
-        return {annotation: getattr(self, annotation).name for annotation in annotations}
+        """Annotation -> name of its estimator, as recorded with the dataset."""
+        return {field.name: getattr(self, field.name).name for field in fields(self)}
+
+    def close(self) -> None:
+        """Free the models of all estimators."""
+        for field in fields(self):
+            getattr(self, field.name).close()

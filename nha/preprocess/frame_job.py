@@ -1,29 +1,85 @@
-"""A frame on its way through the stages of preprocessing."""
+"""A frame and its annotations while it passes through the steps of preprocessing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from nha.core.system import atomic_path
 from nha.data.dataset_folder import FramePaths, Keypoints
 from nha.data.video_io import iterate_frames
 from nha.preprocess.estimators import Face, Frame
 from nha.preprocess.options import PreprocessOptions
-from nha.preprocess.workspace import Observation
 
 
-def frames_of(options: PreprocessOptions) -> Iterator[tuple[int, np.ndarray]]:
-    """Number and picture (uint8 [H, W, 3]) of each frame that the options take from the video."""
+@dataclass(frozen=True)
+class FaceDetection:
+    """Result of the landmark step for one frame.
+
+    Attributes:
+        n_faces: number of faces that were found.
+        face: the selected one, None if there is none.
+    """
+
+    n_faces: int
+    face: Face | None
+
+
+@dataclass
+class FrameJob:
+    """A frame with the annotations that were made so far; an annotation is None until its step has run.
+
+    Attributes:
+        frame: the frame after crop, padding and scaling.
+        paths: its files in the dataset.
+        original: uint8 [h, w, 3], the frame as decoded from the video, None unless it is to be stored.
+        detection: the selected face.
+        keypoints: landmarks and irises.
+        matte, parsing, segmentation: uint8 [H, W], as stored.
+        normals: uint8 [H, W, 3], as stored.
+        is_rejected: too many frames have no face, so the run will stop with an error.
+    """
+
+    frame: Frame
+    paths: FramePaths
+    original: np.ndarray | None = None
+    detection: FaceDetection | None = None
+    keypoints: Keypoints | None = None
+    matte: np.ndarray | None = None
+    parsing: np.ndarray | None = None
+    segmentation: np.ndarray | None = None
+    normals: np.ndarray | None = None
+    is_rejected: bool = False
+
+    @property
+    def frame_id(self) -> int:
+        """Number of the frame in the video."""
+        return self.frame.frame_id
+
+    @property
+    def face(self) -> Face | None:
+        """The selected face."""
+        return self.detection.face
+
+    @property
+    def is_annotated(self) -> bool:
+        """Whether the frame gets annotations besides landmarks."""
+        return self.face is not None and not self.is_rejected
+
+
+def decode_video(options: PreprocessOptions) -> Iterator[tuple[int, np.ndarray]]:
+    """Number and uint8 [H, W, 3] image of each frame that the options select from the video."""
     for frame_id, rgb in enumerate(iterate_frames(options.video)):
         if options.max_frames and frame_id >= options.max_frames:
             return
         yield frame_id, rgb
 
 
-def choose_face(faces: list[Face], previous: Face | None) -> Face | None:
-    """Of several faces the one closest to the previous frame's; without a previous one, the largest."""
+def select_face(faces: list[Face], previous: Face | None) -> Face | None:
+    """The face closest to the previous frame's; the largest one if there is no previous face."""
     if not faces:
         return None
     if previous is not None:
@@ -31,34 +87,16 @@ def choose_face(faces: list[Face], previous: Face | None) -> Face | None:
     return max(faces, key=lambda face: float(np.prod(np.ptp(face.landmarks_px, axis=0))))
 
 
-@dataclass
-class FrameJob:
-    """A frame on its way through the stages, with what they have found; None is not known (yet).
+def write_detection(path: Path, detection: FaceDetection) -> None:
+    """Write a detection without loss of precision, atomically."""
+    arrays = {} if detection.face is None else vars(detection.face)
+    with atomic_path(path) as partial:
+        np.savez(partial, n_faces=detection.n_faces, **arrays)
 
-    original: uint8 [h, w, 3], the video's own picture, where it is to be kept; matte, parsing, segmentation:
-    uint8 [H, W] as on disk; normals: uint8 [H, W, 3] as on disk.
-    """
 
-    frame: Frame
-    paths: FramePaths
-    original: np.ndarray | None = None
-    observation: Observation | None = None
-    keypoints: Keypoints | None = None
-    matte: np.ndarray | None = None
-    parsing: np.ndarray | None = None
-    segmentation: np.ndarray | None = None
-    normals: np.ndarray | None = None
-    hopeless: bool = False
-
-    @property
-    def frame_id(self) -> int:
-        return self.frame.frame_id
-
-    @property
-    def face(self) -> Face | None:
-        return self.observation.face
-
-    @property
-    def is_annotated(self) -> bool:
-        """Whether the stages after the landmarks have work to do."""
-        return self.face is not None and not self.hopeless
+def read_detection(path: Path) -> FaceDetection:
+    """Read what `write_detection` has written."""
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    n_faces = int(arrays.pop("n_faces"))
+    return FaceDetection(n_faces, Face(**arrays) if arrays else None)

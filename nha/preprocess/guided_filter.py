@@ -1,4 +1,4 @@
-"""Edge-aware smoothing: an image decides where another one may change (He, Sun, Tang 2010)."""
+"""Guided filter: smoothing along the edges of an image (He, Sun and Tang 2010)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import numpy as np
 
 
 class GuidedFilter:
-    """Smooths maps so that their edges follow those of a colour picture.
+    """Smooths maps so that their edges follow those of a colour image.
 
-    Inside every window the result is the affine function of the picture's colour that fits the map best;
-    windows are averaged. The windows' statistics of the picture are computed once and serve any number of
-    maps.
+    In every window the result is the affine function of the image's colour that fits the map best; overlapping
+    windows are averaged. The statistics of the image are computed once for any number of maps.
 
-    guide_rgb01: float32 [H, W, 3] in 0..1; radius_px: the window has 2 * radius + 1 pixels;
-    eps: variance of colour that counts as flat; subsample: fit at 1/subsample of the size (1 is exact).
+    Args:
+        guide_rgb01: float32 [H, W, 3] in 0..1.
+        radius_px: a window has 2 * radius + 1 pixels a side.
+        eps: colour variance below which a window counts as flat.
+        subsample: fit at 1/subsample of the size; 1 is exact.
     """
 
     def __init__(self, guide_rgb01: np.ndarray, radius_px: int, eps: float, subsample: float = 1) -> None:
-        # Sums run over planes, windows over pixels of several numbers: each is several times faster so.
+        # Arithmetic is faster on separate planes, box filters are faster on interleaved channels.
         guide = np.ascontiguousarray(guide_rgb01, np.float32)
         height, width = guide.shape[:2]
         self._small_size = (max(1, round(width / subsample)), max(1, round(height / subsample)))
@@ -30,16 +32,16 @@ class GuidedFilter:
         self._inverse_covariance = self._invert_covariance(eps)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Smooth float [H, W] or [H, W, C] maps; the result is float32 of the guide's size.
+        """Smooth float [H, W] or [H, W, C] maps; the result is float32 at the size of the guide.
 
-        Maps may also come at 1/subsample of the guide's size: then they are enlarged along its edges.
+        Maps at 1/subsample of that size are also accepted and are upsampled along its edges.
         """
         if values.ndim == 2:
             return self.smooth_plane(values)
         return np.stack([self.smooth_plane(values[..., k]) for k in range(values.shape[2])], axis=2)
 
     def smooth_plane(self, values: np.ndarray) -> np.ndarray:
-        """Smooth one map, as calling does."""
+        """Smooth one map, float [H, W] to float32 [H, W]."""
         small = self._shrink(np.ascontiguousarray(values, np.float32))
         moments = cv2.merge([small, *(plane * small for plane in self._small_guide)])
         mean, *products = cv2.split(self._box(moments))
@@ -56,7 +58,7 @@ class GuidedFilter:
         return result
 
     def _invert_covariance(self, eps: float) -> list[list[np.ndarray]]:
-        """Inverse of the guide's regularised covariance in every window, 3 x 3 planes, by cofactors."""
+        """Inverse of the regularised colour covariance in every window, 3 x 3 planes, by cofactors."""
         pairs = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
         products = [self._small_guide[i] * self._small_guide[j] for i, j in pairs]
         means = [

@@ -1,4 +1,4 @@
-"""The annotations of a frame side by side, for looking."""
+"""Overview image of a frame: its annotations side by side."""
 
 from __future__ import annotations
 
@@ -47,10 +47,16 @@ _SUBPIXEL_BITS = 4
 def side_by_side(
     rgb: np.ndarray, keypoints: Keypoints, parsing: np.ndarray, matte: np.ndarray, normals: np.ndarray
 ) -> np.ndarray:
-    """Picture | landmarks and irises | parsing in colours | matte | normals: uint8 [H, 5 W, 3].
+    """Image, landmarks and irises, parsing, matte and normals side by side.
 
-    rgb: [H, W, 3]; parsing, matte: [H, W]; normals: [H, W, 3], all uint8 as in the files. Where the five are wider
-    than a screen, they are made to fit it.
+    Args:
+        rgb: uint8 [H, W, 3].
+        keypoints: landmarks and irises in pixels.
+        parsing, matte: uint8 [H, W], as in the files.
+        normals: uint8 [H, W, 3], as in the file.
+
+    Returns:
+        uint8 [H, 5 W, 3], scaled down if it is wider than `SCREEN_WIDTH_PX`.
     """
     grey = cv2.cvtColor(matte, cv2.COLOR_GRAY2RGB)
     panels = np.hstack([rgb, draw_landmarks(rgb, keypoints), colour_labels(parsing), grey, normals])
@@ -62,7 +68,7 @@ def side_by_side(
 
 
 def colour_labels(parsing: np.ndarray) -> np.ndarray:
-    """Parsing labels uint8 [H, W] as colours, uint8 [H, W, 3]."""
+    """Colours of parsing labels: uint8 [H, W] to uint8 [H, W, 3]."""
     colours = np.full((256, 1, 3), UNKNOWN_LABEL_COLOUR, np.uint8)
     for label, colour in PARSING_COLOURS.items():
         colours[label] = colour
@@ -70,7 +76,7 @@ def colour_labels(parsing: np.ndarray) -> np.ndarray:
 
 
 def draw_landmarks(rgb: np.ndarray, keypoints: Keypoints) -> np.ndarray:
-    """The 68 landmarks, coloured by group, and the irises on a copy of the picture."""
+    """Draw the 68 landmarks, coloured by group, and the irises on a copy of an image, uint8 [H, W, 3]."""
     canvas = np.ascontiguousarray(rgb.copy())
     radius = max(1.0, max(rgb.shape) / 320)
     for group, colour in LANDMARK_COLOURS.items():

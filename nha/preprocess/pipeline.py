@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,51 +11,62 @@ from tqdm import tqdm
 
 from nha.core.errors import UserError
 from nha.core.system import NO_ROOM, exclusive_use, get_logger, require_writable
-from nha.data.dataset_folder import read_transforms, write_transforms
+from nha.data.messages import some_of
 from nha.data.video_io import VideoInfo, video_info
 from nha.preprocess.crop import FrameTransform, identity_transform, plan_transform
-from nha.preprocess.estimators import EstimatorPack, Frame
-from nha.preprocess.frame_job import choose_face, frames_of
+from nha.preprocess.dataset_info import DatasetInfo, describe_video
+from nha.preprocess.estimators import EstimatorSet, Frame
+from nha.preprocess.frame_job import decode_video, select_face
 from nha.preprocess.options import PreprocessOptions
-from nha.preprocess.packs import make_pack
+from nha.preprocess.registry import make_estimators
+from nha.preprocess.resume import Workspace
 from nha.preprocess.steps import DatasetBuilder
-from nha.preprocess.workspace import DatasetInfo, Workspace, describe_video
 
-CROP_SAMPLES = 48  # frames that are looked at to find out where the head goes
+CROP_SAMPLES = 48  # frames in which the face is located to find the region that the head moves in
 
 _logger = get_logger(__name__)
 
 
-def build_dataset(options: PreprocessOptions, pack: EstimatorPack | None = None) -> DatasetInfo:
-    """Make the dataset folder `options.out_path`, or continue one that a killed run has begun.
+def build_dataset(options: PreprocessOptions, estimators: EstimatorSet | None = None) -> Path:
+    """Make the dataset folder `options.out_path`, or continue one that an interrupted run has begun.
 
-    pack: the estimators, by default those that `options.estimators` names. Returns the dataset's records.
-    Raises UserError for unusable input; then nothing of this run stays behind. Also raises UserError where
-    another run is at work in the folder, and where the disk is full; then finished files stay, whole ones only.
+    What was made is logged; `dataset_info.read_info` reads the record that is kept with the dataset.
+
+    Args:
+        options: settings, see `PreprocessOptions`.
+        estimators: by default those that `options.estimators` selects.
+
+    Returns:
+        The dataset folder.
+
+    Raises:
+        UserError: the input cannot be used, and nothing of this run is left; or another run is at work in the
+            folder; or the disk is full, and complete files are kept for the next run.
     """
+    start = time.perf_counter()
     options.check()
     video = video_info(options.video)
-    estimators = pack or make_pack(options)
+    estimators = estimators or make_estimators(options)
     for annotation, name in estimators.names.items():
         _logger.info("%-9s by %s", annotation, name)
-    source = describe_video(options.video, float(video.fps))
-    info = DatasetInfo(source, options.content(), estimators.names)
+    info = DatasetInfo(describe_video(options.video, float(video.fps)), options.content(), estimators.names)
     is_new = not options.out_path.exists()
-    with exclusive_use(require_writable(options.out_path)), _full_disk_is_a_user_error(options.out_path):
+    with exclusive_use(require_writable(options.out_path)), _report_full_disk(options.out_path):
         workspace = Workspace.claim(options.out_path, info, is_new)
         if workspace.is_complete():
             _logger.info("%s is complete already", options.out_path)
         else:
             _fill(workspace, options, video, estimators)
-        return workspace.info
+    _log_summary(workspace, time.perf_counter() - start)
+    return options.out_path
 
 
 def _fill(
-    workspace: Workspace, options: PreprocessOptions, video: VideoInfo, estimators: EstimatorPack
+    workspace: Workspace, options: PreprocessOptions, video: VideoInfo, estimators: EstimatorSet
 ) -> None:
     try:
         workspace.reopen()
-        transform = _choose_transform(options, workspace, video, estimators)
+        transform = workspace.transform(lambda: _choose_transform(options, video, estimators))
         DatasetBuilder(options, workspace, estimators, transform).run()
     except UserError:
         workspace.discard()
@@ -64,8 +76,8 @@ def _fill(
 
 
 @contextmanager
-def _full_disk_is_a_user_error(folder: Path) -> Iterator[None]:
-    # What is finished stays: it is whole, and the next run continues it.
+def _report_full_disk(folder: Path) -> Iterator[None]:
+    # Complete files are kept, and the next run continues from them.
     try:
         yield
     except OSError as error:
@@ -77,33 +89,42 @@ def _full_disk_is_a_user_error(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _log_summary(workspace: Workspace, seconds: float) -> None:
+    info = workspace.info
+    _logger.info(
+        "%d frames in %.1f s (%.1f frames per second)", info.n_frames, seconds, info.n_frames / seconds
+    )
+    for name, frame_ids in (
+        ("without a face (left out)", info.frames_without_face),
+        ("with several faces", info.frames_with_several_faces),
+        ("without irises (eyes closed or hidden)", info.frames_without_iris),
+    ):
+        _logger.info("frames %s: %s", name, some_of(frame_ids) if frame_ids else "none")
+    _logger.info("dataset: %s", workspace.root)
+    _logger.info("overview video: %s", workspace.folder.overview_video)
+
+
 def _choose_transform(
-    options: PreprocessOptions, workspace: Workspace, video: VideoInfo, estimators: EstimatorPack
+    options: PreprocessOptions, video: VideoInfo, estimators: EstimatorSet
 ) -> FrameTransform:
-    """The transform that an earlier run has recorded, or a new one, which is recorded."""
-    path = workspace.folder.transforms
-    if path.exists():
-        return FrameTransform.from_json(read_transforms(path))
-    size = (video.width, video.height)
     boxes = _sample_face_boxes(options, video, estimators) if options.crop_to_head else None
-    transform = plan_transform(size, options.scale, options.force_square, boxes)
-    write_transforms(path, transform.to_json())
-    return transform
+    return plan_transform((video.width, video.height), options.scale, options.force_square, boxes)
 
 
 def _sample_face_boxes(
-    options: PreprocessOptions, video: VideoInfo, estimators: EstimatorPack
+    options: PreprocessOptions, video: VideoInfo, estimators: EstimatorSet
 ) -> list[tuple[float, float, float, float]]:
+    """Bounding boxes of the face in frames that are spread over the video."""
     stride = max(1, (options.max_frames or video.claimed_frames) // CROP_SAMPLES)
-    untouched = identity_transform((video.width, video.height))
+    identity = identity_transform((video.width, video.height))
     boxes, previous = [], None
-    for frame_id, rgb in tqdm(frames_of(options), desc="head region", unit="frame"):
+    for frame_id, rgb in tqdm(decode_video(options), desc="head region", unit="frame"):
         if frame_id % stride == 0:
-            face = choose_face(estimators.landmarks.faces(Frame(frame_id, rgb, untouched)), previous)
+            face = select_face(estimators.landmarks.faces(Frame(frame_id, rgb, identity)), previous)
             if face is not None:
                 boxes.append(face.bounding_box)
                 previous = face
-    # A run that finds the transform on disk has not seen these frames either.
+    # A resumed run reads the transform from disk and does not process these frames, so they must be forgotten.
     estimators.landmarks.reset()
     if not boxes:
         raise UserError(f"no face was found in {options.video}: the head cannot be cropped to")

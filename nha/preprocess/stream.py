@@ -1,85 +1,66 @@
-"""Stages that work at the same time: each takes items from the one before it, in order, through a short queue."""
+"""Generators that run ahead in a thread, and estimators that process several frames at once."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from queue import Full, Queue
-from threading import Event, Thread
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from nha.preprocess.estimators import Estimator
 
 Item = TypeVar("Item")
 
-_POLL_SECONDS = 0.1  # how soon a stage that waits for room notices that nobody wants its items any more
+_END = object()
 
 
-def ahead(items: Iterable[Item], n: int) -> Iterator[Item]:
-    """Compute items in a thread of its own, up to n of them before they are asked for.
+def prefetch(items: Iterable[Item], n: int) -> Iterator[Item]:
+    """Compute items in a thread, up to n of them before they are requested.
 
-    Order is kept; an error comes out where the item would have. The thread starts with the first item asked
-    for and has ended when this generator has, also where it is closed early. `items` is not closed.
+    The order is kept, and an exception is raised where its item would have been returned. The thread starts
+    with the first request and has ended when this generator is exhausted or closed. `items` is not closed.
     """
-    finished: Queue[tuple[bool, Item | BaseException | None]] = Queue(maxsize=n)
-    unwanted = Event()
-
-    def put(is_item: bool, value: Item | BaseException | None) -> None:
-        while not unwanted.is_set():
-            try:
-                return finished.put((is_item, value), timeout=_POLL_SECONDS)
-            except Full:
-                continue
-
-    def work() -> None:
-        try:
-            for item in items:
-                put(True, item)
-                if unwanted.is_set():
-                    return
-        except BaseException as error:
-            put(False, error)
-        else:
-            put(False, None)
-
-    thread = Thread(target=work, daemon=True)
-    thread.start()
+    iterator = iter(items)
+    thread = ThreadPoolExecutor(max_workers=1)
     try:
-        while True:
-            is_item, value = finished.get()
-            if is_item:
-                yield value
-            elif value is None:
-                return
-            else:
-                raise value
+        pending = deque(thread.submit(next, iterator, _END) for _ in range(n))
+        while (item := pending.popleft().result()) is not _END:
+            pending.append(thread.submit(next, iterator, _END))
+            yield item
     finally:
-        unwanted.set()
-        thread.join()
+        thread.shutdown(cancel_futures=True)
 
 
-def several_at_once(
-    estimator: object,
+def call_in_batches(
+    estimator: Estimator,
     method: str,
     jobs: Iterable[Item],
     arguments: Callable[[Item], tuple | None],
 ) -> Iterator[tuple[Item, object | None]]:
-    """Every job with the estimator's answer, in order; in batches where the estimator can (see `estimators`).
+    """Call a method of an estimator for every job, several at once if its `batch_size` allows it.
 
-    arguments: of the method, for a job, or None where it needs no answer. At most one batch of jobs is held.
+    Args:
+        estimator: see `Estimator.batch_size`.
+        method: name of the method for a single job.
+        jobs: at most one batch of them is held.
+        arguments: arguments of the method for a job, or None to skip the job.
+
+    Yields:
+        Every job with the result, in order; None for jobs that were skipped.
     """
-    batched = getattr(estimator, f"{method}_batch", None)
-    size = estimator.batch_size if batched else 1
     waiting: list[tuple[Item, tuple | None]] = []
 
-    def answer() -> Iterator[tuple[Item, object | None]]:
+    def process() -> Iterator[tuple[Item, object | None]]:
         inputs = [given for _, given in waiting if given is not None]
-        if batched:
-            answers = iter(batched(inputs) if inputs else ())
+        if estimator.batch_size > 1:
+            results = iter(getattr(estimator, f"{method}_batch")(inputs) if inputs else ())
         else:
-            answers = (getattr(estimator, method)(*given) for given in inputs)
-        yield from ((job, None if given is None else next(answers)) for job, given in waiting)
+            results = (getattr(estimator, method)(*given) for given in inputs)
+        yield from ((job, None if given is None else next(results)) for job, given in waiting)
         waiting.clear()
 
     for job in jobs:
         waiting.append((job, arguments(job)))
-        if len(waiting) == size:
-            yield from answer()
-    yield from answer()
+        if len(waiting) == estimator.batch_size:
+            yield from process()
+    yield from process()

@@ -20,7 +20,7 @@ ImageSource = Callable[[list[int]], list[np.ndarray]]
 
 
 def driving_images(
-    driving: TrackedPerson, video: Path | None, head: HeadModel, device: torch.device, backend: str
+    driving: TrackedPerson, video: Path | None, head: HeadModel, device: torch.device
 ) -> ImageSource:
     """Return the function that gives images of the driving person.
 
@@ -29,7 +29,6 @@ def driving_images(
         video: without an avatar, the frames of this video are shown.
         head: without avatar and video, this mesh is rendered in the tracked poses.
         device: where `head` and the avatar are.
-        backend: rasteriser.
     """
     avatar = driving.actor.avatar
     if avatar is None and video is not None:
@@ -39,9 +38,9 @@ def driving_images(
         params = driving.tracking.params_for(frame_ids).to(device)
         camera = driving.camera(frame_ids).to(device)
         if avatar is not None:
-            images = avatar(params, camera, torch.tensor(frame_ids, device=device), backend)
+            images = avatar.render(params, camera, frame_ids=torch.tensor(frame_ids, device=device)).rgb01
         else:
-            images = phong_picture(head(params), head.faces, camera, backend)
+            images = phong_picture(head(params), head.faces, camera)
         return [to_uint8(image) for image in images]
 
     return render

@@ -27,7 +27,8 @@ from nha.reenactment.tracked_people import (
     read_driving_tracking,
     select_neutral_frame,
 )
-from nha.reenactment.transfer import render_motion, transferred_motion
+from nha.reenactment.transfer import transferred_motion
+from nha.render.rasterize import raster_backend
 from nha.visualization.layout import side_by_side
 
 CAPTIONS = ("driving", "reenacted")
@@ -62,9 +63,10 @@ def reenact_avatar(settings: ReenactmentSettings) -> list[ReenactmentFiles]:
         require_writable(person.files.prediction.parent)
     device = pick_device(settings.device)
     target = open_person(settings.target_ckpt, target_tracking, target_neutral, settings.head, device)
-    for person, tracking, neutral in zip(people, trackings, neutrals, strict=True):
-        driving = open_driving_person(person, tracking, neutral, target, settings.head, device)
-        _write_videos(target, driving, person, settings, device)
+    with raster_backend(settings.raster_backend):
+        for person, tracking, neutral in zip(people, trackings, neutrals, strict=True):
+            driving = open_driving_person(person, tracking, neutral, target, settings.head, device)
+            _write_videos(target, driving, person, settings, device)
     return [person.files for person in people]
 
 
@@ -137,14 +139,14 @@ def _render_frames(
         smooth=settings.smooth,
     )
     avatar = target.actor.avatar
-    images_of = driving_images(driving, person.video, avatar.head, device, settings.raster_backend)
+    images_of = driving_images(driving, person.video, avatar.head, device)
     camera_owner = target if settings.camera == "target" else driving
     for start in range(0, len(frame_ids), settings.batch_size):
         ids = frame_ids[start : start + settings.batch_size]
         poses = motion[torch.tensor([row_of[i] for i in ids], device=device)]
         camera = camera_owner.camera(ids).to(device)
-        rendered = render_motion(avatar, poses, camera, settings.raster_backend)
-        yield from zip(rendered, images_of(ids), strict=True)
+        rendering = avatar.render(poses.params, camera, corrected=True, offset_neck=poses.offset_neck)
+        yield from zip(rendering.rgba, images_of(ids), strict=True)
 
 
 def _scale_to_height(image: np.ndarray, height: int) -> np.ndarray:

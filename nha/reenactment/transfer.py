@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.over_time import continuous_rotations, smoothed_over_time
-from nha.core.types import Camera, HeadParams
+from nha.core.types import HeadParams
 
 TRANSFERRED = ("expr", "translation", "rotation", "neck", "jaw", "eyes")
 POSE = ("translation", "rotation", "neck")  # position and orientation of the head
@@ -133,37 +133,3 @@ def transferred_motion(
         )
         offset_neck = smoothed_over_time(offset_neck, driving_frames, smooth)
     return Motion(params, offset_neck)
-
-
-@torch.no_grad()
-def render_motion(avatar: NeuralHeadAvatar, motion: Motion, camera: Camera, backend: str = "auto") -> Tensor:
-    """Render N poses: [N, 4, H, W], rgb01 on white and alpha."""
-    surface = avatar.surface(motion.params, offset_neck=motion.offset_neck)
-    gbuffer = avatar.rasterize(surface, camera, backend=backend)
-    rgb01 = avatar.paint(gbuffer, avatar.mouth_features(surface))
-    return torch.cat([rgb01, gbuffer.alpha], 1)
-
-
-def reenact(
-    target: Actor,
-    driving: Actor,
-    driving_params: HeadParams,
-    driving_frames: Tensor,
-    camera: Camera,
-    backend: str = "auto",
-) -> Tensor:
-    """Render the target with the motion of N tracked driving frames, as published.
-
-    Args:
-        target: the person whose avatar is animated.
-        driving: the driving person.
-        driving_params: [N] tracked parameters.
-        driving_frames: [N] their frame ids.
-        camera: N cameras of the target.
-        backend: rasteriser.
-
-    Returns:
-        [N, 4, H, W], rgb01 on white and alpha.
-    """
-    motion = transferred_motion(target, driving, driving_params, driving_frames)
-    return render_motion(target.avatar, motion, camera, backend)

@@ -167,12 +167,12 @@ def _surroundings(
     unknowns: Unknowns, usable: list[int], timeline: Timeline, places: list[int], device: torch.device
 ) -> Surroundings:
     """The frames on either side of a batch: the one before is final, the one after where landmarks put it."""
-    part, closeness = timeline.part_and_closeness()
+    position, closeness = timeline.position_and_closeness()
     before = usable[max(places[0] - 1, 0)]
     after = usable[min(places[-1] + 1, len(usable) - 1)]
     return Surroundings(
         before=unknowns.rows([before]).to(device),
         after=unknowns.rows([after]).to(device),
-        part=part[places].to(device),
+        position=position[places].to(device),
         closeness=closeness[places].to(device),
     )

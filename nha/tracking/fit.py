@@ -12,7 +12,7 @@ from nha.core.images import gaussian_blur
 from nha.render.camera import project
 from nha.render.interpolate import CoveredPixels
 from nha.tracking.appearance import AlbedoSpace
-from nha.tracking.energies import geometric_terms, neighbour_deviation, weighted_sum
+from nha.tracking.energy import geometric_terms, smoothness, translation_step, weighted_sum
 from nha.tracking.mesh import TrackerMesh
 from nha.tracking.photometric import (
     photometric_distance,
@@ -63,7 +63,7 @@ class Surroundings:
     before: Unknowns | None = None
     after: Unknowns | None = None
     closeness: Tensor | None = None
-    part: Tensor | None = None
+    position: Tensor | None = None
 
 
 class StageFitter:
@@ -81,7 +81,7 @@ class StageFitter:
         self.mesh, self.albedo, self.on_energies = mesh, albedo, on_energies
         self.active_columns = {"shape": n_shape, "expr": n_expr}
         rest = mesh.head.neutral_params(1)
-        self.neutral = {"neck": rest.neck[0], "jaw": rest.jaw[0], "eyes": rest.eyes[0]}
+        self.rest = {"neck": rest.neck[0], "jaw": rest.jaw[0], "eyes": rest.eyes[0]}
 
     def with_albedo(self, albedo: AlbedoSpace) -> StageFitter:
         """The same with another albedo space of as many coefficients."""
@@ -137,13 +137,13 @@ class StageFitter:
             seen.landmarks_px,
             seen.confidence,
             size,
-            self.neutral,
-            around.previous if stage.motion == "previous" else _own_position(stage, unknowns),
-            stage.weights,
+            self.rest,
         )
-        if stage.motion == "neighbours" and around.closeness is not None:
-            terms["smooth"] = neighbour_deviation(
-                unknowns, around.before, around.after, around.part, around.closeness
+        if stage.motion != "neighbours":
+            terms["pos_trans"] = translation_step(unknowns.translation, around.previous)
+        elif around.closeness is not None:
+            terms["smooth"] = smoothness(
+                unknowns, around.before, around.after, around.position, around.closeness
             )
         if stage.weights.w_photo > 0:
             if visible is None:
@@ -183,11 +183,6 @@ class StageFitter:
                 gradient[..., self.active_columns[name] :] = 0
             if name == "focal_and_centre" and stage.centred:
                 gradient[1:] = 0
-
-
-def _own_position(stage: Stage, unknowns: Unknowns) -> Tensor | None:
-    """None for a spread batch; else the position itself, so that the published step term is zero."""
-    return None if stage.motion == "spread" else unknowns.translation.detach()
 
 
 def _finite_or_start(found: Unknowns, start: Unknowns) -> Unknowns:

@@ -12,8 +12,9 @@ from nha.tracking.camera_init import rigid_poses
 from nha.tracking.fit import StageFitter
 from nha.tracking.frames import TrackingFrames
 from nha.tracking.keyframes import choose_keyframes
-from nha.tracking.landmark_fit import DetectedLandmarks, LandmarkFit
+from nha.tracking.landmark_fit import USUAL_FOCAL, LandmarkFit
 from nha.tracking.progress import RunFolder
+from nha.tracking.reprojection import DetectedLandmarks
 from nha.tracking.stages import focal_is_given
 from nha.tracking.state import Unknowns, start_unknowns
 from nha.tracking.timeline import bridge, face_box, make_timeline, neighbour_mean, strangers
@@ -31,7 +32,7 @@ class LandmarkStart:
         self.head = fitter.mesh.head
         self.usable = self.frames.has_landmarks & ~strangers(self.frames)
         self.timeline = make_timeline(self.frames, self.usable)
-        self.fit = LandmarkFit(self.head, self.settings.n_shape, self.settings.n_expr)
+        self.fit = LandmarkFit(self.head, self.settings.n_shape, self.settings.n_expr, self.settings.weights)
         self.face_height = float(
             torch.tensor([face_box(self.frames, r)[1] for r in self.usable_rows()]).median()
         )
@@ -52,7 +53,7 @@ class LandmarkStart:
     def place_rigidly(self) -> list[int]:
         """Camera and rigid poses of all frames; returns the rows of the keyframes."""
         # A head of average shape says little about the focal length: it waits for the keyframes' fit.
-        self._place(self.usable_rows(), self.settings.focal or self.fit.priors.usual_focal)
+        self._place(self.usable_rows(), self.settings.focal or USUAL_FOCAL)
         if not bool(self.usable.any()):
             raise UserError(
                 f"the landmarks of no frame of '{self.settings.data_path}' look like a head; look at its "
@@ -115,8 +116,8 @@ class LandmarkStart:
         """Fit the usable frames once more, each held to its neighbours; then bridge the others."""
         rows = self.usable_rows()
         part = unknowns.rows(rows)
-        pulled_to, _ = neighbour_mean(part, self.timeline.rows(rows))
-        part = self.fit.fit_frames(part, self.detected.rows(rows), neighbours=pulled_to, n_steps=3)
+        neighbours = neighbour_mean(part, self.timeline.rows(rows))
+        part = self.fit.fit_frames(part, self.detected.rows(rows), neighbours=neighbours, n_steps=3)
         return bridge(unknowns.with_rows(rows, part), self.usable, self.timeline)
 
     def frames_as_meant(self, unknowns: Unknowns) -> TrackingFrames:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from nha.core.config import nested, setting
-from nha.tracking.energies import EnergyWeights
 
 
 @dataclass(frozen=True)
-class WeightSettings:
+class EnergyWeights:
     """Weights of the energy's terms."""
 
     w_lmk: float = setting(5.0, help="Weight of the 68 face landmarks.")
@@ -30,11 +29,6 @@ class WeightSettings:
         0.3,
         help="Batched mode: weight of the deviation from the mean of the two neighbouring frames.",
     )
-
-    def energy_weights(self) -> EnergyWeights:
-        """The weights as the energy takes them."""
-        names = EnergyWeights.__dataclass_fields__
-        return EnergyWeights(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,7 @@ class TrackingSettings:
     light_lr: float = setting(0.005, help="Learning rate of the light.")
     cam_lr: float = setting(0.005, help="Learning rate of the camera.")
 
-    weights: WeightSettings = nested(WeightSettings)
+    weights: EnergyWeights = nested(EnergyWeights)
     sequential: SequentialSettings = nested(SequentialSettings)
     batched: BatchedSettings = nested(BatchedSettings)
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from nha.tracking.appearance import LINEAR, PUBLISHED
-from nha.tracking.energies import EnergyWeights
-from nha.tracking.settings import TrackingSettings
+from nha.tracking.settings import EnergyWeights, TrackingSettings
 from nha.tracking.state import PER_FRAME, SHARED
 
 # Albedo coefficients (standard deviations) and light a step; both are far from their start.
@@ -81,7 +80,7 @@ def first_frame_stage(settings: TrackingSettings) -> Stage:
         blur_sigma=settings.sequential.blur_sigma,
         blur_steps=settings.sequential.steps_per_frame,
         sampling_scale=settings.sequential.sampling_scale,
-        weights=replace(settings.weights.energy_weights(), w_smooth=0.0),
+        weights=replace(settings.weights, w_smooth=0.0),
         motion="spread",
         appearance=appearance_of(settings),
     )
@@ -119,7 +118,7 @@ def appearance_stage(settings: TrackingSettings) -> Stage:
         blur_steps=n_steps,
         sampling_scale=batched.refine_sampling_scale,
         # keyframes lie far apart in time: nothing ties their positions
-        weights=replace(settings.weights.energy_weights(), w_pos_trans=0.0),
+        weights=replace(settings.weights, w_pos_trans=0.0),
         motion="spread",
         appearance=appearance_of(settings),
         face_only=batched.use_parsing,

@@ -36,7 +36,7 @@ class Timeline:
         """The timeline of some frames."""
         return Timeline(self.frame_ids[rows], self.shot[rows])
 
-    def part_and_closeness(self) -> tuple[Tensor, Tensor]:
+    def position_and_closeness(self) -> tuple[Tensor, Tensor]:
         """Per frame, where in time it lies between its neighbours (0..1), and how much they say about it.
 
         closeness is 1 where both neighbours are the next ids of the same shot, less for ids further off, 0
@@ -127,7 +127,7 @@ def neighbour_mean(unknowns: Unknowns, timeline: Timeline) -> tuple[Unknowns, Te
 
     Frames without two close neighbours get their own value and closeness 0.
     """
-    part, closeness = timeline.part_and_closeness()
+    part, closeness = timeline.position_and_closeness()
     changes = {}
     for name in PER_FRAME:
         values = getattr(unknowns, name)

@@ -1,1 +1,1 @@
-"""Playing with an avatar by hand: sliders and a free camera, in a browser or in a notebook."""
+"""The viewer: an avatar in the browser or in a notebook, with sliders and a free camera."""

@@ -1,4 +1,4 @@
-"""The sliders: which there are, and how a head stands when they are moved."""
+"""The sliders, and how their values change the parameters of a head."""
 
 from __future__ import annotations
 
@@ -23,18 +23,24 @@ from nha.head.joint_limits import (
 
 Group = Literal["expression", "jaw", "neck", "eyes", "rotation"]
 GROUPS: tuple[Group, ...] = ("expression", "jaw", "neck", "eyes", "rotation")
-Values = Mapping[str, float]  # by the slider's name; those that are not named stand at 0
+Values = Mapping[str, float]  # by the slider's name; sliders that are not named are at 0
 
-# What a coefficient that a blendshape artist has named is worth; an unnamed one counts standard deviations.
+# Ranges of a named blendshape, at 1 in full, and of an unnamed coefficient in standard deviations.
 _NAMED_RANGE, _UNNAMED_RANGE = (-0.5, 1.5), (-3.0, 3.0)
 
 
 @dataclass(frozen=True)
 class Slider:
-    """One control; at 0 it changes nothing.
+    """A slider; at 0 it changes nothing.
 
-    name: unique; label: for people; low, high: its range, degrees for joints; parts: the coefficients (expression) or
-    axes (joints: x nods, y turns, z tilts; eyes: 0..2 left, 3..5 right) that it moves together.
+    Attributes:
+        name: unique identifier.
+        label: text in the user interface.
+        group: the head parameter that it changes.
+        low, high: its range; degrees for joints.
+        step: its smallest change.
+        parts: the expression coefficients or the axes of the joint that it moves together. Axes: x nods, y turns, z
+            tilts; 0..2 of the left eye, 3..5 of the right eye.
     """
 
     name: str
@@ -59,20 +65,24 @@ JOINT_SLIDERS = (
 )
 
 
-def expression_sliders(names: Sequence[str], use: Tensor, n: int) -> tuple[Slider, ...]:
-    """At most n sliders for expressions.
+def expression_sliders(names: Sequence[str], usage: Tensor, n: int) -> tuple[Slider, ...]:
+    """The expression sliders.
 
-    names: of the first coefficients where they are known, else empty; use: [E] how much each moves the surface.
-    Unnamed coefficients come in their order, the strongest first as in FLAME. Named ones come by their use, and
-    those of the left and the right side share a slider.
+    Unnamed coefficients are sorted by their number, the strongest first in FLAME. Named ones are sorted by their usage,
+    and those of the left and the right side share a slider.
+
+    Args:
+        names: of the first coefficients where they are known, else empty.
+        usage: [E], how far each coefficient moves the surface.
+        n: the largest number of sliders.
     """
     if not names:
-        return tuple(_expression(f"{k}", (k,), _UNNAMED_RANGE) for k in range(min(n, len(use))))
+        return tuple(_expression(f"{k}", (k,), _UNNAMED_RANGE) for k in range(min(n, len(usage))))
     both_sides: dict[str, list[int]] = {}
     for k, name in enumerate(names):
         both_sides.setdefault(re.sub("_(left|right)$", "", name), []).append(k)
-    by_use = sorted(both_sides.items(), key=lambda item: -float(use[item[1]].sum()))
-    return tuple(_expression(name, tuple(parts), _NAMED_RANGE) for name, parts in by_use[:n])
+    by_usage = sorted(both_sides.items(), key=lambda item: -float(usage[item[1]].sum()))
+    return tuple(_expression(name, tuple(parts), _NAMED_RANGE) for name, parts in by_usage[:n])
 
 
 def _expression(name: str, parts: tuple[int, ...], limits: tuple[float, float]) -> Slider:
@@ -80,10 +90,18 @@ def _expression(name: str, parts: tuple[int, ...], limits: tuple[float, float]) 
 
 
 def move_head(base: HeadParams, sliders: Sequence[Slider], values: Values) -> HeadParams:
-    """A head [N] with what the sliders say added to it.
+    """Add the sliders' values to the parameters of a head.
 
-    Joint angles are added to the head's own, inside the joint limits; the rotation turns about the head's own axes.
-    With all values 0 the head is returned as it is, bit for bit.
+    Joint angles are added to the head's angles, inside the joint limits; the rotation turns about the head's own axes.
+    Where all values are 0 the parameters are returned unchanged.
+
+    Args:
+        base: N heads.
+        sliders: all sliders.
+        values: of the sliders; degrees for joints.
+
+    Returns:
+        N heads.
     """
     moved = base
     added = {group: _added(base, group, sliders, values) for group in GROUPS}
@@ -100,7 +118,7 @@ def move_head(base: HeadParams, sliders: Sequence[Slider], values: Values) -> He
 
 
 def _added(base: HeadParams, group: Group, sliders: Sequence[Slider], values: Values) -> Tensor:
-    """What a group's sliders say, [size of the parameter]."""
+    """The sum of a group's sliders, [size of the parameter]."""
     field = base.expr if group == "expression" else getattr(base, group)
     added = field.new_zeros(field.shape[1])
     for slider in sliders:
@@ -112,7 +130,7 @@ def _added(base: HeadParams, group: Group, sliders: Sequence[Slider], values: Va
 def _turned(params: Tensor, added_deg: Tensor, limits_deg: Limits) -> Tensor:
     if not added_deg.any():
         return (
-            params  # the way through the angles would change the last bits, and clip at 1 % inside the limits
+            params  # the conversion to angles would change the last bits, and clip at 1 % inside the limits
         )
     angles = angles_from_params(params, limits_deg) + torch.deg2rad(added_deg)
     moved = params_from_angles(angles, limits_deg)

@@ -13,7 +13,7 @@ from nha.core.errors import UserError
 class ViewerSettings:
     """Settings of `view_avatar.py`."""
 
-    ckpt: Path = setting(
+    ckpt: Path | None = setting(
         section="What is shown",
         help="Checkpoint of the avatar, ours or published.",
         aliases=("checkpoint_file",),

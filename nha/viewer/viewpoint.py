@@ -1,4 +1,4 @@
-"""Where someone looks from: a browser's camera as one of ours, and back."""
+"""Cameras of a browser as `Camera`, and back."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import torch
 from nha.core.rotations import quaternion
 from nha.core.types import Camera
 
-# Our camera has x to the left and y up, the browser's x to the right and y down; both look along +z.
+# `Camera` has x to the left and y up, the browser's camera x to the right and y down; both look along +z.
 _FLIP = np.array([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """A camera without a picture size.
+    """A camera without an image size.
 
-    wxyz: unit quaternion of R in p_world = R p_camera + position, with x right, y down, z into the scene (OpenCV);
-    position: metres, world; fov_rad: vertical field of view.
+    Attributes:
+        wxyz: unit quaternion of R in p_world = R p_camera + position, with x right, y down, z into the scene (OpenCV).
+        position: metres, world.
+        fov_rad: vertical field of view.
     """
 
     wxyz: tuple[float, float, float, float]
@@ -35,7 +37,7 @@ class Viewpoint:
         return np.eye(3) + 2 * w * cross + 2 * cross @ cross
 
     def camera(self, image_size: tuple[int, int]) -> Camera:
-        """The camera [1] of a picture of (height, width) pixels: square pixels, its middle in the view's middle."""
+        """The camera [1] of an image of (height, width) square pixels, with its principal point in the middle."""
         height, width = image_size
         axes = self.axes * _FLIP  # columns: left, up, forward
         shift = -np.array(self.position) @ axes
@@ -49,7 +51,7 @@ class Viewpoint:
 
 
 def viewpoint_of(camera: Camera) -> Viewpoint:
-    """The viewpoint of a camera [1]; a principal point beside the middle and oblong pixels are lost."""
+    """The viewpoint of a camera [1]. An off-centre principal point and a pixel aspect ratio are not kept."""
     axes = camera.extrinsics[0, :, :3].double().cpu().numpy()
     position = -axes @ camera.extrinsics[0, :, 3].double().cpu().numpy()
     focal_px = float(camera.intrinsics[0, 1, 1])
@@ -61,7 +63,7 @@ def viewpoint_of(camera: Camera) -> Viewpoint:
 
 
 def look_from(position: np.ndarray, target: np.ndarray, fov_rad: float) -> Viewpoint:
-    """A viewpoint at `position` [3] that looks at `target` [3], upright in a world whose +y is up."""
+    """A viewpoint at `position` [3] that looks at `target` [3], metres, with +y up."""
     forward = (target - position) / np.linalg.norm(target - position)
     right = np.cross(forward, [0.0, 1.0, 0.0])
     right = right / np.linalg.norm(right)

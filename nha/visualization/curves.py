@@ -51,7 +51,9 @@ def curve_figure(title: str, curves: Mapping[str, Curve], highlighted: Sequence[
         _plot(axes, name, curve, step, colour)
     if not any(np.isfinite(values).any() for _, values in curves.values()):
         axes.text(0.5, 0.5, "not defined in any frame", transform=axes.transAxes, ha="center", fontsize=8)
-    _style(axes, (all_frames[0], all_frames[-1]) if all_frames else (0, 1), len(curves))
+    if all_frames:
+        axes.set_xlim(all_frames[0] - step / 2, all_frames[-1] + step / 2)
+    _style(axes, n_curves=len(curves))
     return figure
 
 
@@ -75,14 +77,12 @@ def _plot(axes: Axes, name: str, curve: Curve, step: float, colour: str) -> None
     )
 
 
-def _style(axes: Axes, frame_range: tuple[int, int], n_curves: int) -> None:
+def _style(axes: Axes, n_curves: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("frame", fontsize=7, color=TEXT_COLOUR)
-    if frame_range[0] < frame_range[1]:
-        axes.set_xlim(*frame_range)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     axes.ticklabel_format(useOffset=False)
     axes.tick_params(labelsize=7, colors=TEXT_COLOUR, length=2)
     axes.grid(color=GRID_COLOUR, linewidth=0.6)
@@ -93,7 +93,13 @@ def _style(axes: Axes, frame_range: tuple[int, int], n_curves: int) -> None:
         axes.spines[side].set_color(GRID_COLOUR)
     if n_curves > 1:
         axes.legend(
-            loc="lower right", bbox_to_anchor=(1, 1), ncols=n_curves, fontsize=7, frameon=False, borderpad=0
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            ncols=n_curves,
+            fontsize=7,
+            frameon=False,
+            borderpad=0,
+            markerscale=0,
         )
 
 

@@ -25,13 +25,13 @@ FRAMES = (0, 1, 2, 3)
 
 @pytest.fixture
 def avatar(head) -> NeuralHeadAvatar:
-    """Untrained, with small networks: a plain head in grey-ish colours; knows frames 0 to 9."""
+    """An untrained avatar with small networks and the frame ids 0 to 9: a head in greyish colours."""
     torch.manual_seed(0)
     return NeuralHeadAvatar(head, SMALL, max_frame_id=9).eval()
 
 
 def make_tracking(head: HeadModel, frame_ids: tuple[int, ...]) -> TrackingResult:
-    """A head that turns by 4 degrees and talks from frame to frame, one metre away."""
+    """A head at one metre that turns by 4 degrees and opens the jaw from frame to frame."""
     n = len(frame_ids)
     neutral = head.neutral_params(n)
     turn = np.pi + np.radians(4) * np.arange(n)
@@ -64,7 +64,7 @@ def tracking(head) -> TrackingResult:
 
 @pytest.fixture
 def truth(head, tracking) -> Truth:
-    """A truth in which `tracking` has no error."""
+    """The ground truth for which `tracking` has no error."""
     return make_truth(head, tracking)
 
 
@@ -84,18 +84,18 @@ def make_truth(head: HeadModel, tracking: TrackingResult) -> Truth:
 
 @pytest.fixture
 def settings(avatar, head, tiny_dataset) -> DataSettings:
-    """A dataset whose pictures the avatar has drawn; frame 3 is held out."""
+    """A dataset whose images are rendered by the avatar; frame 3 is held out."""
     dataset = tiny_dataset(FRAMES, SIZE)
     tracking = make_tracking(head, FRAMES)
     write_tracking(dataset.tracking_path, tracking)
     ids = torch.tensor(FRAMES)
     with torch.no_grad():
-        drawn = avatar(tracking.params_for(FRAMES), tracking.camera_for(FRAMES, SIZE), ids)
+        rendered = avatar(tracking.params_for(FRAMES), tracking.camera_for(FRAMES, SIZE), ids)
     folder = DatasetFolder(dataset.data_path)
     for i in FRAMES:
         paths = folder.paths(i)
-        write_rgb(paths.image, to_uint8(drawn[i]))
-        covered = drawn[i, 3].numpy() > 0
+        write_rgb(paths.image, to_uint8(rendered[i]))
+        covered = rendered[i, 3].numpy() > 0
         write_labels(paths.segmentation, np.where(covered, np.uint8(Segmentation.HEAD), np.uint8(0)))
     return DataSettings(dataset.data_path, dataset.tracking_path, dataset.split_path, frame_cache="none")
 

@@ -1,4 +1,4 @@
-"""Sharpness of pictures that were made by hand."""
+"""Sharpness of constructed images."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from nha.evaluation.cpbd import cpbd, edges_of_rows
 
 
 def ramps(width: int, low: float, high: float, size: tuple[int, int] = (64, 64)) -> torch.Tensor:
-    """A grey picture [1, 3, H, W] with one edge in the middle that rises within `width` pixels."""
+    """A grey image [1, 3, H, W] with one edge in the middle that rises within `width` pixels."""
     column = torch.arange(size[1])
     row = ((column - size[1] // 2) / width).clamp(0, 1) * (high - low) + low
     return row.expand(1, 3, *size)
 
 
-def test_edges_of_rows_written_by_hand():
+def test_edges_of_known_rows():
     luma = np.array(
         [
             [0, 0, 100, 100, 90, 50, 40, 40],  # rises within 1 pixel, falls within 3
@@ -48,26 +48,26 @@ def test_edges_are_counted_over_blocks():
     assert cpbd(torch.cat([smooth, sharp.flip(3), sharp, smooth], 3)).item() == 1
 
 
-def test_blur_lowers_the_score_of_a_picture():
+def test_blur_lowers_the_score_of_a_image():
     rng = np.random.default_rng(0)
-    picture = np.kron(rng.uniform(size=(12, 12)), np.ones((16, 16)))
+    image = np.kron(rng.uniform(size=(12, 12)), np.ones((16, 16)))
     scores = []
     for sigma in (0.0, 1.0, 2.0, 4.0):
-        smooth = ndimage.gaussian_filter(picture, sigma).clip(0, 1)
+        smooth = ndimage.gaussian_filter(image, sigma).clip(0, 1)
         scores.append(cpbd(torch.from_numpy(smooth).float().expand(1, 3, -1, -1)).item())
     assert scores[0] == 1
     assert scores == sorted(scores, reverse=True)
     assert scores[-1] < 0.2
 
 
-def test_each_picture_has_its_own_score_and_none_without_edges():
+def test_each_image_has_its_own_score_and_none_without_edges():
     batch = torch.cat([ramps(1, 0, 1), ramps(9, 0, 1), torch.full((1, 3, 64, 64), 0.5)])
     scores = cpbd(batch)
     assert scores[:2].tolist() == [1, 0]
     assert scores[2].isnan()
 
 
-def test_small_pictures_and_ragged_blocks_count():
+def test_small_images_and_ragged_blocks_count():
     assert cpbd(ramps(1, 0, 1, (20, 30))).item() == 1
     assert cpbd(ramps(9, 0, 1, (70, 150))).item() == 0
 

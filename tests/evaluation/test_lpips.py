@@ -1,4 +1,4 @@
-"""LPIPS against torchmetrics' own class, with AlexNet's layers given random weights."""
+"""LPIPS against the class of torchmetrics, with random weights for AlexNet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nha.nets.alexnet import TAP_CHANNELS, AlexNetFeatures
 
 @pytest.fixture
 def weights(tmp_path):
-    """A file such as torchvision's, with random weights: the classifier is in it too."""
+    """A file in torchvision's format with random weights, classifier included."""
     torch.manual_seed(0)
     state = AlexNetFeatures().state_dict()
     state = {name: torch.randn_like(value) * 0.05 for name, value in state.items()}
@@ -23,24 +23,24 @@ def weights(tmp_path):
 
 
 @pytest.fixture
-def pictures() -> tuple[torch.Tensor, torch.Tensor]:
+def images() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     return torch.rand(2, 3, 70, 96, generator=generator), torch.rand(2, 3, 70, 96, generator=generator)
 
 
-def test_agrees_with_torchmetrics(weights, pictures, monkeypatch):
+def test_agrees_with_torchmetrics(weights, images, monkeypatch):
     from torchmetrics.functional.image import lpips as reference
 
-    ours = load_lpips(weights)
-    layers = ours.features.features
-    # torchmetrics takes the layers from torchvision, which this project does without
+    lpips = load_lpips(weights)
+    layers = lpips.features.features
+    # torchmetrics takes the layers from torchvision, which is not installed
     monkeypatch.setattr(reference, "_get_tv_model_features", lambda *_: nn.Sequential(*layers))
-    theirs = reference._LPIPS(net="alex", pretrained=True)
+    expected_lpips = reference._LPIPS(net="alex", pretrained=True)
     with torch.no_grad():
-        expected = theirs(*pictures, normalize=True).flatten()
+        expected = expected_lpips(*images, normalize=True).flatten()
     assert (expected > 0.01).all()
-    torch.testing.assert_close(ours(*pictures), expected)
-    assert ours(pictures[0], pictures[0]).tolist() == [0, 0]
+    torch.testing.assert_close(lpips(*images), expected)
+    assert lpips(images[0], images[0]).tolist() == [0, 0]
 
 
 def test_weightings_are_those_of_five_maps_and_never_negative():

@@ -1,4 +1,4 @@
-"""Metrics that need more: what they say where it is there, and why they are absent where it is not."""
+"""Optional metrics: their values, and the reasons why they are absent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nha.preprocess.estimators import Face
 
 
 class BrightestPixel:
-    """A "detector": 68 landmarks at the brightest pixel; no face in a dark picture."""
+    """A "detector": 68 landmarks at the brightest pixel; no face in a dark image."""
 
     name, sequential = "brightest pixel", False
 
@@ -33,13 +33,13 @@ class BrightestPixel:
 def test_landmark_distance_is_measured_in_pixels():
     prediction, target = torch.zeros(2, 2, 3, 20, 30)
     prediction[:, :, 4, 7] = 1
-    target[0, :, 7, 11] = 1  # 3 down, 4 to the right; no face in the second picture
+    target[0, :, 7, 11] = 1  # 3 down, 4 to the right; no face in the second image
     distance = LandmarkDistance(BrightestPixel())(prediction, target)
     assert distance[0] == pytest.approx(5, abs=1e-4)
     assert distance[1].isnan()
 
 
-def test_what_is_missing_is_said(monkeypatch):
+def test_the_reason_for_an_absent_metric_is_given(monkeypatch):
     def missing(*_):
         raise UserError("the package is not there; install it")
 
@@ -60,8 +60,8 @@ def test_mediapipe_finds_the_face_of_a_synthetic_person(tmp_path: Path):
 
     write_subject(tmp_path, SyntheticSettings(frames=2, size=(160, 160), progress=False))
     rgb = np.stack(list(iterate_frames(tmp_path / "video.mp4")))
-    pictures = torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 255
-    shifted = torch.roll(pictures, 6, dims=3)
+    images = torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 255
+    shifted = torch.roll(images, 6, dims=3)
     measure = LandmarkDistance(landmark_detector(torch.device("cpu")))
-    assert measure(pictures, pictures).max() < 0.1
-    assert measure(pictures, shifted).numpy() == pytest.approx(6, abs=1.5)
+    assert measure(images, images).max() < 0.1
+    assert measure(images, shifted).numpy() == pytest.approx(6, abs=1.5)

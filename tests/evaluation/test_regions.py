@@ -20,6 +20,6 @@ def test_regions_follow_the_parsing_inside_the_head_mask():
     assert masks["face"].sum() == 40 * 95  # eyes and lips are part of it; hair and neck are not
 
 
-def test_a_region_that_is_not_seen_is_empty():
+def test_a_region_that_is_not_visible_is_empty():
     masks = region_masks(torch.zeros(2, 8, 8, dtype=torch.long), torch.ones(2, 1, 8, 8, dtype=torch.bool))
     assert not any(mask.any() for mask in masks.values())

@@ -1,4 +1,4 @@
-"""Errors against a truth from which the tracking differs in a known way."""
+"""Errors against a ground truth from which the tracking differs in a known way."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_rotation_counts_global_rotation_and_neck_together(assets, tracking, tru
     turned = dataclasses.replace(tracking, rotation=rotation_vector(body @ turn).numpy())
     assert tracking_errors(assets, turned, truth)["rotation_deg"] == pytest.approx(np.full(4, 7), abs=1e-3)
 
-    # what the body turns too far, the neck takes back
+    # the neck compensates the rotation of the body
     back = params_from_angles(torch.tensor([0.0, -np.radians(7), 0.0], dtype=torch.float32), NECK_LIMITS_DEG)
     both = dataclasses.replace(turned, neck_pose=np.tile(back.numpy(), (4, 1)))
     assert tracking_errors(assets, both, truth)["rotation_deg"].max() < 0.01
@@ -42,26 +42,26 @@ def test_a_shift_is_a_translation_error_and_no_vertex_error(assets, tracking, tr
     assert errors["landmark_px"].min() > 0.1
 
 
-def test_a_longer_lens_farther_away_is_forgiven(assets, tracking, truth):
+def test_a_longer_focal_length_at_a_larger_distance_is_compensated(assets, tracking, truth):
     moved = dataclasses.replace(
         tracking,
         K=tracking.K * np.float32([1.1, 1, 1]),
         translation=tracking.translation * np.float32([1, 1, 1.1]),
     )
     errors = tracking_errors(assets, moved, truth)
-    # the face lies 0.1 m before the root joint, and this distance is not stretched with the depth
+    # the face is 0.1 m in front of the root joint, and this distance is not scaled with the depth
     assert errors["translation_mm"].max() < 15
     assert np.abs(moved.translation - tracking.translation).max() > 0.09
 
 
-def test_landmarks_are_compared_in_pixels_of_the_tracked_pictures(assets, tracking, truth):
+def test_landmarks_are_compared_in_pixels_of_the_tracked_images(assets, tracking, truth):
     larger = dataclasses.replace(tracking, image_size=(96, 96))
     assert tracking_errors(assets, larger, truth)["landmark_px"].max() < 1e-3
     off = dataclasses.replace(larger, K=tracking.K + np.float32([0, 3 / 96, 0]))
     assert tracking_errors(assets, off, truth)["landmark_px"] == pytest.approx(np.full(4, 3), abs=1e-3)
 
 
-def test_size_counts_unless_it_is_scaled_away():
+def test_size_is_an_error_unless_it_is_compensated():
     rng = np.random.default_rng(0)
     true = rng.normal(size=(2, 50, 3)) * 0.05 + [0, 0, 1]
     errors = vertex_errors_mm(true * 1.05, true)
@@ -70,7 +70,7 @@ def test_size_counts_unless_it_is_scaled_away():
     assert errors["vertex_scaled_mm"].max() < 1e-9
 
 
-def test_alignment_recovers_a_similarity_and_never_mirrors():
+def test_alignment_recovers_a_similarity_and_never_reflects():
     rng = np.random.default_rng(1)
     source = rng.normal(size=(3, 20, 3))
     rotation = rotation_matrix(torch.from_numpy(rng.normal(size=(3, 3)))).numpy()
@@ -110,7 +110,7 @@ def test_summary():
     assert summary["landmark_px"] == {"mean": 50, "median": 50, "p95": 95, "max": 100}
 
 
-def test_missing_truth_is_said_in_one_line(tmp_path, tracking):
+def test_missing_truth_is_a_one_line_error(tmp_path, tracking):
     with pytest.raises(UserError, match="tracking file"):
         read_truth(tmp_path)
     from nha.data.tracking_file import write_tracking

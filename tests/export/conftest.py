@@ -17,7 +17,7 @@ FRAMES = (0, 1, 2, 5)
 
 @pytest.fixture(scope="session")
 def tracking(head) -> TrackingResult:
-    """A head that turns, nods, looks about and uses many expressions; another shape than the template's."""
+    """A head that turns, nods, moves its eyes and uses many expressions, with its own shape."""
     rng = np.random.default_rng(5)
     n, plain = len(FRAMES), make_tracking(head, FRAMES)
     expr = np.zeros_like(plain.expr)
@@ -25,21 +25,21 @@ def tracking(head) -> TrackingResult:
     shape = np.zeros_like(plain.shape)
     shape[:55] = rng.normal(0, 0.7, 55)
 
-    def about(values: np.ndarray, spread: float) -> np.ndarray:
-        return (values + rng.uniform(-spread, spread, values.shape)).astype(np.float32)
+    def spread(values: np.ndarray, width: float) -> np.ndarray:
+        return (values + rng.uniform(-width, width, values.shape)).astype(np.float32)
 
     return dataclasses.replace(
         plain,
         shape=shape,
         expr=expr,
-        neck_pose=about(plain.neck_pose, 0.4),
-        jaw_pose=about(plain.jaw_pose, 0.2),
-        eyes_pose=about(plain.eyes_pose, 0.3),
+        neck_pose=spread(plain.neck_pose, 0.4),
+        jaw_pose=spread(plain.jaw_pose, 0.2),
+        eyes_pose=spread(plain.eyes_pose, 0.3),
     )
 
 
 def make_avatar(head: HeadModel, offset_size: float) -> NeuralHeadAvatar:
-    """Small networks with random weights; offset_size: of the offset network's last weights."""
+    """Small networks with random weights; offset_size: standard deviation of the offset network's last weights."""
     torch.manual_seed(0)
     avatar = NeuralHeadAvatar(head, SMALL, max_frame_id=5).eval()
     with torch.no_grad():
@@ -51,11 +51,11 @@ def make_avatar(head: HeadModel, offset_size: float) -> NeuralHeadAvatar:
 
 @pytest.fixture(scope="session")
 def avatar(head) -> NeuralHeadAvatar:
-    """Its offsets follow the neck."""
+    """An avatar whose offsets depend on the neck."""
     return make_avatar(head, 1e-3)
 
 
 @pytest.fixture(scope="session")
 def plain_avatar(head) -> NeuralHeadAvatar:
-    """Without offsets: joints, skinning and blendshapes alone."""
+    """An avatar without offsets: only joints, skinning and blendshapes."""
     return make_avatar(head, 0.0)

@@ -1,6 +1,6 @@
-"""A slow reader of GLB files: morph targets, node hierarchy and skinning, formula by formula, in numpy.
+"""A reference reader of GLB files: morph targets, node hierarchy and skinning in plain numpy.
 
-Written from the glTF 2.0 specification alone; it shares nothing with the writer but the library that parses the JSON.
+It follows the glTF 2.0 specification and shares only the library that parses the JSON with the writer.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class GlbTwin:
     def triangles(self, primitive: int) -> np.ndarray:
         return self.values(self.mesh.primitives[primitive].indices).reshape(-1, 3)
 
-    def picture(self, primitive: int) -> np.ndarray:
-        """Uint8 RGB [H, W, 3]."""
+    def texture(self, primitive: int) -> np.ndarray:
+        """The texture of a primitive, uint8 RGB [H, W, 3]."""
         material = self.gltf.materials[self.mesh.primitives[primitive].material]
-        texture = self.gltf.textures[material.pbrMetallicRoughness.baseColorTexture.index]
-        png = np.frombuffer(self.bytes_of(self.gltf.images[texture.source].bufferView), np.uint8)
+        info = self.gltf.textures[material.pbrMetallicRoughness.baseColorTexture.index]
+        png = np.frombuffer(self.bytes_of(self.gltf.images[info.source].bufferView), np.uint8)
         return cv2.imdecode(png, cv2.IMREAD_COLOR)[..., ::-1]
 
-    def still(self) -> tuple[dict[tuple[int, str], np.ndarray], np.ndarray]:
-        """Rotations and translations by (node, path), and morph weights, where nothing is played."""
+    def initial(self) -> tuple[dict[tuple[int, str], np.ndarray], np.ndarray]:
+        """Rotations and translations by (node, path), and morph weights, while no animation is played."""
         tracks = {}
         for i, node in enumerate(self.gltf.nodes):
             tracks[i, "rotation"] = np.array(node.rotation or [0, 0, 0, 1], float)
@@ -63,7 +63,7 @@ class GlbTwin:
 
     def key(self, k: int) -> tuple[float, dict[tuple[int, str], np.ndarray], np.ndarray]:
         """Time in seconds, tracks and morph weights of keyframe k."""
-        tracks, weights = self.still()
+        tracks, weights = self.initial()
         (animation,) = self.gltf.animations
         for channel in animation.channels:
             sampler = animation.samplers[channel.sampler]
@@ -78,10 +78,10 @@ class GlbTwin:
 
     def world(self, node: int, tracks: dict[tuple[int, str], np.ndarray]) -> np.ndarray:
         """4 x 4, of column vectors."""
-        own = np.eye(4)
-        own[:3, :3] = Rotation.from_quat(tracks[node, "rotation"]).as_matrix()
-        own[:3, 3] = tracks[node, "translation"]
-        return self.world(self.parent[node], tracks) @ own if node in self.parent else own
+        local = np.eye(4)
+        local[:3, :3] = Rotation.from_quat(tracks[node, "rotation"]).as_matrix()
+        local[:3, 3] = tracks[node, "translation"]
+        return self.world(self.parent[node], tracks) @ local if node in self.parent else local
 
     def vertices(self, tracks: dict[tuple[int, str], np.ndarray], weights: np.ndarray) -> np.ndarray:
         """The posed mesh [W, 3]."""
@@ -98,6 +98,6 @@ class GlbTwin:
         posed = np.zeros((len(points), 3))
         for k in range(4):
             for j, matrix in enumerate(maps):
-                own = ids[:, k] == j
-                posed[own] += shares[own, k : k + 1] * (points[own] @ matrix.T)[:, :3]
+                chosen = ids[:, k] == j
+                posed[chosen] += shares[chosen, k : k + 1] * (points[chosen] @ matrix.T)[:, :3]
         return posed

@@ -1,4 +1,4 @@
-"""Baked textures: where a texel lies, what it shows, from where it was seen."""
+"""Baked textures: positions, colours and visibility of texels, and the views from which they are baked."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import pytest
 import torch
 
 from nha.core.mesh import vertex_normals
-from nha.export.bake import bake, bake_textures, pad_charts, texels_of
+from nha.export.bake import bake, bake_textures, mesh_texels, pad_charts
 from nha.export.poses import neutral_params
-from nha.export.textured import draw_textured, sample_texture
+from nha.export.textures import render_textured, sample_texture
 from nha.export.views import (
-    ROUND_TRIP_DEG,
-    own_view_first,
-    round_trip_views,
-    spread_frames,
+    ORBIT_DEG,
+    baking_views,
+    frame_views,
+    orbit_views,
+    select_frames_by_yaw,
     tracked_views,
-    views_of,
 )
 from nha.render.camera import project
 from tests.export.conftest import FRAMES
 
 
 @pytest.fixture
-def one_look(avatar):
-    """An avatar whose colours do not depend on normals: its picture is its texture, from everywhere."""
+def view_independent(avatar):
+    """An avatar whose colours do not depend on normals, so that they are the same in every view."""
     avatar = copy.deepcopy(avatar)
     avatar.texture_net.dynamic_head.weight.zero_()
     avatar.texture_net.static_head.weight.mul_(5)  # contrast
@@ -36,9 +36,9 @@ def one_look(avatar):
 
 
 @pytest.mark.parametrize("uv_map", [0, 1])
-def test_texels_lie_at_their_own_uvs(plain_avatar, uv_map):
+def test_texels_have_their_own_uvs(plain_avatar, uv_map):
     head, size = plain_avatar.head, 64
-    texels = texels_of(head, uv_map, size)
+    texels = mesh_texels(head, uv_map, size)
     uvs = texels.from_faces(head.uvs[head.uv_faces][None]).numpy()
     row, column = np.divmod(texels.pixel.numpy(), size)
     expected = np.stack([(column + 0.5) / size, 1 - (row + 0.5) / size], 1)
@@ -47,25 +47,25 @@ def test_texels_lie_at_their_own_uvs(plain_avatar, uv_map):
     assert (head.face_uvmap[texels.face] == uv_map).all()
 
 
-def test_the_baked_mesh_looks_like_the_avatar(one_look, tracking):
-    """Drawn with the texture, the surface shows the network's colours; with the texture upside down it does not."""
-    views = tracked_views(one_look, tracking, [0, 5])
-    surface = one_look.surface(views.params)
-    features = one_look.mouth_features(surface)
-    gbuffer = one_look.rasterize(surface, views.camera)
-    # one condition for both pictures, as the texture has one
-    neural = one_look.paint(gbuffer, features[:1].expand(2, -1))
-    textures = bake_textures(one_look, features[:1], views, 512)
-    baked = draw_textured(one_look.head, surface.vertices, textures, views.camera)
+def test_the_baked_mesh_looks_like_the_avatar(view_independent, tracking):
+    """Rendered with the texture, the surface has the network's colours; with a flipped texture it does not."""
+    views = tracked_views(view_independent, tracking, [0, 5])
+    surface = view_independent.surface(views.params)
+    features = view_independent.mouth_features(surface)
+    gbuffer = view_independent.rasterize(surface, views.camera)
+    # one condition for both images, as for the texture
+    neural = view_independent.paint(gbuffer, features[:1].expand(2, -1))
+    textures = bake_textures(view_independent, features[:1], views, 512)
+    baked = render_textured(view_independent.head, surface.vertices, textures, views.camera)
     both = (gbuffer.alpha[:, 0] > 0) & (baked[:, 3] > 0)
     assert both.sum() > 500
 
-    def difference(drawn: torch.Tensor) -> float:
-        return float((drawn[:, :3] - neural).abs().mean(1)[both].mean())
+    def difference(image: torch.Tensor) -> float:
+        return float((image[:, :3] - neural).abs().mean(1)[both].mean())
 
     assert difference(baked) < 0.01
     upside_down = tuple(np.ascontiguousarray(texture[::-1]) for texture in textures)
-    flipped = draw_textured(one_look.head, surface.vertices, upside_down, views.camera)
+    flipped = render_textured(view_independent.head, surface.vertices, upside_down, views.camera)
     assert difference(flipped) > 5 * difference(baked)
 
 
@@ -74,7 +74,7 @@ def test_hidden_texels_count_as_unseen(avatar, tracking):
     surface = avatar.surface(views.params)
     features = avatar.mouth_features(surface)
     baked = bake(avatar, features, views, 64, 0)
-    texels = texels_of(avatar.head, 0, 64)
+    texels = mesh_texels(avatar.head, 0, 64)
     seen = baked.seen.reshape(-1)[texels.pixel.numpy()]
     normals = texels.from_vertices(vertex_normals(surface.vertices, avatar.head.faces), avatar.head.faces)
     away = (normals[:, 2] > 0.1).numpy()  # the camera looks along +z
@@ -84,57 +84,63 @@ def test_hidden_texels_count_as_unseen(avatar, tracking):
     assert np.array_equal(baked.covered.reshape(-1).nonzero()[0], texels.pixel.numpy())
 
 
-def test_a_round_trip_fills_what_the_frames_do_not_show(plain_avatar, tracking):
+def test_the_orbit_fills_what_the_frames_do_not_show(plain_avatar, tracking):
     tracking = dataclasses.replace(tracking, image_size=(160, 160))
     features = plain_avatar.mouth_features(plain_avatar.surface(neutral_params(plain_avatar, tracking)))
     frames = bake(plain_avatar, features, tracked_views(plain_avatar, tracking, [0, 5]), 64, 0)
-    around = bake(plain_avatar, features, views_of(plain_avatar, tracking, 2), 64, 0)
-    alone = bake(plain_avatar, features, views_of(plain_avatar, None, 2), 64, 0)  # without a tracking file
+    around = bake(plain_avatar, features, baking_views(plain_avatar, tracking, 2), 64, 0)
+    alone = bake(
+        plain_avatar, features, baking_views(plain_avatar, None, 2), 64, 0
+    )  # without a tracking file
     covered = around.covered.sum()
     assert frames.seen.sum() < 0.6 * covered
-    # the rest is inside: sockets, the balls' backs, behind the lips
+    # the rest is hidden: eye sockets, backs of the eyeballs, behind the lips
     assert around.seen.sum() > 0.95 * covered
     assert alone.seen.sum() > 0.95 * covered
 
 
-def test_the_mouths_condition_is_the_given_one(one_look, tracking):
-    views = views_of(one_look, tracking, 1)
-    closed = one_look.mouth_features(one_look.surface(neutral_params(one_look, tracking)))
-    first, second = (bake(one_look, features, views, 32, 1) for features in (closed, closed + 0.5))
+def test_the_given_condition_is_used_for_the_mouth(view_independent, tracking):
+    views = baking_views(view_independent, tracking, 1)
+    closed = view_independent.mouth_features(
+        view_independent.surface(neutral_params(view_independent, tracking))
+    )
+    first, second = (bake(view_independent, features, views, 32, 1) for features in (closed, closed + 0.5))
     assert (first.rgb != second.rgb).any()
-    outside, other = (bake(one_look, features, views, 64, 0).rgb for features in (closed, closed + 0.5))
+    outside, other = (
+        bake(view_independent, features, views, 64, 0).rgb for features in (closed, closed + 0.5)
+    )
     assert np.array_equal(outside[:16], other[:16])  # the top of the map is scalp and eyes
 
 
 def test_a_frames_own_view_comes_first(avatar, tracking):
-    shared = views_of(avatar, tracking, 3)
-    views = own_view_first(avatar, tracking, 5, shared)
-    assert views.share[0] == 1
-    assert (views.share[1:] < 0.1).all()
+    shared = baking_views(avatar, tracking, 3)
+    views = frame_views(avatar, tracking, 5, shared)
+    assert views.priority[0] == 1
+    assert (views.priority[1:] < 0.1).all()
     own = tracked_views(avatar, tracking, [5])
     torch.testing.assert_close(views.params.expr[:1], own.params.expr)
     assert len(views.camera) == len(views) == len(shared) + 1
 
 
-def test_round_trip_turns_the_head_as_it_says(plain_avatar, tracking):
-    views = round_trip_views(plain_avatar, neutral_params(plain_avatar, tracking), tracking)
+def test_the_orbit_turns_the_head_by_its_angles(plain_avatar, tracking):
+    views = orbit_views(plain_avatar, neutral_params(plain_avatar, tracking), tracking)
     vertices = plain_avatar.surface(views.params).vertices
     height, width = views.camera.image_size
     pixels = project(vertices, views.camera)
     assert (
         (pixels[..., :2] > 0) & (pixels[..., :2] < pixels.new_tensor([width, height]))
-    ).all()  # all of it is seen
+    ).all()  # the whole head is in the image
     nose = plain_avatar.head.landmarks(vertices)[:, 30] - vertices.mean(1)
-    at = {turn: nose[i] for i, turn in enumerate(ROUND_TRIP_DEG)}
+    at = {turn: nose[i] for i, turn in enumerate(ORBIT_DEG)}
     assert at[0, 0][2] < -0.05  # towards the camera
     assert at[180, 0][2] > 0.05
     assert at[80, 0][0] * at[-80, 0][0] < 0
     assert at[0, 40][1] * at[0, -40][1] < 0
 
 
-def test_frames_are_spread_over_the_turns(tracking):
-    assert spread_frames(tracking, 2) == [0, 5]
-    assert spread_frames(tracking, 100) == list(FRAMES)
+def test_frames_are_spread_over_the_yaw_angles(tracking):
+    assert select_frames_by_yaw(tracking, 2) == [0, 5]
+    assert select_frames_by_yaw(tracking, 100) == list(FRAMES)
 
 
 def test_padding_takes_the_nearest_texel():

@@ -1,4 +1,4 @@
-"""The script on an avatar and a tracking file on disk; OBJ, PLY and head parameters are read again."""
+"""Export as a script and from Python; OBJ, PLY and head parameters are read back."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from nha.core.config import parse_settings
 from nha.core.errors import UserError
 from nha.data.dataset_folder import read_rgb
 from nha.data.tracking_file import read_tracking, write_tracking
-from nha.export.poses import frame_params, pose_of
-from nha.export.run import export_avatar
+from nha.export.poses import frame_params, pose_avatar
+from nha.export.run import export, export_avatar
 from nha.export.settings import ExportSettings
-from nha.export.textured import sample_texture
+from nha.export.textures import sample_texture
 from tests.export.conftest import FRAMES, make_avatar
 from tests.export.glb_twin import GlbTwin
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """Where things are, and what the script printed."""
+    """Paths of the input and the output, and the text that the script printed."""
 
     ckpt: Path
     tracking: Path
@@ -77,7 +77,7 @@ def read_obj(path: Path) -> tuple[dict[str, np.ndarray], list[list[list[int]]], 
 @pytest.mark.parametrize("frame", [2, 5])
 def test_obj_is_the_posed_surface_with_the_heads_own_faces(exported, avatar, frame):
     rows, corners, materials = read_obj(exported.out / f"frame_{frame:04d}.obj")
-    surface = pose_of(avatar, read_tracking(exported.tracking), frame).surface
+    surface = pose_avatar(avatar, read_tracking(exported.tracking), frame).surface
     head = avatar.head
     assert np.abs(rows["v"] - surface.vertices[0].numpy()).max() < 1e-6
     assert np.abs(rows["vt"] - head.uvs.numpy()).max() < 1e-6
@@ -111,12 +111,12 @@ def test_writing_an_obj_leaves_the_models_faces_alone(exported, tmp_path):
     assert faces[0] == faces[1]
 
 
-def test_materials_name_pictures_that_are_there(exported):
+def test_materials_name_existing_images(exported):
     text = (exported.out / "frame_0005.mtl").read_text("utf-8")
     assert "mtllib frame_0005.mtl" in (exported.out / "frame_0005.obj").read_text("utf-8")
-    pictures = {line.split()[1] for line in text.splitlines() if line.startswith("map_Kd")}
-    assert pictures == {"frame_0005_head.png", "frame_0005_mouth.png"}
-    assert [read_rgb(exported.out / name).shape for name in sorted(pictures)] == [(64, 64, 3), (16, 16, 3)]
+    images = {line.split()[1] for line in text.splitlines() if line.startswith("map_Kd")}
+    assert images == {"frame_0005_head.png", "frame_0005_mouth.png"}
+    assert [read_rgb(exported.out / name).shape for name in sorted(images)] == [(64, 64, 3), (16, 16, 3)]
 
 
 def test_ply_has_the_surface_and_the_textures_colours(exported, avatar):
@@ -131,13 +131,13 @@ def test_ply_has_the_surface_and_the_textures_colours(exported, avatar):
     assert f"element vertex {head.n_vertices}" in lines
     assert f"element face {len(head.faces)}" in lines
     rows = np.frombuffer(body, record, head.n_vertices)
-    surface = pose_of(avatar, read_tracking(exported.tracking), 5).surface
+    surface = pose_avatar(avatar, read_tracking(exported.tracking), 5).surface
     points = np.stack([rows["x"], rows["y"], rows["z"]], 1)
     assert np.array_equal(points, surface.vertices[0].numpy())
     faces = np.frombuffer(body, np.dtype([("n", "u1"), ("ids", "<i4", (3,))]), offset=rows.nbytes)
     assert (faces["n"] == 3).all()
     assert np.array_equal(faces["ids"], head.faces.numpy())
-    # colours, at a vertex of the head's map that has one UV alone
+    # colours, at a vertex of the head's map that has only one UV
     texture = read_rgb(exported.out / "frame_0005_head.png")
     corner = int((head.face_uvmap == 0).nonzero()[100])
     expected = 255 * sample_texture(texture, head.uvs[head.uv_faces[corner]])
@@ -146,7 +146,7 @@ def test_ply_has_the_surface_and_the_textures_colours(exported, avatar):
 
 
 def test_parameters_pose_a_flame_layer_as_the_avatars_head(exported, avatar):
-    """A FLAME layer in numpy and double precision, with the file's names and plain angles."""
+    """Compared with a FLAME layer in numpy and double precision, with the file's names and angles."""
     p = np.load(exported.out / "head_parameters.npz")
     assert p["frame"].tolist() == list(FRAMES)
     head = avatar.head
@@ -180,32 +180,32 @@ def test_parameters_pose_a_flame_layer_as_the_avatars_head(exported, avatar):
         assert np.allclose(text[name], p[name], atol=1e-6)
 
 
-def test_the_summary_says_what_the_files_are_and_cost(exported):
+def test_the_summary_lists_the_files_and_their_accuracy(exported):
     summary = json.loads((exported.out / "export.json").read_text("utf-8"))
-    there = {path.name for path in exported.out.iterdir()}
-    assert there == {*summary["files_bytes"], "export.json"}
+    existing = {path.name for path in exported.out.iterdir()}
+    assert existing == {*summary["files_bytes"], "export.json"}
     assert all((exported.out / name).stat().st_size == size for name, size in summary["files_bytes"].items())
     twin = GlbTwin(exported.out / "avatar.glb")
     assert summary["glb"]["morph_targets"] == twin.mesh.extras["targetNames"]
     assert len([name for name in summary["glb"]["morph_targets"] if "corrective" not in name]) == 5
     assert "Apache" in twin.gltf.asset.copyright
-    rig, pictures = summary["report"]["rig"], summary["report"]["pictures"]
+    rig, images = summary["report"]["rig"], summary["report"]["pictures"]
     assert rig["bind_pose"]["max_mm"] < 0.01
     assert 0.05 < rig["tracked_frames"]["max_mm"] <= rig["tracked_frames_by_hand"]["max_mm"]
-    assert 10 < pictures["texture_and_rig"]["covered_psnr"] < 60
+    assert 10 < images["texture_and_rig"]["covered_psnr"] < 60
     assert f"rig, tracked_frames: mean_mm {rig['tracked_frames']['mean_mm']:g}" in exported.printed
-    assert f"psnr {pictures['texture_only']['psnr']:g}" in exported.printed
+    assert f"psnr {images['texture_only']['psnr']:g}" in exported.printed
 
 
-def test_without_a_tracking_file_the_template_at_rest_is_written(exported, avatar, tmp_path):
+def test_without_a_tracking_file_the_neutral_template_is_written(exported, avatar, tmp_path):
     written, summary = export_avatar(settings_for(exported, tmp_path, "--formats", "obj", "glb", "params"))
     assert summary["poses"] == ["neutral"]
     assert {path.name for path in written} >= {"neutral.obj", "avatar.glb", "head_parameters.npz"}
     rows, *_ = read_obj(tmp_path / "neutral.obj")
-    rest = pose_of(avatar, None, None).surface
-    assert np.abs(rows["v"] - rest.vertices[0].numpy()).max() < 1e-6
-    nose = avatar.head.landmarks(rest.vertices)[0, 30]
-    assert nose[2] > rest.vertices[0, :, 2].mean() + 0.05  # looks along +z
+    neutral = pose_avatar(avatar, None, None).surface
+    assert np.abs(rows["v"] - neutral.vertices[0].numpy()).max() < 1e-6
+    nose = avatar.head.landmarks(neutral.vertices)[0, 30]
+    assert nose[2] > neutral.vertices[0, :, 2].mean() + 0.05  # looks along +z
     assert not GlbTwin(tmp_path / "avatar.glb").gltf.animations
 
 
@@ -230,17 +230,17 @@ def test_the_tracking_file_of_the_training_is_found(exported, head, assets, tmp_
         (["--tracking", "OTHER"], "another head model"),
     ],
 )
-def test_what_does_not_fit_is_said_before_anything_is_written(options, message, exported, tracking, tmp_path):
+def test_errors_are_raised_before_anything_is_written(options, message, exported, tracking, tmp_path):
     other = tmp_path / "other.npz"
     write_tracking(other, dataclasses.replace(tracking, shape=np.zeros(10, np.float32)))
-    places = {"TRACKED": str(exported.tracking), "OTHER": str(other)}
+    paths = {"TRACKED": str(exported.tracking), "OTHER": str(other)}
     with pytest.raises(UserError, match=message) as error:
-        export_avatar(settings_for(exported, tmp_path / "out", *(places.get(word, word) for word in options)))
+        export_avatar(settings_for(exported, tmp_path / "out", *(paths.get(word, word) for word in options)))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
-def test_other_files_in_the_folder_stay(exported, tmp_path):
+def test_other_files_in_the_folder_are_kept(exported, tmp_path):
     (tmp_path / "mine.txt").write_text("kept", encoding="utf-8")
     export_avatar(settings_for(exported, tmp_path, "--formats", "params"))
     assert (tmp_path / "mine.txt").read_text("utf-8") == "kept"
@@ -248,3 +248,22 @@ def test_other_files_in_the_folder_stay(exported, tmp_path):
         "mine.txt", "head_parameters.npz", "head_parameters.json", "export.json",
     }  # fmt: skip
     assert torch.is_grad_enabled()
+
+
+def test_export_from_python_with_an_open_avatar(exported, avatar, tracking, tmp_path, capsys):
+    options = {"tracking": tracking, "frames": (5,), "texture_size": 64, "views": 2}
+    written = export(avatar, tmp_path, ("obj", "ply"), **options)
+    assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()}
+    assert all(path.is_file() for path in written)
+    for name in ("frame_0005.obj", "frame_0005.ply", "frame_0005_head.png"):
+        assert (tmp_path / name).read_bytes() == (exported.out / name).read_bytes()
+    assert capsys.readouterr().out == ""
+    other = dataclasses.replace(tracking, shape=np.zeros(10, np.float32))
+    with pytest.raises(UserError, match="another head model"):
+        export(avatar, tmp_path / "other", "params", tracking=other)
+
+
+def test_export_from_python_with_a_checkpoint(exported, tmp_path):
+    written = export(exported.ckpt, tmp_path, "params", tracking=exported.tracking, device="cpu")
+    assert [path.name for path in written] == ["head_parameters.npz", "head_parameters.json", "export.json"]
+    assert written[0].read_bytes() == (exported.out / "head_parameters.npz").read_bytes()

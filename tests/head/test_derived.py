@@ -21,8 +21,8 @@ from nha.head.file_guide import (
     PARTS_FILE,
     REQUIRED_FILES,
     TEXTURE_FILE,
+    derived_summary,
     derived_surface,
-    derived_words,
 )
 from nha.head.flame_files import read_head_folder
 from nha.head.flatten import triangle_areas
@@ -105,10 +105,10 @@ def test_a_foreign_mesh_gets_nothing_derived(assets, tmp_path):
 
 
 def test_words_for_what_is_derived():
-    assert derived_words(()) == "nothing"
+    assert derived_summary(()) == "nothing"
     assert derived_surface((OPEN_MESH,)) == ()  # the other mesh file says the same
     assert derived_surface((CLOSED_MESH,)) == ("mouth faces",)
-    assert derived_words(REQUIRED_FILES) == "UV map, mouth faces, parts, landmarks (estimated), lower neck"
+    assert derived_summary(REQUIRED_FILES) == "UV map, mouth faces, parts, landmarks (estimated), lower neck"
 
 
 # --- on FLAME's mesh ----------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def test_the_model_file_alone_opens_and_says_what_is_derived(flame_alone, monkey
     assets = load_head(flame_alone)
     assert assets.derived == REQUIRED_FILES
     (line,) = set(caplog.messages)
-    assert line.endswith("derived, not from FLAME's files: " + derived_words(REQUIRED_FILES))
+    assert line.endswith("derived, not from FLAME's files: " + derived_summary(REQUIRED_FILES))
 
 
 def test_outlines_and_lines_follow_edges(published):

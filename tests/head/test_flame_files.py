@@ -15,7 +15,8 @@ import torch
 from nha.core import paths
 from nha.core.errors import UserError
 from nha.core.paths import new_asset_folder
-from nha.head.flame_files import FLAME_VERTICES, MODEL_FILES, missing_files, read_head_folder
+from nha.head.description import FLAME_VERTICES
+from nha.head.flame_files import MODEL_FILES, missing_files, read_head_folder
 from nha.head.load import load_head, resolve_head_folder
 from nha.head.model import HeadModel
 
@@ -32,14 +33,14 @@ def test_a_missing_file_is_named(folder):
     (folder / "FLAME_masks_mouth.pkl").unlink()
     assert missing_files(folder) == ["FLAME_masks_mouth.pkl"]
     with pytest.raises(
-        UserError, match=r"not have FLAME's triangles.*lacks: FLAME_masks_mouth\.pkl from the publ"
+        UserError, match=r"not have FLAME's triangles.*get FLAME_masks_mouth\.pkl from the publ"
     ):
         read_head_folder(folder)
 
 
 def test_an_empty_folder_says_what_to_fetch_and_where(tmp_path):
     with pytest.raises(
-        UserError, match=r"lacks generic_model\.pkl.*flame2023_Open\.pkl.*flame\.is\.tue\.mpg\.de"
+        UserError, match=r"has no generic_model\.pkl.*flame2023_Open\.pkl.*flame\.is\.tue\.mpg\.de"
     ):
         read_head_folder(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Which release a model file is: told by its content first, by its name last, and said how."""
+"""Detection of a model file's release: from its content first, from its name last."""
 
 import json
 import pickle
@@ -10,7 +10,7 @@ import pytest
 from nha.core.errors import UserError
 from nha.head.file_guide import HEAD_FILES, OPEN_LICENCE, REQUIRED_FILES, RESEARCH_LICENCE, where_from
 from nha.head.flame_files import model_file
-from nha.head.releases import OPEN_KEY, tell_release
+from nha.head.releases import OPEN_KEY, detect_release
 
 
 def written(folder, name: str, **content):
@@ -20,7 +20,7 @@ def written(folder, name: str, **content):
 
 
 def test_the_entry_of_2023_open_counts_more_than_the_name(tmp_path):
-    release = tell_release(written(tmp_path, "generic_model.pkl", **{OPEN_KEY: {"n_expr": 100}}))
+    release = detect_release(written(tmp_path, "generic_model.pkl", **{OPEN_KEY: {"n_expr": 100}}))
     assert release.name == "FLAME 2023 Open"
     assert release.licence == OPEN_LICENCE
     assert OPEN_KEY in release.evidence
@@ -28,13 +28,13 @@ def test_the_entry_of_2023_open_counts_more_than_the_name(tmp_path):
 
 def test_other_triangles_are_not_flame_whatever_the_name(tmp_path):
     path = written(tmp_path, "flame2023.pkl", f=np.uint32([[0, 1, 2], [0, 2, 3]]))
-    release = tell_release(path)
+    release = detect_release(path)
     assert release.name == "unknown, FLAME-shaped"
     assert release.licence == "unknown"
 
 
-def test_the_procedural_head_speaks_for_itself(assets):
-    release = tell_release(model_file(assets.folder))
+def test_the_procedural_head_has_its_own_description(assets):
+    release = detect_release(model_file(assets.folder))
     assert release.name.startswith("procedural (generator version")
     assert release.licence.startswith("Apache-2.0")
 
@@ -44,10 +44,10 @@ def test_a_broken_description_is_one_line(assets, tmp_path):
     shutil.copy(assets.folder / path.name, path)
     (tmp_path / "head.json").write_text("{")
     with pytest.raises(UserError, match=r"head\.json"):
-        tell_release(path)
+        detect_release(path)
     (tmp_path / "head.json").write_text(json.dumps([1]))
     with pytest.raises(UserError, match=r"head\.json"):
-        tell_release(path)
+        detect_release(path)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def test_a_broken_description_is_one_line(assets, tmp_path):
         ("generic_model.pkl", "FLAME, release unknown", None),
     ],
 )
-def test_flame_without_a_mark_is_told_by_its_name(flame_like, tmp_path, name, expected, licence):
+def test_flame_without_the_entry_is_detected_by_its_name(flame_like, tmp_path, name, expected, licence):
     shutil.copy(flame_like / "generic_model.pkl", tmp_path / name)
-    release = tell_release(tmp_path / name)
+    release = detect_release(tmp_path / name)
     assert release.name == expected
-    if licence is None:  # either may hold: both are named
+    if licence is None:  # either is possible: both are named
         assert RESEARCH_LICENCE in release.licence
         assert OPEN_LICENCE in release.licence
     else:
@@ -77,6 +77,6 @@ def test_sources_are_named_once_for_all_their_files():
     assert line.count("philgras/neural-head-avatars") == 1
 
 
-def test_every_file_that_is_looked_for_is_in_the_guide():
+def test_the_guide_lists_every_file():
     assert {name for guide in HEAD_FILES for name in guide.names} >= set(REQUIRED_FILES)
-    assert all(guide.licence and guide.source and guide.without for guide in HEAD_FILES)
+    assert all(guide.licence and guide.source and guide.fallback for guide in HEAD_FILES)

@@ -1,7 +1,6 @@
-"""A drawn video and estimators that read its drawing: quick, exact, and with every situation on demand.
+"""A synthetic video and fake estimators that are fast and exact.
 
-Each frame is a dark picture with, for each face, a bright square. Its position is where the face is; red marks
-the person, other colours other people.
+Each frame is a dark image with a bright square for each face; red marks the person, other colours other people.
 """
 
 from __future__ import annotations
@@ -20,7 +19,17 @@ import torch
 from nha.core.conventions import Parsing
 from nha.core.optional_files import optional_file
 from nha.data.video_io import VideoWriter
-from nha.preprocess.estimators import EstimatorPack, Face, Frame
+from nha.preprocess.crop import FrameTransform
+from nha.preprocess.estimators import (
+    EstimatorSet,
+    Face,
+    Frame,
+    IrisEstimator,
+    LandmarkEstimator,
+    MattingEstimator,
+    NormalEstimator,
+    ParsingEstimator,
+)
 from nha.preprocess.networks.published import NETWORKS
 from parity_checks.deterministic import filled
 
@@ -60,30 +69,35 @@ def weights(tmp_path_factory) -> Path:
 
 
 def draw_frame(*squares: tuple[int, int, tuple[int, int, int]]) -> np.ndarray:
-    """A picture with squares (x, y, colour): uint8 [HEIGHT, WIDTH, 3]."""
-    picture = np.full((HEIGHT, WIDTH, 3), 16, np.uint8)
+    """An image with squares (x, y, colour): uint8 [HEIGHT, WIDTH, 3]."""
+    image = np.full((HEIGHT, WIDTH, 3), 16, np.uint8)
     for x, y, colour in squares:
-        picture[y : y + SIDE, x : x + SIDE] = colour
-    return picture
+        image[y : y + SIDE, x : x + SIDE] = colour
+    return image
 
 
 def write_video(path: Path, frames: list[np.ndarray]) -> Path:
-    """Encode pictures, with hardly any loss."""
+    """Encode frames with hardly any loss."""
     with VideoWriter(path, 25, crf=1) as writer:
-        for picture in frames:
-            writer.write(picture)
+        for rgb in frames:
+            writer.write(rgb)
     return path
 
 
+def points_to_video(transform: FrameTransform, points_px: np.ndarray) -> np.ndarray:
+    """Map points [..., 2] from the dataset image back to the video frame."""
+    return points_px / transform.scale + np.array([transform.crop_x, transform.crop_y])
+
+
 def walking_square(n_frames: int, faceless: tuple[int, ...] = ()) -> list[np.ndarray]:
-    """A red square that walks to the right; some frames are empty."""
+    """A red square that moves to the right; some frames are empty."""
     return [
         draw_frame() if i in faceless else draw_frame((8 + 4 * i, 24 + i % 3, RED)) for i in range(n_frames)
     ]
 
 
-class FakeLandmarks:
-    """Sees squares. `sequential`: the depth of the landmarks counts the frames seen, as a tracker's state would."""
+class FakeLandmarks(LandmarkEstimator):
+    """Detects squares. With `sequential`, the depth of the landmarks counts the frames, as the state of a tracker."""
 
     def __init__(self, sequential: bool) -> None:
         self.name = "fake landmarks"
@@ -110,7 +124,7 @@ class FakeLandmarks:
         self.n_seen = 0
 
 
-class FakeIris:
+class FakeIris(IrisEstimator):
     name = "fake iris"
 
     def irises(self, frame: Frame, face: Face) -> np.ndarray:
@@ -119,7 +133,7 @@ class FakeIris:
         return np.stack([face.centre_px - (3, 0), face.centre_px + (3, 0)]).astype(np.float32)
 
 
-class FakeMatting:
+class FakeMatting(MattingEstimator):
     def __init__(self, sequential: bool) -> None:
         self.name = "fake matting"
         self.sequential = sequential
@@ -133,7 +147,7 @@ class FakeMatting:
         return (frame.rgb.max(axis=2) > 130).astype(np.float32) * strength
 
 
-class FakeParsing:
+class FakeParsing(ParsingEstimator):
     name = "fake parsing"
 
     def parsing(self, frame: Frame, face: Face, matte: np.ndarray) -> np.ndarray:
@@ -144,16 +158,16 @@ class FakeParsing:
         return labels
 
 
-class FakeNormals:
+class FakeNormals(NormalEstimator):
     name = "fake normals"
 
     def normals(self, frame: Frame, face: Face, segmentation: np.ndarray) -> np.ndarray:
         return np.broadcast_to(np.array([0.6, 0.0, 0.8], np.float32), (*segmentation.shape, 3))
 
 
-def fake_pack(sequential: bool = False) -> EstimatorPack:
-    """A new pack."""
-    return EstimatorPack(
+def fake_estimators(sequential: bool = False) -> EstimatorSet:
+    """New estimators of all annotations."""
+    return EstimatorSet(
         landmarks=FakeLandmarks(sequential),
         iris=FakeIris(),
         matting=FakeMatting(sequential),

@@ -33,6 +33,7 @@ from nha.data.dataset_folder import (
 from nha.data.video_io import VideoWriter, iterate_frames, video_info
 from nha.preprocess.backends.mediapipe_parsing import MediapipeParsing
 from nha.preprocess.crop import FrameTransform
+from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from tests.clips import break_off, claim_frames, encode, mark_quarter_turn
@@ -139,18 +140,18 @@ def test_the_face_is_found_where_it_is(fakes, spaced_dir, make: Callable, n_fram
     pixel = max(size) / 96  # one of the dataset's in the video's
     for frame_id in range(n_frames):
         x0, y0, side = square_at(frame_id, height, width)
-        points = transform.points_to_input(read_keypoints(out.paths(frame_id).keypoints).landmarks_px)
+        points = fakes.points_to_video(transform, read_keypoints(out.paths(frame_id).keypoints).landmarks_px)
         np.testing.assert_allclose(points.min(axis=0), (x0, y0), atol=1.5 * pixel + 0.05 * side)
         np.testing.assert_allclose(points.max(axis=0), (x0 + side, y0 + side), atol=1.5 * pixel + 0.05 * side)
 
 
 def make_dataset(fakes, video: Path, **changes) -> DatasetFolder:
     options = PreprocessOptions(video=video, out_path=video.parent / "data", scale=96)
-    build_dataset(replace(options, **changes), fakes.fake_pack())
+    build_dataset(replace(options, **changes), fakes.fake_estimators())
     return DatasetFolder.open(options.out_path)
 
 
-def test_a_phones_mark_turns_the_picture(fakes, spaced_dir):
+def test_rotation_metadata_is_applied(fakes, spaced_dir):
     out = make_dataset(fakes, phone(spaced_dir / "clip"))
     assert read_rgb(out.paths(0).image).shape == (96, 72, 3)
     x0, y0, side = square_at(2, 72, 96)
@@ -159,7 +160,7 @@ def test_a_phones_mark_turns_the_picture(fakes, spaced_dir):
     np.testing.assert_allclose(points.min(axis=0), (72 - y0 - side, x0), atol=2)
 
 
-def test_a_film_that_breaks_off_gives_what_it_has(fakes, spaced_dir, capsys):
+def test_a_truncated_video_gives_its_decodable_frames(fakes, spaced_dir, capsys):
     noise = np.random.default_rng(0).integers(0, 60, (20, 72, 96, 3), dtype=np.uint8)
     frames = [np.maximum(rgb, dark) for rgb, dark in zip(walking(n_frames=20), noise, strict=True)]
     clip = encode(spaced_dir / "clip.mkv", frames, "rgb24", "ffv1", "bgr0")
@@ -229,7 +230,7 @@ def test_a_face_that_leaves_the_picture(spaced_dir):
         scale=96,
         max_missing=0.2,
     )
-    info = build_dataset(options)
+    info = read_info(build_dataset(options))
     assert info.frames_without_face == [7]
     out = DatasetFolder.open(options.out_path)
     at_the_edge = out.paths(6)
@@ -263,7 +264,7 @@ def annotate(folder: Path, frames: list[np.ndarray], **changes) -> tuple[dict, D
     options = PreprocessOptions(
         video=folder / "clip.mp4", out_path=folder / "data", estimators="mediapipe", scale=256
     )
-    info = build_dataset(replace(options, **changes))
+    info = read_info(build_dataset(replace(options, **changes)))
     return vars(info), DatasetFolder.open(options.out_path)
 
 

@@ -51,7 +51,7 @@ spec.loader.exec_module(fakes)
 options = PreprocessOptions(video=Path(sys.argv[2]), out_path=Path(sys.argv[3]), scale=192)
 print("ready", flush=True)
 sys.stdin.readline()
-run_script(lambda: build_dataset(options, fakes.fake_pack(sequential=True)))
+run_script(lambda: build_dataset(options, fakes.fake_estimators(sequential=True)))
 """
 
 
@@ -103,7 +103,7 @@ def test_a_run_killed_at_any_moment_continues_to_the_same_bytes(fakes, options, 
 
 def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_dead(fakes, options, contents):
     whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_pack(sequential=True))
+    build_dataset(whole, fakes.fake_estimators(sequential=True))
 
     first = start(fakes, options)
     go(first)
@@ -114,12 +114,12 @@ def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_dead(fake
     try:
         before = contents(options.out_path)
         with pytest.raises(UserError, match="another run is at work in .*choose another output folder"):
-            build_dataset(options, fakes.fake_pack(sequential=True))
+            build_dataset(options, fakes.fake_estimators(sequential=True))
         assert contents(options.out_path) == before
     finally:
         first.kill()
         first.communicate()
-    build_dataset(options, fakes.fake_pack(sequential=True))
+    build_dataset(options, fakes.fake_estimators(sequential=True))
     assert contents(options.out_path) == contents(whole.out_path)
 
 
@@ -137,9 +137,9 @@ def test_files_that_may_not_grow_as_on_a_full_disk(fakes, options, contents):
     assert "Traceback" not in errors
     expect_whole_files_only(options.out_path)
 
-    build_dataset(options, fakes.fake_pack(sequential=True))
+    build_dataset(options, fakes.fake_estimators(sequential=True))
     whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_pack(sequential=True))
+    build_dataset(whole, fakes.fake_estimators(sequential=True))
     assert contents(options.out_path) == contents(whole.out_path)
 
 
@@ -148,7 +148,7 @@ def test_a_full_disk_leaves_whole_files_and_the_run_continues(
     fakes, options, contents, monkeypatch, n_written
 ):
     whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_pack(sequential=True))
+    build_dataset(whole, fakes.fake_estimators(sequential=True))
 
     left = [n_written]
     replace_file = os.replace
@@ -164,10 +164,10 @@ def test_a_full_disk_leaves_whole_files_and_the_run_continues(
         with pytest.raises(
             UserError, match="no room left in .*No space left on device.*start again"
         ) as caught:
-            build_dataset(options, fakes.fake_pack(sequential=True))
+            build_dataset(options, fakes.fake_estimators(sequential=True))
     assert "\n" not in str(caught.value)
     expect_whole_files_only(options.out_path)
-    build_dataset(options, fakes.fake_pack(sequential=True))
+    build_dataset(options, fakes.fake_estimators(sequential=True))
     assert contents(options.out_path) == contents(whole.out_path)
 
 

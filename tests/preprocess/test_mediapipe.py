@@ -23,15 +23,17 @@ from nha.preprocess.backends.mediapipe_mesh import (
 )
 from nha.preprocess.backends.mediapipe_runtime import pad_to_square, quiet
 from nha.preprocess.crop import plan_transform
-from nha.preprocess.estimators import EstimatorPack, Frame
-from nha.preprocess.packs import mediapipe_pack
+from nha.preprocess.estimators import EstimatorSet, Frame
+from nha.preprocess.options import PreprocessOptions
+from nha.preprocess.registry import make_estimators
 
 
 @pytest.fixture(scope="module")
-def pack():
-    pack = mediapipe_pack()
-    yield pack
-    pack.close()
+def estimators(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unused")
+    estimators = make_estimators(PreprocessOptions(folder / "video", folder / "out", "mediapipe"))
+    yield estimators
+    estimators.close()
 
 
 def frame_of(rgb: np.ndarray, longer_edge: int, frame_id: int = 0) -> Frame:
@@ -81,11 +83,11 @@ def test_lips_share_their_corners_and_brows_are_simple_outlines():
 
 
 @pytest.mark.parametrize("shape", [(120, 160, 3), (97, 64, 3)])
-def test_a_blank_picture_has_no_face_and_no_matte(pack: EstimatorPack, shape):
+def test_a_blank_picture_has_no_face_and_no_matte(estimators: EstimatorSet, shape):
     frame = frame_of(np.full(shape, 90, np.uint8), 128)
-    assert pack.landmarks.faces(frame) == []
-    assert pack.matting.matte(frame).shape == frame.rgb.shape[:2]
-    assert pack.matting.matte(frame).mean() < 0.05
+    assert estimators.landmarks.faces(frame) == []
+    assert estimators.matting.matte(frame).shape == frame.rgb.shape[:2]
+    assert estimators.matting.matte(frame).mean() < 0.05
 
 
 def test_square_padding_keeps_the_picture_at_the_top_left():
@@ -129,23 +131,23 @@ def test_the_matte_is_one_piece_without_small_holes_and_follows_edges():
 
 
 @pytest.fixture(scope="module")
-def portrait(pack: EstimatorPack, shared_dir):
+def portrait(estimators: EstimatorSet, shared_dir):
     """Frame, face, matte and labels of the third frame of the test video, at 256 px."""
     video = shared_dir / "video" / "portrait_a.mp4"
     if not video.is_file():
         pytest.skip("the portrait video is not there")
-    pack.landmarks.reset()
+    estimators.landmarks.reset()
     frames = [frame_of(rgb, 256, i) for i, rgb in enumerate(itertools.islice(iterate_frames(video), 3))]
-    faces = [pack.landmarks.faces(frame) for frame in frames]
+    faces = [estimators.landmarks.faces(frame) for frame in frames]
     assert [len(found) for found in faces] == [1, 1, 1]
     frame, face = frames[2], faces[2][0]
-    matte = pack.matting.matte(frame)
-    return frame, face, matte, pack.parsing.parsing(frame, face, matte)
+    matte = estimators.matting.matte(frame)
+    return frame, face, matte, estimators.parsing.parsing(frame, face, matte)
 
 
-def test_landmarks_and_irises_of_a_person(pack: EstimatorPack, portrait):
+def test_landmarks_and_irises_of_a_person(estimators: EstimatorSet, portrait):
     frame, face, _, _ = portrait
-    irises = pack.iris.irises(frame, face)
+    irises = estimators.iris.irises(frame, face)
     right_eye, left_eye = face.landmarks_px[36:42].mean(axis=0), face.landmarks_px[42:48].mean(axis=0)
     eye_distance = np.linalg.norm(left_eye - right_eye)
     assert right_eye[0] < left_eye[0]  # the person's right is on the picture's left
@@ -156,11 +158,14 @@ def test_landmarks_and_irises_of_a_person(pack: EstimatorPack, portrait):
     assert face.mesh_px.shape == (478, 3)
 
 
-def test_points_on_the_far_side_are_trusted_less(pack: EstimatorPack, portrait):
+def test_points_on_the_far_side_are_less_confident(estimators: EstimatorSet, portrait):
     _, face, _, _ = portrait
     middle = face.mesh_px.mean(axis=0)
     turned = (face.mesh_px - middle) @ turn_about_y(np.radians(75)) + middle  # to the picture's right
-    frontal, hidden = pack.landmarks.trust(face.mesh_px), pack.landmarks.trust(turned.astype(np.float32))
+    frontal, hidden = (
+        estimators.landmarks.confidence(face.mesh_px),
+        estimators.landmarks.confidence(turned.astype(np.float32)),
+    )
     far_eye, near_eye = [42, 43, 44, 45, 46, 47], [36, 37, 38, 39, 40, 41]
     assert turned[IBUG68[45], 2] > turned[IBUG68[36], 2]  # away from the camera
     assert hidden[far_eye].mean() < 0.6 * frontal[far_eye].mean()
@@ -200,18 +205,18 @@ def test_parsing_of_a_person(portrait):
     np.testing.assert_array_equal(labels == Parsing.BACKGROUND, matte <= 0.5)
 
 
-def test_a_face_without_a_matte_is_background(pack: EstimatorPack, portrait):
+def test_a_face_without_a_matte_is_background(estimators: EstimatorSet, portrait):
     frame, face, matte, labels = portrait
-    assert not pack.parsing.parsing(frame, face, np.zeros_like(matte)).any()
+    assert not estimators.parsing.parsing(frame, face, np.zeros_like(matte)).any()
     one_ear = matte * (labels != Parsing.L_EAR)
-    assert (pack.parsing.parsing(frame, face, one_ear) == Parsing.R_EAR).any()
+    assert (estimators.parsing.parsing(frame, face, one_ear) == Parsing.R_EAR).any()
     everywhere = np.ones_like(matte)
-    assert (pack.parsing.parsing(frame, face, everywhere) > 0).mean() > 0.5
+    assert (estimators.parsing.parsing(frame, face, everywhere) > 0).mean() > 0.5
 
 
-def test_normals_of_a_person(pack: EstimatorPack, portrait):
+def test_normals_of_a_person(estimators: EstimatorSet, portrait):
     frame, face, _, labels = portrait
-    normals = pack.normals.normals(frame, face, (labels > 0).astype(np.uint8))
+    normals = estimators.normals.normals(frame, face, (labels > 0).astype(np.uint8))
     known = np.abs(normals).max(axis=2) > 0
     np.testing.assert_allclose(np.linalg.norm(normals[known], axis=1), 1, atol=1e-5)
     assert normals[known][:, 2].min() > 0

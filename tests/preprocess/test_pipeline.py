@@ -12,12 +12,20 @@ import pytest
 
 from nha.core.conventions import Parsing, Segmentation
 from nha.core.errors import UserError
-from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_labels, read_normals, read_rgb
+from nha.data.dataset_folder import (
+    DatasetFolder,
+    read_keypoints,
+    read_labels,
+    read_normals,
+    read_rgb,
+    write_rgb,
+)
 from nha.data.video_io import video_info
+from nha.preprocess import resume
+from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.preprocess.steps import QUEUED_FRAMES
-from nha.preprocess.workspace import DatasetInfo
 
 N_FRAMES = 6
 
@@ -29,7 +37,7 @@ def options(spaced_dir: Path, fakes) -> PreprocessOptions:
 
 
 def test_a_run_writes_the_whole_layout(fakes, options):
-    info = build_dataset(options, fakes.fake_pack())
+    info = read_info(build_dataset(options, fakes.fake_estimators()))
     folder = DatasetFolder.open(options.out_path)
     assert folder.frame_ids() == list(range(N_FRAMES))
     assert all(folder.paths(i).missing() == [] for i in range(N_FRAMES))
@@ -41,7 +49,6 @@ def test_a_run_writes_the_whole_layout(fakes, options):
     ]
     split = json.loads((options.out_path / "split.json").read_text())
     assert split == {"train": [0, 1, 2, 3, 4], "val": [5]}
-    assert DatasetInfo(**json.loads((options.out_path / "dataset_info.json").read_text())) == info
     assert info.finished
     assert info.estimators["parsing"] == "fake parsing"
     assert info.frames_without_iris == [3]
@@ -50,13 +57,13 @@ def test_a_run_writes_the_whole_layout(fakes, options):
 
 
 def test_the_overview_fits_a_screen(fakes, options):
-    build_dataset(replace(options, scale=512, max_frames=1), fakes.fake_pack())
+    build_dataset(replace(options, scale=512, max_frames=1), fakes.fake_estimators())
     overview = video_info(options.out_path / "dataset.mp4")
     assert (overview.width, overview.height) == (1920, 288)  # of five times 512 x 384
 
 
 def test_annotations_follow_the_estimators_and_the_rules(fakes, options):
-    build_dataset(options, fakes.fake_pack())
+    build_dataset(options, fakes.fake_estimators())
     paths = DatasetFolder(options.out_path).paths(2)
     rgb, keypoints = read_rgb(paths.image), read_keypoints(paths.keypoints)
     on_square = rgb.max(axis=2) > 130
@@ -104,14 +111,14 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
     fakes, options, contents, annotation, method, sequential
 ):
     whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_pack(sequential))
+    build_dataset(whole, fakes.fake_estimators(sequential))
 
-    pack = fakes.fake_pack(sequential)
+    pack = fakes.fake_estimators(sequential)
     broken = replace(pack, **{annotation: Interrupting(getattr(pack, annotation), method, after=3)})
     with pytest.raises(KeyboardInterrupt):
         build_dataset(options, broken)
     (options.out_path / "frame_0001" / ".image_0001.123.abcd.part.png").write_bytes(b"half")
-    continued = fakes.fake_pack(sequential)
+    continued = fakes.fake_estimators(sequential)
     build_dataset(options, continued)
 
     assert contents(options.out_path) == contents(whole.out_path)
@@ -120,17 +127,17 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
 
 
 def test_the_length_of_a_video_changes_nothing_in_what_is_held(fakes, options):
-    """Pictures that are alive while a frame gets its matte: as many in a long video as in a short one."""
+    """Number of images in memory while a matte is estimated: the same for a long and a short video."""
 
     class Watching(fakes.FakeMatting):
         def __init__(self) -> None:
             super().__init__(sequential=True)
-            self.pictures: list[weakref.ref] = []
+            self.images: list[weakref.ref] = []
             self.most_alive = 0
 
         def matte(self, frame):
-            self.pictures.append(weakref.ref(frame.rgb))
-            self.most_alive = max(self.most_alive, sum(ref() is not None for ref in self.pictures))
+            self.images.append(weakref.ref(frame.rgb))
+            self.most_alive = max(self.most_alive, sum(ref() is not None for ref in self.images))
             return super().matte(frame)
 
     for n_frames in (30, 150):
@@ -139,52 +146,49 @@ def test_the_length_of_a_video_changes_nothing_in_what_is_held(fakes, options):
         watching = Watching()
         out = options.out_path.with_name(f"out {n_frames}")
         build_dataset(
-            replace(options, video=video, out_path=out), replace(fakes.fake_pack(), matting=watching)
+            replace(options, video=video, out_path=out), replace(fakes.fake_estimators(), matting=watching)
         )
-        assert len(watching.pictures) == n_frames
+        assert len(watching.images) == n_frames
         # three queues behind it, and in each of the four stages one in work and one that waits for room
         assert watching.most_alive <= 3 * QUEUED_FRAMES + 4 * 2
 
 
 def test_a_run_killed_while_decoding_continues(fakes, options, contents, monkeypatch):
     whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_pack())
-    import nha.preprocess.steps as steps
-
+    build_dataset(whole, fakes.fake_estimators())
     written = []
 
     def failing_write(path, rgb):
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(path)
-        original_write(path, rgb)
+        write_rgb(path, rgb)
 
-    original_write = steps.write_rgb
-    monkeypatch.setattr(steps, "write_rgb", failing_write)
-    with pytest.raises(KeyboardInterrupt):
-        build_dataset(options, fakes.fake_pack())
-    monkeypatch.setattr(steps, "write_rgb", original_write)
-    build_dataset(options, fakes.fake_pack())
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "write_rgb", failing_write)
+        with pytest.raises(KeyboardInterrupt):
+            build_dataset(options, fakes.fake_estimators())
+    build_dataset(options, fakes.fake_estimators())
     assert contents(options.out_path) == contents(whole.out_path)
 
 
 def test_a_finished_dataset_is_left_alone_and_a_damaged_one_repaired(fakes, options, contents):
     frames = fakes.walking_square(11, faceless=(4,))
     fakes.write_video(options.video, frames)
-    build_dataset(options, fakes.fake_pack())
+    build_dataset(options, fakes.fake_estimators())
     before = contents(options.out_path)
-    idle = fakes.fake_pack()
+    idle = fakes.fake_estimators()
     build_dataset(options, idle)
     assert idle.landmarks.seen == []
     for name in ("frame_0001/parsing_0001.png", "frame_0002/image_0002.png", "dataset.mp4"):
         (options.out_path / name).unlink()
-    build_dataset(options, fakes.fake_pack())
+    build_dataset(options, fakes.fake_estimators())
     assert contents(options.out_path) == before
 
 
 def test_frames_without_a_face_are_put_aside(fakes, options):
     fakes.write_video(options.video, fakes.walking_square(11, faceless=(4,)))
-    info = build_dataset(options, fakes.fake_pack())
+    info = read_info(build_dataset(options, fakes.fake_estimators()))
     assert info.frames_without_face == [4]
     folder = DatasetFolder(options.out_path)
     assert 4 not in folder.frame_ids()
@@ -200,14 +204,14 @@ def test_frames_without_a_face_are_put_aside(fakes, options):
 def test_too_few_faces_stop_the_run_and_leave_nothing(fakes, options, faceless, message):
     fakes.write_video(options.video, fakes.walking_square(N_FRAMES, faceless=tuple(faceless)))
     with pytest.raises(UserError, match=message) as caught:
-        build_dataset(options, fakes.fake_pack())
+        build_dataset(options, fakes.fake_estimators())
     assert "\n" not in str(caught.value)
     assert not options.out_path.exists()
 
 
 def test_max_missing_is_a_choice(fakes, options):
     fakes.write_video(options.video, fakes.walking_square(N_FRAMES, faceless=(1, 4)))
-    info = build_dataset(replace(options, max_missing=0.5), fakes.fake_pack())
+    info = read_info(build_dataset(replace(options, max_missing=0.5), fakes.fake_estimators()))
     assert info.frames_without_face == [1, 4]
 
 
@@ -216,7 +220,7 @@ def test_an_empty_folder_of_the_user_survives_a_failed_run(fakes, options, conte
     (options.out_path / "notes.txt").write_text("mine")
     fakes.write_video(options.video, fakes.walking_square(N_FRAMES, faceless=tuple(range(6))))
     with pytest.raises(UserError):
-        build_dataset(options, fakes.fake_pack())
+        build_dataset(options, fakes.fake_estimators())
     assert contents(options.out_path).keys() == {"notes.txt"}
 
 
@@ -230,21 +234,21 @@ def test_of_several_faces_the_nearest_to_the_last_is_followed(fakes, options, ca
         np.maximum(small, fakes.draw_frame((70, 30, fakes.BLUE))),
     ]
     fakes.write_video(options.video, frames)
-    info = build_dataset(options, fakes.fake_pack())
+    info = read_info(build_dataset(options, fakes.fake_estimators()))
     assert info.frames_with_several_faces == [1, 2]
     folder = DatasetFolder(options.out_path)
     assert all(read_keypoints(folder.paths(i).keypoints).landmarks_px[:, 0].max() < 40 for i in range(3))
 
     alone = replace(options, out_path=options.out_path.with_name("largest first"))
     fakes.write_video(alone.video, frames[2:])
-    build_dataset(alone, fakes.fake_pack())
+    build_dataset(alone, fakes.fake_estimators())
     landmarks = read_keypoints(DatasetFolder(alone.out_path).paths(0).keypoints).landmarks_px
     assert landmarks[:, 0].min() > 60
 
 
 def test_scale_square_and_originals(fakes, options):
     wider = replace(options, scale=192, force_square=True, keep_original_frames=True)
-    build_dataset(wider, fakes.fake_pack())
+    build_dataset(wider, fakes.fake_estimators())
     folder = DatasetFolder(wider.out_path)
     assert read_rgb(folder.paths(0).image).shape == (192, 192, 3)
     assert read_rgb(wider.out_path / "original_frames" / "original_0003.png").shape == (72, 96, 3)
@@ -253,7 +257,7 @@ def test_scale_square_and_originals(fakes, options):
 
 def test_crop_to_head_uses_one_box_for_all_frames(fakes, options):
     cropped = replace(options, crop_to_head=True)
-    pack = fakes.fake_pack(sequential=True)
+    pack = fakes.fake_estimators(sequential=True)
     build_dataset(cropped, pack)
     transform = json.loads((cropped.out_path / "transforms.json").read_text())
     assert transform["crop_w"] < 96
@@ -264,21 +268,21 @@ def test_crop_to_head_uses_one_box_for_all_frames(fakes, options):
 
 
 def test_an_output_folder_with_another_dataset_is_refused(fakes, options, contents):
-    build_dataset(options, fakes.fake_pack())
+    build_dataset(options, fakes.fake_estimators())
     before = contents(options.out_path)
     with pytest.raises(UserError, match="scale 96 instead of 128"):
-        build_dataset(replace(options, scale=128), fakes.fake_pack())
+        build_dataset(replace(options, scale=128), fakes.fake_estimators())
     other = replace(
         options, video=fakes.write_video(options.video.with_name("other.mp4"), fakes.walking_square(3))
     )
     with pytest.raises(UserError, match="holds the dataset of my video.mp4"):
-        build_dataset(other, fakes.fake_pack())
+        build_dataset(other, fakes.fake_estimators())
     assert contents(options.out_path) == before
 
     foreign = replace(options, out_path=options.out_path.with_name("foreign"))
     (foreign.out_path / "frame_0000").mkdir(parents=True)
     with pytest.raises(UserError, match="frames from elsewhere"):
-        build_dataset(foreign, fakes.fake_pack())
+        build_dataset(foreign, fakes.fake_estimators())
     assert list(foreign.out_path.iterdir()) == [foreign.out_path / "frame_0000"]
 
 
@@ -290,13 +294,13 @@ def test_bad_input_creates_nothing(fakes, options):
         ({"max_frames": -1}, "max_frames"),
     ):
         with pytest.raises(UserError, match=message):
-            build_dataset(replace(options, **change), fakes.fake_pack())
+            build_dataset(replace(options, **change), fakes.fake_estimators())
         assert not options.out_path.exists()
 
 
 def test_an_output_folder_that_cannot_be_written_is_a_user_error(fakes, options):
     with pytest.raises(UserError, match="cannot write"):
-        build_dataset(replace(options, out_path=options.video / "inside a file"), fakes.fake_pack())
+        build_dataset(replace(options, out_path=options.video / "inside a file"), fakes.fake_estimators())
 
 
 def test_published_estimators_name_what_is_missing(fakes, options, monkeypatch, tmp_path):

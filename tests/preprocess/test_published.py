@@ -22,15 +22,15 @@ from nha.core.conventions import Parsing
 from nha.core.errors import UserError
 from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_labels
 from nha.preprocess.backends.face_alignment_landmarks import FaceAlignmentLandmarks, attach_mesh
-from nha.preprocess.backends.mediapipe_iris import MediapipeIris
+from nha.preprocess.backends.mediapipe_landmarks import MediapipeIris
 from nha.preprocess.backends.published_matting import RvmMatting, RvmOnnxMatting, downsample_ratio
 from nha.preprocess.backends.published_normals import ResNetUNetNormals, SquareBox
-from nha.preprocess.backends.published_parsing import BiSeNetParsing, middle_of, on_green_square
+from nha.preprocess.backends.published_parsing import BiSeNetParsing, centre_of, square_on_green
 from nha.preprocess.crop import identity_transform
 from nha.preprocess.estimators import Face, Frame
 from nha.preprocess.options import PreprocessOptions
-from nha.preprocess.packs import make_pack
-from nha.preprocess.stream import several_at_once
+from nha.preprocess.registry import make_estimators
+from nha.preprocess.stream import call_in_batches
 
 CPU = torch.device("cpu")
 RVM, PARSING, NORMALS = "rvm/rvm_mobilenetv3.pth", "face_parsing/model.pth", "face_normals/model.pth"
@@ -126,7 +126,7 @@ def test_mattes_of_a_video_in_batches_and_one_by_one(weights):
     frames = [frame_of(noise(64, 90, 3) // (i + 1), i) for i in range(5)]
     together = RvmMatting(weights / RVM, CPU)
     together.batch_size = 2
-    mattes = [matte for _, matte in several_at_once(together, "matte", frames, lambda frame: (frame,))]
+    mattes = [matte for _, matte in call_in_batches(together, "matte", frames, lambda frame: (frame,))]
     single = RvmMatting(weights / RVM, CPU)
     for frame, matte in zip(frames, mattes, strict=True):
         assert matte.shape == (64, 90)
@@ -142,14 +142,14 @@ def test_mattes_of_a_video_in_batches_and_one_by_one(weights):
 
 
 @pytest.mark.parametrize("size", [(5, 8), (8, 5), (7, 7)])
-def test_the_person_stands_on_green_in_the_middle_of_a_square(size):
+def test_the_person_stands_on_green_in_the_centre_of_a_square(size):
     rgb, matte = noise(*size, 3), np.zeros(size, np.float32)
     matte[:3] = 1
     matte[3] = 0.5
-    square = on_green_square(rgb, matte)
+    square = square_on_green(rgb, matte)
     green = np.float32([0.47, 1, 0.6]) * 255
     assert square.shape == (max(size), max(size), 3)
-    middle = middle_of(square, size)
+    middle = centre_of(square, size)
     np.testing.assert_allclose(middle[:3], rgb[:3], atol=1e-4)
     np.testing.assert_allclose(middle[3], (rgb[3] + green) / 2, atol=1e-4)
     np.testing.assert_allclose(middle[4:], np.broadcast_to(green, middle[4:].shape), atol=1e-4)
@@ -218,7 +218,7 @@ def test_parsing_with_the_network_itself_in_batches(weights):
         (frame_of(noise(40, 30, 3), i), face_in(5, 5, 20, 20), np.ones((40, 30), np.float32))
         for i in range(3)
     ]
-    answers = [labels for _, labels in several_at_once(estimator, "parsing", inputs, tuple)]
+    answers = [labels for _, labels in call_in_batches(estimator, "parsing", inputs, tuple)]
     assert [labels.shape for labels in answers] == [(40, 30)] * 3
     np.testing.assert_array_equal(answers[0], answers[2])  # the same picture, alone and in company
     assert answers[0].max() < 19
@@ -383,20 +383,20 @@ def without_face_alignment(monkeypatch) -> None:
 def test_auto_takes_for_each_annotation_what_is_there(options, weights, spaced_dir, monkeypatch, torch_home):
     pytest.importorskip("mediapipe", exc_type=ImportError)
     without_face_alignment(monkeypatch)
-    names = make_pack(options).names
+    names = make_estimators(options).names
     assert {annotation for annotation, name in names.items() if "mediapipe" in name} == {"landmarks", "iris"}
     some = spaced_dir / "some weights"
     (some / "rvm").mkdir(parents=True)
     (some / RVM).symlink_to(weights / RVM)
-    names = make_pack(replace(options, weights=some)).names
+    names = make_estimators(replace(options, weights=some)).names
     assert {annotation for annotation, name in names.items() if "mediapipe" not in name} == {"matting"}
-    names = make_pack(replace(options, estimators="mediapipe")).names
+    names = make_estimators(replace(options, estimators="mediapipe")).names
     assert all("mediapipe" in name for name in names.values())
 
 
 def test_auto_takes_landmarks_too_where_package_and_weights_are_there(options, face_alignment):
     pytest.importorskip("mediapipe", exc_type=ImportError)
-    pack = make_pack(options)
+    pack = make_estimators(options)
     assert pack.names["landmarks"] == "face-alignment 3DFAN4"
     pack.close()
 
@@ -405,7 +405,7 @@ def test_published_says_everything_that_is_missing(options, weights, spaced_dir,
     (torch_home / FAN_FILES[0]).unlink()
     nothing = replace(options, estimators="published", weights=spaced_dir / "nothing")
     with pytest.raises(UserError) as error:
-        make_pack(nothing)
+        make_estimators(nothing)
     text = str(error.value)
     assert "\n" not in text
     for wanted in (FAN_FILES[0], *(str(spaced_dir / "nothing" / file) for file in (RVM, PARSING, NORMALS))):
@@ -414,7 +414,7 @@ def test_published_says_everything_that_is_missing(options, weights, spaced_dir,
     torch.save({}, torch_home / FAN_FILES[0])
     without_face_alignment(monkeypatch)
     with pytest.raises(UserError, match=r"the package face-alignment 1\.5\.0"):
-        make_pack(replace(nothing, weights=weights))
+        make_estimators(replace(nothing, weights=weights))
 
 
 def test_weights_of_another_network_stop_the_run(options, weights, spaced_dir):
@@ -425,7 +425,7 @@ def test_weights_of_another_network_stop_the_run(options, weights, spaced_dir):
     with pytest.raises(
         UserError, match=r"model\.pth' does not fit: 'cp\.resnet\.conv1\.weight' is missing; put 79999"
     ):
-        make_pack(replace(options, weights=wrong))
+        make_estimators(replace(options, weights=wrong))
 
 
 @pytest.mark.slow

@@ -12,11 +12,11 @@ from nha.preprocess.backends.region_colours import (
     HAIR,
     NECK,
     SKIN,
-    Judgement,
-    agree_over_time,
+    RegionEstimate,
+    average_over_time,
     classify_regions,
     describe_surroundings,
-    judge_regions,
+    estimate_regions,
 )
 
 SKIN_RGB, SHADOW_RGB = (205, 160, 140), (165, 120, 100)
@@ -25,7 +25,7 @@ CENTRE, FACE_HEIGHT = (160, 140), 130
 
 
 def draw_head(hair_rgb, cloth_rgb, bald: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """A head of ellipses with noise: picture uint8 [H, W, 3], true region of each pixel (255 is background)."""
+    """A head of ellipses with noise: image uint8 [H, W, 3] and the true region of each pixel (255: background)."""
     regions = np.full(SHAPE, 255, np.uint8)
     cv2.ellipse(regions, (160, 330), (130, 80), 0, 0, 360, CLOTH, -1)
     cv2.rectangle(regions, (130, 180), (190, 262), NECK, -1)
@@ -50,14 +50,14 @@ def classify(rgb: np.ndarray, regions: np.ndarray) -> np.ndarray:
     nothing = np.zeros(SHAPE, bool)
     chin, brow = np.array([160.0, 205.0]), np.array([140.0, 118.0])
     place = describe_surroundings(regions < 255, face > 0, nothing, axes, chin, brow)
-    return classify_regions(rgb, judge_regions(rgb, place, nothing).posterior)
+    return classify_regions(rgb, estimate_regions(rgb, place, nothing).posterior)
 
 
 @pytest.mark.parametrize(
     ("hair_rgb", "cloth_rgb"),
     [
         ((50, 35, 28), (60, 90, 60)),  # brown and green
-        ((40, 32, 30), (30, 30, 34)),  # dark hair, dark shirt: only their places differ
+        ((40, 32, 30), (30, 30, 34)),  # dark hair, dark shirt: only their positions differ
         ((220, 190, 110), (240, 240, 240)),  # blond and white
         ((150, 150, 155), (150, 40, 40)),  # grey and red
     ],
@@ -77,19 +77,19 @@ def test_a_bald_head_has_hardly_any_hair():
     assert ((found == HAIR) & (regions == SKIN)).sum() < 0.05 * (regions == SKIN).sum()
 
 
-def test_what_stands_still_does_not_flicker_and_what_moves_is_judged_by_itself():
+def test_static_regions_are_averaged_and_moving_ones_are_not():
     rng = np.random.default_rng(0)
     rgb = rng.uniform(0, 255, (40, 40, 3)).astype(np.float32)
 
-    def judged(picture: np.ndarray) -> Judgement:
-        return Judgement(picture, rng.random((40, 40, 4)).astype(np.float32))
+    def estimate(image: np.ndarray) -> RegionEstimate:
+        return RegionEstimate(image, rng.random((40, 40, 4)).astype(np.float32))
 
-    now, before = judged(rgb), [judged(rgb), judged(rgb + 0.5)]
+    now, before = estimate(rgb), [estimate(rgb), estimate(rgb + 0.5)]
     mean = (now.posterior + before[0].posterior + before[1].posterior) / 3
-    np.testing.assert_allclose(agree_over_time(now, before), mean, atol=0.01)
-    moved = [judged(255 - rgb)]
-    changes = np.abs(agree_over_time(now, moved) - now.posterior).max(axis=2)
+    np.testing.assert_allclose(average_over_time(now, before), mean, atol=0.01)
+    moved = [estimate(255 - rgb)]
+    changes = np.abs(average_over_time(now, moved) - now.posterior).max(axis=2)
     far = np.linalg.norm(rgb - moved[0].rgb, axis=2) > 30
     assert far.mean() > 0.9
     assert changes[far].max() < 1e-4
-    np.testing.assert_array_equal(agree_over_time(now, []), now.posterior)
+    np.testing.assert_array_equal(average_over_time(now, []), now.posterior)

@@ -1,4 +1,4 @@
-"""Stages in threads: order, errors, early ends, and never more than a few items at once."""
+"""Prefetching in threads: order, errors, early ends, and a bound on the number of items."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from nha.preprocess.stream import ahead, several_at_once
+from nha.preprocess.stream import call_in_batches, prefetch
 
 
 def counting(n: int, made: list[int]) -> Iterator[int]:
@@ -17,34 +17,34 @@ def counting(n: int, made: list[int]) -> Iterator[int]:
         yield i
 
 
-def test_items_come_in_order_through_several_threads():
-    doubled = (2 * i for i in ahead(counting(200, []), 3))
-    assert list(ahead(doubled, 2)) == list(range(0, 400, 2))
+def test_the_order_is_kept_through_several_threads():
+    doubled = (2 * i for i in prefetch(counting(200, []), 3))
+    assert list(prefetch(doubled, 2)) == list(range(0, 400, 2))
 
 
-def test_only_a_few_items_are_made_before_they_are_wanted():
+def test_only_a_few_items_are_computed_before_they_are_requested():
     made: list[int] = []
-    with closing(ahead(counting(1000, made), 3)) as items:
-        for wanted in range(100):
-            assert next(items) == wanted
-            assert len(made) <= wanted + 1 + 3 + 2  # queued, and one on its way
+    with closing(prefetch(counting(1000, made), 3)) as items:
+        for i in range(100):
+            assert next(items) == i
+            assert len(made) <= i + 1 + 3 + 2  # queued, and one on its way
 
 
-def test_an_error_comes_where_the_item_would_have():
+def test_an_error_is_raised_in_place_of_its_item():
     def broken() -> Iterator[int]:
         yield 1
         raise KeyError("two")
 
-    items = ahead(ahead(broken(), 3), 3)
+    items = prefetch(prefetch(broken(), 3), 3)
     assert next(items) == 1
     with pytest.raises(KeyError, match="two"):
         next(items)
 
 
-def test_a_stage_that_is_not_wanted_any_more_ends():
+def test_the_thread_ends_when_the_generator_is_closed():
     before = threading.active_count()
     made: list[int] = []
-    with closing(ahead(counting(10**9, made), 2)) as items:
+    with closing(prefetch(counting(10**9, made), 2)) as items:
         next(items)
         assert threading.active_count() == before + 1
     assert threading.active_count() == before
@@ -54,25 +54,24 @@ def test_a_stage_that_is_not_wanted_any_more_ends():
 
 
 class Doubling:
-    """Doubles, several at once where `batch_size` is set; keeps the sizes of its batches."""
+    """Doubles numbers and keeps the sizes of its batches."""
 
-    def __init__(self, batch_size: int | None = None) -> None:
+    def __init__(self, batch_size: int) -> None:
         self.batches: list[int] = []
-        if batch_size:
-            self.batch_size, self.double_batch = batch_size, self.several
+        self.batch_size = batch_size
 
     def double(self, value: int) -> int:
         return 2 * value
 
-    def several(self, inputs: list[tuple[int]]) -> list[int]:
+    def double_batch(self, inputs: list[tuple[int]]) -> list[int]:
         self.batches.append(len(inputs))
         return [self.double(*given) for given in inputs]
 
 
-@pytest.mark.parametrize("batch_size", [None, 1, 3, 50])
-def test_answers_belong_to_their_jobs(batch_size):
+@pytest.mark.parametrize("batch_size", [1, 3, 50])
+def test_results_belong_to_their_jobs(batch_size):
     estimator = Doubling(batch_size)
-    answers = several_at_once(estimator, "double", range(10), lambda i: None if i in (2, 9) else (i,))
-    assert list(answers) == [(i, None if i in (2, 9) else 2 * i) for i in range(10)]
+    results = call_in_batches(estimator, "double", range(10), lambda i: None if i in (2, 9) else (i,))
+    assert list(results) == [(i, None if i in (2, 9) else 2 * i) for i in range(10)]
     if batch_size == 3:
         assert estimator.batches == [2, 3, 3]  # 2 and 9 need no answer; 9 is alone

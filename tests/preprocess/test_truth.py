@@ -21,6 +21,7 @@ from nha.data.dataset_folder import (
     write_normals,
 )
 from nha.preprocess.crop import FrameTransform
+from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 
@@ -54,7 +55,7 @@ def options(spaced_dir, fakes) -> PreprocessOptions:
 
 
 def test_at_the_videos_size_nothing_changes(options):
-    info = build_dataset(options)
+    info = read_info(build_dataset(options))
     assert info.estimators["normals"] == "truth"
     assert info.frames_without_face == [2]
     assert info.frames_without_iris == [1]
@@ -76,15 +77,15 @@ def test_at_the_videos_size_nothing_changes(options):
         np.testing.assert_allclose(read_normals(after.normals), expected_normals, atol=1 / 127)
 
 
-def test_points_and_labels_take_part_in_square_and_scale(options):
+def test_points_and_labels_take_part_in_square_and_scale(fakes, options):
     square = replace(options, force_square=True, scale=192)
     build_dataset(square)
     truth, made = DatasetFolder(options.video.parent / "truth"), DatasetFolder(square.out_path)
     transform = FrameTransform.from_json(read_transforms(made.transforms))
     before, after = truth.paths(0), made.paths(0)
-    back = transform.points_to_input(read_keypoints(after.keypoints).landmarks_px)
+    back = fakes.points_to_video(transform, read_keypoints(after.keypoints).landmarks_px)
     np.testing.assert_allclose(back, read_keypoints(before.keypoints).landmarks_px, atol=1e-4)
-    iris_back = transform.points_to_input(read_keypoints(after.keypoints).iris_px)
+    iris_back = fakes.points_to_video(transform, read_keypoints(after.keypoints).iris_px)
     np.testing.assert_allclose(iris_back, [[30, 30], [50, 31]], atol=1e-4)
     parsing = read_labels(after.parsing)
     assert parsing.shape == (192, 192)

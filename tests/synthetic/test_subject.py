@@ -19,6 +19,7 @@ from nha.head.flame_files import read_head_folder
 from nha.head.joint_limits import neck_angles
 from nha.head.model import HeadModel
 from nha.head.procedural import write_head_folder
+from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.render.camera import project
@@ -245,7 +246,7 @@ def test_a_dataset_can_be_made_from_it(subject, frames, tmp_path):
     options = PreprocessOptions(
         video=subject / "video.mp4", out_path=tmp_path / "data", estimators="truth", scale=max(SIZE)
     )
-    info = build_dataset(options)
+    info = read_info(build_dataset(options))
     assert info.n_frames == N_FRAMES
     assert not info.frames_without_face
     dataset = DatasetFolder(tmp_path / "data")

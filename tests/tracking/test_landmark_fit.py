@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,11 +15,21 @@ from nha.core.types import HeadParams
 from nha.head import joint_limits
 from nha.render.camera import project
 from nha.tracking.camera_init import calibrate, facing_branch, rigid_poses
+from nha.tracking.energy import (
+    JOINTS,
+    geometric_terms,
+    smoothness,
+    smoothness_residual,
+    weighted_sum,
+)
 from nha.tracking.keyframes import choose_keyframes, head_angles_deg
-from nha.tracking.landmark_fit import DetectedLandmarks, LandmarkFit
+from nha.tracking.landmark_fit import LandmarkFit
 from nha.tracking.landmark_model import POSE_WIDTHS, LandmarkModel
 from nha.tracking.least_squares import Linearised, Quadratic, minimise_each, minimise_jointly
-from nha.tracking.state import start_unknowns
+from nha.tracking.reprojection import DetectedLandmarks
+from nha.tracking.settings import EnergyWeights
+from nha.tracking.state import UNKNOWNS, Unknowns, start_unknowns
+from nha.tracking.timeline import Timeline, neighbour_mean
 
 
 @pytest.fixture
@@ -238,3 +250,113 @@ def test_gaze_and_lids_are_found(head_mesh, head_assets):
     lids = {"shut": float(found.expr[2, blink].mean()), "open": float(found.expr[:2, blink].abs().max())}
     assert lids["shut"] > 0.9
     assert lids["open"] < 0.3
+
+
+def moved(head):
+    """Three frames of a head away from rest, and the same as detected landmarks."""
+    start = start_unknowns(head, 3, 0)
+    generator = torch.Generator().manual_seed(5)
+    truth = start.replace(
+        expr=torch.nn.functional.pad(torch.randn(3, 12, generator=generator), (0, head.n_expr - 12)),
+        shape=torch.nn.functional.pad(torch.randn(12, generator=generator), (0, head.n_shape - 12)),
+        jaw=start.jaw + torch.tensor([[0.3, 0, 0], [0.6, 0, 0], [0.1, 0, 0]]),
+        neck=torch.tensor([[0.1, 0.1, 0], [0, -0.1, 0.1], [0.1, 0, 0]]),
+        eyes=torch.tensor([[0.0, 0.3, 0, 0, 0.1, 0], [0.2, 0, 0, -0.1, 0, 0], [0, -0.2, 0, 0, 0.1, 0]]),
+        focal_and_centre=torch.tensor([2.5, 0.5, 0.5]),
+    )
+    size = (200, 200)
+    return truth, DetectedLandmarks(landmarks_of(head, truth, size), torch.ones(3, 70), size, sigma_px=1.5)
+
+
+def rotations(parameters):
+    return rotation_matrix(parameters.unflatten(1, (-1, 3)))
+
+
+# How far each term lets the unknowns go: a larger weight makes this smaller.
+SLACK = {
+    "w_expr_reg": lambda u, rest: u.expr.norm(),
+    "w_shape_reg": lambda u, rest: u.shape.norm(),
+    "w_eyes_sym": lambda u, rest: (u.eyes[:, 3:] - u.eyes[:, :3]).norm(),
+    "w_pos_neck": lambda u, rest: (rotations(u.neck) - rotations(rest.neck)).norm(),
+    "w_pos_jaw": lambda u, rest: (rotations(u.jaw) - rotations(rest.jaw)).norm(),
+    "w_pos_eyes": lambda u, rest: (rotations(u.eyes) - rotations(rest.eyes)).norm(),
+}
+
+
+def scaled_weight(name, factor):
+    return EnergyWeights(**{name: factor * getattr(EnergyWeights(), name)})
+
+
+@pytest.mark.parametrize("name", SLACK)
+def test_a_changed_prior_weight_changes_both_kinds_of_stages(head_mesh, name):
+    """Landmark stages: the unknowns stay nearer to rest. Photometric stages: the gradient changes."""
+    head = head_mesh.head
+    truth, detected = moved(head)
+    rest = start_unknowns(head, 3, 0)
+    slack, gradients = [], []
+    for factor in (1e-3, 1):
+        weights = scaled_weight(name, factor)
+        fit = LandmarkFit(head, 12, 12, weights)
+        if name == "w_shape_reg":
+            found, _ = fit.fit_together(truth, detected, fixed_focal=True)
+        else:
+            found = fit.fit_frames(truth, detected)
+        slack.append(float(SLACK[name](found, rest)))
+
+        leaves = {field: getattr(truth, field).clone().requires_grad_() for field in UNKNOWNS}
+        pose = {joint: getattr(rest, joint)[0] for joint in JOINTS}
+        target, size = detected.landmarks_px, detected.image_size
+        terms = geometric_terms(Unknowns(**leaves), target, target, detected.confidence, size, pose)
+        weighted_sum(terms, weights).backward()
+        gradients.append(
+            torch.cat([leaf.grad.flatten() for leaf in leaves.values() if leaf.grad is not None])
+        )
+    assert slack[1] < 0.8 * slack[0]
+    assert float((gradients[1] - gradients[0]).norm()) > 1e-5  # exactly 0 if the weight had no effect
+
+
+@pytest.mark.parametrize("name, some", [("w_lmk", slice(0, 68)), ("w_eyes_lmk", slice(68, 70))])
+def test_a_changed_landmark_weight_changes_both_kinds_of_stages(head_mesh, name, some):
+    head = head_mesh.head
+    truth, detected = moved(head)
+    shifted = detected.landmarks_px.clone()
+    shifted[:, some] += 2.0 * torch.randn(
+        3, shifted[:, some].shape[1], 2, generator=torch.Generator().manual_seed(1)
+    )
+    detected = replace(detected, landmarks_px=shifted)
+    errors, pulls = [], []
+    for factor in (0.03, 1):
+        weights = scaled_weight(name, factor)
+        fit = LandmarkFit(head, 12, 12, weights)
+        found = fit.fit_frames(truth, detected)
+        errors.append(float(fit.errors_px(found, detected)[:, some].mean()))
+
+        landmarks_px = landmarks_of(head, truth, detected.image_size).detach().requires_grad_()
+        pose = {joint: getattr(start_unknowns(head, 1, 0), joint)[0] for joint in JOINTS}
+        terms = geometric_terms(truth, landmarks_px, shifted, detected.confidence, detected.image_size, pose)
+        weighted_sum(terms, weights).backward()
+        pulls.append(float(landmarks_px.grad[:, some].abs().sum()))
+    assert errors[1] < 0.95 * errors[0]
+    assert pulls[1] == pytest.approx(pulls[0] / 0.03, rel=1e-4)
+
+
+def test_a_changed_smoothness_weight_changes_both_kinds_of_stages(head_mesh):
+    """The middle one of three frames is pulled towards the line between its neighbours."""
+    head = head_mesh.head
+    truth, detected = moved(head)
+    timeline = Timeline(np.arange(3), np.zeros(3, int))
+    line, closeness = neighbour_mean(truth, timeline)
+    deviation, pull = [], []
+    for factor in (1, 30):
+        weights = scaled_weight("w_smooth", factor)
+        found = LandmarkFit(head, 12, 12, weights).fit_frames(truth, detected, neighbours=(line, closeness))
+        deviation.append(float(smoothness_residual(found, line)[1].norm()))
+
+        expr = truth.expr[1:2].clone().requires_grad_()
+        middle = truth.rows([1]).replace(expr=expr)
+        half, one = torch.tensor([0.5]), torch.ones(1)
+        term = smoothness(middle, truth.rows([0]), truth.rows([2]), half, one)
+        weighted_sum({"smooth": term}, weights).backward()
+        pull.append(float(expr.grad.norm()))
+    assert deviation[1] < 0.8 * deviation[0]
+    assert pull[1] == pytest.approx(30 * pull[0], rel=1e-4)

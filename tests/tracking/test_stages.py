@@ -13,7 +13,7 @@ from nha.core.config import parse_settings
 from nha.core.errors import UserError
 from nha.render.interpolate import CoveredPixels
 from nha.tracking.appearance import LINEAR, PUBLISHED, grey_albedo_space, shade
-from nha.tracking.energies import landmark_distance, neighbour_deviation
+from nha.tracking.energy import landmark_distance, smoothness
 from nha.tracking.fit import StageFitter, Surroundings
 from nha.tracking.frames import read_frames
 from nha.tracking.observe import observe
@@ -219,7 +219,7 @@ def test_bridging_is_linear_in_time_and_keeps_to_the_shot(film):
 def test_neighbours_respect_cuts_and_gaps(film):
     ids = np.array([0, 1, 2, 4, 20, 21, 22])
     timeline = Timeline(ids, np.array([0, 0, 0, 0, 0, 0, 1]))
-    part, closeness = timeline.part_and_closeness()
+    part, closeness = timeline.position_and_closeness()
     assert closeness.tolist() == pytest.approx([0, 1, 2 / 3, 0, 0, 0, 0])
     assert float(part[2]) == pytest.approx(1 / 3)
     values = torch.arange(7.0)[:, None].expand(-1, 3)
@@ -233,7 +233,7 @@ def test_steady_motion_is_not_rough(film):
     unknowns = film.truth.replace(**still).replace(translation=steady)
     before, after, inner = unknowns.rows([0]), unknowns.rows([6]), unknowns.rows(range(1, 6))
     half, one = torch.full((5,), 0.5), torch.ones(5)
-    assert float(neighbour_deviation(inner, before, after, half, one)) == pytest.approx(0, abs=1e-9)
+    assert float(smoothness(inner, before, after, half, one)) == pytest.approx(0, abs=1e-9)
     jump = inner.replace(translation=inner.translation + torch.eye(5)[:, 2:3] * 0.004)
     # one unit off at one frame, half a unit seen by each of its neighbours, in three axes, over five frames
-    assert float(neighbour_deviation(jump, before, after, half, one)) == pytest.approx(3 * 1.5 / 5, rel=1e-3)
+    assert float(smoothness(jump, before, after, half, one)) == pytest.approx(3 * 1.5 / 5, rel=1e-3)

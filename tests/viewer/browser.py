@@ -26,12 +26,15 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """One page. `requests` holds the addresses that it has asked for, `errors` what its scripts complained of.
+    """A browser with one page, as a context manager.
 
-    Use it as a context manager; profile: an empty folder.
+    Attributes:
+        requests: the addresses that the page has requested.
+        errors: uncaught exceptions of its scripts.
     """
 
     def __init__(self, program: str, profile: Path, size: tuple[int, int] = SIZE) -> None:
+        """program: path of Chromium; profile: an empty folder; size: (width, height) of the window."""
         self.requests: list[str] = []
         self.errors: list[str] = []
         self._numbers = itertools.count(1)
@@ -78,15 +81,15 @@ class Browser:
         self._process.wait(20)
 
     def _connect(self) -> ClientConnection:
-        """To the first page, once the browser has written where it listens."""
-        note = self._profile / "DevToolsActivePort"
+        """Connect to the first page as soon as the browser has written its port to the profile."""
+        port_file = self._profile / "DevToolsActivePort"
         until = time.monotonic() + 60
-        while not (note.is_file() and note.read_text("utf-8").count("\n")):
+        while not (port_file.is_file() and port_file.read_text("utf-8").count("\n")):
             if self._process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError("Chromium did not start")
             time.sleep(0.05)
-        port, path = note.read_text("utf-8").split("\n")[:2]
-        # no pings: nobody answers them while events wait to be read
+        port, path = port_file.read_text("utf-8").split("\n")[:2]
+        # no pings: they are not answered while events wait to be read
         options = {"max_size": None, "compression": None, "ping_interval": None}
         with connect(f"ws://127.0.0.1:{port}{path}", **options) as root:
             root.send(json.dumps({"id": 1, "method": "Target.getTargets"}))
@@ -95,7 +98,7 @@ class Browser:
         return connect(f"ws://127.0.0.1:{port}/devtools/page/{page}", **options)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """One command of the protocol, and its result."""
+        """Send a command of the protocol and return its result."""
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
@@ -104,9 +107,9 @@ class Browser:
                 if "error" in message:
                     raise RuntimeError(f"{method}: {message['error']['message']}")
                 return message["result"]
-            self._note(message)
+            self._handle_event(message)
 
-    def _note(self, message: dict[str, Any]) -> None:
+    def _handle_event(self, message: dict[str, Any]) -> None:
         params = message.get("params", {})
         if message.get("method") == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
@@ -130,11 +133,11 @@ class Browser:
         until = time.monotonic() + seconds
         while not self.evaluate(f"!!({expression})"):
             if time.monotonic() > until:
-                raise TimeoutError(f"never came true in the browser: {expression}")
+                raise TimeoutError(f"not true within {seconds} s in the browser: {expression}")
             time.sleep(0.1)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float], steps: int = 8) -> None:
-        """Hold the left button from one place of the page to another."""
+        """Drag with the left mouse button from one position of the page to another."""
 
         def at(kind: str, share: float, **more: Any) -> None:
             x, y = (a + share * (b - a) for a, b in zip(start, end, strict=True))
@@ -148,5 +151,5 @@ class Browser:
     def screenshot(self) -> np.ndarray:
         """uint8 [H, W, 3] RGB."""
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        return np.ascontiguousarray(picture[..., ::-1])
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        return np.ascontiguousarray(image[..., ::-1])

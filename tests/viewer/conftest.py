@@ -8,7 +8,7 @@ import pytest
 
 from nha.avatar.open import save_avatar
 from nha.data.tracking_file import TrackingResult, write_tracking
-from nha.viewer.stage import Stage
+from nha.viewer.scene import AvatarScene
 from tests.evaluation.conftest import make_tracking
 from tests.export.conftest import make_avatar
 
@@ -17,7 +17,7 @@ FRAMES = (0, 1, 2, 5)
 
 @pytest.fixture(scope="session")
 def tracking(head) -> TrackingResult:
-    """A head that turns and talks, before a camera that stands beside the origin and looks a little to the side."""
+    """A head that turns and talks, seen by a camera that is beside the origin and turned to the side."""
     plain = make_tracking(head, FRAMES)
     angle = 0.3
     turn = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
@@ -26,9 +26,9 @@ def tracking(head) -> TrackingResult:
 
 
 @pytest.fixture(scope="session")
-def stage(head, assets, tracking) -> Stage:
+def scene(head, tracking) -> AvatarScene:
     """An avatar with small random networks."""
-    return Stage(make_avatar(head, 1e-3), tracking, assets.expression_names)
+    return AvatarScene(make_avatar(head, 1e-3), tracking)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Files:
 
 @pytest.fixture(scope="session")
 def files(head, assets, tmp_path_factory) -> Files:
-    """An avatar on disk and the tracking file of its video, in a folder with an awkward name."""
+    """An avatar on disk and the tracking file of its video, in a folder with quotes and spaces in its name."""
     folder = tmp_path_factory.mktemp('an avatar\'s "folder"')
     paths = Files(folder / "avatar.ckpt", folder / "tracked_flame_params.npz")
     save_avatar(paths.ckpt, make_avatar(head, 1e-3), assets, {"head": "procedural"})

@@ -1,4 +1,4 @@
-"""The viewer as people meet it: the script in one process, a headless Chromium in another."""
+"""The viewer from end to end: the script in one process, a headless Chromium in another."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import pytest
 
 from nha.data.dataset_folder import read_rgb
 from nha.data.video_io import iterate_frames
-from nha.viewer.app import import_viser
+from nha.viewer.server import import_viser
 
 viser = pytest.importorskip("viser", reason="viser is not installed ([viewer] in setup.py)")
 
-from tests.viewer.browser import Browser, find_chromium  # noqa: E402 - needs what viser brings
+from tests.viewer.browser import Browser, find_chromium  # noqa: E402 - needs websockets, a dependency of viser
 
 pytestmark = pytest.mark.slow
 
-PICTURE = (slice(80, 560), slice(20, 440))  # rows and columns of a screenshot without panel and notices
+IMAGE = (slice(80, 560), slice(20, 440))  # rows and columns of a screenshot without panel and notifications
 FIND = "[...document.querySelectorAll('label')].find(e => e.textContent.trim() == '{label}')"
 RIGHT_OF = FIND + ".parentElement.parentElement.parentElement"
 
 
 class Session:
-    """A running script, and where it listens."""
+    """A running script and its address."""
 
     def __init__(self, repository: Path, *arguments: str | Path) -> None:
         script = repository / "python_scripts" / "view_avatar.py"
@@ -48,11 +48,11 @@ class Session:
         raise AssertionError("".join(self.lines))
 
     def written(self) -> Path:
-        """The next file that the script says it has written."""
-        return Path(self._find(r"(.*\.(?:png|mp4))$"))
+        """The next file that the script reports as saved."""
+        return Path(self._find(r"saved (.*\.(?:png|mp4))$"))
 
     def end(self) -> int:
-        """Ask it to end; returns the exit code."""
+        """Terminate it and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.lines += self.process.communicate(timeout=30)[0].splitlines(keepends=True)
@@ -69,7 +69,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("saved things")
+    return tmp_path_factory.mktemp("saved files")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def browser(chromium, session, tmp_path_factory) -> Iterator[Browser]:
     with Browser(chromium, tmp_path_factory.mktemp("profile")) as page:
         page.open(session.url)
         page.wait_for(FIND.format(label="tilt"))
-        page.wait_for(f"/^\\d+ x 96/.test({value_of('drawn')})")  # the first picture at rest
+        page.wait_for(f"/^\\d+ x 96/.test({value_of('rendered')})")  # the first image in full resolution
         yield page
         assert page.errors == []
 
@@ -101,21 +101,21 @@ def press_button(page: Browser, text: str) -> None:
     page.evaluate(f"[...document.querySelectorAll('button')].find(e => e.innerText == '{text}').click()")
 
 
-def rest(page: Browser) -> np.ndarray:
-    """What is seen once nothing changes any more."""
+def stable_image(page: Browser) -> np.ndarray:
+    """The image once it no longer changes."""
     before, same = page.screenshot(), 0
     until = time.monotonic() + 30
     while same < 3:
-        assert time.monotonic() < until, "the picture never rests"
+        assert time.monotonic() < until, "the image keeps changing"
         time.sleep(0.3)
         now = page.screenshot()
-        same = same + 1 if np.array_equal(now[PICTURE], before[PICTURE]) else 0
+        same = same + 1 if np.array_equal(now[IMAGE], before[IMAGE]) else 0
         before = now
-    return before[PICTURE]
+    return before[IMAGE]
 
 
 def drag_slider(page: Browser, label: str, share: float) -> None:
-    """Take a slider's thumb with the mouse to a share of its range."""
+    """Drag a slider's thumb to a share of its range."""
     slider = f"{RIGHT_OF.format(label=label)}.querySelector('[role=slider]')"
     page.evaluate(f"{slider}.scrollIntoView({{block: 'center'}})")
     at = page.evaluate(
@@ -127,22 +127,22 @@ def drag_slider(page: Browser, label: str, share: float) -> None:
     page.drag(at, (track[0] + share * track[1], at[1]))
 
 
-def coloured(picture: np.ndarray) -> np.ndarray:
-    """Where something is drawn: bool [H, W]."""
-    return (picture < 245).any(-1)
+def coloured(image: np.ndarray) -> np.ndarray:
+    """The pixels that are not white: bool [H, W]."""
+    return (image < 245).any(-1)
 
 
 def test_the_page_shows_the_avatar(browser, session):
-    picture = rest(browser)
-    assert 0.1 < coloured(picture).mean() < 0.9
+    image = stable_image(browser)
+    assert 0.1 < coloured(image).mean() < 0.9
     assert session.url.startswith("http://127.0.0.1:")
 
 
-def test_a_slider_changes_the_picture_and_reset_brings_it_back(browser):
-    before = rest(browser)
+def test_a_slider_changes_the_image_and_reset_restores_it(browser):
+    before = stable_image(browser)
     drag_slider(browser, "open", 0.9)
     assert float(browser.evaluate(value_of("open"))) > 20
-    moved = rest(browser)
+    moved = stable_image(browser)
     changed = np.abs(moved.astype(int) - before).max(-1) > 20
     assert changed.mean() > 0.002
     rows = changed.nonzero()[0]
@@ -150,40 +150,40 @@ def test_a_slider_changes_the_picture_and_reset_brings_it_back(browser):
     assert rows.mean() > head_rows.mean()  # the chin, not the hair
     press_button(browser, "reset pose")
     browser.wait_for(f"{value_of('open')} == '0'")
-    assert np.abs(rest(browser).astype(int) - before).mean() < 0.5
+    assert np.abs(stable_image(browser).astype(int) - before).mean() < 0.5
 
 
-def test_the_camera_moves_freely_and_comes_back(browser):
-    before = rest(browser)
+def test_the_camera_moves_freely_and_is_reset(browser):
+    before = stable_image(browser)
     browser.drag((250, 300), (370, 300))
-    assert (np.abs(rest(browser).astype(int) - before).max(-1) > 20).mean() > 0.02
+    assert (np.abs(stable_image(browser).astype(int) - before).max(-1) > 20).mean() > 0.02
     press_button(browser, "reset camera")
-    time.sleep(1.5)  # the browser glides there
-    assert (np.abs(rest(browser).astype(int) - before).max(-1) > 20).mean() < 0.01
+    time.sleep(1.5)  # the browser animates the camera
+    assert (np.abs(stable_image(browser).astype(int) - before).max(-1) > 20).mean() < 0.01
 
 
-def test_a_tracking_file_is_played_and_scrubbed(browser):
-    before = rest(browser)
+def test_tracked_frames_are_played_and_selected(browser):
+    before = stable_image(browser)
     box = f"{FIND.format(label='play')}"
     browser.evaluate(f"document.getElementById({box}.htmlFor).click()")
     browser.wait_for(f"{value_of('frame')} != '0'")
-    assert browser.evaluate(value_of("head")) == "tracked frame"
+    assert browser.evaluate(value_of("pose")) == "tracked frame"
     browser.evaluate(f"document.getElementById({box}.htmlFor).click()")
     drag_slider(browser, "frame", 1.0)
     browser.wait_for(f"{value_of('frame')} == '3'")  # the last of four
-    scrubbed = rest(browser)
+    scrubbed = stable_image(browser)
     assert (scrubbed != before).any()
     press_button(browser, "reset pose")
-    assert np.abs(rest(browser).astype(int) - before).mean() < 0.5
+    assert np.abs(stable_image(browser).astype(int) - before).mean() < 0.5
 
 
-def test_the_mesh_stands_in_the_scene_where_the_avatar_is(browser):
-    neural = rest(browser)
+def test_the_mesh_is_where_the_avatar_is(browser):
+    neural = stable_image(browser)
     avatar = coloured(neural)
     browser.evaluate(f"document.getElementById({FIND.format(label='3D mesh')}.htmlFor).click()")
-    choose(browser, "picture", "nothing")
+    choose(browser, "image", "none")
     deadline = time.monotonic() + 60
-    while not coloured(mesh := rest(browser)).mean() > 0.05:
+    while not coloured(mesh := stable_image(browser)).mean() > 0.05:
         assert time.monotonic() < deadline, "no mesh appeared"
     overlap = (coloured(mesh) & avatar).sum() / (coloured(mesh) | avatar).sum()
     assert overlap > 0.93  # the browser's camera is ours: the same outline, 96 against 600 lines
@@ -192,23 +192,23 @@ def test_the_mesh_stands_in_the_scene_where_the_avatar_is(browser):
     # of 256; with the page's tone curve left alone it is 13
     assert difference < 6
     browser.evaluate(f"document.getElementById({FIND.format(label='3D mesh')}.htmlFor).click()")
-    choose(browser, "picture", "avatar")
-    assert coloured(rest(browser)).mean() > 0.05
+    choose(browser, "image", "avatar")
+    assert coloured(stable_image(browser)).mean() > 0.05
 
 
 def choose(page: Browser, label: str, option: str) -> None:
-    """Pick from a list."""
+    """Select an option of a menu."""
     page.evaluate(f"{RIGHT_OF.format(label=label)}.querySelector('input').click()")
     entry = f"[...document.querySelectorAll('[role=option]')].find(e => e.innerText == '{option}')"
     page.wait_for(entry)
     page.evaluate(f"{entry}.click()")
 
 
-def test_pictures_and_films_are_saved_and_offered(browser, session, out):
-    press_button(browser, "save picture")
-    picture = read_rgb(session.written())
-    assert picture.shape[0] == 96
-    assert coloured(picture).mean() > 0.05
+def test_images_and_videos_are_saved_and_offered(browser, session, out):
+    press_button(browser, "save image")
+    image = read_rgb(session.written())
+    assert image.shape[0] == 96
+    assert coloured(image).mean() > 0.05
     press_button(browser, "record")
     browser.wait_for("[...document.querySelectorAll('button')].some(e => e.innerText == 'stop recording')")
     drag_slider(browser, "open", 0.8)
@@ -218,30 +218,30 @@ def test_pictures_and_films_are_saved_and_offered(browser, session, out):
     assert len(frames) > 5
     assert frames[0].shape[0] == 64
     assert np.abs(frames[0].astype(int) - frames[-1]).max() > 30  # the mouth opened
-    browser.wait_for("document.body.innerText.includes('film_001.mp4')")
-    assert sorted(path.name for path in out.iterdir()) == ["film_001.mp4", "picture_001.png"]
+    browser.wait_for("document.body.innerText.includes('video_001.mp4')")
+    assert sorted(path.name for path in out.iterdir()) == ["image_001.png", "video_001.mp4"]
     press_button(browser, "reset pose")
 
 
-def test_nothing_is_fetched_from_elsewhere(browser, session):
-    """Runs last: what the page has asked for until then came from the viewer."""
-    place = session.url.removeprefix("http://")
-    strange = [
+def test_nothing_is_fetched_from_other_servers(browser, session):
+    """Runs last: every request of the page until then went to the viewer."""
+    address = session.url.removeprefix("http://")
+    foreign = [
         url for url in browser.requests
-        if not re.match(rf"data:|blob:http://{place}/|http://{place}/|ws://{place}", url)
+        if not re.match(rf"data:|blob:http://{address}/|http://{address}/|ws://{address}", url)
     ]  # fmt: skip
-    assert strange == []
+    assert foreign == []
     assert any(url.startswith("http://") for url in browser.requests)
 
 
-def test_a_taken_port_gives_the_next_one(repository, files, session):
+def test_the_next_free_port_is_used(repository, files, session):
     port = session.url.rsplit(":", 1)[1]
     second = Session(repository, "--ckpt", files.ckpt, "--port", port, "--device", "cpu")
     assert int(second.url.rsplit(":", 1)[1]) > int(port)
     assert second.end() == 0
 
 
-def test_without_viser_one_line_says_how_to_get_it(monkeypatch):
+def test_without_viser_the_error_names_the_installation(monkeypatch):
     monkeypatch.setitem(sys.modules, "viser", None)
     with pytest.raises(Exception, match=r"install it with: python -m pip install -e '.\[viewer\]'") as error:
         import_viser()
@@ -257,7 +257,7 @@ def test_without_viser_one_line_says_how_to_get_it(monkeypatch):
         (("--ckpt", "CKPT", "--tracking", "nowhere"), "no tracking file at 'nowhere'"),
     ],
 )
-def test_mistakes_are_one_line(arguments, message, files, run_script):
+def test_user_errors_are_one_line(arguments, message, files, run_script):
     done = run_script("view_avatar.py", *(files.ckpt if word == "CKPT" else word for word in arguments))
     assert done.returncode == 2
     assert message in done.stderr

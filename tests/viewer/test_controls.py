@@ -1,4 +1,4 @@
-"""Sliders: what they add, that 0 adds nothing, and which there are."""
+"""Sliders: their effect on the head parameters, and the list of them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from nha.viewer.controls import GROUPS, JOINT_SLIDERS, expression_sliders, move_
 
 
 @pytest.fixture
-def base(stage) -> HeadParams:
-    return stage.rest
+def base(scene) -> HeadParams:
+    return scene.poses.neutral
 
 
 def degrees(angles_rad: torch.Tensor) -> np.ndarray:
     return np.degrees(angles_rad[0].numpy())
 
 
-def test_at_zero_nothing_changes_in_any_bit(stage, base):
-    zeros = {slider.name: 0.0 for slider in stage.sliders}
+def test_at_zero_no_bit_changes(scene, base):
+    zeros = {slider.name: 0.0 for slider in scene.sliders}
     for values in ({}, zeros):
-        moved = move_head(base, stage.sliders, values)
+        moved = move_head(base, scene.sliders, values)
         for name, value in vars(moved).items():
             assert torch.equal(value, getattr(base, name)), name
 
@@ -38,22 +38,22 @@ def test_at_zero_nothing_changes_in_any_bit(stage, base):
         ("eyes_turn", lambda p: eyes_angles(p.eyes), (1, 4)),
     ],
 )
-def test_joint_sliders_add_degrees(stage, base, slider, angles, parts):
-    start = move_head(base, stage.sliders, {slider: 4.0})
-    change = degrees(angles(move_head(start, stage.sliders, {slider: 7.0}))) - degrees(angles(base))
+def test_joint_sliders_add_degrees(scene, base, slider, angles, parts):
+    start = move_head(base, scene.sliders, {slider: 4.0})
+    change = degrees(angles(move_head(start, scene.sliders, {slider: 7.0}))) - degrees(angles(base))
     expected = np.zeros_like(change)
     expected[list(parts)] = 11
     assert np.abs(change - expected).max() < 1e-2
 
 
-def test_joints_stay_inside_their_limits(stage, base):
-    wide = move_head(move_head(base, stage.sliders, {"jaw_open": 40}), stage.sliders, {"jaw_open": 40})
+def test_joints_stay_inside_their_limits(scene, base):
+    wide = move_head(move_head(base, scene.sliders, {"jaw_open": 40}), scene.sliders, {"jaw_open": 40})
     assert 58 < degrees(jaw_angles(wide.jaw))[0] < 60
 
 
-def test_the_head_turns_about_its_own_axes(stage, base):
+def test_the_head_turns_about_its_own_axes(scene, base):
     values = {"rotation_nod": 10.0, "rotation_turn": 20.0, "rotation_tilt": -15.0}
-    turned = move_head(base, stage.sliders, values)
+    turned = move_head(base, scene.sliders, values)
     own = Rotation.from_rotvec(np.radians([10, 20, -15]))
     expected = Rotation.from_rotvec(base.rotation[0].numpy()) * own
     difference = Rotation.from_rotvec(turned.rotation[0].numpy()).inv() * expected
@@ -61,38 +61,38 @@ def test_the_head_turns_about_its_own_axes(stage, base):
     assert torch.equal(turned.translation, base.translation)
 
 
-def test_an_open_jaw_lowers_the_chin_and_nothing_above(stage, base):
-    head = stage.avatar.head
+def test_an_open_jaw_lowers_the_chin_and_nothing_above(scene, base):
+    head = scene.avatar.head
     landmarks = [
-        head.landmarks(head(p))[0] for p in (base, move_head(base, stage.sliders, {"jaw_open": 15.0}))
+        head.landmarks(head(p))[0] for p in (base, move_head(base, scene.sliders, {"jaw_open": 15.0}))
     ]
     down = (landmarks[0] - landmarks[1])[:, 1]
     assert float(down[8]) > 0.01  # iBUG: the chin
     assert float(down[27].abs()) < 1e-4  # the root of the nose
 
 
-def test_named_expressions_move_both_sides_and_come_by_use():
+def test_named_expressions_move_both_sides_and_are_sorted_by_usage():
     names = ("smile_left", "pucker", "smile_right", "blink_left", "blink_right")
     sliders = expression_sliders(names, torch.tensor([0.1, 0.3, 0.1, 0.5, 0.5, 9.0]), 2)
     assert [(slider.label, slider.parts) for slider in sliders] == [("blink", (3, 4)), ("pucker", (1,))]
 
 
-def test_unnamed_expressions_come_in_their_order():
+def test_unnamed_expressions_are_sorted_by_number():
     sliders = expression_sliders((), torch.tensor([0.1, 0.9, 0.2]), 10)
     assert [slider.parts for slider in sliders] == [(0,), (1,), (2,)]
     assert sliders[0].low == -3
 
 
-def test_expressions_are_added_to_those_of_the_head(stage):
-    slider = stage.sliders[0]
-    base = stage.rest.replace(expr=torch.full_like(stage.rest.expr, 0.25))
-    moved = move_head(base, stage.sliders, {slider.name: 0.5})
+def test_expressions_are_added_to_those_of_the_base_pose(scene):
+    slider = scene.sliders[0]
+    base = scene.poses.neutral.replace(expr=torch.full_like(scene.poses.neutral.expr, 0.25))
+    moved = move_head(base, scene.sliders, {slider.name: 0.5})
     change = (moved.expr - base.expr)[0]
     assert torch.equal(change.nonzero().squeeze(1), torch.tensor(sorted(slider.parts)))
     assert torch.allclose(change[list(slider.parts)], torch.tensor(0.5))
 
 
-def test_every_group_has_a_slider_and_names_are_unique(stage):
-    assert {slider.group for slider in stage.sliders} == set(GROUPS)
-    assert len({slider.name for slider in stage.sliders}) == len(stage.sliders)
-    assert all(slider.low < 0 < slider.high for slider in (*stage.sliders, *JOINT_SLIDERS))
+def test_every_group_has_a_slider_and_names_are_unique(scene):
+    assert {slider.group for slider in scene.sliders} == set(GROUPS)
+    assert len({slider.name for slider in scene.sliders}) == len(scene.sliders)
+    assert all(slider.low < 0 < slider.high for slider in (*scene.sliders, *JOINT_SLIDERS))

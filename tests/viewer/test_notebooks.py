@@ -36,8 +36,8 @@ def execute(name: str, folder: Path, **parameters: object):
     return notebook
 
 
-def pictures(notebook) -> list[np.ndarray]:
-    """All pictures among the outputs, uint8 [H, W, 3]."""
+def images_of(notebook) -> list[np.ndarray]:
+    """All images among the outputs, uint8 [H, W, 3]."""
     found = []
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
@@ -73,8 +73,8 @@ def test_the_tour_has_ten_short_cells():
 def test_the_tour_makes_an_avatar(tmp_path):
     out = tmp_path / "a tour's folder"
     notebook = execute("tour", tmp_path, FRAMES=8, SIZE=64, EPOCHS=(1, 1, 1), OUT=str(out))
-    assert len(pictures(notebook)) == 6
-    assert all(picture.std() > 5 for picture in pictures(notebook))
+    assert len(images_of(notebook)) == 6
+    assert all(image.std() > 5 for image in images_of(notebook))
     assert (out / "avatar" / "avatar.ckpt").is_file()
     assert (out / "export" / "avatar.glb").stat().st_size > 100_000
 
@@ -83,7 +83,7 @@ def test_the_tour_makes_an_avatar(tmp_path):
 def test_sliders_for_a_given_avatar(files, tmp_path):
     name = "novel_pose_and_expression_synthesis"
     notebook = execute(name, tmp_path, CKPT=str(files.ckpt), TRACKING=str(files.tracking), HEIGHT=48)
-    poses, views = pictures(notebook)
+    poses, views = images_of(notebook)
     assert poses.shape[1] == 6 * 48
     assert views.shape[1] == 5 * 48
     tiles = [poses[18:66, 48 * i : 48 * (i + 1)] for i in range(6)]
@@ -120,15 +120,15 @@ def test_the_demos_avatar_is_made_where_it_is_missing(tmp_path, monkeypatch):
     assert tuple(options) == QUICK
 
 
-def test_a_panel_says_what_its_sliders_say(stage):
-    widgets = pytest.importorskip("nha.viewer.widgets", reason="ipywidgets is not installed")
-    panel = widgets.NotebookPanel(stage, 48)
-    before = panel.pictures()
+def test_the_panel_renders_the_values_of_its_sliders(scene):
+    module = pytest.importorskip("nha.viewer.notebook_panel", reason="ipywidgets is not installed")
+    panel = module.NotebookPanel(scene, 48)
+    before = panel.images()
     image = panel.box.children[0].value
     panel.sliders["jaw_open"].value = 20.0
     assert panel.state.values["jaw_open"] == 20
-    assert panel.box.children[0].value != image  # drawn anew
-    assert (panel.pictures()[0] != before[0]).any()
+    assert panel.box.children[0].value != image  # rendered again
+    assert (panel.images()[0] != before[0]).any()
     panel.frame.value = 5
     assert panel.state.frame_id == 5
     panel.reset()

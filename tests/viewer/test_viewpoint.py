@@ -1,4 +1,4 @@
-"""Cameras of a browser against OpenCV's projection, and there and back."""
+"""Cameras of a browser: compared with OpenCV's projection, and converted back."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_projects_as_opencv_does(viewpoint):
     assert np.allclose(ours[:, 2], (points - np.array(viewpoint.position)) @ viewpoint.axes[:, 2], atol=1e-5)
 
 
-def test_there_and_back(viewpoint):
+def test_conversion_back(viewpoint):
     back = viewpoint_of(viewpoint.camera((300, 500)))
     assert np.allclose(back.axes, viewpoint.axes, atol=1e-6)
     assert np.allclose(back.position, viewpoint.position, atol=1e-6)
     assert back.fov_rad == pytest.approx(viewpoint.fov_rad, rel=1e-5)
 
 
-def test_a_trackers_camera_comes_back(tracking):
+def test_a_trackers_camera_is_converted_back(tracking):
     camera = tracking.camera_for([0], tracking.image_size)
     back = viewpoint_of(camera).camera(tracking.image_size)
     for name in ("intrinsics", "extrinsics"):
@@ -65,4 +65,4 @@ def test_looks_at_its_target_and_stands_upright():
         0, 0
     ]
     assert above[0] == pytest.approx(100, abs=1e-2)
-    assert above[1] < 49.9  # up in the world is up in the picture
+    assert above[1] < 49.9  # up in the world is up in the image

@@ -1,4 +1,4 @@
-"""What stands in for the files that a head folder lacks: tables derived from the model itself, where it is FLAME's."""
+"""Derivation of the tables of all files that are missing in a folder of FLAME."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from nha.head.file_guide import CLOSED_MESH, LANDMARK_FILE, LOWER_NECK_FILE, OPE
 
 @dataclass(frozen=True)
 class HeadTables:
-    """What the files beside a head model hold, None where a file is not there; see `HeadAssets`.
+    """The content of the files beside a head model, None for missing files.
 
-    closed, open: the meshes with and without the faces that close the mouth; landmarks: faces [70] and
-    barycentrics [70, 3].
+    Attributes:
+        closed, open: the meshes with and without the faces that close the mouth.
+        parts: vertex ids of each named part.
+        landmarks: ids of faces [70] and barycentric coordinates [70, 3].
+        lower_neck_faces: ids of the faces of the lower neck.
     """
 
     closed: MeshTopology | None
@@ -33,7 +36,7 @@ class HeadTables:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Names of the files that are not there."""
+        """Names of the missing files."""
         files = {
             CLOSED_MESH: self.closed,
             OPEN_MESH: self.open,
@@ -47,10 +50,15 @@ class HeadTables:
 def complete_tables(
     found: HeadTables, template: np.ndarray, triangles: np.ndarray | None
 ) -> HeadTables | None:
-    """Derive the tables that were not found.
+    """Derive the tables of missing files.
 
-    template: [V, 3] metres; triangles: [F, 3] the model's own, None where it names none. Returns the tables, or
-    None where some are missing and the mesh is not FLAME's, so that nothing is known of its vertices.
+    Args:
+        found: the tables of the existing files.
+        template: [V, 3] metres.
+        triangles: [F, 3] triangles in the model's file, None if it has none.
+
+    Returns:
+        All tables, or None if some are missing and the mesh is not FLAME's.
     """
     if not found.missing:
         return found
@@ -64,7 +72,9 @@ def complete_tables(
     mesh = found.open
     if mesh is None:
         mesh = open_mesh(found.closed, graph) if found.closed else unwrap_head(template, graph, named, parts)
-    in_file_order = MeshGraph(mesh.faces, len(template))  # landmarks and lower neck name faces of this list
+    in_file_order = MeshGraph(
+        mesh.faces, len(template)
+    )  # landmarks and lower neck refer to this list of faces
     derived = HeadTables(
         closed=close_mouth(mesh, graph, named),
         open=mesh,

@@ -1,4 +1,4 @@
-"""A mesh as a graph: how many edges apart, what lies inside an outline, loops in order."""
+"""A triangle mesh as a graph: distances in edges, regions within outlines, ordered loops."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ def _edges(faces: np.ndarray) -> np.ndarray:
 
 
 class MeshGraph:
-    """Vertices and edges of a triangle mesh. faces: [F, 3]; n_vertices: V."""
+    """The graph of a triangle mesh's vertices and edges.
+
+    Args:
+        faces: [F, 3] vertex ids.
+        n_vertices: the number V of vertices.
+    """
 
     def __init__(self, faces: np.ndarray, n_vertices: int) -> None:
         self.faces = np.asarray(faces, np.int64)
@@ -31,7 +36,7 @@ class MeshGraph:
         return np.unique(self._adjacency.indices[slice(*self._adjacency.indptr[vertex : vertex + 2])])
 
     def steps_from(self, sources: Iterable[int]) -> np.ndarray:
-        """The least number of edges from any source to each vertex: int [V], `UNREACHED` where there is no way."""
+        """The smallest number of edges from any source to each vertex: int [V], `UNREACHED` without a path."""
         steps = np.full(self.n_vertices, UNREACHED, np.int32)
         front = np.zeros(self.n_vertices, bool)
         front[list(sources)] = True
@@ -43,7 +48,7 @@ class MeshGraph:
         return steps
 
     def fill(self, inside: int, walls: Iterable[int]) -> np.ndarray:
-        """What can be reached from a vertex without stepping on the walls: bool [V], the walls not included."""
+        """The vertices connected to `inside` by paths that avoid `walls`: bool [V], walls excluded."""
         free = np.setdiff1d(np.arange(self.n_vertices), list(walls))
         _, component = connected_components(self._adjacency[free][:, free], directed=False)
         filled = np.zeros(self.n_vertices, bool)
@@ -51,7 +56,7 @@ class MeshGraph:
         return filled
 
     def border_loop(self, start: int) -> list[int]:
-        """The open border through `start`, in the direction of its triangles' edges."""
+        """The vertices of the open border through `start`, in the direction of its triangles' edges."""
         directed = set(map(tuple, _edges(self.faces).tolist()))
         following = {a: b for a, b in directed if (b, a) not in directed}
         loop = [start]
@@ -60,14 +65,14 @@ class MeshGraph:
         return loop
 
     def ring_loop(self, members: np.ndarray, start: int) -> list[int]:
-        """The members (bool [V]) of one ring in order, each next to the one before. Raises ValueError for no ring."""
+        """The members (bool [V]) of a ring in order, from `start`. Raises ValueError if they form no ring."""
         loop, left = [start], {int(i) for i in np.flatnonzero(members)} - {start}
         while left:
             after = [i for i in self.neighbours(loop[-1]).tolist() if i in left]
             if not after:
-                raise ValueError(f"vertex {loop[-1]} has no neighbour further along the ring")
+                raise ValueError(f"vertex {loop[-1]} has no next neighbour in the ring")
             loop.append(after[0])
             left.remove(after[0])
         if start not in self.neighbours(loop[-1]):
-            raise ValueError("the ring does not close")
+            raise ValueError("the ring is not closed")
         return loop

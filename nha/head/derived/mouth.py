@@ -1,4 +1,4 @@
-"""Faces that close FLAME's mouth, with a UV map of their own, and the mesh without them."""
+"""Faces that close FLAME's mouth, with their own UV map, and removal of such faces."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ _UV_RADIUS = 0.45
 
 
 def close_mouth(mesh: MeshTopology, graph: MeshGraph, named: NamedVertices) -> MeshTopology:
-    """Append a strip of triangles between the lips where they meet. Method, section 1.
+    """Append a strip of triangles between the lips where they touch (`docs/method.md`, section 1).
 
-    The ring of the lips' contact has 32 vertices, hence 30 triangles, which go on from the lips' outer sides.
-    On the mouth's UV map the ring is a circle; u grows to the person's left, v up.
-    mesh: FLAME's, without faces that close the mouth; graph: of the same triangles.
+    The ring of contact has 32 vertices, so there are 30 triangles, with the orientation of the outer lips. On the
+    mouth's UV map the ring is a circle, with u to the person's left and v up.
+
+    Args:
+        mesh: FLAME's mesh without faces that close the mouth.
+        graph: the graph of the same triangles.
+        named: the named vertices.
     """
     left, right = (named.mouth_corner[side] for side in SIDES)
     ring = graph.ring_loop(mouth_steps(graph, named) == LIP_CONTACT_RING, left)
@@ -39,7 +43,7 @@ def close_mouth(mesh: MeshTopology, graph: MeshGraph, named: NamedVertices) -> M
 
 
 def _strip(upper: list[int], lower: list[int]) -> list[tuple[int, int, int]]:
-    """Triangles between two lines that share both ends, counter-clockwise from the front.
+    """Triangles between two vertex chains with common ends, counter-clockwise seen from the front.
 
     upper, lower: vertices from the person's left to the right.
     """
@@ -47,7 +51,7 @@ def _strip(upper: list[int], lower: list[int]) -> list[tuple[int, int, int]]:
     last_i, last_j = len(upper) - 2, len(lower) - 2
     triangles = [(upper[0], upper[1], lower[1])]
     while (i, j) != (last_i, last_j):
-        # whichever is behind goes on
+        # advance on the chain that is further behind
         if i < last_i and (j == last_j or i * last_j <= j * last_i):
             triangles.append((upper[i], upper[i + 1], lower[j]))
             i += 1
@@ -59,7 +63,7 @@ def _strip(upper: list[int], lower: list[int]) -> list[tuple[int, int, int]]:
 
 
 def open_mesh(closed: MeshTopology, graph: MeshGraph) -> MeshTopology:
-    """The mesh without the faces that close its mouth. graph: of FLAME's own triangles."""
+    """The mesh without the faces that close its mouth. graph: the graph of FLAME's own triangles."""
     own = {tuple(sorted(face)) for face in graph.faces.tolist()}
     kept = np.array([tuple(sorted(face)) in own for face in closed.faces.tolist()])
     uv_faces = closed.uv_faces[kept]

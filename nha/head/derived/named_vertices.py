@@ -1,4 +1,4 @@
-"""Our own table of named vertices on FLAME's mesh, and the check that a mesh is FLAME's."""
+"""Named vertices of FLAME's mesh (`descriptions/flame_vertices.json`) and a test that a mesh is FLAME's."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from pathlib import Path
 import numpy as np
 
 _FILE = Path(__file__).resolve().parents[1] / "descriptions" / "flame_vertices.json"
-SIDES = ("left", "right")  # the person's
+SIDES = ("left", "right")  # of the person
 
 
 @dataclass(frozen=True)
 class NamedVertices:
-    """Vertex ids of FLAME's mesh, by name; left and right are the person's.
+    """Vertex ids of FLAME's mesh by name; left and right are those of the person.
 
-    eye_socket_pole: the vertex at the bottom of each eye socket, around which the lids lie in rings;
-    eyeball_front_pole, eyeball_back_pole: middle of each pupil and the vertex opposite;
-    mouth_corner, lip_contact_middle: on the ring where the lips meet;
-    neck_boundary, mouth_boundary: one vertex of each of the mesh's two open borders;
-    inside: one vertex in the midst of each region; outlines: closed chains of neighbouring vertices around
-    regions (the last is the first one's neighbour); lines: open chains;
-    landmarks: 70 times vertices and their weights (which add up to 1).
+    Attributes:
+        triangles_sha256: `triangles_sha256` of FLAME's triangles.
+        eye_socket_pole: the vertex at the bottom of each eye socket. The eyelids form rings around it.
+        eyeball_front_pole, eyeball_back_pole: the centre of each pupil and the opposite vertex.
+        mouth_corner, lip_contact_middle: vertices of the ring along which the lips touch.
+        neck_boundary, mouth_boundary: one vertex on each of the mesh's two open borders.
+        inside: one vertex inside each region.
+        outlines: closed chains of adjacent vertices around regions.
+        lines: open chains of adjacent vertices.
+        landmarks: 70 entries of vertices and their weights, which add up to 1.
     """
 
     triangles_sha256: str
@@ -43,19 +46,19 @@ class NamedVertices:
 
 @functools.cache
 def named_vertices() -> NamedVertices:
-    """The table that comes with this package."""
+    """The table in this package."""
     content = json.loads(_FILE.read_text(encoding="utf-8"))
     return NamedVertices(**{key: value for key, value in content.items() if key != "about"})
 
 
 def triangles_sha256(faces: np.ndarray) -> str:
-    """A hash of triangles [F, 3] that their order and their first corners do not change, but their sides do."""
+    """A hash of triangles [F, 3] that is independent of their order and of each triangle's first corner."""
     faces = np.asarray(faces, np.int64)
-    turned = faces[np.arange(len(faces))[:, None], (faces.argmin(1)[:, None] + np.arange(3)) % 3]
-    in_order = turned[np.lexsort(turned.T[::-1])]
+    rotated = faces[np.arange(len(faces))[:, None], (faces.argmin(1)[:, None] + np.arange(3)) % 3]
+    in_order = rotated[np.lexsort(rotated.T[::-1])]
     return hashlib.sha256(np.ascontiguousarray(in_order, "<i4").tobytes()).hexdigest()
 
 
 def is_flame_mesh(faces: np.ndarray) -> bool:
-    """Whether these triangles [F, 3] are FLAME's: the named vertices mean something on no other mesh."""
+    """Whether these triangles [F, 3] are FLAME's, so that the named vertices apply."""
     return triangles_sha256(faces) == named_vertices().triangles_sha256

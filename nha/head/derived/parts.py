@@ -1,7 +1,7 @@
 """FLAME's 24 named vertex sets and the faces of its lower neck, from rings, outlines and named vertices.
 
-Anatomy decides the outlines, as it does for the procedural head; the sets are like those of FLAME's mask file,
-not equal to them (tests/head/test_derived.py prints by how much).
+The outlines follow anatomy, as on the procedural head. The sets resemble those in FLAME's mask file but are not equal
+to them (tests/head/test_derived.py prints the differences).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from nha.head.derived.mesh_graph import MeshGraph
 from nha.head.derived.named_vertices import SIDES, NamedVertices
 
-# Rings are counted in edges from the neck's border, the mouth's border and the bottom of each eye socket.
+# First and last ring, counted in edges from the neck's border, the mouth's border or the bottom of an eye socket.
 BOUNDARY_RINGS = (0, 3)
 STATIC_NECK_RINGS = (0, 7)
 NECK_RINGS = (2, 9)
@@ -40,7 +40,7 @@ def _neck_steps(graph: MeshGraph, named: NamedVertices) -> np.ndarray:
 
 
 def mouth_steps(graph: MeshGraph, named: NamedVertices) -> np.ndarray:
-    """Edges from the open border at the back of the mouth: [V]; the lips meet at `LIP_CONTACT_RING`."""
+    """Distances [V] in edges from the open border in the mouth; the lips touch at `LIP_CONTACT_RING`."""
     return graph.steps_from(graph.border_loop(named.mouth_boundary))
 
 
@@ -53,15 +53,17 @@ def hidden_skin(graph: MeshGraph, named: NamedVertices) -> np.ndarray:
 
 
 def derive_lower_neck(graph: MeshGraph, named: NamedVertices) -> np.ndarray:
-    """Ids of the faces that are cut off: the five strips at the neck's border."""
+    """Ids of the faces of the lower neck, which are removed: the five strips at the neck's border."""
     low = _between(_neck_steps(graph, named), LOWER_NECK_RINGS)
     return np.flatnonzero(low[graph.faces].all(1))
 
 
 def derive_parts(graph: MeshGraph, named: NamedVertices) -> dict[str, np.ndarray]:
-    """The named parts as sorted vertex ids (int64), under the names of FLAME's mask file.
+    """The parts in FLAME's mask file as sorted vertex ids (int64).
 
-    graph: FLAME's triangles without those that close the mouth.
+    Args:
+        graph: FLAME's triangles without those that close the mouth.
+        named: the named vertices.
     """
     masks = _eye_parts(graph, named) | _mouth_parts(graph, named) | _skin_regions(graph, named)
     return {name: np.flatnonzero(masks[name]).astype(np.int64) for name in sorted(masks)}
@@ -108,7 +110,7 @@ def _skin_regions(graph: MeshGraph, named: NamedVertices) -> dict[str, np.ndarra
     masks["forehead"] = graph.fill(named.inside["forehead"], np.flatnonzero(outline["face"] | brow_line))
     masks["forehead"] |= brow_line | _hair_line(graph, outline["face"], masks["forehead"])
 
-    # what is left of the skin falls into scalp and throat along a line from each ear down the neck
+    # a line from each ear down the neck divides the rest of the skin into scalp and throat
     napes = line["left_nape"] | line["right_nape"]
     low = neck_steps < NECK_RINGS[0]
     walls = np.flatnonzero(
@@ -125,7 +127,7 @@ def _skin_regions(graph: MeshGraph, named: NamedVertices) -> dict[str, np.ndarra
 
 
 def _hair_line(graph: MeshGraph, face_outline: np.ndarray, forehead: np.ndarray) -> np.ndarray:
-    """The part of the face's outline that bounds the forehead."""
+    """The part of the face's outline that borders on the forehead: bool [V]."""
     touching = np.zeros(graph.n_vertices, bool)
     touching[graph.faces[forehead[graph.faces].any(1)]] = True
     return touching & face_outline

@@ -1,6 +1,6 @@
-"""A UV map for FLAME's mesh: the skin cut open at the back, two eyeball discs. Not FLAME's own UV map.
+"""A UV map for FLAME's mesh: the skin cut open at the back, and a disc for each eyeball.
 
-Textures, albedo spaces and avatars that were made for FLAME's UV map do not fit this one.
+It is not FLAME's own UV map: textures, albedo spaces and avatars made for that map cannot be used with it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from nha.head.derived.named_vertices import SIDES, NamedVertices
 from nha.head.derived.parts import hidden_skin
 from nha.head.flatten import arch_border, ball_chart, flatten_disc, triangle_areas
 
-# How much of the map an area gets, for its size. The later of two entries that share a vertex counts.
+# Relative size on the map. For a vertex in several parts the last entry applies.
 IMPORTANCE = {
     "static_neck": 0.6,
     "face": 2.2,
@@ -23,7 +23,7 @@ IMPORTANCE = {
     "right_eye_region": 3.0,
     "lips": 3.0,
 }
-HIDDEN_IMPORTANCE = 0.3  # sockets and the inside of the mouth
+HIDDEN_IMPORTANCE = 0.3  # eye sockets and the inside of the mouth
 _HUB_IMPORTANCE = 0.2
 _HUB_DEPTH_METRES = 0.004
 
@@ -33,8 +33,14 @@ def unwrap_head(
 ) -> MeshTopology:
     """Unwrap FLAME's triangles.
 
-    vertices: [V, 3] the template, metres; parts: from `derive_parts`. Returns the mesh with uvs in 0..1, v up;
-    the faces keep their order.
+    Args:
+        vertices: [V, 3] template positions in metres.
+        graph: FLAME's triangles.
+        named: the named vertices.
+        parts: the result of `derive_parts`.
+
+    Returns:
+        The mesh with its faces in the same order and UVs in 0..1, v up.
     """
     balls = {side: np.isin(graph.faces, parts[f"{side}_eyeball"]).all(1) for side in SIDES}
     on_skin = ~(balls["left"] | balls["right"])
@@ -58,7 +64,7 @@ def _skin_chart(
     vertex, faces, border, n_bottom = _cut_open(vertices, graph, named, on_skin)
     points = vertices[vertex]
     rim = np.searchsorted(vertex[: -_n_copies(named)], graph.border_loop(named.mouth_boundary))
-    hub = len(points)  # a helper point closes the mouth, so that the chart is a disc
+    hub = len(points)  # an additional point closes the mouth, so that the chart is a disc
     behind = points[rim].mean(0) - np.array([0.0, 0.0, _HUB_DEPTH_METRES])
     points = np.concatenate([points, behind[None]])
     disc = np.concatenate([faces, np.stack([np.roll(rim, -1), rim, np.full(len(rim), hub)], -1)])
@@ -74,17 +80,19 @@ def _skin_chart(
 
 
 def _n_copies(named: NamedVertices) -> int:
-    """How many vertices of the seam lie on both of its sides: all but its end on the crown."""
+    """The number of seam vertices with a copy: all except its end on the crown."""
     return len(named.lines["uv_seam"]) - 1
 
 
 def _cut_open(
     vertices: np.ndarray, graph: MeshGraph, named: NamedVertices, on_skin: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """The skin with its seam doubled.
+    """The skin with duplicate points along the seam.
 
-    Returns the vertex of each point [T] (the skin's in ascending order, then the seam's copies for the person's
-    right), the faces into the points, the border from the seam's foot once round, and how many of it are the neck.
+    Returns:
+        The vertex of each point [T] (those of the skin in ascending order, then the seam's copies on the person's
+        right), the faces as ids of points, the closed border from the foot of the seam, and the number of its
+        points on the neck.
     """
     skin = np.unique(graph.faces[on_skin])
     faces = np.searchsorted(skin, graph.faces[on_skin])
@@ -94,7 +102,7 @@ def _cut_open(
     copy_of = np.arange(len(skin))
     copy_of[seam[:-1]] = copies
     faces[on_right] = copy_of[faces[on_right]]
-    # the neck's border runs from the person's right to the left, as its triangles' edges do
+    # in the direction of its triangles' edges the neck's border runs from the person's right to the left
     neck = np.searchsorted(skin, graph.border_loop(named.lines["uv_seam"][0]))
     bottom = np.concatenate([copies[:1], neck[1:], neck[:1]])
     border = np.concatenate([bottom, seam[1:], copies[:0:-1]])
@@ -104,7 +112,7 @@ def _cut_open(
 def _ball_chart(
     vertices: np.ndarray, faces: np.ndarray, named: NamedVertices, side: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """UVs of one eyeball and its faces into them; the front is the middle, the back the rim."""
+    """UVs of an eyeball and its faces into them; the front is at the centre of the disc, the back at its edge."""
     ids = np.unique(faces)
     front, back = (
         np.searchsorted(ids, pole[side]) for pole in (named.eyeball_front_pole, named.eyeball_back_pole)
@@ -114,7 +122,7 @@ def _ball_chart(
     arm = (points - middle) / np.linalg.norm(points - middle, axis=1, keepdims=True)
     axis = arm[front]
     polar = np.arccos(np.clip(arm @ axis, -1, 1))
-    # seen from the front: u to the person's left, v up
+    # seen from the front, u points to the person's left and v up
     upwards = np.array([0.0, 1.0, 0.0]) - axis[1] * axis
     sideways = np.cross(upwards, axis)
     azimuth = np.arctan2(arm @ upwards, arm @ sideways)

@@ -1,1 +1,1 @@
-"""One small file an estimator; `nha.preprocess.packs` puts them together."""
+"""Implementations of the estimators; `nha.preprocess.registry` lists them."""

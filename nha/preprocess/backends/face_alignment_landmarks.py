@@ -1,10 +1,9 @@
-"""68 landmarks by the package face-alignment (FAN, 3D variant with flip test)."""
+"""Published landmarks: 68 points by the package face-alignment (FAN, 3D variant with flip test)."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,31 +13,39 @@ from nha.core.errors import UserError
 from nha.core.optional_files import optional_file
 from nha.core.torch_file import load_torch
 from nha.preprocess.backends.mediapipe_landmarks import MediapipeLandmarks
-from nha.preprocess.estimators import Face, Frame
+from nha.preprocess.estimators import EstimatorContext, Face, Frame, LandmarkEstimator
 
-# A mesh belongs to a face whose centre is nearer than this, in units of the landmarks' larger extent.
+# A mesh belongs to a face if their centres are closer than this, in units of the landmarks' larger extent.
 SAME_FACE = 0.5
 
 
-class FaceAlignmentLandmarks:
-    """Looks at each frame by itself; weights lie where PyTorch's hub keeps them.
+class FaceAlignmentLandmarks(LandmarkEstimator):
+    """Landmarks by face-alignment, each frame on its own, and the face mesh by mediapipe.
 
-    meshes: finds the dense surface that face-alignment does not give and irises are read from; need_mesh: leave out
-    faces for which it finds none (parsing or normals are made from it).
+    Args:
+        device: where the network runs.
+        meshes: estimator of the face mesh, from which irises are read.
+        need_mesh: leave out faces without a mesh, because parsing or normals are made from it.
     """
 
     name = "face-alignment 3DFAN4"
-    sequential = False
+    has_mesh = True
 
     def __init__(self, device: torch.device, meshes: MediapipeLandmarks, need_mesh: bool) -> None:
         self._meshes = meshes
         self._need_mesh = need_mesh
         self._aligner = load_face_alignment(device)
 
+    @classmethod
+    def create(cls, context: EstimatorContext) -> FaceAlignmentLandmarks:
+        """With a mesh estimator that also processes each frame on its own; see `Estimator.create`."""
+        import_face_alignment()
+        return cls(context.device, MediapipeLandmarks.create(context, follow=False), context.needs_mesh)
+
     def faces(self, frame: Frame) -> list[Face]:
-        """All faces in the frame, the most certain first; see `estimators.LandmarkEstimator`."""
+        """All faces in the frame, by descending score; see `LandmarkEstimator.faces`."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns where there is no face
+            warnings.simplefilter("ignore")  # the package warns if there is no face
             found, _, boxes = self._aligner.get_landmarks_from_image(
                 np.ascontiguousarray(frame.rgb), return_bboxes=True
             )
@@ -50,12 +57,16 @@ class FaceAlignmentLandmarks:
         return [face for face in faces if len(face.mesh_px) or not self._need_mesh]
 
     def reset(self) -> None:
-        """Nothing is remembered; frees the mesh's model."""
+        """Free the mesh model; the landmarks do not depend on earlier frames."""
         self._meshes.reset()
+
+    def close(self) -> None:
+        """Free the mesh model."""
+        self._meshes.close()
 
 
 def attach_mesh(face: Face, candidates: list[Face]) -> Face:
-    """The face with the mesh of the candidate at its place; unchanged where there is none."""
+    """The face with the mesh of the candidate at the same place; unchanged if there is none."""
     if not candidates:
         return face
     nearest = min(candidates, key=lambda other: float(np.linalg.norm(other.centre_px - face.centre_px)))
@@ -75,13 +86,17 @@ def _face(points: np.ndarray) -> Face:
 
 
 def load_face_alignment(device: torch.device):
-    """The package's aligner. Raises UserError where the package or a weight file is missing or not to be trusted."""
+    """The aligner of the package face-alignment, with weights from the cache folder of PyTorch's hub.
+
+    Raises:
+        UserError: the package or a weight file is missing, or a file holds anything but tensors.
+    """
     package = import_face_alignment()
     weights = optional_file("face-alignment")
-    if missing := weights.missing():  # it would try to download them
+    if missing := weights.missing():  # the package would try to download them
         raise UserError(f"face-alignment needs {', '.join(map(str, missing))}: put {weights.origin} there")
     for path in weights.paths:
-        check_harmless(path)
+        load_torch(path)  # only checks: the package unpickles the files without restrictions
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return package.FaceAlignment(
@@ -94,7 +109,7 @@ def load_face_alignment(device: torch.device):
 
 
 def import_face_alignment():
-    """The package. Raises UserError where it is not installed."""
+    """The package face-alignment. Raises UserError if it is not installed."""
     try:
         import face_alignment
     except ImportError as error:
@@ -103,11 +118,3 @@ def import_face_alignment():
             "annotators'), or use --estimators mediapipe"
         ) from error
     return face_alignment
-
-
-def check_harmless(path: Path) -> None:
-    """Raise UserError for a weight file that asks for anything but tensors: face-alignment would run it.
-
-    It reads its depth network with an unpickler that does what the file says.
-    """
-    load_torch(path)

@@ -1,4 +1,4 @@
-"""Where things lie on and around a measured face mesh: masks, the head's own axes, the ears' places."""
+"""Geometry on and around a face mesh: masks, the axes of the head, regions of the ears."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nha.preprocess.backends.mediapipe_mesh import (
     FaceTopology,
 )
 
-# An ear as a box in head units (1 = forehead top to chin), from the cheek's edge: how far it reaches to the
-# back, up and down, and outwards.
+# Box that contains an ear, in units of the head height (forehead top to chin) from the edge of the cheek:
+# extent backwards, up and down, and outwards.
 EAR_BACK, EAR_FRONT = 0.32, 0.0
 EAR_UP, EAR_DOWN = 0.19, 0.18
 EAR_OUT, EAR_IN = 0.14, 0.0
@@ -26,10 +26,13 @@ _SUBPIXEL_BITS = 4
 
 @dataclass(frozen=True)
 class HeadAxes:
-    """The head's own coordinate frame, measured on the mesh.
+    """Coordinate frame of the head, measured on the mesh.
 
-    origin_px: [3] midway between the cheeks' edges; left, up, forward: [3] unit vectors (the person's left;
-    out of the face), x right, y down, z away from the camera; height_px: from the mesh's top to the chin.
+    Attributes:
+        origin_px: [3], midpoint between the edges of the cheeks.
+        left, up, forward: [3] unit vectors in image axes (x right, y down, z away from the camera); left is the
+            person's left, forward points out of the face.
+        height_px: from the top of the mesh to the chin.
     """
 
     origin_px: np.ndarray
@@ -56,27 +59,27 @@ class HeadAxes:
         )
 
     @property
-    def up_in_picture(self) -> tuple[float, float]:
-        """The upward axis as a unit vector of the picture, (x, y)."""
+    def up_in_image(self) -> tuple[float, float]:
+        """The upward axis as a unit vector in the image, (x, y)."""
         x, y = (self.up[:2] / max(float(np.linalg.norm(self.up[:2])), 1e-6)).tolist()
         return x, y
 
     def height_of(self, x_px, y_px):
-        """How far above the origin points of the picture lie, in head heights; numbers or arrays."""
-        up_x, up_y = self.up_in_picture
+        """Height of image points above the origin, in head heights; numbers or arrays."""
+        up_x, up_y = self.up_in_image
         origin_x, origin_y = self.origin_px[:2].tolist()
         return ((x_px - origin_x) * up_x + (y_px - origin_y) * up_y) / self.height_px
 
 
-def filled(outline_px: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Fill a closed outline [P, 2] given in pixels; bool [H, W]."""
+def fill_outline(outline_px: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Mask of the area inside a closed outline [P, 2], bool [H, W]."""
     mask = np.zeros(shape, np.uint8)
     cv2.fillPoly(mask, [_fixed_point(outline_px)], 1, shift=_SUBPIXEL_BITS)
     return mask > 0
 
 
 def face_mask(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[int, int]) -> np.ndarray:
-    """Everything that the face's mesh covers, the nose's silhouette in profile too: bool [H, W]."""
+    """Mask of everything that the face mesh covers, eyes and open mouth included, bool [H, W]."""
     mask = surface_mask(mesh_px, topology, shape).view(np.uint8)
     for outline in (topology.right_eye, topology.left_eye, topology.inner_lips):
         cv2.fillPoly(mask, [_fixed_point(mesh_px[outline])], 1, shift=_SUBPIXEL_BITS)
@@ -84,7 +87,7 @@ def face_mask(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[int, int
 
 
 def surface_mask(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[int, int]) -> np.ndarray:
-    """What the mesh's triangles cover, without eyes and open mouth: bool [H, W]."""
+    """Mask of the triangles of the face mesh, without eyes and open mouth, bool [H, W]."""
     mask = np.zeros(shape, np.uint8)
     for triangle in _fixed_point(mesh_px)[topology.triangles]:
         cv2.fillConvexPoly(mask, triangle, 1, shift=_SUBPIXEL_BITS)
@@ -92,12 +95,12 @@ def surface_mask(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[int, 
 
 
 def _fixed_point(points_px: np.ndarray) -> np.ndarray:
-    # A pixel's centre is at 0.5 for us and at 0 for OpenCV.
+    # The centre of the first pixel is at 0.5 here and at 0 in OpenCV.
     return np.rint((points_px[..., :2] - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
 def ear_region(mesh_px: np.ndarray, axes: HeadAxes, left_ear: bool, shape: tuple[int, int]) -> np.ndarray:
-    """The place where one ear can be seen, bool [H, W]; empty where the head hides it."""
+    """Mask of the region of one ear, bool [H, W]; empty if the head hides it."""
     edge = mesh_px[LEFT_CHEEK_EDGE if left_ear else RIGHT_CHEEK_EDGE]
     outwards = axes.left if left_ear else -axes.left
     if outwards[2] > 0.2:
@@ -109,4 +112,4 @@ def ear_region(mesh_px: np.ndarray, axes: HeadAxes, left_ear: bool, shape: tuple
         for out in (EAR_OUT * axes.height_px, EAR_IN * axes.height_px)
     ]
     hull = cv2.convexHull(np.ascontiguousarray(np.array(corners, np.float32)[:, :2])).reshape(-1, 2)
-    return filled(hull, shape)
+    return fill_outline(hull, shape)

@@ -1,4 +1,4 @@
-"""68 landmarks and the dense face mesh by mediapipe's refined face model."""
+"""Landmarks, dense face mesh and irises by mediapipe's refined face mesh model."""
 
 from __future__ import annotations
 
@@ -8,32 +8,49 @@ import numpy as np
 import torch
 
 from nha.core.conventions import LANDMARK_GROUPS, N_FACE_LANDMARKS
-from nha.preprocess.backends.mediapipe_mesh import IBUG68, N_MESH_POINTS, face_topology
+from nha.preprocess.backends.mediapipe_mesh import (
+    IBUG68,
+    LEFT_IRIS,
+    N_MESH_POINTS,
+    N_REFINED_POINTS,
+    RIGHT_IRIS,
+    face_topology,
+)
 from nha.preprocess.backends.mediapipe_normals import outward_normals
 from nha.preprocess.backends.mediapipe_runtime import load_mediapipe, pad_to_square, quiet
-from nha.preprocess.estimators import Face, Frame
+from nha.preprocess.cleanup import irises_inside_eyes
+from nha.preprocess.estimators import (
+    IRIS_NOT_FOUND,
+    EstimatorContext,
+    Face,
+    Frame,
+    IrisEstimator,
+    LandmarkEstimator,
+)
 
 MAX_FACES = 3  # enough to notice that there are several
 
-# The mesh's contour is fixed on the face while iBUG's jaw line slides along the silhouette, so those points
-# deserve less trust; the brows lie between (mean errors: 0.094 and 0.048 of the eye distance against
-# 0.023..0.037).
+# The mesh's contour is fixed on the face while iBUG's jaw line slides along the silhouette, so the confidence of
+# those points is lower. Mean errors in units of the eye distance: jaw 0.094, brows 0.048, others 0.023..0.037.
 CONFIDENCE_BY_GROUP = {"jaw": 0.25, "right_brow": 0.7, "left_brow": 0.7}
 
-# A point of the surface that faces the camera by less than this (cosine) is guessed more than seen: on synthetic
-# heads that turn, errors grow from 0.02..0.06 of the eye distance to 0.1..0.3 where it is 0. The jaw line is a
-# contour that always faces aside; its errors grow only behind it.
-FACING = 0.4
-LEAST_TRUST = 0.1
+# Below this cosine between surface normal and viewing direction the position of a point is unreliable: on
+# synthetic turning heads, errors grow from 0.02..0.06 of the eye distance to 0.1..0.3 at a cosine of 0. Points of
+# the jaw line always have a small cosine; their errors only grow when it becomes negative.
+FACING_COSINE = 0.4
+MIN_FACING_CONFIDENCE = 0.1
 
 
-class MediapipeLandmarks:
-    """Follows faces through a video, whose frames must come in order; or looks at each frame by itself.
+class MediapipeLandmarks(LandmarkEstimator):
+    """Landmarks and mesh of all faces in a frame.
 
-    follow: which of the two; following is smoother and quicker.
+    Args:
+        follow: track faces through a video, whose frames must come in order; this is smoother and faster. False
+            processes each frame on its own.
     """
 
     name = "mediapipe face mesh (refined, 478 points)"
+    has_mesh = True
 
     def __init__(self, follow: bool = True) -> None:
         self.sequential = follow
@@ -41,20 +58,30 @@ class MediapipeLandmarks:
         self._confidence = np.ones(N_FACE_LANDMARKS, np.float32)
         for group, confidence in CONFIDENCE_BY_GROUP.items():
             self._confidence[list(LANDMARK_GROUPS[group])] = confidence
-        self._expected_facing = np.full(N_FACE_LANDMARKS, FACING, np.float32)
+        self._expected_facing = np.full(N_FACE_LANDMARKS, FACING_COSINE, np.float32)
         self._expected_facing[list(LANDMARK_GROUPS["jaw"])] = 0
 
+    @classmethod
+    def create(cls, context: EstimatorContext, follow: bool = True) -> MediapipeLandmarks:
+        """Checks that mediapipe is installed; see `Estimator.create`."""
+        load_mediapipe()
+        return cls(follow)
+
     def faces(self, frame: Frame) -> list[Face]:
-        """All faces in the frame; see `estimators.LandmarkEstimator`."""
+        """All faces in the frame; see `LandmarkEstimator.faces`."""
         square = pad_to_square(frame.rgb)
         meshes = self._run(square).multi_face_landmarks or []
         return [self._face(mesh.landmark, square.shape[0]) for mesh in meshes]
 
     def reset(self) -> None:
-        """Forget the faces followed so far, and free the model; the next frame loads it again."""
+        """Forget the tracked faces and free the model; the next frame loads it again."""
         if self._solution is not None:
             self._solution.close()
             self._solution = None
+
+    def close(self) -> None:
+        """Free the model."""
+        self.reset()
 
     def _run(self, square: np.ndarray):
         if self._solution is None:
@@ -64,23 +91,39 @@ class MediapipeLandmarks:
                 )
                 return self._solution.process(square)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # protobuf, about itself
+            warnings.simplefilter("ignore")  # of protobuf, about its own interface
             return self._solution.process(square)
 
     def _face(self, points, side_px: int) -> Face:
-        # Depth comes in units of the picture's width, as x does.
+        # Depth has the unit of x: the width of the image.
         mesh = np.array([(point.x, point.y, point.z) for point in points], np.float32) * side_px
         landmarks = mesh[list(IBUG68)]
         return Face(
             landmarks_px=np.ascontiguousarray(landmarks[:, :2]),
             depth=np.ascontiguousarray(landmarks[:, 2]),
-            confidence=self.trust(mesh),
+            confidence=self.confidence(mesh),
             mesh_px=mesh,
         )
 
-    def trust(self, mesh_px: np.ndarray) -> np.ndarray:
-        """Confidence of the 68 landmarks of a mesh [M, 3]: by part of the face, and by how it faces the camera."""
+    def confidence(self, mesh_px: np.ndarray) -> np.ndarray:
+        """Confidence of the 68 landmarks of a mesh [M, 3], [68] in 0..1.
+
+        It depends on the part of the face and on the angle between the surface and the viewing direction.
+        """
         surface = torch.from_numpy(mesh_px[:N_MESH_POINTS])[None]
         normals = outward_normals(surface, torch.from_numpy(face_topology().triangles))[0].numpy()
         missing = self._expected_facing - normals[list(IBUG68), 2]
-        return self._confidence * np.clip(1 - missing / FACING, LEAST_TRUST, 1)
+        return self._confidence * np.clip(1 - missing / FACING_COSINE, MIN_FACING_CONFIDENCE, 1)
+
+
+class MediapipeIris(IrisEstimator):
+    """Irises from the mesh of the landmark estimator."""
+
+    name = "mediapipe face mesh (iris points)"
+    needs_mesh = True
+
+    def irises(self, frame: Frame, face: Face) -> np.ndarray:
+        """-1 if an eye is closed or the face has no mesh with irises; see `IrisEstimator.irises`."""
+        if len(face.mesh_px) != N_REFINED_POINTS:
+            return np.full((2, 2), IRIS_NOT_FOUND, np.float32)
+        return irises_inside_eyes(face.mesh_px[[RIGHT_IRIS, LEFT_IRIS], :2], face.landmarks_px)

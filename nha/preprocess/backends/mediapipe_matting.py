@@ -1,4 +1,4 @@
-"""The person's matte: mediapipe's selfie segmentation, cleaned."""
+"""Matting by mediapipe's selfie segmentation and a guided filter."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ import cv2
 import numpy as np
 
 from nha.preprocess.backends.mediapipe_runtime import load_mediapipe, quiet
-from nha.preprocess.estimators import Frame
+from nha.preprocess.estimators import EstimatorContext, Frame, MattingEstimator
 from nha.preprocess.guided_filter import GuidedFilter
 
-GENERAL_MODEL = 0  # square input; the other one is for landscape pictures
-# The model sees 256 x 256 pixels: its outline is right to about this part of the picture's longer edge.
+GENERAL_MODEL = 0  # for square images; model 1 is for landscape images
+# The model works on 256 x 256 pixels: error of its outline, in units of the image's longer edge.
 OUTLINE_ERROR = 1 / 64
 FLAT_COLOUR_VARIANCE = 1e-4
-LARGEST_HOLE = 0.005  # of the picture
-SUBSAMPLE = 2  # the model's answer holds nothing finer
+LARGEST_HOLE = 0.005  # share of the image's area
+SUBSAMPLE = 2  # the model's output has no finer detail
 
 
-class MediapipeMatting:
-    """Looks at each frame by itself."""
+class MediapipeMatting(MattingEstimator):
+    """Mattes of single frames."""
 
     name = "mediapipe selfie segmentation + guided filter"
-    sequential = False
 
     def __init__(self) -> None:
         self._solution = None
 
+    @classmethod
+    def create(cls, context: EstimatorContext) -> MediapipeMatting:
+        """Checks that mediapipe is installed; see `Estimator.create`."""
+        load_mediapipe()
+        return cls()
+
     def matte(self, frame: Frame) -> np.ndarray:
-        """float32 [H, W] in 0..1; see `estimators.MattingEstimator`."""
+        """See `MattingEstimator.matte`."""
         return clean_matte(self._run(np.ascontiguousarray(frame.rgb)), frame.rgb)
 
     def close(self) -> None:
@@ -47,14 +52,19 @@ class MediapipeMatting:
                 )
                 return self._solution.process(rgb).segmentation_mask
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # protobuf, about itself
+            warnings.simplefilter("ignore")  # of protobuf, about its own interface
             return self._solution.process(rgb).segmentation_mask
 
 
 def clean_matte(matte01: np.ndarray, rgb: np.ndarray) -> np.ndarray:
-    """Keep the largest component, fill its holes and let the outline follow the picture's edges.
+    """Keep the largest component, fill its holes and align its outline with the edges of the image.
 
-    matte01: float32 [H, W] in 0..1; rgb: uint8 [H, W, 3]. Returns float32 [H, W] in 0..1.
+    Args:
+        matte01: float32 [H, W] in 0..1.
+        rgb: uint8 [H, W, 3].
+
+    Returns:
+        float32 [H, W] in 0..1.
     """
     height, width = matte01.shape
     subsample = min(SUBSAMPLE, min(height, width))
@@ -65,13 +75,13 @@ def clean_matte(matte01: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     if not solid.any():
         return np.zeros(matte01.shape, np.float32)
     radius = max(2, round(max(matte01.shape) * OUTLINE_ERROR))
-    # Far from the outline the model is right; near it the colours decide.
+    # The model's output is used far from its outline, the filtered one near it.
     reach = np.ones((2 * round(radius / subsample) + 1,) * 2, np.uint8)
     near = cv2.dilate(solid.astype(np.uint8), reach)
     guided = GuidedFilter(rgb.astype(np.float32) / 255, radius, FLAT_COLOUR_VARIANCE, subsample)
     filtered = guided(np.where(solid, np.maximum(small, 0.5), small * near))
     near = cv2.resize(near, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    # Contrast around one half: what the filter leaves of flat areas' noise goes to 0 and 1.
+    # More contrast around one half sends the noise that the filter leaves in flat areas to 0 and 1.
     sharpened = np.clip(filtered * 2 - 0.5, 0, 1) * near
     return sharpened * _largest_component(sharpened > 0)
 
@@ -84,7 +94,7 @@ def _largest_component(mask: np.ndarray) -> np.ndarray:
 
 
 def _fill_holes(mask: np.ndarray) -> np.ndarray:
-    """Close gaps inside the person, but not large ones, which are seen through as between arm and body."""
+    """Fill small holes. Large ones show the background, as between arm and body."""
     count, components, statistics, _ = cv2.connectedComponentsWithStats(
         (~mask).astype(np.uint8), connectivity=4
     )

@@ -1,7 +1,6 @@
-"""The surface that mediapipe's face model measures: its triangles, loops and named points.
+"""Topology of mediapipe's face mesh: triangles, outlines and named points.
 
-All tables that the package holds are read from it; triangles and ordered outlines are computed from its
-edge sets.
+The edge sets are read from the installed package; triangles and ordered outlines are computed from them.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ import numpy as np
 
 from nha.preprocess.backends.mediapipe_runtime import load_mediapipe
 
-N_MESH_POINTS = 468  # of the face's skin
-N_REFINED_POINTS = 478  # and five for each iris
+N_MESH_POINTS = 468  # on the skin
+N_REFINED_POINTS = 478  # with five more for each iris
 
 RIGHT_IRIS, LEFT_IRIS = 468, 473
 FOREHEAD_TOP, CHIN = 10, 152
@@ -29,8 +28,8 @@ NOSE_OUTLINE = (
     *(97, 98, 64, 129, 49, 131, 198, 217, 174, 188, 193),
 )
 
-# The 68 iBUG landmarks among the mesh's points: measured against FAN on ten faces, the mean error is 0.050
-# of the outer-eye distance (eyes 0.023, nose 0.033, mouth 0.037, brows 0.048, jaw 0.094).
+# Points of the mesh that are closest to the 68 iBUG landmarks. Mean error against FAN on ten faces, in units of
+# the distance between the outer eye corners: 0.050 (eyes 0.023, nose 0.033, mouth 0.037, brows 0.048, jaw 0.094).
 IBUG68 = (
     *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
     *(70, 63, 105, 66, 107),
@@ -45,10 +44,12 @@ IBUG68 = (
 
 @dataclass(frozen=True)
 class FaceTopology:
-    """Connections of the 468 points; every array holds point numbers.
+    """Connections of the 468 points; every array holds point indices.
 
-    triangles: int64 [T, 3]; face_oval, right_eye, left_eye, outer_lips, inner_lips: closed outlines in order;
-    right_brow, left_brow: closed outlines (upper edge, then lower edge backwards).
+    Attributes:
+        triangles: int64 [T, 3].
+        face_oval, right_eye, left_eye, outer_lips, inner_lips: ordered closed outlines, int64 [P].
+        right_brow, left_brow: ordered closed outlines, upper edge first, then the lower edge backwards.
     """
 
     triangles: np.ndarray
@@ -79,7 +80,7 @@ class FaceTopology:
 
 @cache
 def face_topology() -> FaceTopology:
-    """Read and order the package's edge sets (computed once)."""
+    """Read and order the edge sets of the package; computed once."""
     connections = load_mediapipe().solutions.face_mesh_connections
     surface = connections.FACEMESH_TESSELATION
     outer_lips, inner_lips = sorted(ordered_chains(connections.FACEMESH_LIPS), key=lambda loop: 0 not in loop)
@@ -96,11 +97,10 @@ def face_topology() -> FaceTopology:
 
 
 def triangles_of_edges(edges: Iterable[tuple[int, int]]) -> np.ndarray:
-    """Recover a surface's triangles from its edges, all with the same orientation: int64 [T, 3].
+    """Recover the triangles of a surface from its edges, consistently oriented, int64 [T, 3].
 
-    Three points that are joined pairwise are a triangle, unless they are the three neighbours of one point:
-    then they only enclose the three triangles around it. Which of the two orientations comes out is
-    arbitrary.
+    Three points that are connected pairwise form a triangle, unless they are the only neighbours of a fourth
+    point: then they enclose the three triangles around it. Which of the two orientations results is arbitrary.
     """
     neighbours: dict[int, set[int]] = {}
     for a, b in edges:
@@ -129,20 +129,20 @@ def _same_orientation(triangles: list[tuple[int, int, int]]) -> np.ndarray:
             for number in at_edge[frozenset((start, end))]:
                 if number not in oriented:
                     (third,) = set(triangles[number]) - {start, end}
-                    # Two neighbours that are oriented alike walk their common edge in opposite directions.
+                    # Consistently oriented neighbours traverse their common edge in opposite directions.
                     oriented[number] = (end, start, third)
                     waiting.append(number)
     return np.array([oriented[number] for number in range(len(triangles))], np.int64)
 
 
 def ordered_chains(edges: Iterable[tuple[int, int]]) -> list[np.ndarray]:
-    """Walk along undirected edges: one ordered array of points for each connected chain or loop."""
+    """Order undirected edges: one array of points for each connected chain or loop."""
     neighbours: dict[int, list[int]] = {}
     for start, end in sorted(edges):
         neighbours.setdefault(start, []).append(end)
         neighbours.setdefault(end, []).append(start)
     chains, seen = [], set()
-    # Ends of open chains come first, so that a chain is walked from its end and not from its middle.
+    # Ends of open chains come first, so that no chain starts in its middle.
     for first in sorted(neighbours, key=lambda point: (len(neighbours[point]), point)):
         chain, point = [], first
         while point is not None and point not in seen:
@@ -156,13 +156,13 @@ def ordered_chains(edges: Iterable[tuple[int, int]]) -> list[np.ndarray]:
 
 def _brow_outline(chains: Iterable[tuple[int, int]], surface: Iterable[tuple[int, int]]) -> np.ndarray:
     first, second = ordered_chains(chains)
-    # Upper and lower edge come as separate chains; the surface tells which of their ends are neighbours.
+    # Upper and lower edge are separate chains; edges of the mesh show which of their ends are neighbours.
     ends_meet = {(first[-1], second[-1]), (second[-1], first[-1])} & set(surface)
     return np.concatenate([first, second[::-1] if ends_meet else second])
 
 
 def _half_of_loop(loop: np.ndarray, start: int, end: int, middle_of_upper: int, upper: bool) -> np.ndarray:
-    """The part of a closed loop from `start` to `end` that holds, or does not hold, a given point."""
+    """Part of a closed loop from `start` to `end`: the one with point `middle_of_upper`, or else the other."""
     rolled = np.roll(loop, -int(np.flatnonzero(loop == start)[0]))
     position = int(np.flatnonzero(rolled == end)[0])
     one = rolled[: position + 1]

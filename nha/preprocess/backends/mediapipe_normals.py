@@ -1,4 +1,4 @@
-"""Normals of mediapipe's face mesh, rasterised."""
+"""Normals by rasterising mediapipe's face mesh."""
 
 from __future__ import annotations
 
@@ -13,42 +13,47 @@ import torch
 from nha.core.mesh import vertex_normals
 from nha.preprocess.backends.face_geometry import surface_mask
 from nha.preprocess.backends.mediapipe_mesh import N_MESH_POINTS, face_topology
-from nha.preprocess.estimators import Face, Frame
+from nha.preprocess.estimators import Face, Frame, NormalEstimator
 from nha.render.interpolate import interpolate_vertices
 from nha.render.rasterize import rasterize
 
 NOSE_TIP = 4
-# The mesh's depth is given for parallel projection: seen from this many picture sizes away, perspective
-# vanishes.
+# The depth of the mesh is for parallel projection, which a camera at this distance (in image sizes) approximates.
 VIEWING_DISTANCE = 1000.0
-DRAWN_EDGE_PX = 160
+MAX_RENDER_EDGE_PX = 160
 
 
-class MediapipeNormals:
-    """Draws the mesh's own smooth surface: the face's oval, without the eyes and the open mouth."""
+class MediapipeNormals(NormalEstimator):
+    """Normals of the smooth mesh surface: the oval of the face without the eyes and the open mouth."""
 
     name = "mediapipe face mesh surface"
+    needs_mesh = True
 
     def normals(self, frame: Frame, face: Face, segmentation: np.ndarray) -> np.ndarray:
-        """float32 [H, W, 3]; see `estimators.NormalEstimator`."""
+        """See `NormalEstimator.normals`."""
         normals = np.zeros((*segmentation.shape, 3), np.float32)
         surface = face.mesh_px[:N_MESH_POINTS]
         box = _box_around(surface, segmentation.shape)
         inside = segmentation[box] > 0
         if inside.any():
             corner = np.float32([box[1].start, box[0].start, 0])
-            normals[box] = draw_normals(surface - corner, inside)
+            normals[box] = render_normals(surface - corner, inside)
         return normals
 
 
-def draw_normals(surface_px: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Unit normals of the surface that faces the camera where they are wanted, 0 elsewhere.
+def render_normals(surface_px: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Unit normals of a surface, rasterised.
 
-    surface_px: float32 [468, 3]; wanted: bool [H, W]. Returns float32 [H, W, 3].
+    Args:
+        surface_px: float32 [468, 3], the face mesh.
+        mask: bool [H, W], pixels whose normals are requested.
+
+    Returns:
+        float32 [H, W, 3]: x right, y down, z towards the camera; 0 outside of the mask and of the surface.
     """
-    height, width = wanted.shape
-    # The surface is so smooth that drawing it smaller changes its normals less than they are wrong by.
-    shrink = min(1.0, DRAWN_EDGE_PX / max(height, width))
+    height, width = mask.shape
+    # The surface is smooth: rasterising it at a lower resolution changes normals less than their error.
+    shrink = min(1.0, MAX_RENDER_EDGE_PX / max(height, width))
     small = max(1, round(height * shrink)), max(1, round(width * shrink))
     triangles = torch.from_numpy(face_topology().triangles)
     scale = np.float32([small[1] / width, small[0] / height, shrink])
@@ -56,20 +61,20 @@ def draw_normals(surface_px: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     distant = surface + torch.tensor([0.0, 0.0, VIEWING_DISTANCE * max(small)])
     with _one_thread():
         fragments = rasterize(distant, triangles, small, layers=1)
-        drawn = interpolate_vertices(fragments, outward_normals(surface, triangles), triangles)[0].numpy()
+        rendered = interpolate_vertices(fragments, outward_normals(surface, triangles), triangles)[0].numpy()
     if shrink < 1:
-        drawn = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_LINEAR)
-        wanted = wanted & surface_mask(surface_px, face_topology(), wanted.shape)
-    length = np.sqrt(np.einsum("hwc,hwc->hw", drawn, drawn))
-    known = wanted & (drawn[..., 2] > 0) & (length > 0.1)
-    result = np.zeros_like(drawn)
-    result[known] = drawn[known] / length[known, None]
+        rendered = cv2.resize(rendered, (width, height), interpolation=cv2.INTER_LINEAR)
+        mask = mask & surface_mask(surface_px, face_topology(), mask.shape)
+    length = np.sqrt(np.einsum("hwc,hwc->hw", rendered, rendered))
+    known = mask & (rendered[..., 2] > 0) & (length > 0.1)
+    result = np.zeros_like(rendered)
+    result[known] = rendered[known] / length[known, None]
     return result
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    # For so little work more threads only wait for one another, and take the cores from the other stages.
+    # The images are too small for several threads, which would also slow down the other steps.
     n_torch, n_numba = torch.get_num_threads(), numba.get_num_threads()
     torch.set_num_threads(1)
     numba.set_num_threads(1)
@@ -81,14 +86,14 @@ def _one_thread() -> Iterator[None]:
 
 
 def _box_around(surface_px: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of the picture that a surface can cover."""
+    """Rows and columns of the image that a surface can cover."""
     low, high = np.floor(surface_px[:, :2].min(axis=0)), np.ceil(surface_px[:, :2].max(axis=0))
     (left, top), (right, bottom) = (np.clip(edge, 0, shape[::-1]).astype(int) for edge in (low, high))
     return slice(top, bottom), slice(left, right)
 
 
 def outward_normals(surface: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
-    """Unit normals [1, V, 3] out of the face: x right, y down, z to the camera."""
+    """Unit normals [1, V, 3] that point out of the face: x right, y down, z towards the camera."""
     normals = vertex_normals(surface, triangles)
     out_of_face = surface[0, NOSE_TIP] - surface[0].mean(dim=0)
     if torch.dot(normals[0, NOSE_TIP], out_of_face) < 0:

@@ -1,4 +1,4 @@
-"""Parsing labels from mediapipe's face mesh, the matte and colours."""
+"""Parsing from mediapipe's face mesh, the matte and colours."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import numpy as np
 
 from nha.core.conventions import Parsing
 from nha.preprocess.backends import region_colours
-from nha.preprocess.backends.face_geometry import HeadAxes, ear_region, face_mask, filled
+from nha.preprocess.backends.face_geometry import HeadAxes, ear_region, face_mask, fill_outline
 from nha.preprocess.backends.mediapipe_mesh import CHIN, NOSE_OUTLINE, FaceTopology, face_topology
-from nha.preprocess.estimators import Face, Frame
+from nha.preprocess.estimators import Face, Frame, ParsingEstimator
 
-NOBODY = 4  # after the four regions of `region_colours`
-SMALLEST_REGION = 0.002  # of the head's height squared; smaller patches join what surrounds them
-# How far heads with all their hair reach from the face's middle, in head heights; beyond are other people.
-HEAD_ASIDE, HEAD_ABOVE = 1.2, 1.5
+OUTSIDE = 4  # label after the four regions of `region_colours`
+SMALLEST_REGION = 0.002  # in units of the squared head height; smaller regions get the label around them
+# Extent of a head with hair around the centre of the face, in head heights. Pixels beyond are other people.
+HEAD_SIDEWAYS, HEAD_ABOVE = 1.2, 1.5
 
 
-class MediapipeParsing:
-    """Draws the features from the mesh; separates hair, ears, neck and cloth by colour and place."""
+class MediapipeParsing(ParsingEstimator):
+    """Facial features from outlines of the mesh; hair, ears, neck and cloth by colour and position."""
 
     name = "mediapipe face mesh outlines + matte + colours"
-    lookback = 2  # frames whose judgement counts where nothing has moved
+    lookback = 2  # frames whose probabilities are averaged where nothing has moved
+    needs_mesh = True
 
     def __init__(self) -> None:
-        self._judgements: dict[int, region_colours.Judgement] = {}
+        self._estimates: dict[int, region_colours.RegionEstimate] = {}
 
     def parsing(self, frame: Frame, face: Face, matte: np.ndarray) -> np.ndarray:
-        """uint8 [H, W] labels; see `estimators.ParsingEstimator`."""
+        """See `ParsingEstimator.parsing`."""
         topology = face_topology()
         mesh = face.mesh_px
         shape = frame.rgb.shape[:2]
@@ -41,24 +42,26 @@ class MediapipeParsing:
             foreground, on_face, ears[0] | ears[1], axes, mesh[CHIN, :2], brow_top
         )
         has_own_colour = (features > 0) & (features != Parsing.NOSE)
-        judgement = region_colours.judge_regions(frame.rgb, place, has_own_colour)
-        posterior = region_colours.agree_over_time(judgement, self._remember(frame.frame_id, judgement))
+        estimate = region_colours.estimate_regions(frame.rgb, place, has_own_colour)
+        posterior = region_colours.average_over_time(estimate, self._keep(frame.frame_id, estimate))
         regions = region_colours.classify_regions(frame.rgb, posterior)
-        regions[~foreground] = NOBODY
+        regions[~foreground] = OUTSIDE
         height = _height_map(axes, shape)
         regions[on_face & foreground & (height < place.brow_height)] = region_colours.SKIN
         labels = _name_regions(regions, on_face, ears, axes, height)
         return _draw_features(labels, features)
 
-    def _remember(self, frame_id: int, judgement: region_colours.Judgement) -> list[region_colours.Judgement]:
-        """Keep a judgement for later frames; returns those of the frames just before."""
-        before = {i: kept for i, kept in self._judgements.items() if 0 < frame_id - i <= self.lookback}
-        self._judgements = {**before, frame_id: judgement}
+    def _keep(
+        self, frame_id: int, estimate: region_colours.RegionEstimate
+    ) -> list[region_colours.RegionEstimate]:
+        """Keep an estimate for later frames; returns those of the `lookback` frames before."""
+        before = {i: kept for i, kept in self._estimates.items() if 0 < frame_id - i <= self.lookback}
+        self._estimates = {**before, frame_id: estimate}
         return list(before.values())
 
 
 def _feature_labels(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[int, int]) -> np.ndarray:
-    """Nose, brows, lips, mouth and eyes, 0 elsewhere: uint8 [H, W]. What is drawn later wins."""
+    """Labels of nose, brows, lips, mouth and eyes, 0 elsewhere, uint8 [H, W]; later outlines cover earlier ones."""
     outlines = (
         (Parsing.NOSE, np.array(NOSE_OUTLINE)),
         (Parsing.R_BROW, topology.right_brow),
@@ -71,20 +74,20 @@ def _feature_labels(mesh_px: np.ndarray, topology: FaceTopology, shape: tuple[in
     )
     labels = np.zeros(shape, np.uint8)
     for label, outline in outlines:
-        labels[filled(mesh_px[outline, :2], shape)] = label
+        labels[fill_outline(mesh_px[outline, :2], shape)] = label
     return labels
 
 
 def _name_regions(
     regions: np.ndarray, on_face: np.ndarray, ears: list[np.ndarray], axes: HeadAxes, height: np.ndarray
 ) -> np.ndarray:
-    """Turn the regions into parsing labels: skin beside the face is an ear, skin below it the neck."""
+    """Turn regions into parsing labels: skin beside the face becomes an ear, skin below it the neck."""
     names = np.array([Parsing.SKIN, Parsing.HAIR, Parsing.CLOTH, Parsing.NECK, Parsing.BACKGROUND], np.uint8)
     labels = names[regions]
     skin_outside = (labels == Parsing.SKIN) & ~on_face
     under_jaw = height < region_colours.UNDER_JAW
     for label, ear in zip((Parsing.L_EAR, Parsing.R_EAR), ears, strict=True):
-        labels[_largest_part(skin_outside & ear)] = label
+        labels[_largest_component(skin_outside & ear)] = label
     reach = 2 * region_colours.CHIN_REACH * axes.height_px
     beyond_chin = cv2.distanceTransform((~on_face).view(np.uint8), cv2.DIST_L2, 3) > reach
     labels[(labels == Parsing.SKIN) & under_jaw & beyond_chin] = Parsing.NECK
@@ -102,14 +105,14 @@ def _height_map(axes: HeadAxes, shape: tuple[int, int]) -> np.ndarray:
 
 def _beside_head(axes: HeadAxes, shape: tuple[int, int]) -> np.ndarray:
     rows, columns = np.ogrid[: shape[0], : shape[1]]
-    up_x, up_y = axes.up_in_picture
+    up_x, up_y = axes.up_in_image
     x0, y0 = axes.origin_px[:2].tolist()
-    aside_px = (rows + np.float32(0.5) - y0) * up_x - (columns + np.float32(0.5) - x0) * up_y
-    return np.abs(aside_px) > HEAD_ASIDE * axes.height_px
+    sideways_px = (rows + np.float32(0.5) - y0) * up_x - (columns + np.float32(0.5) - x0) * up_y
+    return np.abs(sideways_px) > HEAD_SIDEWAYS * axes.height_px
 
 
 def _components_outside(mask: np.ndarray, zone: np.ndarray) -> np.ndarray:
-    """The connected parts of a mask that have no pixel in a zone (hair grows on heads, not on necks)."""
+    """The connected components of a mask that have no pixel in a zone, as hair that does not reach the head."""
     _, components = cv2.connectedComponents(mask.astype(np.uint8))
     rooted = np.zeros(int(components.max()) + 1, bool)
     rooted[np.unique(components[zone & mask])] = True
@@ -117,7 +120,7 @@ def _components_outside(mask: np.ndarray, zone: np.ndarray) -> np.ndarray:
 
 
 def _absorb_small_regions(labels: np.ndarray, stray: np.ndarray, smallest_area_px: float) -> np.ndarray:
-    """Give stray pixels and patches below an area the label of the nearest other pixel."""
+    """Give stray pixels and components below an area the label of the nearest other pixel."""
     small = stray.copy()
     present = np.bincount(labels.ravel(), minlength=1)
     for label in 1 + np.flatnonzero(present[1:]):
@@ -135,9 +138,9 @@ def _absorb_small_regions(labels: np.ndarray, stray: np.ndarray, smallest_area_p
     return result
 
 
-def _largest_part(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a mask: a temple beside the ear's place is no ear."""
-    if not mask.any():  # OpenCV crashes on a picture without pixels
+def _largest_component(mask: np.ndarray) -> np.ndarray:
+    """The largest connected component of a mask; a small one beside an ear is part of the temple."""
+    if not mask.any():  # OpenCV crashes on an image without pixels
         return mask
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     box = slice(top, top + height), slice(left, left + width)
@@ -150,7 +153,7 @@ def _largest_part(mask: np.ndarray) -> np.ndarray:
 
 
 def _small_components(mask: np.ndarray, smallest_area_px: float) -> np.ndarray:
-    """The connected parts of a mask that are smaller than an area."""
+    """The connected components of a mask that are smaller than an area."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     box = slice(top, top + height), slice(left, left + width)
     _, components, statistics, _ = cv2.connectedComponentsWithStats(mask[box].view(np.uint8))
@@ -164,7 +167,7 @@ def _small_components(mask: np.ndarray, smallest_area_px: float) -> np.ndarray:
 
 def _draw_features(labels: np.ndarray, features: np.ndarray) -> np.ndarray:
     drawable = (features > 0) & (labels != Parsing.BACKGROUND)
-    # A fringe may cover brows, and nothing else.
+    # Hair may cover the brows, but no other feature.
     is_brow = np.isin(features, (Parsing.L_BROW, Parsing.R_BROW))
     drawable &= ~(is_brow & (labels == Parsing.HAIR))
     return np.where(drawable, features, labels)

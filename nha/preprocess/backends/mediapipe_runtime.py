@@ -1,4 +1,4 @@
-"""Loading mediapipe without its noise, and the shapes of picture that its models expect."""
+"""Loading mediapipe without its messages, and image shapes that its models expect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nha.core.errors import UserError
 
 
 def load_mediapipe() -> ModuleType:
-    """Import mediapipe; UserError where it is not installed or does not load."""
+    """The package mediapipe. Raises UserError if it is not installed or does not load."""
     try:
         with quiet():
             import mediapipe
@@ -31,7 +31,7 @@ def load_mediapipe() -> ModuleType:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what native code and protobuf say to the error stream out of sight, unless the block raises."""
+    """Hide messages of native code and protobuf on the error stream, unless the block raises."""
     with tempfile.TemporaryFile() as kept, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sys.stderr.flush()
@@ -56,9 +56,9 @@ def _point_stderr_back(original: int) -> None:
 
 
 def pad_to_square(rgb: np.ndarray) -> np.ndarray:
-    """Put a picture into the top left corner of a black square: [H, W, 3] -> [S, S, 3], S = max(H, W).
+    """Pad an image with black at the right or the bottom: [H, W, 3] to [S, S, 3], S = max(H, W).
 
-    mediapipe's face models assume square pictures when they rotate their region of interest.
+    mediapipe's face models assume square images when they rotate their region of interest.
     """
     height, width = rgb.shape[:2]
     side = max(height, width)

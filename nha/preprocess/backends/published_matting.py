@@ -1,4 +1,4 @@
-"""The person's matte by RobustVideoMatting, from its weights or its official ONNX file."""
+"""Published matting: RobustVideoMatting, from its weights or its official ONNX file."""
 
 from __future__ import annotations
 
@@ -11,48 +11,57 @@ import torch
 from nha.core.errors import UserError
 from nha.core.optional_files import optional_file
 from nha.nets.weights import advice
-from nha.preprocess.backends.published_pictures import frames_at_a_time, to_planes01
-from nha.preprocess.estimators import Frame
-from nha.preprocess.networks.published import load_published
+from nha.preprocess.estimators import EstimatorContext, Frame, MattingEstimator
+from nha.preprocess.networks.published import batch_size_on, load_published, to_batch01
 from nha.preprocess.networks.robust_video_matting import State
 
-SMALL_EDGE_PX = 512  # longer edge of the picture in which the matte is found before it is refined
+SMALL_EDGE_PX = 512  # longer edge of the image that the matte is estimated in before it is refined
 ONNX_STATES = ("r1i", "r2i", "r3i", "r4i")
 ONNX_INPUTS = {"src", *ONNX_STATES, "downsample_ratio"}
 ONNX_OUTPUTS = ("pha", "r1o", "r2o", "r3o", "r4o")
 
 
 def downsample_ratio(height: int, width: int) -> float:
-    """The scale that makes the longer edge 512 pixels, at most 1."""
+    """The scale at which the longer edge has 512 pixels, at most 1."""
     return min(SMALL_EDGE_PX / max(height, width), 1.0)
 
 
-class RvmMatting:
-    """Remembers the frames before: they must come in order, from the first one on."""
+def rvm_matting(model: Path, device: torch.device) -> MattingEstimator:
+    """RobustVideoMatting from either of its files."""
+    return RvmOnnxMatting(model, device) if model.suffix == ".onnx" else RvmMatting(model, device)
+
+
+class RvmMatting(MattingEstimator):
+    """Mattes of the frames of a video, which must come in order from the first one on."""
 
     name = "RobustVideoMatting mobilenetv3"
     sequential = True
 
     def __init__(self, weights: Path, device: torch.device) -> None:
-        self.batch_size = frames_at_a_time(device)
+        self.batch_size = batch_size_on(device)
         self._device = device
         self._net = load_published("rvm", weights).to(device)
         self._state: State | None = None
 
+    @classmethod
+    def create(cls, context: EstimatorContext) -> MattingEstimator:
+        """From whichever of the two files is in place; see `Estimator.create`."""
+        return rvm_matting(context.weights, context.device)
+
     def matte(self, frame: Frame) -> np.ndarray:
-        """float32 [H, W] in 0..1; see `estimators.MattingEstimator`."""
+        """See `MattingEstimator.matte`."""
         return self.matte_batch([(frame,)])[0]
 
     @torch.inference_mode()
     def matte_batch(self, inputs: Sequence[tuple[Frame]]) -> list[np.ndarray]:
-        """The mattes of the next frames."""
-        rgb01 = to_planes01([frame.rgb for (frame,) in inputs], self._device)
+        """`matte` of the next frames."""
+        rgb01 = to_batch01([frame.rgb for (frame,) in inputs], self._device)
         _, alpha, self._state = self._net(rgb01, self._state, downsample_ratio(*rgb01.shape[2:]))
         return list(alpha[:, 0].cpu().numpy())
 
 
-class RvmOnnxMatting:
-    """The same from the official ONNX file, run by onnxruntime; frames must come in order."""
+class RvmOnnxMatting(MattingEstimator):
+    """The same from the official ONNX file with onnxruntime; frames must come in order."""
 
     name = "RobustVideoMatting mobilenetv3 (ONNX)"
     sequential = True
@@ -62,10 +71,10 @@ class RvmOnnxMatting:
         self._state = [np.zeros((1, 1, 1, 1), np.float32) for _ in ONNX_STATES]
 
     def matte(self, frame: Frame) -> np.ndarray:
-        """float32 [H, W] in 0..1; see `estimators.MattingEstimator`."""
+        """See `MattingEstimator.matte`."""
         ratio = downsample_ratio(*frame.rgb.shape[:2])
         inputs = {
-            "src": to_planes01([frame.rgb], torch.device("cpu")).contiguous().numpy(),
+            "src": to_batch01([frame.rgb], torch.device("cpu")).contiguous().numpy(),
             **dict(zip(ONNX_STATES, self._state, strict=True)),
             "downsample_ratio": np.array([ratio], np.float32),
         }
@@ -74,7 +83,7 @@ class RvmOnnxMatting:
 
 
 def _open_session(model: Path, device: torch.device):
-    """An onnxruntime session. Raises UserError where the package is missing or the file is another one."""
+    """An onnxruntime session. Raises UserError if the package is missing or the file holds another network."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -93,7 +102,7 @@ def _open_session(model: Path, device: torch.device):
     origin = optional_file("rvm").origin
     try:
         session = onnxruntime.InferenceSession(str(model), options, providers=providers)
-    except Exception as error:  # onnxruntime has a dozen kinds, none of them public
+    except Exception as error:  # the exception classes of onnxruntime are not public
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"cannot read '{model}' ({reason}); {advice(origin)}") from None
     inputs, outputs = (

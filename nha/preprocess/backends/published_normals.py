@@ -1,4 +1,4 @@
-"""Normals of the face by ResNetUNet."""
+"""Published normals of the face: ResNetUNet."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 import torch
 
-from nha.preprocess.backends.published_pictures import (
+from nha.preprocess.estimators import EstimatorContext, Face, Frame, NormalEstimator
+from nha.preprocess.networks.published import (
     InputRange,
-    frames_at_a_time,
-    in_range,
-    range_note,
-    to_planes01,
+    batch_size_on,
+    input_range_suffix,
+    load_published,
+    to_batch01,
+    to_input_range,
 )
-from nha.preprocess.estimators import Face, Frame
-from nha.preprocess.networks.published import load_published
 
 NETWORK_SIDE_PX = 256
 BOX_SIZE = 1.2  # of the landmarks' larger extent
@@ -26,7 +26,7 @@ BOX_SIZE = 1.2  # of the landmarks' larger extent
 
 @dataclass(frozen=True)
 class SquareBox:
-    """A square in a picture, in whole pixels; it may reach beyond."""
+    """A square in an image, in whole pixels; it may extend beyond the image."""
 
     left: int
     top: int
@@ -34,14 +34,14 @@ class SquareBox:
 
     @classmethod
     def around(cls, landmarks_px: np.ndarray) -> SquareBox:
-        """1.2 times the landmarks' larger extent, around their middle."""
+        """A square of 1.2 times the larger extent of the landmarks, around their centre."""
         low, high = landmarks_px.min(axis=0), landmarks_px.max(axis=0)
         side = max(1, round(BOX_SIZE * float((high - low).max())))
-        left, top = (round(float(middle) - side / 2) for middle in (low + high) / 2)
+        left, top = (round(float(centre) - side / 2) for centre in (low + high) / 2)
         return cls(left, top, side)
 
     def cut_out(self, rgb: np.ndarray) -> np.ndarray:
-        """The box's content at the network's size, float32 [256, 256, 3] in 0..255; the rim goes on outside."""
+        """The content of the box, float32 [256, 256, 3] in 0..255; border pixels are repeated outside the image."""
         height, width = rgb.shape[:2]
         rows = np.clip(np.arange(self.top, self.top + self.side), 0, height - 1)
         columns = np.clip(np.arange(self.left, self.left + self.side), 0, width - 1)
@@ -49,34 +49,39 @@ class SquareBox:
         return np.clip(cv2.resize(box, (NETWORK_SIDE_PX,) * 2, interpolation=cv2.INTER_CUBIC), 0, 255)
 
     def paste(self, normals: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Put [256, 256, 3] back: float32 [H, W, 3] of length 1, 0 outside of the box."""
+        """Paste normals [256, 256, 3] into an image: float32 [H, W, 3] of length 1, 0 outside of the box."""
         method = cv2.INTER_AREA if self.side < NETWORK_SIDE_PX else cv2.INTER_LINEAR
         box = unit_length(cv2.resize(normals, (self.side, self.side), interpolation=method))
-        whole = np.zeros((*shape, 3), np.float32)
+        image = np.zeros((*shape, 3), np.float32)
         top, left = max(self.top, 0), max(self.left, 0)
         bottom, right = min(self.top + self.side, shape[0]), min(self.left + self.side, shape[1])
         if top < bottom and left < right:
             inside = box[top - self.top : bottom - self.top, left - self.left : right - self.left]
-            whole[top:bottom, left:right] = inside
-        return whole
+            image[top:bottom, left:right] = inside
+        return image
 
 
-class ResNetUNetNormals:
-    """Looks at the face of each frame by itself."""
+class ResNetUNetNormals(NormalEstimator):
+    """Normals of the face in single frames."""
 
     def __init__(self, weights: Path, device: torch.device, input_range: InputRange = "plain") -> None:
-        self.name = f"ResNetUNet face normals{range_note(input_range)}"
-        self.batch_size = frames_at_a_time(device)
+        self.name = f"ResNetUNet face normals{input_range_suffix(input_range)}"
+        self.batch_size = batch_size_on(device)
         self._input_range = input_range
         self._device = device
         self._net = load_published("face-normals", weights).to(device)
 
+    @classmethod
+    def create(cls, context: EstimatorContext) -> ResNetUNetNormals:
+        """See `Estimator.create`."""
+        return cls(context.weights, context.device, context.options.parsing_range)
+
     def normals(self, frame: Frame, face: Face, segmentation: np.ndarray) -> np.ndarray:
-        """float32 [H, W, 3]; see `estimators.NormalEstimator`."""
+        """See `NormalEstimator.normals`."""
         return self.normals_batch([(frame, face, segmentation)])[0]
 
     def normals_batch(self, inputs: Sequence[tuple[Frame, Face, np.ndarray]]) -> list[np.ndarray]:
-        """The normals of several frames."""
+        """`normals` of several frames."""
         boxes = [SquareBox.around(face.landmarks_px) for _, face, _ in inputs]
         cut_out = [box.cut_out(frame.rgb) for box, (frame, _, _) in zip(boxes, inputs, strict=True)]
         return [
@@ -86,12 +91,12 @@ class ResNetUNetNormals:
 
     @torch.inference_mode()
     def _run(self, cut_out: list[np.ndarray]) -> np.ndarray:
-        """Unit normals [N, 256, 256, 3], x right, y down, z to the camera, of pictures in 0..255."""
-        rgb01 = in_range(to_planes01(cut_out, self._device), self._input_range)
+        """Unit normals [N, 256, 256, 3] of images in 0..255: x right, y down, z towards the camera."""
+        rgb01 = to_input_range(to_batch01(cut_out, self._device), self._input_range)
         y_up = self._net(rgb01).permute(0, 2, 3, 1).cpu().numpy()
         return unit_length(y_up * np.float32([1, -1, 1]))
 
 
 def unit_length(vectors: np.ndarray) -> np.ndarray:
-    """Vectors [..., 3] of length 1; those of length 0 stay."""
+    """Normalise vectors [..., 3] to length 1; vectors of length 0 stay 0."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)

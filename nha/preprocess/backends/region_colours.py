@@ -1,8 +1,7 @@
-"""Skin, hair, neck and cloth around a known face, by colour and place.
+"""Skin, hair, neck and cloth around a known face, classified by colour and position.
 
-Each class has a colour histogram, learned in the frame itself where the class is nearly certain, and a
-prior that depends on where a pixel lies relative to the face. Their product is smoothed along the picture's
-edges.
+Each class has a colour histogram, learned in the frame where the class is nearly certain, and a prior that
+depends on the position relative to the face. Their product is smoothed along the edges of the image.
 """
 
 from __future__ import annotations
@@ -22,27 +21,31 @@ SKIN, HAIR, CLOTH, NECK = range(4)
 # Histogram bins of 8-bit Lab. Skin, hair and most cloth use a narrow part of a and b: finer bins there.
 LIGHTNESS_BINS, CHROMA_BINS = 20, 24
 CHROMA_RANGE = (96.0, 192.0)
-UNDER_JAW = -0.25  # height
+UNDER_JAW = -0.25  # height in `FaceSurroundings`
 CHIN_REACH = 0.06  # how far a chin, or a beard, may reach beyond the measured one, in head heights
-RARE_COLOUR = 2e-5  # likelihood of a colour that a class has never shown
+RARE_COLOUR = 2e-5  # likelihood of a colour that does not occur in the histogram of a class
 
-# Places and colours are judged in a picture of this size; only their smoothing looks at every pixel.
+# Positions and colours are evaluated at this size; only the smoothing uses every pixel.
 WORKING_EDGE_PX = 256
-SMOOTHING_RADIUS = 1 / 80  # of the picture's longer edge
+SMOOTHING_RADIUS = 1 / 80  # in units of the image's longer edge
 SMOOTHING_EPS = 4e-4
-FIT_SUBSAMPLE = 2  # the smoothing's fits are made in every second pixel of the working size
+FIT_SUBSAMPLE = 2  # the guided filter is fitted at every second pixel of the working size
 RIM_WEIGHT = 0.02
-SAME_COLOUR = 8.0  # of 255, difference of colours at which half of an earlier frame's say is gone, about
+SAME_COLOUR = 8.0  # of 255, colour difference at which the weight of an earlier frame is about a half
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """Where pixels lie relative to the face; all maps [h, w] at working size, lengths in head heights.
+class FaceSurroundings:
+    """Positions of pixels relative to the face; all maps are [h, w] at working size, lengths in head heights.
 
-    foreground, face: bool; rim: bool, foreground that touches the background; outside, inside: distance to
-    the face's outline from without and within, 0 on the other side; height: along the head's upward axis, 0
-    midway between the cheeks' edges; aside: across it, absolute; below_chin: downwards in the picture from
-    the chin, because shoulders do not nod; brow_height: where the brows end, as `height`.
+    Attributes:
+        foreground, face, ear: bool masks.
+        rim: bool, foreground pixels that touch the background.
+        outside, inside: distance to the outline of the face for pixels outside and inside of it, else 0.
+        height: position along the upward axis of the head, 0 midway between the edges of the cheeks.
+        sideways: distance to that axis.
+        below_chin: distance below the chin, vertical in the image because shoulders do not move with the head.
+        brow_height: upper end of the brows, in the units of `height`.
     """
 
     foreground: np.ndarray
@@ -51,14 +54,14 @@ class Surroundings:
     outside: np.ndarray
     inside: np.ndarray
     height: np.ndarray
-    aside: np.ndarray
+    sideways: np.ndarray
     below_chin: np.ndarray
     ear: np.ndarray
     brow_height: float
 
 
 def working_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(width, height) in which places and colours of a picture [H, W, ...] are judged."""
+    """(width, height) at which positions and colours of an image [H, W, ...] are evaluated."""
     factor = min(1.0, WORKING_EDGE_PX / max(shape[:2]))
     return max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor))
 
@@ -70,30 +73,33 @@ def describe_surroundings(
     axes: HeadAxes,
     chin_px: np.ndarray,
     brow_top_px: np.ndarray,
-) -> Surroundings:
-    """Measure `Surroundings` at working size.
+) -> FaceSurroundings:
+    """Measure `FaceSurroundings`.
 
-    foreground, face, ear: bool [H, W]; chin_px, brow_top_px: [2], pixels of the full picture.
+    Args:
+        foreground, face, ear: bool [H, W].
+        axes: axes of the head.
+        chin_px, brow_top_px: [2], in pixels of the full image.
     """
     cell_px = face.shape[1] / working_size(face.shape)[0]
     foreground, face, ear = (_to_working_size(mask) for mask in (foreground, face, ear))
     rows, columns = (np.mgrid[: face.shape[0], : face.shape[1]].astype(np.float32) + 0.5) * np.float32(
         cell_px
     )
-    up_x, up_y = axes.up_in_picture
+    up_x, up_y = axes.up_in_image
     chin_x, chin_y = chin_px.tolist()
 
     def distance(mask):
         return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3) * (cell_px / axes.height_px)
 
-    return Surroundings(
+    return FaceSurroundings(
         foreground=foreground,
         rim=foreground & (cv2.erode(foreground.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0),
         face=face,
         outside=distance(~face),
         inside=distance(face),
         height=axes.height_of(columns, rows),
-        aside=np.abs((rows - chin_y) * up_x - (columns - chin_x) * up_y) / axes.height_px,
+        sideways=np.abs((rows - chin_y) * up_x - (columns - chin_x) * up_y) / axes.height_px,
         below_chin=(rows - chin_y) / axes.height_px,
         ear=ear,
         brow_height=axes.height_of(*brow_top_px.tolist()),
@@ -101,37 +107,41 @@ def describe_surroundings(
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What was thought of a frame's foreground at working size, before any smoothing.
+class RegionEstimate:
+    """Class probabilities of a frame at working size, before smoothing.
 
-    rgb: float32 [h, w, 3] in 0..255, blurred; posterior: float32 [h, w, 4], for SKIN, HAIR, CLOTH and NECK, 0
-    outside of the foreground.
+    Attributes:
+        rgb: float32 [h, w, 3] in 0..255, blurred.
+        posterior: float32 [h, w, 4], for SKIN, HAIR, CLOTH and NECK; 0 outside of the foreground.
     """
 
     rgb: np.ndarray
     posterior: np.ndarray
 
 
-def judge_regions(rgb: np.ndarray, place: Surroundings, features: np.ndarray) -> Judgement:
-    """Weigh colours against places.
+def estimate_regions(rgb: np.ndarray, place: FaceSurroundings, features: np.ndarray) -> RegionEstimate:
+    """Combine the likelihood of the colours with the prior of the positions.
 
-    rgb: uint8 [H, W, 3]; features: bool [H, W], eyes, brows, lips and mouth, whose colours are not skin.
+    Args:
+        rgb: uint8 [H, W, 3].
+        place: positions relative to the face.
+        features: bool [H, W], eyes, brows, lips and mouth, whose colours do not count as skin.
     """
     small_rgb = cv2.resize(rgb, working_size(rgb.shape), interpolation=cv2.INTER_AREA)
     likelihood = _colour_likelihoods(_colour_bins(small_rgb), place, _to_working_size(features))
     joint = [prior * likelihood[k] for k, prior in enumerate(_priors(place))]
-    # Pixels of the silhouette mix two colours: they follow their neighbours.
+    # Pixels at the silhouette mix two colours, so they get a small weight.
     weight = np.where(place.rim, np.float32(RIM_WEIGHT), np.float32(1)) * place.foreground / sum(joint)
     certain_skin = place.face & (place.height < place.brow_height)
     posterior = [np.where(certain_skin, np.float32(k == SKIN), joint[k] * weight) for k in range(4)]
     blurred = cv2.GaussianBlur(small_rgb, (5, 5), 0).astype(np.float32)
-    return Judgement(blurred, cv2.merge([plane.astype(np.float32) for plane in posterior]))
+    return RegionEstimate(blurred, cv2.merge([plane.astype(np.float32) for plane in posterior]))
 
 
-def agree_over_time(now: Judgement, before: Iterable[Judgement]) -> np.ndarray:
-    """Mean of the posteriors of this frame and earlier ones, where those show the same colour: [h, w, 4].
+def average_over_time(now: RegionEstimate, before: Iterable[RegionEstimate]) -> np.ndarray:
+    """Average posteriors over this frame and earlier ones where the colour has not changed, [h, w, 4].
 
-    What moves is judged by itself; what stands still does not flicker.
+    This reduces flicker in static regions and has no effect in moving ones.
     """
     total, weights = now.posterior.copy(), np.ones(now.rgb.shape[:2], np.float32)
     for earlier in before:
@@ -144,9 +154,14 @@ def agree_over_time(now: Judgement, before: Iterable[Judgement]) -> np.ndarray:
 
 
 def classify_regions(rgb: np.ndarray, posterior: np.ndarray) -> np.ndarray:
-    """Smooth posteriors [h, w, 4] along the edges of rgb, uint8 [H, W, 3], and take the largest.
+    """Smooth posteriors along the edges of an image and take the largest.
 
-    Returns uint8 [H, W]: SKIN, HAIR, CLOTH or NECK; meaningless outside of the foreground.
+    Args:
+        rgb: uint8 [H, W, 3].
+        posterior: [h, w, 4] at working size.
+
+    Returns:
+        uint8 [H, W]: SKIN, HAIR, CLOTH or NECK; undefined outside of the foreground.
     """
     radius = max(2, round(max(rgb.shape) * SMOOTHING_RADIUS))
     subsample = FIT_SUBSAMPLE * rgb.shape[1] / posterior.shape[1]
@@ -155,7 +170,7 @@ def classify_regions(rgb: np.ndarray, posterior: np.ndarray) -> np.ndarray:
 
 
 def _largest_of(planes: Iterable[np.ndarray]) -> np.ndarray:
-    """Number of the plane that is the largest at each pixel, uint8; the first of equal ones."""
+    """Index of the largest plane at each pixel, uint8; the first of equal ones."""
     largest, number = None, None
     for k, plane in enumerate(planes):
         if largest is None:
@@ -189,7 +204,7 @@ def _histogram(bins: np.ndarray) -> np.ndarray:
     return (smooth / max(float(smooth.sum()), 1e-6)).ravel()
 
 
-def _colour_likelihoods(bins: np.ndarray, place: Surroundings, features: np.ndarray) -> list[np.ndarray]:
+def _colour_likelihoods(bins: np.ndarray, place: FaceSurroundings, features: np.ndarray) -> list[np.ndarray]:
     body = place.foreground & ~place.face
     skin_seed = (
         place.foreground & (place.inside > 0.04) & (place.height < place.brow_height + 0.1) & ~features
@@ -197,19 +212,19 @@ def _colour_likelihoods(bins: np.ndarray, place: Surroundings, features: np.ndar
     skin = _histogram(bins[skin_seed])
     above = place.height > place.brow_height
     hair = _distinct(bins[body & above & (place.outside > 0.06)], skin)
-    on_shoulders = (place.aside > 0.55) & (place.below_chin > 0.1)
+    on_shoulders = (place.sideways > 0.55) & (place.below_chin > 0.1)
     cloth = _distinct(bins[body & (on_shoulders | (place.below_chin > 0.6))], skin)
     under_chin = body & (place.outside > CHIN_REACH) & (place.below_chin > 0) & (place.below_chin < 0.3)
-    under_chin &= place.aside < 0.25
-    # The neck is skin in the chin's shadow: what lies there and is not cloth.
+    under_chin &= place.sideways < 0.25
+    # The neck is skin in the shadow of the chin: pixels there that are not cloth.
     neck = 0.5 * skin + 0.5 * _distinct(bins[under_chin], cloth)
     return [(histogram + RARE_COLOUR)[bins] for histogram in (skin, hair, cloth, neck)]
 
 
 def _distinct(seed_bins: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Histogram of a seed region without the colours of a class that may reach into it.
+    """Histogram of a seed region without the colours of a class that may extend into it.
 
-    Where hardly anything remains (a bald head, a bare shoulder) no colour is likely.
+    If hardly anything remains (a bald head, a bare shoulder) all likelihoods are 0.
     """
     if len(seed_bins) < 20:
         return np.zeros_like(known)
@@ -219,8 +234,8 @@ def _distinct(seed_bins: np.ndarray, known: np.ndarray) -> np.ndarray:
     return cleaned / remaining if remaining > 0.1 else np.zeros_like(known)
 
 
-def _priors(place: Surroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """How likely each class is at a place before its colour is seen: four maps, not normalised."""
+def _priors(place: FaceSurroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Prior of each class given the position: four maps, not normalised."""
     in_upper_face = place.face & (place.height > place.brow_height)
     near_face = np.exp(-place.outside / 0.08)
     above_chin = place.below_chin < 0
@@ -230,21 +245,21 @@ def _priors(place: Surroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
     skin = np.where(in_upper_face, 0.95, 0.02 + np.where(beside_or_above, 0.5 * near_face, chin))
     skin = np.where(place.ear, 0.6, skin)
     hair = np.where(in_upper_face, 0.05 + 0.4 * np.exp(-place.inside / 0.05), 0.5)
-    # Below the chin only long hair, on either side of the neck; a beard counts as skin.
-    long_hair = 0.25 * np.exp(-np.maximum(place.below_chin, 0) / 0.5) * _step(-place.aside, -0.6, 0.05)
-    long_hair = long_hair * (0.05 + 0.95 * _step(place.aside, 0.25, 0.05))
+    # Below the chin there is only long hair, on either side of the neck; a beard counts as skin.
+    long_hair = 0.25 * np.exp(-np.maximum(place.below_chin, 0) / 0.5) * _step(-place.sideways, -0.6, 0.05)
+    long_hair = long_hair * (0.05 + 0.95 * _step(place.sideways, 0.25, 0.05))
     hair = np.where(place.height < UNDER_JAW, np.minimum(hair, 0.01 + long_hair), hair)
     cloth = _step(place.below_chin, 0.15, 0.06) * (0.2 + 0.8 * _step(place.below_chin, 0.45, 0.1))
-    cloth = cloth + 0.3 * _step(place.aside, 0.45, 0.05) * _step(place.below_chin, 0.0, 0.05)
+    cloth = cloth + 0.3 * _step(place.sideways, 0.45, 0.05) * _step(place.below_chin, 0.0, 0.05)
     neck = (
         _step(-place.height, 0.3, 0.05)
-        * _step(-place.aside, -0.5, 0.06)
+        * _step(-place.sideways, -0.5, 0.06)
         * _step(-place.below_chin, -0.8, 0.1)
     )
     neck = np.where(place.face, 0.0, neck)
-    return skin, hair, np.where(above_chin & (place.aside < 0.4), 1e-3, cloth + 1e-3), neck + 1e-4
+    return skin, hair, np.where(above_chin & (place.sideways < 0.4), 1e-3, cloth + 1e-3), neck + 1e-4
 
 
 def _step(values: np.ndarray, middle: float, width: float) -> np.ndarray:
-    """A soft step from 0 to 1."""
+    """A smooth step from 0 to 1."""
     return 1 / (1 + np.exp(-np.clip((values - middle) / width, -30, 30)))

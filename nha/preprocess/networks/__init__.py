@@ -1,1 +1,1 @@
-"""The published annotators' networks, written afresh from `networks.md`; one file each."""
+"""Networks of the published estimators, one file each; parameter names are those of the published weights."""

@@ -1,4 +1,4 @@
-"""BiSeNet with 19 classes, which labels the parts of a face. Facts from `networks.md`."""
+"""BiSeNet with 19 classes, the published network for face parsing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ N_CLASSES = 19
 
 
 class BiSeNet(FrozenNet):
-    """Pictures to class scores; parameter names are those of the published weights.
+    """Images to class scores.
 
-    The two heads that only training used are accepted when loading, and dropped.
+    The two output heads that are only used in training are ignored when weights are loaded.
     """
 
     def __init__(self) -> None:
@@ -25,11 +25,11 @@ class BiSeNet(FrozenNet):
         self.conv_out = _Head()
         self.freeze(unused=r"conv_out(16|32)\..*")
 
-    def forward(self, picture: Tensor) -> Tensor:
-        """picture: [N, 3, H, W], ImageNet-normalised, any size. Returns scores [N, 19, H, W]."""
-        feat8, up16 = self.cp(picture)
+    def forward(self, image: Tensor) -> Tensor:
+        """[N, 3, H, W] of any size, with ImageNet normalisation, to scores [N, 19, H, W]."""
+        feat8, up16 = self.cp(image)
         scores = self.conv_out(self.ffm(feat8, up16))
-        return F.interpolate(scores, picture.shape[2:], mode="bilinear", align_corners=True)
+        return F.interpolate(scores, image.shape[2:], mode="bilinear", align_corners=True)
 
 
 class _ConvBNReLU(nn.Module):
@@ -62,7 +62,7 @@ class _ResNet18(nn.Module):
 
 
 class _AttentionRefinement(nn.Module):
-    """Features weighted by a gate that sees their global mean; no ReLU inside the gate."""
+    """Features weighted by a gate computed from their global mean; no ReLU in the gate."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
@@ -85,9 +85,9 @@ class _ContextPath(nn.Module):
         self.conv_head16 = _ConvBNReLU(128, 128, 3)
         self.conv_avg = _ConvBNReLU(512, 128, 1)
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """The backbone's features at 1/8, and what the deeper ones give at that size: 128 channels each."""
-        feat8, feat16, feat32 = self.resnet(picture)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of the backbone at 1/8 of the size, and context from deeper layers: 128 channels each."""
+        feat8, feat16, feat32 = self.resnet(image)
         context = self.arm32(feat32) + self.conv_avg(global_mean(feat32))
         context = self.conv_head32(F.interpolate(context, feat16.shape[2:], mode="nearest"))
         context = self.arm16(feat16) + context
@@ -95,7 +95,7 @@ class _ContextPath(nn.Module):
 
 
 class _FeatureFusion(nn.Module):
-    """Both paths together, channels strengthened by a gate that sees their global mean."""
+    """Combines both paths, with channels amplified by a gate computed from their global mean."""
 
     def __init__(self) -> None:
         super().__init__()

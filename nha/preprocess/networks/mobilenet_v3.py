@@ -1,4 +1,4 @@
-"""MobileNetV3-large as the encoder of RobustVideoMatting. Facts from `networks.md`."""
+"""MobileNetV3-large as the encoder of RobustVideoMatting."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 BN_EPS = 1e-3  # in this backbone only
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-TAPS = (1, 3, 6, 16)  # whose outputs are wanted: at 1/2, 1/4, 1/8 and 1/16 of the size
+TAPS = (1, 3, 6, 16)  # layers whose outputs are returned: at 1/2, 1/4, 1/8 and 1/16 of the size
 TAP_CHANNELS = (16, 24, 40, 960)
 
 
 @dataclass(frozen=True)
 class _BlockShape:
-    """An inverted residual: channels in, between and out; channels of the squeezed gate, 0 for none."""
+    """Shape of an inverted residual; `squeezed` is the number of channels in the gate, 0 for no gate."""
 
     inputs: int
     size: int
@@ -48,7 +48,7 @@ _BLOCKS = (
 
 
 class MobileNetV3(nn.Module):
-    """Four feature maps of a picture."""
+    """Four feature maps of an image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class MobileNetV3(nn.Module):
         self.features = nn.Sequential(stem, *map(_InvertedResidual, _BLOCKS), last)
 
     def forward(self, rgb01: Tensor) -> list[Tensor]:
-        """rgb01: [N, 3, H, W] in 0..1. Returns [N, 16 | 24 | 40 | 960, h, w] at 1/2, 1/4, 1/8 and 1/16 (rounded up)."""
+        """[N, 3, H, W] in 0..1 to [N, 16 | 24 | 40 | 960, h, w] at 1/2, 1/4, 1/8 and 1/16 of the size (rounded up)."""
         mean, std = (rgb01.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
         x = (rgb01 - mean) / std
         taps = []
@@ -97,7 +97,7 @@ class _InvertedResidual(nn.Module):
 
 
 class _SqueezeExcitation(nn.Module):
-    """Channels weighted by a gate that sees their global mean."""
+    """Channels weighted by a gate computed from their global mean."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()

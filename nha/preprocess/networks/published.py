@@ -1,11 +1,14 @@
-"""Opening the published annotators' networks."""
+"""The published networks: loading their weights and preparing their input."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nha.core.optional_files import optional_file
 from nha.nets.weights import load_weights
@@ -20,12 +23,45 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "face-normals": ResNetUNet,
 }
 
+# Range of the colours that the parsing and the normal network receive: 0..1, or 0.5..1 as in published datasets.
+InputRange = Literal["plain", "published"]
+
+GPU_BATCH_SIZE = 8
+
 
 def load_published(name: str, path: Path) -> nn.Module:
-    """The network called `name` with the weights at `path`, on the CPU. Raises UserError where they do not fit.
+    """A network with the weights in a file, on the CPU.
 
-    Channels come last in memory, as in a picture file: a third faster on a CPU.
+    Its memory format is channels-last, which makes it a third faster on a CPU.
+
+    Args:
+        name: key of `NETWORKS`.
+        path: the weight file.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another network.
     """
     net = NETWORKS[name]()
     load_weights(net, path, optional_file(name).origin)
     return net.to(memory_format=torch.channels_last)
+
+
+def batch_size_on(device: torch.device) -> int:
+    """Frames per batch: 1 on a CPU, where batches are not faster and a resumed run then gives equal bits."""
+    return 1 if device.type == "cpu" else GPU_BATCH_SIZE
+
+
+def to_batch01(images: Sequence[np.ndarray], device: torch.device) -> Tensor:
+    """Stack images of one size: [H, W, 3] uint8 or float32 in 0..255 to [N, 3, H, W] in 0..1, channels last."""
+    stacked = torch.from_numpy(np.stack(images)).to(device)
+    return stacked.permute(0, 3, 1, 2).float() / 255
+
+
+def to_input_range(rgb01: Tensor, input_range: InputRange) -> Tensor:
+    """Map colours in 0..1 to the range that a network receives."""
+    return rgb01 if input_range == "plain" else rgb01 * 0.5 + 0.5
+
+
+def input_range_suffix(input_range: InputRange) -> str:
+    """Suffix of an estimator's name, because results depend on the range."""
+    return "" if input_range == "plain" else " (sees colours in 0.5..1, as published)"

@@ -1,4 +1,4 @@
-"""Pieces of ResNet-18, of which the parsing and the normal network are made."""
+"""Building blocks of ResNet-18, shared by the parsing and the normal network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; the ReLU comes after the sum."""
+    """Two 3x3 convolutions with a shortcut; the ReLU comes after the sum."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, in, H, W] -> [N, out, H / stride, W / stride], rounded up."""
+        """[N, in, H, W] to [N, out, H / stride, W / stride], rounded up."""
         shortcut = x if self.downsample is None else self.downsample(x)
         return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + shortcut)
 
@@ -34,10 +34,10 @@ def residual_layer(in_channels: int, out_channels: int, stride: int) -> nn.Seque
 
 
 def stem_convolution() -> nn.Conv2d:
-    """The 7x7 convolution with stride 2 in front, RGB to 64 channels."""
+    """The first convolution, 7x7 with stride 2, RGB to 64 channels."""
     return nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
 
 
 def stem_pool() -> nn.MaxPool2d:
-    """The pooling with stride 2 behind it."""
+    """The pooling with stride 2 after the first convolution."""
     return nn.MaxPool2d(3, 2, padding=1)

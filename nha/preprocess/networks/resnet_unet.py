@@ -1,4 +1,4 @@
-"""ResNetUNet, which estimates the normals of a face. Facts from `networks.md`."""
+"""ResNetUNet, the published network for normals of a face."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from nha.preprocess.networks.resnet18 import residual_layer, stem_convolution, s
 
 SIZE_MULTIPLE = 32
 
-# Second names of the encoder's tensors, and the encoder and decoder of normal maps that only training used.
+# Duplicate names of the encoder's tensors, and the autoencoder of normal maps that is only used in training.
 _UNUSED = r"base_model\..*|\w+_2\..*"
 
 
 class ResNetUNet(FrozenNet):
-    """Pictures of faces to normals; parameter names are those of the published weights.
-
-    Skip connections are taken up by a maximum, not by concatenation.
-    """
+    """Images of faces to normals. Skip connections are merged by a maximum instead of concatenation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,9 +41,9 @@ class ResNetUNet(FrozenNet):
         self.freeze(unused=_UNUSED)
 
     def forward(self, rgb01: Tensor) -> Tensor:
-        """rgb01: [N, 3, H, W] in 0..1. Returns normals [N, 3, H, W], *not* of length 1.
+        """[N, 3, H, W] in 0..1 to normals [N, 3, H, W], which are *not* of length 1.
 
-        Raises ValueError for sides that are no multiples of 32.
+        Raises ValueError for sides that are not multiples of 32.
         """
         if any(side % SIZE_MULTIPLE for side in rgb01.shape[2:]):
             raise ValueError(f"sides must be multiples of {SIZE_MULTIPLE}, not {list(rgb01.shape[2:])}")

@@ -1,4 +1,4 @@
-"""RobustVideoMatting with a MobileNetV3 encoder: the matte of a person, frame after frame. Facts from `networks.md`."""
+"""RobustVideoMatting with a MobileNetV3 encoder, the published network for mattes of a video."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from nha.nets.weights import FrozenNet
 from nha.preprocess.networks.mobilenet_v3 import TAP_CHANNELS, MobileNetV3
 
 ASPP_CHANNELS, HIDDEN_CHANNELS = 128, 16
-STATE_CHANNELS = (16, 20, 40, 64)  # r1 to r4: at 1/2, 1/4, 1/8 and 1/16 of the small picture
+STATE_CHANNELS = (16, 20, 40, 64)  # r1 to r4: at 1/2, 1/4, 1/8 and 1/16 of the small image
 
 State = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class RobustVideoMatting(FrozenNet):
-    """Frames of one video, in order, to mattes; parameter names are those of the published weights."""
+    """Frames of one video, in order, to mattes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,11 +30,15 @@ class RobustVideoMatting(FrozenNet):
     def forward(
         self, rgb01: Tensor, state: State | None = None, downsample_ratio: float = 1.0
     ) -> tuple[Tensor, Tensor, State]:
-        """The mattes of the next T frames.
+        """Mattes of the next T frames.
 
-        rgb01: [T, 3, H, W] in 0..1, any size; state: what the call before has returned, None at a video's start;
-        downsample_ratio: in 0..1; the matte is found in pictures of this scale and then refined.
-        Returns foreground [T, 3, H, W] and alpha [T, 1, H, W], both in 0..1, and the state for the next frames.
+        Args:
+            rgb01: [T, 3, H, W] in 0..1, any size.
+            state: returned by the previous call, None at the start of a video.
+            downsample_ratio: in 0..1; the matte is estimated at this scale and then refined.
+
+        Returns:
+            foreground [T, 3, H, W] and alpha [T, 1, H, W], both in 0..1, and the state for the next frames.
         """
         small = rgb01
         if downsample_ratio != 1:
@@ -54,7 +58,7 @@ class RobustVideoMatting(FrozenNet):
 
 
 class _Aspp(nn.Module):
-    """Features weighted by a gate that sees their global mean; no ReLU inside the gate."""
+    """Features weighted by a gate computed from their global mean; no ReLU in the gate."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +85,7 @@ class _Decoder(nn.Module):
     def forward(
         self, small: Tensor, f1: Tensor, f2: Tensor, f3: Tensor, f4: Tensor, state: State | None
     ) -> tuple[Tensor, State]:
-        """Features [T, 16, h, w] of the small picture's size, and the new state."""
+        """Features [T, 16, h, w] at the size of the small image, and the new state."""
         s1 = _half_size(small)
         s2 = _half_size(s1)
         s3 = _half_size(s2)
@@ -102,7 +106,7 @@ class _ConvGru(nn.Module):
         self.hh = nn.Sequential(nn.Conv2d(2 * channels, channels, 3, padding=1), nn.Tanh())
 
     def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x: [T, C, h, w], frames in order; state: [1, C, h, w] or None. Returns every frame's and the last state."""
+        """[T, C, h, w], frames in order, and a state [1, C, h, w] or None, to the states of all frames and the last."""
         h = torch.zeros_like(x[:1]) if state is None else state
         states = []
         for frame in x.split(1):
@@ -114,7 +118,7 @@ class _ConvGru(nn.Module):
 
 
 class _HalfRecurrent(nn.Module):
-    """Only the second half of the channels passes through the recurrent unit."""
+    """Passes only the second half of the channels through the recurrent unit."""
 
     def __init__(self, state_channels: int) -> None:
         super().__init__()
@@ -137,9 +141,9 @@ class _Upsampling(_HalfRecurrent):
         self.conv = nn.Sequential(*_conv_bn_relu(in_channels, 2 * state_channels))
 
     def forward(
-        self, x: Tensor, feature: Tensor, picture: Tensor, state: Tensor | None
+        self, x: Tensor, feature: Tensor, image: Tensor, state: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        x = self.conv(torch.cat([_double_size(x, picture.shape[2:]), feature, picture], 1))
+        x = self.conv(torch.cat([_double_size(x, image.shape[2:]), feature, image], 1))
         return self.recur(x, state)
 
 
@@ -149,8 +153,8 @@ class _Output(nn.Module):
         first = _conv_bn_relu(in_channels, HIDDEN_CHANNELS)
         self.conv = nn.Sequential(*first, *_conv_bn_relu(HIDDEN_CHANNELS, HIDDEN_CHANNELS))
 
-    def forward(self, x: Tensor, picture: Tensor) -> Tensor:
-        return self.conv(torch.cat([_double_size(x, picture.shape[2:]), picture], 1))
+    def forward(self, x: Tensor, image: Tensor) -> Tensor:
+        return self.conv(torch.cat([_double_size(x, image.shape[2:]), image], 1))
 
 
 class _Projection(nn.Module):
@@ -163,7 +167,7 @@ class _Projection(nn.Module):
 
 
 class _GuidedRefiner(nn.Module):
-    """Fits the matting to the small picture as an affine function of its colours, and applies it to the large one."""
+    """Fits the matting as an affine function of the colours of the small image and applies it to the large one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -197,12 +201,12 @@ def _with_mean(rgb: Tensor) -> Tensor:
     return torch.cat([rgb, rgb.mean(1, keepdim=True)], 1)
 
 
-def _half_size(picture: Tensor) -> Tensor:
-    """Half the size, rounded up; a last odd row or column is averaged over the pixels that there are."""
-    return F.avg_pool2d(picture, 2, 2, ceil_mode=True, count_include_pad=False)
+def _half_size(image: Tensor) -> Tensor:
+    """Half the size, rounded up; a last odd row or column is averaged over the existing pixels."""
+    return F.avg_pool2d(image, 2, 2, ceil_mode=True, count_include_pad=False)
 
 
 def _double_size(x: Tensor, size: torch.Size) -> Tensor:
-    """Twice the size, cropped to (height, width)."""
+    """Upsample to twice the size, cropped to (height, width)."""
     x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     return x[..., : size[0], : size[1]]

@@ -1,27 +1,28 @@
-"""The sliders in a notebook: the avatar and its shaded mesh side by side, drawn anew when something was moved."""
+"""The sliders in a notebook: the avatar and its shaded mesh side by side, rendered when a slider is released."""
 
 from __future__ import annotations
 
 import ipywidgets as widgets
 import numpy as np
 
-from nha.export.glb_file import png_of
+from nha.export.glb_file import encode_png
 from nha.viewer.controls import GROUPS
-from nha.viewer.stage import Stage, State
+from nha.viewer.scene import AvatarScene, ControlState
 from nha.visualization.layout import side_by_side
-
-AT_REST = "at rest"
 
 
 class NotebookPanel:
-    """`box` is what a notebook displays; `state` what it says.
+    """Sliders and images of an avatar.
 
-    The pictures are drawn from the stage's viewpoint, when a slider is let go.
+    Attributes:
+        box: the widget that a notebook displays.
+        sliders: by name.
+        frame: the menu of base poses.
     """
 
-    def __init__(self, stage: Stage, height: int = 256) -> None:
-        """height: of each of the two square pictures, pixels."""
-        self._stage, self._height = stage, height
+    def __init__(self, scene: AvatarScene, height: int = 256) -> None:
+        """height: of each of the two square images, pixels; they are rendered from the scene's viewpoint."""
+        self._scene, self._height = scene, height
         self.sliders = {
             s.name: widgets.FloatSlider(
                 min=s.low,
@@ -33,10 +34,11 @@ class NotebookPanel:
                 style={"description_width": "9em"},
                 layout={"width": "26em"},
             )
-            for s in stage.sliders
+            for s in scene.sliders
         }
         self.frame = widgets.Dropdown(
-            options=[(AT_REST, None), *((f"frame {i}", i) for i in stage.frame_ids)], description="head"
+            options=[("neutral", None), *((f"frame {i}", i) for i in scene.poses.frame_ids)],
+            description="pose",
         )
         self._reset = widgets.Button(description="reset")
         self._image = widgets.Image(format="png", layout={"flex": "0 0 auto", "align_self": "flex-start"})
@@ -44,7 +46,7 @@ class NotebookPanel:
             widgets.VBox(
                 [
                     widgets.Label(group),
-                    *(self.sliders[s.name] for s in stage.sliders if s.group == group),
+                    *(self.sliders[s.name] for s in scene.sliders if s.group == group),
                 ]
             )
             for group in GROUPS
@@ -57,34 +59,35 @@ class NotebookPanel:
             ]
         )
         for control in (*self.sliders.values(), self.frame):
-            control.observe(lambda change: self._draw(), names="value")
+            control.observe(lambda change: self._update(), names="value")
         self._reset.on_click(lambda button: self.reset())
         self._is_resetting = False
-        self._draw()
+        self._update()
 
     @property
-    def state(self) -> State:
+    def state(self) -> ControlState:
+        """The values of the sliders, and the base pose."""
         values = {name: slider.value for name, slider in self.sliders.items()}
-        return State(values, self.frame.value)
+        return ControlState(values, self.frame.value)
 
-    def pictures(self) -> tuple[np.ndarray, np.ndarray]:
-        """The avatar and its shaded mesh as the sliders stand, uint8 [H, H, 3] each."""
+    def images(self) -> tuple[np.ndarray, np.ndarray]:
+        """The avatar and its shaded mesh with the sliders' values, uint8 [H, H, 3] each."""
         size = self._height, self._height
         avatar, surface = (
-            self._stage.picture(self.state, self._stage.viewpoint, size, look)
-            for look in ("avatar", "surface")
+            self._scene.render(self.state, self._scene.viewpoint, size, mode)
+            for mode in ("avatar", "surface")
         )
         return avatar, surface
 
     def reset(self) -> None:
-        """All sliders to 0, head at rest; drawn once."""
+        """All sliders to 0, neutral pose; rendered once."""
         self._is_resetting = True
         for slider in self.sliders.values():
             slider.value = 0.0
         self.frame.value = None
         self._is_resetting = False
-        self._draw()
+        self._update()
 
-    def _draw(self) -> None:
+    def _update(self) -> None:
         if not self._is_resetting:
-            self._image.value = png_of(side_by_side(self.pictures(), ("avatar", "mesh"), gap=8))
+            self._image.value = encode_png(side_by_side(self.images(), ("avatar", "mesh"), gap=8))

@@ -1,0 +1,98 @@
+"""Renders the frames of a dataset with an avatar, beside the true images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.core.errors import UserError
+from nha.core.types import FrameBatch, Rendering
+from nha.data.frame_dataset import FrameDataset, FrameSplits
+from nha.losses.masks import foreground_mask
+from nha.losses.photometric import whiten_background
+
+PARTS = ("train", "held_out")
+
+
+@dataclass(frozen=True)
+class RenderedFrames:
+    """N frames as rendered by an avatar, and the true images.
+
+    Attributes:
+        batch: the frames of the dataset.
+        rendering: of the avatar, with the channel "normals".
+        prediction: [N, 3, H, W] rgb01 on white, clipped to 0..1.
+        target: [N, 3, H, W] rgb01; white instead of background and clothes.
+        mask: bool [N, 1, H, W], the head mask (foreground of the segmentation, without clothes).
+    """
+
+    batch: FrameBatch
+    rendering: Rendering
+    prediction: Tensor
+    target: Tensor
+    mask: Tensor
+
+
+def frames_of(data: FrameSplits, part: str) -> FrameDataset:
+    """Return the frames of a part of the split, "train" or "held_out"."""
+    return {"train": data.train, "held_out": data.val}[part]
+
+
+@torch.no_grad()
+def render_batch(avatar: NeuralHeadAvatar, batch: FrameBatch) -> RenderedFrames:
+    """Render a batch with its tracked parameters and the learned corrections."""
+    rendering = avatar.render(batch.tracked, batch.camera, frame_ids=batch.frame_id, channels=("normals",))
+    return RenderedFrames(
+        batch=batch,
+        rendering=rendering,
+        prediction=rendering.rgb01.clamp(0, 1),
+        target=whiten_background(batch.rgb01, batch.segmentation),
+        mask=foreground_mask(batch.segmentation),
+    )
+
+
+def render_frame(avatar: NeuralHeadAvatar, data: FrameSplits, part: str, frame_id: int) -> RenderedFrames:
+    """Render one frame of a part."""
+    frames = frames_of(data, part)
+    batch = frames.batch([frames.frame_ids.index(frame_id)])
+    return render_batch(avatar, batch.to(avatar.vertex_features.device))
+
+
+def render_dataset(
+    avatar: NeuralHeadAvatar,
+    data: FrameSplits,
+    parts: Sequence[str] = PARTS,
+    *,
+    batch_size: int = 4,
+    label: str = "evaluating",
+) -> Iterator[tuple[str, RenderedFrames]]:
+    """Render all frames of some parts in their order, with a progress bar.
+
+    Args:
+        avatar: the avatar.
+        data: the dataset with its split.
+        parts: names in `PARTS`.
+        batch_size: frames rendered at the same time.
+        label: text of the progress bar.
+
+    Yields:
+        The name of the part and a rendered batch.
+
+    Raises:
+        UserError: if all parts are empty.
+    """
+    batches = [
+        (part, range(start, min(start + batch_size, len(frames_of(data, part)))))
+        for part in parts
+        for start in range(0, len(frames_of(data, part)), batch_size)
+    ]
+    if not batches:
+        raise UserError("this part of the split has no frames to evaluate; choose another with --split")
+    device = avatar.vertex_features.device
+    for part, indices in tqdm(batches, desc=label, unit="batch"):
+        yield part, render_batch(avatar, frames_of(data, part).batch(indices).to(device))

@@ -1,0 +1,96 @@
+"""The avatar to export or to view, opened together with the tracking of its video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.checkpoint import read_checkpoint
+from nha.avatar.open import build_avatar
+from nha.core.device import pick_device
+from nha.core.errors import UserError
+from nha.core.system import get_logger
+from nha.data.tracking_file import TrackingResult, read_tracking
+from nha.head.load import load_head
+from nha.head.model import HeadModel
+
+_logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class AvatarSource:
+    """An open avatar and where it comes from.
+
+    Attributes:
+        avatar: the avatar, in evaluation mode, without gradients.
+        tracking: the tracking of its video; None where there is none, then the head has the template's shape.
+        checkpoint: the file it was opened from; None for an avatar that was open already.
+    """
+
+    avatar: NeuralHeadAvatar
+    tracking: TrackingResult | None
+    checkpoint: Path | None
+
+
+def open_source(
+    avatar: NeuralHeadAvatar | str | Path,
+    tracking: TrackingResult | str | Path | None = None,
+    head: str | Path | None = None,
+    device: str = "auto",
+) -> AvatarSource:
+    """Open an avatar together with the tracking of its video.
+
+    Args:
+        avatar: the path of a checkpoint, ours or published, or an avatar that is open already.
+        tracking: a tracking result, its file or the file's folder. None takes the file that a checkpoint was trained
+            with if it still exists, and no tracking for an open avatar.
+        head: head model for a checkpoint; None takes the one that it was trained with.
+        device: auto, cpu or cuda; an open avatar stays on its device.
+
+    Returns:
+        The avatar in evaluation mode, with its tracking.
+
+    Raises:
+        UserError: a file is missing or broken, or checkpoint, head model and tracking do not fit each other.
+    """
+    if isinstance(avatar, NeuralHeadAvatar):
+        tracked = as_tracking(tracking)
+        source = AvatarSource(avatar.eval(), tracked, None)
+    else:
+        checkpoint = read_checkpoint(avatar)
+        tracked = as_tracking(_training_file(checkpoint.hyper_parameters) if tracking is None else tracking)
+        assets = load_head(head or checkpoint.hyper_parameters.get("head") or "auto")
+        opened = build_avatar(checkpoint, assets, pick_device(device), path=avatar)
+        source = AvatarSource(opened.requires_grad_(False), tracked, Path(avatar))
+    if tracked is None:
+        _logger.info(
+            "no tracking file: the head has the template's shape, not the person's; name the file with --tracking"
+        )
+    else:
+        check_same_head(tracked, source.avatar.head)
+    return source
+
+
+def as_tracking(tracking: TrackingResult | str | Path | None) -> TrackingResult | None:
+    """A tracking result that may be given as its file. Raises UserError for a file that cannot be read."""
+    return read_tracking(tracking) if isinstance(tracking, (str, Path)) else tracking
+
+
+def check_same_head(tracking: TrackingResult, head: HeadModel) -> None:
+    """Raise UserError where a tracking file belongs to another head model than the avatar."""
+    sizes = len(tracking.shape), tracking.expr.shape[1]
+    if sizes != (head.n_shape, head.n_expr):
+        raise UserError(
+            f"the tracking file belongs to another head model ({sizes[0]} shape and {sizes[1]} expression "
+            f"coefficients, not {head.n_shape} and {head.n_expr}); name the file of the avatar's video with --tracking"
+        )
+
+
+def _training_file(hyper_parameters: dict) -> Path | None:
+    """The tracking file that an avatar was trained with, if it still exists."""
+    named = hyper_parameters.get("tracking_results_path")
+    if named is None or not Path(named).exists():
+        return None
+    _logger.info("tracking file: %s, as in training", named)
+    return Path(named)

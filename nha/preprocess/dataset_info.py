@@ -1,0 +1,82 @@
+"""`dataset_info.json`: the video, options and estimators that a dataset was made with."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nha.core.errors import UserError
+from nha.core.system import atomic_path
+
+INFO_FILE = "dataset_info.json"
+
+_FINGERPRINT_BYTES = 1 << 20
+
+
+@dataclass
+class DatasetInfo:
+    """Content of `dataset_info.json`.
+
+    Attributes:
+        video: name, size in bytes, checksum and frames per second of the video file.
+        options: the options that change the content of the dataset.
+        estimators: annotation -> name of its estimator.
+        finished: False while a run is in progress or was interrupted.
+        n_frames: decoded frames, None until all have been decoded.
+        frames_without_face: ids of frames in which no face was found, None until all frames are done.
+        frames_with_several_faces: ids of frames with more than one face.
+        frames_without_iris: ids of frames in which an iris was not found.
+    """
+
+    video: dict[str, str | int | float]
+    options: dict[str, str | int | bool]
+    estimators: dict[str, str]
+    finished: bool = False
+    n_frames: int | None = None
+    frames_without_face: list[int] | None = None
+    frames_with_several_faces: list[int] | None = None
+    frames_without_iris: list[int] | None = None
+
+    def ids_with_face(self) -> list[int]:
+        """Ids of the frames in which a face was found; empty until all frames are done."""
+        without = set(self.frames_without_face or ())
+        return [frame_id for frame_id in range(self.n_frames or 0) if frame_id not in without]
+
+
+def describe_video(path: Path, fps: float) -> dict[str, str | int | float]:
+    """Name, size, checksum and frames per second, which identify a video."""
+    with path.open("rb") as stream:
+        checksum = zlib.crc32(stream.read(_FINGERPRINT_BYTES))
+    return {"name": path.name, "bytes": path.stat().st_size, "crc32_of_first_mib": checksum, "fps": fps}
+
+
+def read_info(root: Path) -> DatasetInfo | None:
+    """Read the record of a dataset folder; None if there is none. Raises UserError if it is damaged."""
+    path = root / INFO_FILE
+    if not path.exists():
+        return None
+    try:
+        return DatasetInfo(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"'{path}' is not readable; delete the folder or choose another one") from error
+
+
+def write_info(root: Path, info: DatasetInfo) -> None:
+    """Write the record of a dataset folder, atomically."""
+    with atomic_path(root / INFO_FILE) as partial:
+        partial.write_text(json.dumps(asdict(info), indent=1), encoding="utf-8")
+
+
+def check_same_dataset(root: Path, earlier: DatasetInfo, now: DatasetInfo) -> None:
+    """Raise a UserError if a folder was made from another video, or with other options or estimators."""
+    if {**earlier.video, "name": ""} != {**now.video, "name": ""}:
+        raise UserError(
+            f"'{root}' holds the dataset of {earlier.video['name']}; choose another output folder"
+        )
+    before, after = {**earlier.options, **earlier.estimators}, {**now.options, **now.estimators}
+    differing = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    if differing:
+        changes = ", ".join(f"{key} {before.get(key)} instead of {after.get(key)}" for key in differing)
+        raise UserError(f"'{root}' was made with {changes}; use the same options or another output folder")

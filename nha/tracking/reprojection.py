@@ -1,0 +1,130 @@
+"""Landmark distances as residuals of the least-squares stages, with their derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from nha.core.conventions import N_LANDMARKS
+from nha.tracking.energy import landmark_residuals, relative_landmark_weights
+from nha.tracking.landmark_model import LandmarkModel
+from nha.tracking.least_squares import Linearised
+from nha.tracking.settings import EnergyWeights
+
+# Residuals beyond this many standard deviations pull with constant force (Huber's function).
+_HUBER = 3.0
+_MIN_DEPTH_METRES = 1e-2
+
+
+@dataclass(frozen=True)
+class DetectedLandmarks:
+    """The landmarks that a detector found in N frames, and how they differ from the head model's landmarks.
+
+    Attributes:
+        landmarks_px: [N, 70, 2].
+        confidence: [N, 70] in 0..1, 0 = not detected.
+        image_size: (height, width).
+        sigma_px: standard deviation of a landmark's error.
+        offsets: [70, 3] metres in the resting head's axes, from the head model's landmark to the detector's, the
+            same in every frame.
+    """
+
+    landmarks_px: Tensor
+    confidence: Tensor
+    image_size: tuple[int, int]
+    sigma_px: float
+    offsets: Tensor = field(default_factory=lambda: torch.zeros(N_LANDMARKS, 3))
+
+    def rows(self, index: list[int] | Tensor) -> DetectedLandmarks:
+        """Those of some frames."""
+        return replace(self, landmarks_px=self.landmarks_px[index], confidence=self.confidence[index])
+
+    @property
+    def from_centre_px(self) -> Tensor:
+        """Positions relative to the image's centre, float64: [N, 70, 2]."""
+        height, width = self.image_size
+        return self.landmarks_px.double() - torch.tensor([width / 2, height / 2]).to(self.landmarks_px)
+
+
+class Reprojection:
+    """Weighted landmark distances as functions of own = (expr, pose) [N, P], shared = (shape, offsets, log f) [S].
+
+    Implements `least_squares.Observations`. Residuals are those of `energy.landmark_residuals` in pixels, times
+    the square root of (w / w0) * confidence * Huber's weight / sigma_px².
+    """
+
+    def __init__(
+        self,
+        model: LandmarkModel,
+        n_shape: int,
+        n_expr: int,
+        detected: DetectedLandmarks,
+        weights: EnergyWeights,
+    ) -> None:
+        self.model, self.n_expr = model, n_expr
+        offset_columns = torch.arange(model.n_shape + model.n_expr, model.n_coefficients)
+        self.shared_columns = torch.cat([torch.arange(n_shape), offset_columns])
+        self.expr_columns = model.n_shape + torch.arange(n_expr)
+        self.columns = torch.cat([self.shared_columns, self.expr_columns])
+        self.detected, self.target = detected, detected.from_centre_px
+        self.sigma_px, self.longer_side = detected.sigma_px, max(detected.image_size)
+        self.confidence = detected.confidence.double() * relative_landmark_weights(weights)
+        self.weight = self.confidence.sqrt() / self.sigma_px  # [N, 70]
+
+    def projected(self, own: Tensor, shared: Tensor) -> Tensor:
+        """Landmarks in pixels from the image's centre: [N, 70, 2]."""
+        points = self.model.points(self._coefficients(own, shared), own[:, self.n_expr :].float())
+        return self._project(points.double(), shared)
+
+    def distances_px(self, own: Tensor, shared: Tensor) -> Tensor:
+        """Projected minus detected landmarks, 0 where nothing was detected: [N, 70, 2] pixels."""
+        return self._distances_px(self.projected(own, shared))
+
+    def reweight(self, own: Tensor, shared: Tensor) -> None:
+        """Set Huber's weights for the distances at these unknowns."""
+        distance = torch.linalg.vector_norm(self.distances_px(own, shared), dim=-1)
+        huber = _HUBER / (distance / self.sigma_px).clamp_min(_HUBER)
+        self.weight = (self.confidence * huber).sqrt() / self.sigma_px
+
+    def residuals(self, own: Tensor, shared: Tensor) -> Tensor:
+        """[N, 140]."""
+        return (self.distances_px(own, shared) * self.weight[..., None]).flatten(1)
+
+    def linearise(self, own: Tensor, shared: Tensor, *, with_shared: bool) -> Linearised:
+        """Residuals with their derivatives by own and, if asked for, by shared unknowns."""
+        columns = self.columns if with_shared else self.expr_columns
+        # float32 is enough for derivatives; their products are summed in float64
+        pose = own[:, self.n_expr :].float()
+        at = self.model.linearised(self._coefficients(own, shared), pose, columns)
+        points = at.points.double()
+        projected = self._project(points, shared)
+        focal_px = shared[-1].exp() * self.longer_side
+        depth = points[..., 2:].clamp_min(_MIN_DEPTH_METRES)
+
+        def on_image(by: Tensor) -> Tensor:  # [N, 70, 3, K] -> weighted [N, 140, K]
+            moved = -(focal_px.float() * by[:, :, :2] + projected.float()[..., None] * by[:, :, 2:])
+            return (moved * (self.weight[..., None] / depth).float()[..., None]).flatten(1, 2).double()
+
+        by_coefficients, by_shared = on_image(at.by_coefficients), None
+        if with_shared:
+            # d projected / d log f is the projection itself
+            by_focal = (projected * self.weight[..., None]).flatten(1)[..., None]
+            by_shared = torch.cat([by_coefficients[..., : len(self.shared_columns)], by_focal], 2)
+        return Linearised(
+            residual=(self._distances_px(projected) * self.weight[..., None]).flatten(1),
+            by_own=torch.cat([by_coefficients[..., -self.n_expr :], on_image(at.by_pose)], 2),
+            by_shared=by_shared,
+        )
+
+    def _coefficients(self, own: Tensor, shared: Tensor) -> Tensor:
+        used = torch.cat([shared[:-1].expand(len(own), -1), own[:, : self.n_expr]], 1)
+        return own.new_zeros(len(own), self.model.n_coefficients).index_copy(1, self.columns, used).float()
+
+    def _project(self, points: Tensor, shared: Tensor) -> Tensor:
+        focal_px = shared[-1].exp() * self.longer_side
+        return -focal_px * points[..., :2] / points[..., 2:].clamp_min(_MIN_DEPTH_METRES)
+
+    def _distances_px(self, projected: Tensor) -> Tensor:
+        return landmark_residuals(projected, self.target, self.detected.confidence)

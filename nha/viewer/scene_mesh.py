@@ -1,0 +1,55 @@
+"""The textured mesh as an object in the browser's 3D scene."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from nha.export.bake import bake_textures
+from nha.export.glb_mesh import StaticHead
+from nha.export.views import baking_views
+from nha.viewer.scene import AvatarScene, ControlState
+from nha.viewer.tone_curve import GAIN, inverse_tone_curve
+
+BAKED_FRAMES = 4  # tracked frames from which the texture is baked, besides an orbit around the head
+_MIN_INTERVAL_S = 0.2  # between two files: with its texture a mesh has a third of a megabyte or more
+
+
+class SceneMesh:
+    """GLB files of the posed head, with a texture that is baked once from the neutral pose."""
+
+    def __init__(
+        self, scene: AvatarScene, texture_size: int, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """texture_size: side of the head's map in texels; clock: seconds, monotonic."""
+        self._scene, self._texture_size, self._clock = scene, texture_size, clock
+        self._head: StaticHead | None = None
+        self._sent: tuple | None = None
+        self._sent_at = 0.0
+
+    @property
+    def is_baked(self) -> bool:
+        return self._head is not None
+
+    def bake(self) -> None:
+        """Bake the texture unless it is baked already; takes seconds."""
+        if self._head is None:
+            s = self._scene
+            features = s.avatar.mouth_features(s.surface(ControlState()))
+            views = baking_views(s.avatar, s.tracking, BAKED_FRAMES)
+            head_map, mouth_map = bake_textures(s.avatar, features, views, self._texture_size)
+            textures = inverse_tone_curve(head_map), inverse_tone_curve(mouth_map)
+            self._head = StaticHead(s.avatar.head, textures, GAIN)
+
+    def update(self, state: ControlState) -> bytes | None:
+        """The GLB file of a state; None where the last file shows it, or was made less than 0.2 s ago."""
+        self.bake()
+        now = self._clock()
+        if state.key == self._sent or (self._sent and now - self._sent_at < _MIN_INTERVAL_S):
+            return None
+        self._sent, self._sent_at = state.key, now
+        return self._head.glb(self._scene.surface(state).vertices[0])
+
+    def invalidate(self) -> None:
+        """The browser no longer shows the last file: the next `update` returns one."""
+        self._sent = None
