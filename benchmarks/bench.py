@@ -35,10 +35,10 @@ from nha.data.frame_store import FrameStore
 from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
-from nha.optimization.noise import parameter_noise, step_generator
-from nha.optimization.objectives import Objective, draw_batch
+from nha.optimization.objective import Objective
 from nha.optimization.optimizers import begin_stage, make_optimizers
 from nha.optimization.run import PART_WEIGHTS
+from nha.optimization.sampling import parameter_noise, step_generator
 from nha.optimization.stages import make_stages
 from nha.render.camera import project
 from nha.render.rasterize import rasterize
@@ -136,10 +136,15 @@ def one_step(avatar, objective, stage, active, batch, settings) -> Callable[[], 
             noise = parameter_noise(
                 batch.tracked, schedule.flame_noise, schedule.glob_rot_noise, step_generator(0, 0)
             )
-        drawn = draw_batch(
-            avatar, batch.tracked, batch.frame_id, batch.camera, paints=stage.paints, noise=noise
+        rendering = avatar.render(
+            batch.tracked,
+            batch.camera,
+            frame_ids=batch.frame_id,
+            channels=stage.channels,
+            paint=stage.paints,
+            condition_noise=noise,
         )
-        total = objective(stage.losses, avatar, drawn, batch).weighted_sum(weights)
+        total = objective(stage.terms, avatar, rendering, batch).weighted_sum(weights)
         for optimizer in active:
             optimizer.zero_grad()
         total.backward()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from nha.avatar.open import build_avatar
+from nha.avatar.open import avatar_from_checkpoint
 from nha.core.command_line import OptionParser
 from nha.core.errors import UserError
 from nha.core.system import atomic_path, run_script
@@ -120,7 +120,7 @@ def check_avatar(
 ) -> None:
     """Every quantity of an avatar's folder."""
     golden = GoldenFolder(folder)
-    avatar = build_avatar(golden.checkpoint, assets, device)
+    avatar = avatar_from_checkpoint(golden.checkpoint, assets, device)
     check_head(report, golden, avatar.head)
     check_surface(report, golden, avatar, backend)
     check_pictures(report, golden, avatar, backend)

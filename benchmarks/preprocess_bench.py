@@ -1,13 +1,14 @@
-"""How good and how fast the annotators are.
+"""Accuracy and speed of the estimators.
 
     python benchmarks/preprocess_bench.py [--seeds 1 2 3] [--frames 40] [--size 512] [--estimators mediapipe]
     python benchmarks/preprocess_bench.py --video my_video.mp4
 
 On synthetic people, whose truth is known: intersection over union of each label and of the whole person, errors of
 landmarks and irises in units of the distance between the outer eye corners, angle between found and true normals.
-`changes_beyond_truth` is the share of head pixels whose label is another one than in the frame before although truth
-changes nowhere near; `flips` those that have the same label before and after but not now. With --video, which
-has no truth: speed, memory, flips, and how much of the head each label takes. Every run has a process of its own.
+`changes_beyond_truth` is the share of head pixels whose label changes from one frame to the next although the true
+label does not change nearby; `flips` is the share of pixels whose label differs from the equal ones before and after.
+With --video, which has no ground truth: speed, memory, flips, and the share of the head that each label covers. Every
+run has its own process.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ CLASSES = {
     "lips": (Parsing.U_LIP, Parsing.L_LIP),
     "mouth": (Parsing.MOUTH,),
 }
-NEAR_PX = 2  # at 512 pixels: a label may change that far from where truth changes
+NEAR_PX = 2  # at 512 pixels: labels may change within this distance of a change in the ground truth
 Result = TypeVar("Result")
 Row = dict[str, float | int | str | None]
 
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=40, help="frames of each video, at most")
     parser.add_argument("--size", type=int, default=512, help="longer edge of the annotated frames in pixels")
     parser.add_argument("--video", type=Path, help="a video without truth, instead of synthetic people")
-    parser.add_argument("--estimators", nargs="+", choices=PACKS, help="default: those that are there")
+    parser.add_argument("--estimators", nargs="+", choices=PACKS, help="default: those that are available")
     parser.add_argument("--json", type=Path, help="write the rows there")
     arguments = parser.parse_args(argv)
 
@@ -92,14 +93,14 @@ def available_packs() -> list[str]:
 
 
 def as_table(rows: list[Row]) -> Table:
-    """A column for each run."""
+    """Table with a column for each run."""
     names = [f"{row['estimators']} {row['of']}" for row in rows]
     figures = [key for key in rows[0] if key not in ("estimators", "of")]
     return Table(("", *names), [(key, *(row.get(key) for row in rows)) for key in figures], digits=3)
 
 
 def measure_video(folder: Path, video: Path, pack: str, arguments: argparse.Namespace) -> Row:
-    """A row without truth."""
+    """Figures of a video without ground truth."""
     out = folder / pack
     speed = run_alone(video, out, pack, arguments)
     labels = [read_labels(DatasetFolder(out).paths(i).parsing) for i in DatasetFolder(out).frame_ids()]
@@ -107,7 +108,7 @@ def measure_video(folder: Path, video: Path, pack: str, arguments: argparse.Name
 
 
 def measure_subject(subject: Path, seed: int, pack: str, arguments: argparse.Namespace) -> Row:
-    """A row with truth."""
+    """Figures of a synthetic video with ground truth."""
     out = subject / f"by_{pack}"
     speed = run_alone(subject / "video.mp4", out, pack, arguments)
     found, truth = DatasetFolder(out), DatasetFolder(subject / "truth")
@@ -132,7 +133,7 @@ def measure_subject(subject: Path, seed: int, pack: str, arguments: argparse.Nam
 
 
 def run_alone(video: Path, out: Path, pack: str, arguments: argparse.Namespace) -> Row:
-    """Make the dataset in a process of its own; loading the packages is not counted."""
+    """Make the dataset in a new process; the time to load packages is not counted."""
     options = PreprocessOptions(
         video=video,
         out_path=out,
@@ -145,7 +146,7 @@ def run_alone(video: Path, out: Path, pack: str, arguments: argparse.Namespace) 
 
 
 def alone(function: Callable[..., Result], *arguments: object) -> Result:
-    """Call a function in a fresh process: what this one has held would count in the other's peak memory."""
+    """Call a function in a new process, because peak memory includes everything that a process has held."""
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -167,14 +168,14 @@ def timed(options: PreprocessOptions) -> Row:
 
 
 def overlap(found: list[np.ndarray], true: list[np.ndarray]) -> float | None:
-    """Intersection over union of masks over all frames; None where neither has a pixel."""
+    """Intersection over union of masks over all frames; None if all masks are empty."""
     both = sum(int((a & b).sum()) for a, b in zip(found, true, strict=True))
     either = sum(int((a | b).sum()) for a, b in zip(found, true, strict=True))
     return both / either if either else None
 
 
 def class_overlap(found: list[np.ndarray], true: list[np.ndarray], members: tuple[int, ...]) -> float | None:
-    """`overlap` of some labels taken together; None where truth has none of them."""
+    """`overlap` of several labels taken together; None if the ground truth has none of them."""
     true_masks = [np.isin(labels, members) for labels in true]
     if not any(mask.any() for mask in true_masks):
         return None
@@ -187,7 +188,7 @@ def is_head(labels: np.ndarray) -> np.ndarray:
 
 
 def changes_beyond_truth(found: list[np.ndarray], true: list[np.ndarray]) -> float:
-    """Share of head pixels whose label changes from a frame to the next where truth changes nowhere near."""
+    """Share of head pixels whose label changes between frames although the true label does not change nearby."""
     near = np.ones((2 * round(NEAR_PX * max(found[0].shape) / 512) + 1,) * 2, np.uint8)
     changed = total = 0
     for before, now, true_before, true_now in zip(found, found[1:], true, true[1:], strict=False):
@@ -199,7 +200,7 @@ def changes_beyond_truth(found: list[np.ndarray], true: list[np.ndarray]) -> flo
 
 
 def flips(labels: list[np.ndarray]) -> float:
-    """Share of head pixels with another label than before and after, where those two agree."""
+    """Share of head pixels whose label differs from those before and after, which are equal."""
     flipped = total = 0
     for before, now, after in zip(labels, labels[1:], labels[2:], strict=False):
         head = is_head(now) | is_head(before)
@@ -209,7 +210,7 @@ def flips(labels: list[np.ndarray]) -> float:
 
 
 def shares(labels: list[np.ndarray]) -> Row:
-    """Of the head's pixels: how much each class takes, and by how much of itself that varies from frame to frame."""
+    """Share of the head that each class covers, and its mean relative change from frame to frame."""
     result: Row = {}
     for name, members in CLASSES.items():
         areas = np.array([np.isin(frame, members).sum() / max(is_head(frame).sum(), 1) for frame in labels])
@@ -223,7 +224,7 @@ def shares(labels: list[np.ndarray]) -> Row:
 
 
 def normal_errors(found: DatasetFolder, truth: DatasetFolder) -> Row:
-    """Angles in degrees where both know a normal, and the share of the true ones that were found."""
+    """Angles in degrees where both have a normal, and the share of the true normals that were found."""
     angles, n_true = [], 0
     for frame_id in found.frame_ids():
         a, b = (read_normals(folder.paths(frame_id).normals) for folder in (found, truth))

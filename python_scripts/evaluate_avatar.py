@@ -1,4 +1,4 @@
-"""Score an avatar on the frames of a dataset, or compare several: table, JSON, films, HTML report."""
+"""Score an avatar on the frames of a dataset, or compare several: table, JSON, videos, HTML report."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ from nha.head.load import load_head
 from nha.head.procedural import generate_head, write, write_head_folder
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
 from nha.optimization.datamodule import FrameDataModule
-from nha.optimization.objectives import Objective, draw_batch
+from nha.optimization.objective import Objective
 from nha.optimization.optimizers import begin_stage, make_optimizers
 from nha.optimization.run import PART_WEIGHTS
-from nha.optimization.stages import make_stages
+from nha.optimization.stages import CORRECTIONS, OFFSETS, TEXTURE, make_stages
 from tests.small import SMALL
 
 
@@ -116,10 +116,10 @@ def test_the_defaults_run_through_all_stages(avatar):
     optimizers = make_optimizers(avatar)
     for index, stage in enumerate(make_stages(settings)):
         begin_stage(avatar, optimizers, stage)
-        rates = {group["name"]: group["lr"] for group in optimizers[0].param_groups}
+        rates = {group["name"]: group["lr"] for group in optimizers[CORRECTIONS].param_groups}
         assert rates["expr"] == settings.schedule.flame_lr[index]
-        assert optimizers[1].param_groups[0]["lr"] == settings.schedule.offset_lr[index]
-        assert optimizers[2].param_groups[0]["lr"] == settings.schedule.tex_lr[index]
+        assert optimizers[OFFSETS].param_groups[0]["lr"] == settings.schedule.offset_lr[index]
+        assert optimizers[TEXTURE].param_groups[0]["lr"] == settings.schedule.tex_lr[index]
 
 
 def test_a_single_flame_lr_is_refused_in_one_line():
@@ -177,14 +177,15 @@ def test_the_perceptual_network_rests_in_stages_of_weight_0(w_perc, evaluated, a
     )
     objective = Objective(avatar, PART_WEIGHTS, perceptual=refuse)
     batch = data.train.batch([0, 1])
-    drawn = draw_batch(avatar, batch.tracked, batch.frame_id, batch.camera, paints=True)
+    channels = make_stages(settings)[2].channels
+    rendering = avatar.render(batch.tracked, batch.camera, frame_ids=batch.frame_id, channels=channels)
     for index, stage in enumerate(make_stages(settings)):
         assert stage.paints == (index > 0)
         if index in evaluated:
             with pytest.raises(AssertionError, match="was evaluated"):
-                objective(stage.losses, avatar, drawn, batch)
+                objective(stage.terms, avatar, rendering, batch)
         else:
-            table = objective(stage.losses, avatar, drawn, batch)
+            table = objective(stage.terms, avatar, rendering, batch)
             assert torch.isfinite(table.weighted_sum(stage.weights_at(stage.first_epoch)))
 
 
@@ -205,7 +206,7 @@ def test_a_missing_path_fails_at_once(opened, tmp_path):
 def test_a_file_that_goes_missing_while_training_fails_at_once(lost, tiny_dataset):
     tiny = tiny_dataset()
     data = FrameDataModule(DataSettings(tiny.data_path, tiny.tracking_path, frame_cache="none"))
-    path = getattr(data.folder.paths(data.train.frame_ids[0]), lost)
+    path = getattr(data.splits.folder.paths(data.train.frame_ids[0]), lost)
     path.unlink()
     start = time.perf_counter()
     with pytest.raises(UserError) as error:

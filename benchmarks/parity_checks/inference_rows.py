@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
-from nha.avatar.checkpoint import load_avatar
+from nha.avatar.checkpoint import load_state
+from nha.avatar.published_layout import from_published
 from nha.head.model import HeadModel
 from nha.reenactment.transfer import Actor, transferred_motion
 from nha.render.gbuffer import draw_gbuffer
@@ -107,8 +108,8 @@ def driving_avatar(golden: GoldenFolder, avatar: NeuralHeadAvatar) -> NeuralHead
     corrections = golden.folder / "driving_corrections.npz"
     if not corrections.is_file():
         return avatar
-    state = dict(golden.checkpoint.state)
-    state |= {name: torch.from_numpy(value) for name, value in np.load(corrections).items()}
-    driver = NeuralHeadAvatar(avatar.head, avatar.settings, len(state["_expr"]) - 1)
-    load_avatar(driver, dataclasses.replace(golden.checkpoint, state=state))
+    changed = from_published({name: torch.from_numpy(value) for name, value in np.load(corrections).items()})
+    state = {**golden.checkpoint.state, **changed}
+    driver = NeuralHeadAvatar(avatar.head, avatar.settings, len(state["frame_parameters.expr"]) - 1)
+    load_state(driver, dataclasses.replace(golden.checkpoint, state=state))
     return driver.eval().to(avatar.vertex_features.device)

@@ -14,11 +14,12 @@ from nha.core.paths import PART_WEIGHTS
 from nha.core.types import FrameBatch
 from nha.data.cues import semantic_trust
 from nha.head.joint_limits import neck_angles
+from nha.losses.masks import whiten_background
 from nha.losses.perceptual import SIZE_IN_RADII
-from nha.losses.photometric import whiten_background
 from nha.losses.table import LossTable
+from nha.losses.terms import TERMS
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
-from nha.optimization.objectives import Objective, draw_batch
+from nha.optimization.objective import Objective
 from nha.optimization.optimizers import FRAME_TABLES, TRANSLATION_RATE, offset_parameters
 from nha.optimization.stages import Stage, make_stages
 from parity_checks.golden_folder import GoldenFolder
@@ -28,9 +29,9 @@ STAGES = {"offset": "geometry", "texture": "texture", "joint": "joint"}  # their
 SCHEDULED = {"lap": "lap", "semantic": "semantic_hair", "silh": "silh"}  # their `decay_*` -> our loss
 
 
-def check_stages(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar, backend: str) -> None:
+def check_stages(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar) -> None:
     """Every quantity of the stages that the folder holds."""
-    batch = golden.batch().to(avatar.vertex_features.device)
+    batch = golden.batch().to(avatar.device)
     objective = Objective(avatar, PART_WEIGHTS, perceptual=stand_in_perceptual).to(batch.rgb01.device)
     stages = {stage.name: stage for stage in golden_stages(golden)}
     avatar.train().requires_grad_(True)
@@ -39,10 +40,14 @@ def check_stages(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar,
             continue
         stage, epoch = stages[STAGES[name]], golden.scalars[f"{name}/epoch"]
         avatar.zero_grad()
-        drawn = draw_batch(
-            avatar, batch.tracked, batch.frame_id, batch.camera, paints=stage.paints, backend=backend
+        rendering = avatar.render(
+            batch.tracked,
+            batch.camera,
+            frame_ids=batch.frame_id,
+            channels=stage.channels,
+            paint=stage.paints,
         )
-        table = objective(stage.losses, avatar, drawn, batch)
+        table = objective(stage.terms, avatar, rendering, batch)
         total = table.weighted_sum(stage.weights_at(epoch))
         total.backward()
         check_losses(report, golden, name, table, total)
@@ -102,9 +107,7 @@ def _published_name(loss: str) -> str:
 
 def check_settings(report: Report, golden: GoldenFolder, name: str, stage: Stage, epoch: float) -> None:
     """Weights and learning rates at the folder's epoch, also those that the stage does not use."""
-    losses = [field.name.removeprefix("w_") for field in dataclasses.fields(LossSettings)]
-    losses = tuple(loss for loss in losses if hasattr(stage.loss_settings, f"w_{loss}"))
-    weights = dataclasses.replace(stage, losses=losses).weights_at(epoch)
+    weights = dataclasses.replace(stage, terms=tuple(TERMS.values())).weights_at(epoch)
     ours = {f"decay_{key}": weights[loss] for key, loss in SCHEDULED.items()}
     ours |= {f"weight/w_{loss}": weight for loss, weight in weights.items()}
     rates = {key: getattr(stage, key) for key in ("texture_weight_decay", "flame_lr", "offset_lr", "tex_lr")}

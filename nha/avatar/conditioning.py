@@ -1,4 +1,4 @@
-"""Which values of the conditions training has seen, and keeping inference inside them."""
+"""The ranges of the conditions in the training frames, and clipping to them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 class ConditionRanges(nn.Module):
     """Smallest and largest expression, pose and mouth features of the training frames.
 
-    Expression and pose condition nothing and are carried for the published checkpoints alone; mouth features
-    are clipped to their range at inference, because the texture network knows nothing beyond it. Until they
-    are measured the ranges are infinite and clip nothing. Method, section 3.
+    Mouth features are clipped to their range at inference, because the texture network was not trained beyond it.
+    Expression and pose condition nothing; their ranges exist because published checkpoints have them. Until they are
+    measured the ranges are infinite and clip nothing. `docs/method.md`, section 3.
     """
 
     NAMES = ("expr", "pose", "mouth")

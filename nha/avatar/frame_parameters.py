@@ -1,4 +1,4 @@
-"""What the avatar learns on top of the tracker's parameters: a correction per frame and one head shape."""
+"""Learned corrections of the tracker's parameters: one for each frame, and one head shape."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FRAME_FIELD_SIZES = {"neck": 3, "jaw": 3, "eyes": 6, "translation": 3, "rotation
 
 
 class FrameParameters(nn.Module):
-    """Learned corrections, zero at the start, indexed by frame id. Paper sec. 3.4; method, section 3.
+    """Learned corrections, zero at the start, indexed by frame id. Paper sec. 3.4; `docs/method.md`, section 3.
 
     shape: [1, n_shape]; expr [F, n_expr], neck, jaw, translation, rotation [F, 3] and eyes [F, 6] with
     F = max_frame_id + 1 (ids of a dataset need not be contiguous; rows of missing frames stay zero).
@@ -48,11 +48,6 @@ class FrameParameters(nn.Module):
         known = (frame_id >= 0) & (frame_id <= self.max_frame_id)
         row = torch.where(known, frame_id, 0)
         return {name: table[row] * known[:, None] for name, table in self._tables().items()}
-
-    def for_unique_frames(self, frame_id: Tensor) -> Mapping[str, Tensor]:
-        """The raw corrections of a batch's frames, each frame once (for the regularisers)."""
-        frames = frame_id.unique()
-        return self.for_frames(frames, len(frames))
 
     def _tables(self) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in ("expr", *FRAME_FIELD_SIZES)}

@@ -1,25 +1,28 @@
-"""Which head model an avatar was trained on, as its checkpoint remembers it."""
+"""The head model that an avatar was trained on, as its checkpoint records it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from nha.head.assets import HeadAssets
+from nha.head.file_guide import derived_surface
 from nha.head.flame_files import model_file
 from nha.head.releases import detect_release
 
-RECORD_KEY = "head_model"  # among the hyper-parameters
+
+def head_record(assets: HeadAssets) -> dict[str, Any]:
+    """The head model's release, checksums of its triangles and its template, and its derived surface tables."""
+    record = {"release": _release(assets), **_checksums(assets)}
+    if derived := derived_surface(assets.derived):
+        record["derived"] = list(derived)
+    return record
 
 
-def head_record(assets: HeadAssets) -> dict[str, str]:
-    """The head model's release, as `inspect_head.py` names it, and checksums of its triangles and its template."""
-    return {"release": _release(assets), **_checksums(assets)}
-
-
-def other_head_words(record: Mapping[str, str] | None, assets: HeadAssets) -> str | None:
+def other_head_words(record: Mapping[str, Any] | None, assets: HeadAssets) -> str | None:
     """One line on how a head model is not the recorded one; None where it is, or where nothing is recorded."""
     if not record:
         return None

@@ -1,24 +1,17 @@
-"""Opening a trained avatar: its checkpoint, its head model, ready to draw."""
+"""Building, opening and saving an avatar together with its head model."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from nha.avatar.avatar import NeuralHeadAvatar
-from nha.avatar.checkpoint import (
-    AvatarCheckpoint,
-    load_avatar,
-    published_head_tables,
-    read_checkpoint,
-    to_published,
-    write_checkpoint,
-)
-from nha.avatar.head_record import RECORD_KEY, head_record, other_head_words
+from nha.avatar.checkpoint import AvatarCheckpoint, load_state, read_checkpoint, write_checkpoint
+from nha.avatar.head_record import head_record, other_head_words
 from nha.avatar.settings import AvatarSettings
 from nha.core.errors import UserError
 from nha.core.system import get_logger
@@ -26,15 +19,40 @@ from nha.head.assets import HeadAssets
 from nha.head.file_guide import derived_surface
 from nha.head.load import load_head
 from nha.head.model import HeadModel
+from nha.nets.offset_net import OffsetNet
+from nha.nets.texture_net import TextureNet
 
 _logger = get_logger(__name__)
 
-DERIVED_KEY = "derived_head_tables"  # among the hyper-parameters: the surface tables that are not FLAME's own
+PUBLISHED_NETWORKS = {"texture_net": TextureNet, "offset_net": OffsetNet}  # attributes that can be replaced
 
 
 def build_head(assets: HeadAssets, settings: AvatarSettings) -> HeadModel:
     """The head model as an avatar with these settings needs it."""
     return HeadModel(assets, subdivisions=settings.subdivide_mesh, blur_sigma=settings.spatial_blur_sigma)
+
+
+def build_avatar(
+    assets: HeadAssets,
+    settings: AvatarSettings,
+    max_frame_id: int,
+    texture_net: nn.Module | None = None,
+    offset_net: nn.Module | None = None,
+) -> NeuralHeadAvatar:
+    """An untrained avatar on a head model.
+
+    Args:
+        assets: the head model's files (`nha.head.load.load_head`).
+        settings: sizes of the networks.
+        max_frame_id: the largest frame id of the dataset.
+        texture_net: a network with the interface of `TextureNet.forward` in place of the published one.
+        offset_net: a network with the interface of `OffsetNet.forward` in place of the published one.
+
+    Raises:
+        UserError: the head model lacks something that an avatar needs.
+    """
+    head = build_head(assets, settings)
+    return NeuralHeadAvatar(head, settings, max_frame_id, texture_net=texture_net, offset_net=offset_net)
 
 
 def avatar_settings(hyper_parameters: dict[str, Any]) -> AvatarSettings:
@@ -43,33 +61,104 @@ def avatar_settings(hyper_parameters: dict[str, Any]) -> AvatarSettings:
     return AvatarSettings(**{key: value for key, value in hyper_parameters.items() if key in names})
 
 
-def open_avatar(
-    path: str | Path, head: str | Path | None = None, device: torch.device | str = "cpu"
+def load_avatar(
+    path: str | Path,
+    head: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    *,
+    texture_net: nn.Module | None = None,
+    offset_net: nn.Module | None = None,
 ) -> NeuralHeadAvatar:
-    """Open an avatar of ours or of the published code, in evaluation mode.
+    """Open a trained avatar of this project or of the published code, in evaluation mode.
 
-    head: auto, flame, procedural or a folder; None takes the one it was trained with, where the checkpoint says
-    so. Raises UserError where checkpoint or head model are missing, broken or do not fit each other.
+    Args:
+        path: the checkpoint file.
+        head: auto, flame, procedural or a folder; None takes the head model that the checkpoint names.
+        device: the device of the avatar's tensors.
+        texture_net: the network that was given in the training, for an avatar with another texture network.
+        offset_net: the same for the offset network.
+
+    Returns:
+        The avatar; `avatar.render(params, camera)` draws it.
+
+    Raises:
+        UserError: checkpoint or head model are missing, damaged or do not fit each other.
     """
     checkpoint = read_checkpoint(path)
-    hyper = checkpoint.hyper_parameters
-    return build_avatar(checkpoint, load_head(head or hyper.get("head") or "auto"), device, path=path)
+    assets = load_head(head or checkpoint.hyper_parameters.get("head") or "auto")
+    return avatar_from_checkpoint(
+        checkpoint, assets, device, path=path, texture_net=texture_net, offset_net=offset_net
+    )
 
 
-def build_avatar(
+open_avatar = load_avatar  # TRANSITION
+
+
+def avatar_from_checkpoint(
     checkpoint: AvatarCheckpoint,
     assets: HeadAssets,
     device: torch.device | str = "cpu",
     path: str | Path = "the checkpoint",
+    *,
+    texture_net: nn.Module | None = None,
+    offset_net: nn.Module | None = None,
 ) -> NeuralHeadAvatar:
-    """The avatar of a checkpoint on a head model, in evaluation mode. Raises UserError where they do not fit."""
-    hyper = checkpoint.hyper_parameters
-    settings = avatar_settings(hyper)
-    head = build_head(assets, settings)
-    rows = checkpoint.state["_vert_feats"].shape[1]
-    other = other_head_words(hyper.get(RECORD_KEY), assets)
+    """The avatar of a checkpoint that was read, on a head model that was loaded; otherwise as `load_avatar`.
+
+    path: the checkpoint's name in messages.
+    """
+    networks = {"texture_net": texture_net, "offset_net": offset_net}
+    _check_networks(checkpoint, networks, path)
+    max_frame_id = len(checkpoint.state["frame_parameters.expr"]) - 1
+    avatar = build_avatar(assets, avatar_settings(checkpoint.hyper_parameters), max_frame_id, **networks)
+    _check_head(checkpoint, avatar.head, assets, path)
+    load_state(avatar, checkpoint)
+    return avatar.eval().to(device)
+
+
+def save_avatar(
+    path: str | Path, avatar: NeuralHeadAvatar, assets: HeadAssets, hyper_parameters: dict[str, Any]
+) -> Path:
+    """Write an avatar with all that `load_avatar` needs. Returns the path.
+
+    assets: the avatar's head model; hyper_parameters: settings of the training that are stored as well.
+    """
+    checkpoint = AvatarCheckpoint(
+        state=avatar.state_dict(),
+        hyper_parameters={**hyper_parameters, **dataclasses.asdict(avatar.settings)},
+        head_model=head_record(assets),
+        networks={
+            name: _class_name(getattr(avatar, name))
+            for name, published in PUBLISHED_NETWORKS.items()
+            if type(getattr(avatar, name)) is not published
+        },
+    )
+    write_checkpoint(path, checkpoint)
+    return Path(path)
+
+
+def _class_name(network: nn.Module) -> str:
+    return f"{type(network).__module__}.{type(network).__qualname__}"
+
+
+def _check_networks(
+    checkpoint: AvatarCheckpoint, networks: dict[str, nn.Module | None], path: str | Path
+) -> None:
+    """Raise UserError where a network that replaces a published one is missing."""
+    for name, recorded in checkpoint.networks.items():
+        if networks.get(name) is None:
+            raise UserError(
+                f"'{path}' has a {name} of its own, {recorded}; open it from Python with "
+                f"nha.load_avatar(path, {name}=...)"
+            )
+
+
+def _check_head(checkpoint: AvatarCheckpoint, head: HeadModel, assets: HeadAssets, path: str | Path) -> None:
+    """Raise UserError, or warn, where an avatar was trained on another head model."""
+    rows = checkpoint.state["vertex_features"].shape[1]
+    other = other_head_words(checkpoint.head_model, assets)
     if rows != len(head.offset_vertices):
-        if not hyper:
+        if not checkpoint.hyper_parameters:
             raise UserError(
                 f"'{path}' does not say how the avatar was made: it is the state of a training run; open avatar.ckpt, "
                 "which is written beside it when the run has finished"
@@ -80,7 +169,7 @@ def build_avatar(
             else f"'{path}' was trained on another head model than '{assets.name}' ({rows} vertices with offsets, not "
             f"{len(head.offset_vertices)}); name the right one with --head"
         )
-    trained_on = tuple(hyper.get(DERIVED_KEY) or ())
+    trained_on = tuple(checkpoint.head_model.get("derived") or ())
     if trained_on != derived_surface(assets.derived):
         words = [", ".join(derived) or "none" for derived in (trained_on, derived_surface(assets.derived))]
         raise UserError(
@@ -89,22 +178,5 @@ def build_avatar(
         )
     if other:
         _logger.warning(
-            "'%s' was %s: its pictures are not what was trained; --head names another", path, other
+            "'%s' was %s: its images differ from those of the training; --head names another", path, other
         )
-    avatar = NeuralHeadAvatar(head, settings, max_frame_id=len(checkpoint.state["_expr"]) - 1)
-    load_avatar(avatar, checkpoint)
-    return avatar.eval().to(device)
-
-
-def save_avatar(
-    path: str | Path, avatar: NeuralHeadAvatar, assets: HeadAssets, hyper_parameters: dict[str, Any]
-) -> Path:
-    """Write an avatar in our layout, with the settings that `open_avatar` needs. Returns the path."""
-    state = to_published(avatar.state_dict())
-    with contextlib.suppress(UserError):  # only FLAME has these tables, only the published code asks for them
-        state |= published_head_tables(assets.folder)
-    hyper = {**hyper_parameters, **dataclasses.asdict(avatar.settings), RECORD_KEY: head_record(assets)}
-    if assets.derived:
-        hyper[DERIVED_KEY] = list(derived_surface(assets.derived))
-    write_checkpoint(path, AvatarCheckpoint(state, hyper))
-    return Path(path)

@@ -12,7 +12,7 @@ class Table:
 
     Attributes:
         header: names of the columns.
-        rows: cells, numbers or text; None is shown as a dash.
+        rows: cells, numbers or text; None and NaN are shown as a dash.
         digits: decimals of floating-point numbers.
     """
 
@@ -38,6 +38,6 @@ class Table:
         return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
     def _format(self, value: object) -> str:
-        if value is None:
+        if value is None or value != value:  # NaN is the only value that differs from itself
             return "-"
         return f"{value:.{self.digits}f}" if isinstance(value, float) else str(value)

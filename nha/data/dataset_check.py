@@ -1,4 +1,4 @@
-"""Validate a dataset folder, ours or a published one: every frame, its neighbours, and what goes with the dataset."""
+"""Validation of a dataset folder: each frame, neighbouring frames, transforms, tracking and split."""
 
 from __future__ import annotations
 
@@ -22,28 +22,34 @@ from nha.data.dataset_folder import (
     read_transforms,
 )
 from nha.data.findings import Fault, Finding, frames_with_findings
-from nha.data.frame_checks import Complaint, FrameAnnotations, complaints
-from nha.data.messages import some_of
+from nha.data.frame_checks import FrameAnnotations, FrameFault, check_frame
+from nha.data.messages import format_size, some_of
 from nha.data.splits import check_split, distance_to, read_split
 from nha.data.tracking_file import read_tracking
 
-# From one frame to the next, in face sizes, and as a ratio of sizes.
-LONGEST_STEP, LARGEST_GROWTH, LARGEST_MASK_GROWTH = 0.5, 1.4, 1.8
+# Largest changes from one frame to the next: motion in face sizes, and ratios of face sizes and mask areas.
+LARGEST_STEP, LARGEST_GROWTH, LARGEST_MASK_GROWTH = 0.5, 1.4, 1.8
 
-# Held-out frames beside frames that are trained on: more than the ends of a few blocks, and than this share.
-MOST_BORDERS, LEAKING_SHARE = 6, 0.1
+# Held-out frames next to training frames are reported above this number (ends of a few blocks) and share.
+MAX_ADJACENT, MAX_ADJACENT_SHARE = 6, 0.1
 
 
 @dataclass(frozen=True)
 class FrameSummary:
-    """What is kept of a frame: its picture's (height, width), None where there is none; its complaints; for the
-    comparison with its neighbours the face's centre [2] and size, and the head mask's area, all in pixels, None where
-    an annotation is missing.
+    """What is kept of a frame that was checked.
+
+    Attributes:
+        frame_id: number in the video.
+        size: (height, width) of the image in pixels, None if there is none.
+        faults: faults of the frame itself.
+        face_centre_px: [2], centre of the face, None if an annotation is missing; so are the next two.
+        face_px: size of the face in pixels.
+        head_area_px: area of the head mask in pixels.
     """
 
     frame_id: int
     size: tuple[int, int] | None
-    complaints: list[Complaint]
+    faults: list[FrameFault]
     face_centre_px: np.ndarray | None = None
     face_px: float | None = None
     head_area_px: int | None = None
@@ -51,7 +57,13 @@ class FrameSummary:
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """frame_ids: all frames; size: most pictures' (height, width); findings: what is wrong, in order of frames."""
+    """Result of the validation.
+
+    Attributes:
+        frame_ids: ids of all frames.
+        size: (height, width) of most images in pixels.
+        findings: all faults, in the order of the frames.
+    """
 
     frame_ids: list[int]
     size: tuple[int, int] | None
@@ -72,14 +84,19 @@ class DatasetCheck:
 def check_dataset(
     data_path: str | Path, tracking: str | Path | None = None, split: str | Path | None = None
 ) -> DatasetCheck:
-    """Check a dataset folder, and a tracking file and a split where they are given.
+    """Check a dataset folder, and optionally a tracking file and a split.
 
-    Without `split` the dataset's own split.json is checked where there is one. Raises UserError where there is no
-    dataset at all; everything else that is wrong becomes a finding.
+    Args:
+        data_path: the dataset folder.
+        tracking: tracking file of the dataset.
+        split: split file; by default the dataset's `split.json`, if it exists.
+
+    Raises:
+        UserError: there is no dataset. Everything else that is wrong becomes a finding.
     """
     folder = DatasetFolder.open(data_path)
     frame_ids = folder.frame_ids()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding does not hold the interpreter's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter lock
         done = pool.map(lambda frame_id: summarize(frame_id, folder.paths(frame_id)), frame_ids)
         frames = list(tqdm(done, total=len(frame_ids), desc="checking", unit="frame", mininterval=0.5))
     size = usual_size(frames)
@@ -98,8 +115,8 @@ def check_dataset(
 
 
 def summarize(frame_id: int, paths: FramePaths) -> FrameSummary:
-    """Read and judge one frame."""
-    found: list[Complaint] = [(Fault.MISSING_FILE, path.name) for path in paths.missing()]
+    """Read and check one frame."""
+    found: list[FrameFault] = [(Fault.MISSING_FILE, path.name) for path in paths.missing()]
     contents = {}
     for name, read in (
         ("image", read_rgb),
@@ -119,7 +136,10 @@ def summarize(frame_id: int, paths: FramePaths) -> FrameSummary:
     for name in ("parsing", "segmentation", "normals"):
         if size and name in contents and contents[name].shape[:2] != size:
             found.append(
-                (Fault.SIZE, f"{getattr(paths, name).name}: {_size(contents[name].shape)}, not {_size(size)}")
+                (
+                    Fault.SIZE,
+                    f"{getattr(paths, name).name}: {format_size(contents[name].shape)}, not {format_size(size)}",
+                )
             )
             del contents[name]
     if len(contents) < 5:
@@ -128,53 +148,57 @@ def summarize(frame_id: int, paths: FramePaths) -> FrameSummary:
     frame = FrameAnnotations(**contents)
     centre = frame.keypoints.landmarks_px.mean(axis=0)
     return FrameSummary(
-        frame_id, size, found + complaints(frame), centre, frame.face_px, int(frame.head.sum())
+        frame_id, size, found + check_frame(frame), centre, frame.face_px, int(frame.head.sum())
     )
 
 
 def usual_size(frames: Sequence[FrameSummary]) -> tuple[int, int] | None:
-    """The (height, width) that most pictures have."""
+    """The (height, width) of most images."""
     sizes = [frame.size for frame in frames if frame.size]
     return max(sorted(set(sizes)), key=sizes.count, default=None)
 
 
 def frame_findings(frames: Sequence[FrameSummary], size: tuple[int, int] | None) -> Iterator[Finding]:
-    """The frames' complaints, and pictures that are not of the usual size."""
+    """The faults of all frames, and images of another size than most."""
     for frame in frames:
-        yield from (Finding(fault, frame.frame_id, detail) for fault, detail in frame.complaints)
+        yield from (Finding(fault, frame.frame_id, detail) for fault, detail in frame.faults)
         if frame.size and frame.size != size:
-            yield Finding(Fault.SIZE, frame.frame_id, f"image is {_size(frame.size)}, most are {_size(size)}")
+            yield Finding(
+                Fault.SIZE,
+                frame.frame_id,
+                f"image is {format_size(frame.size)}, most are {format_size(size)}",
+            )
 
 
 def check_neighbours(frames: Sequence[FrameSummary]) -> Iterator[Finding]:
-    """A face or a head mask that is suddenly elsewhere, or of another size."""
+    """Faces and head masks that move or change their size suddenly."""
     for before, after in zip(frames, frames[1:], strict=False):
-        # a frame that is wrong itself says nothing about the next one
-        if after.frame_id - before.frame_id != 1 or before.complaints or after.face_px is None:
+        # a frame with faults is no reference for the next one
+        if after.frame_id - before.frame_id != 1 or before.faults or after.face_px is None:
             continue
         step = float(np.linalg.norm(after.face_centre_px - before.face_centre_px)) / before.face_px
         growth = _ratio(before.face_px, after.face_px)
         mask_growth = _ratio(before.head_area_px, after.head_area_px) if after.head_area_px else 1.0
-        words = []
-        if step > LONGEST_STEP:
-            words.append(f"the face moved by {step:.1f} of its size")
+        changes = []
+        if step > LARGEST_STEP:
+            changes.append(f"the face moved by {step:.1f} of its size")
         if growth > LARGEST_GROWTH:
-            words.append(f"the face's size changed by a factor of {growth:.1f}")
+            changes.append(f"the face's size changed by a factor of {growth:.1f}")
         if mask_growth > LARGEST_MASK_GROWTH:
-            words.append(f"the head mask's area changed by a factor of {mask_growth:.1f}")
-        if words:
-            yield Finding(Fault.JUMP, after.frame_id, ", ".join(words))
+            changes.append(f"the head mask's area changed by a factor of {mask_growth:.1f}")
+        if changes:
+            yield Finding(Fault.JUMP, after.frame_id, ", ".join(changes))
 
 
 def _ratio(a: float, b: float) -> float:
     return max(a, b) / max(min(a, b), 1)
 
 
-# --- what goes with the frames ----------------------------------------------------------------------------
+# --- transforms, tracking and split -----------------------------------------------------------------------
 
 
 def check_transforms(folder: DatasetFolder, size: tuple[int, int] | None) -> Iterator[Finding]:
-    """`transforms.json`, where there is one: does it speak of these pictures?"""
+    """`transforms.json` of other images than these."""
     if not folder.transforms.is_file():
         return
     try:
@@ -182,17 +206,17 @@ def check_transforms(folder: DatasetFolder, size: tuple[int, int] | None) -> Ite
     except UserError as error:
         yield Finding(Fault.TRANSFORM, None, str(error))
         return
-    stated = (content.get("h_out"), content.get("w_out"))
-    if size and None not in stated and stated != size:
+    expected = (content.get("h_out"), content.get("w_out"))
+    if size and None not in expected and expected != size:
         yield Finding(
-            Fault.TRANSFORM, None, f"speaks of pictures of {_size(stated)}, these are {_size(size)}"
+            Fault.TRANSFORM, None, f"is for images of {format_size(expected)}, these are {format_size(size)}"
         )
 
 
 def check_tracking_file(
     path: Path, frame_ids: Sequence[int], size: tuple[int, int] | None
 ) -> Iterator[Finding]:
-    """Readable, of these frames, of pictures of this shape, and finished."""
+    """A tracking file that is unreadable, unfinished, or of other frames or images than these."""
     try:
         tracking = read_tracking(path)
     except UserError as error:
@@ -201,19 +225,23 @@ def check_tracking_file(
     if untracked := tracking.missing_frames(frame_ids):
         yield Finding(Fault.TRACKING, None, f"{len(untracked)} frames are not tracked: {some_of(untracked)}")
     if foreign := sorted(set(tracking.frame.tolist()) - set(frame_ids)):
-        yield Finding(Fault.TRACKING, None, f"{len(foreign)} tracked frames are not here: {some_of(foreign)}")
+        yield Finding(
+            Fault.TRACKING, None, f"{len(foreign)} tracked frames are not in the dataset: {some_of(foreign)}"
+        )
     if size and not tracking.fits_image_size(size):
         yield Finding(
-            Fault.TRACKING, None, f"made from {_size(tracking.image_size)}, the pictures are {_size(size)}"
+            Fault.TRACKING,
+            None,
+            f"made from {format_size(tracking.image_size)}, the images are {format_size(size)}",
         )
     if tracking.n_processed < len(tracking):
         yield Finding(
-            Fault.TRACKING, None, f"broken off after {tracking.n_processed} of {len(tracking)} frames"
+            Fault.TRACKING, None, f"interrupted after {tracking.n_processed} of {len(tracking)} frames"
         )
 
 
 def check_split_file(path: Path, frame_ids: Sequence[int], data_path: str | Path) -> Iterator[Finding]:
-    """Readable, of frames that are there, and no frame in both parts."""
+    """A split that is unreadable, names missing frames, or does not separate its two parts."""
     try:
         split = read_split(path)
         check_split(split, frame_ids, data_path)
@@ -221,18 +249,14 @@ def check_split_file(path: Path, frame_ids: Sequence[int], data_path: str | Path
         yield Finding(Fault.SPLIT, None, str(error))
         return
     if both := sorted(set(split.train) & set(split.val)):
-        yield Finding(Fault.SPLIT, None, f"{len(both)} frames are trained on and held out: {some_of(both)}")
+        yield Finding(Fault.SPLIT, None, f"{len(both)} frames are in both parts: {some_of(both)}")
     train = sorted(split.train)
-    leaking = [
+    adjacent = [
         frame_id for frame_id in sorted(set(split.val) - set(both)) if distance_to(frame_id, train) <= 1
     ]
-    if len(leaking) > max(MOST_BORDERS, LEAKING_SHARE * len(split.val)):
+    if len(adjacent) > max(MAX_ADJACENT, MAX_ADJACENT_SHARE * len(split.val)):
         yield Finding(
             Fault.SPLIT,
             None,
-            f"{len(leaking)} of {len(split.val)} held-out frames are beside one to train on: {some_of(leaking)}",
+            f"{len(adjacent)} of {len(split.val)} held-out frames are next to a training frame: {some_of(adjacent)}",
         )
-
-
-def _size(shape: Sequence[int]) -> str:
-    return f"{shape[1]} x {shape[0]} pixels"

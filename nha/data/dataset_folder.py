@@ -1,4 +1,4 @@
-"""The dataset folder: where a frame's files lie, and how each of them is read and written.
+"""The dataset folder: paths of the files of a frame, and reading and writing of each file.
 
     DATA/transforms.json                       crop, pad and scale that every frame went through
     DATA/split.json                            optional: frames for training and validation
@@ -8,7 +8,7 @@
     DATA/frame_0007/seg_0007.png               labels of `conventions.Segmentation`
     DATA/frame_0007/normals_0007.png           camera-space normals
 
-These are the published project's names and formats: its datasets are read here, and ours are read there.
+Names and formats are those of the published project, so either project reads the datasets of the other.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from nha.core.system import atomic_path
 
 FRAME_FOLDER = re.compile(r"frame_(\d{4,})")
 
-# 8-bit files cannot say 0: it becomes 127 or 128, that is +-1/255. Anything shorter is "unknown".
+# 8-bit files cannot store 0 exactly: it becomes 127 or 128, that is +-1/255. Shorter vectors mean "unknown".
 UNKNOWN_NORMAL_BELOW = 0.004
 
-# Half the time of level 3 with libpng's choice of filters, and files of the same size to a few percent.
+# Takes half the time of level 3 with libpng's choice of filters; file sizes differ by a few percent.
 _PNG_COMPRESSION = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
 
 
 @dataclass(frozen=True)
 class FramePaths:
-    """The files of one frame. They need not exist."""
+    """Paths of the files of one frame, which need not exist."""
 
     folder: Path
     image: Path
@@ -47,23 +47,23 @@ class FramePaths:
     normals: Path
 
     def files(self) -> Iterator[Path]:
-        """Image, keypoints, parsing, segmentation and normals, in this order."""
+        """Paths of image, keypoints, parsing, segmentation and normals, in this order."""
         return (getattr(self, field.name) for field in fields(self) if field.name != "folder")
 
     def missing(self) -> list[Path]:
-        """The files that are not there."""
+        """The files that do not exist."""
         return [path for path in self.files() if not path.is_file()]
 
 
 class DatasetFolder:
-    """A dataset on disk, existing or about to be written."""
+    """A dataset on disk, which exists or is about to be written."""
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
 
     @classmethod
     def open(cls, root: str | Path) -> DatasetFolder:
-        """A dataset that must exist. Raises UserError where there is no such folder, or no frame in it."""
+        """A dataset that must exist. Raises UserError if the folder does not exist or holds no frames."""
         folder = cls(root)
         if not folder.root.is_dir():
             raise UserError(f"dataset folder '{root}' does not exist; make one with video_to_dataset.py")
@@ -84,14 +84,14 @@ class DatasetFolder:
         return self.root / "dataset.mp4"
 
     def frame_ids(self) -> list[int]:
-        """Ids of the frame folders, ascending; they need not be contiguous. Empty where there are none."""
+        """Ids of the frame folders, ascending; they need not be contiguous. Empty if there are none."""
         if not self.root.is_dir():
             return []
         matches = (FRAME_FOLDER.fullmatch(path.name) for path in self.root.iterdir() if path.is_dir())
         return sorted(int(match[1]) for match in matches if match)
 
     def paths(self, frame_id: int) -> FramePaths:
-        """Where the files of frame `frame_id` are, or will be."""
+        """Paths of the files of a frame."""
         number = f"{frame_id:04d}"
         folder = self.root / f"frame_{number}"
         return FramePaths(
@@ -108,39 +108,42 @@ class DatasetFolder:
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
-    """Read a colour image. Returns uint8 [H, W, 3], RGB. Raises UserError where that fails."""
+    """Read an RGB image, uint8 [H, W, 3]. Raises UserError if it cannot be read."""
     return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def write_rgb(path: str | Path, rgb: np.ndarray) -> None:
-    """Write uint8 [H, W, 3] RGB as a PNG, atomically."""
+    """Write an RGB image, uint8 [H, W, 3], as PNG, atomically."""
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"rgb must be uint8 [H, W, 3], not {rgb.dtype} {list(rgb.shape)}")
     _encode(path, cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR))
 
 
 def read_labels(path: str | Path) -> np.ndarray:
-    """Read a label image. Returns uint8 [H, W]. Raises UserError for anything but one 8-bit label a pixel."""
+    """Read a label image, uint8 [H, W]. Raises UserError unless it has one 8-bit label per pixel."""
     labels = _decode(path, cv2.IMREAD_UNCHANGED)
     if labels.ndim == 3 and (labels[..., :3] == labels[..., :1]).all():
-        labels = labels[..., 0]  # a grey picture that some tool saved as RGB
+        labels = labels[..., 0]  # a grey image that was saved as RGB
     if labels.dtype != np.uint8 or labels.ndim != 2:
         raise UserError(f"'{path}' is not an 8-bit label image; write the labels as one grey channel")
     return labels
 
 
 def write_labels(path: str | Path, labels: np.ndarray) -> None:
-    """Write uint8 [H, W] labels as a grey PNG, atomically."""
+    """Write labels, uint8 [H, W], as a grey PNG, atomically."""
     if labels.dtype != np.uint8 or labels.ndim != 2:
         raise ValueError(f"labels must be uint8 [H, W], not {labels.dtype} {list(labels.shape)}")
     _encode(path, labels)
 
 
 def decode_normals(encoded: np.ndarray) -> np.ndarray:
-    """Turn the file's colours n * 0.5 + 0.5 into normals.
+    """Decode normals from the colours of the file, n * 0.5 + 0.5 with y up.
 
-    encoded: uint8 [..., 3]. Returns float32 [..., 3]: x right, y *down* (files store y up), z to the camera;
-    0 where unknown.
+    Args:
+        encoded: uint8 [..., 3].
+
+    Returns:
+        float32 [..., 3]: x right, y *down*, z towards the camera; 0 where unknown.
     """
     normals = encoded.astype(np.float32) * np.float32(2 / 255) - 1
     normals *= np.float32([1, -1, 1])
@@ -149,7 +152,7 @@ def decode_normals(encoded: np.ndarray) -> np.ndarray:
 
 
 def encode_normals(normals: np.ndarray) -> np.ndarray:
-    """The inverse of `decode_normals`: [..., 3] (x right, y down, z to the camera, 0 unknown) to uint8."""
+    """The inverse of `decode_normals`: float [..., 3] to uint8 [..., 3]."""
     stored = np.asarray(normals, np.float32) * np.float32([127.5, -127.5, 127.5])
     stored += 127.5
     np.rint(stored, out=stored)
@@ -157,12 +160,12 @@ def encode_normals(normals: np.ndarray) -> np.ndarray:
 
 
 def read_normals(path: str | Path) -> np.ndarray:
-    """Read a normal image. Returns float32 [H, W, 3] in the directions of `decode_normals`."""
+    """Read a normal image, float32 [H, W, 3], with the axes of `decode_normals`."""
     return decode_normals(read_rgb(path))
 
 
 def write_normals(path: str | Path, normals: np.ndarray) -> None:
-    """Write float [H, W, 3] normals (x right, y down, z to the camera, 0 unknown) as a PNG, atomically."""
+    """Write normals, float [H, W, 3] with the axes of `decode_normals`, as PNG, atomically."""
     write_rgb(path, encode_normals(normals))
 
 
@@ -190,13 +193,16 @@ def _encode(path: str | Path, image: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Keypoints:
-    """Landmarks of the one face in a frame.
+    """Landmarks and irises of the face in a frame.
 
-    landmarks_px: float32 [68, 2] iBUG points, pixels from the top left;
-    depth: float32 [68], the third value in the file (0 where the estimator gives none);
-    confidence: float32 [68] in 0..1;
-    iris_px: float32 [2, 2] in the *mesh's* order (files hold the two swapped), -1 where not found;
-    bounding_box: of the face, as the estimator gave it; origin: name of the estimator.
+    Attributes:
+        landmarks_px: float32 [68, 2], iBUG landmarks in pixels from the top left.
+        depth: float32 [68], the third value in the file; 0 if the estimator gives none.
+        confidence: float32 [68] in 0..1.
+        iris_px: float32 [2, 2], the person's right iris first (the file holds them in the opposite order); -1 if
+            not found.
+        bounding_box: left, top, right and bottom of the face in pixels, as given by the estimator.
+        origin: name of the estimator.
     """
 
     landmarks_px: np.ndarray
@@ -210,8 +216,10 @@ class Keypoints:
 def read_keypoints(path: str | Path) -> Keypoints:
     """Read `keypoints_static_*.json`.
 
-    The confidence is 1 where the file does not give one, as in published datasets. Raises UserError for
-    a file that is not there, not JSON, without a face, or that holds other than 68 finite points.
+    The confidence is 1 if the file has none, as in published datasets.
+
+    Raises:
+        UserError: the file is missing, not JSON, or does not hold a face with 68 finite landmarks.
     """
     content = _read_json(path)
     try:
@@ -239,7 +247,7 @@ def read_keypoints(path: str | Path) -> Keypoints:
 
 
 def write_keypoints(path: str | Path, keypoints: Keypoints) -> None:
-    """Write `keypoints_static_*.json`, atomically; the confidence goes under a key that others ignore."""
+    """Write `keypoints_static_*.json`, atomically; the confidence has a key that other readers ignore."""
     points = np.concatenate([keypoints.landmarks_px, keypoints.depth[:, None]], axis=1)
     if points.shape != (N_FACE_LANDMARKS, 3):
         raise ValueError(f"landmarks_px must be [68, 2] and depth [68], not {list(points.shape)} together")
@@ -255,7 +263,7 @@ def write_keypoints(path: str | Path, keypoints: Keypoints) -> None:
 
 
 def read_transforms(path: str | Path) -> dict:
-    """Read `transforms.json`: crop, pad and scale of every frame (w_in, h_in, w_out, h_out, ...)."""
+    """Read `transforms.json`: crop, padding and scaling of all frames (w_in, h_in, w_out, h_out, ...)."""
     content = _read_json(path)
     if not isinstance(content, dict):
         raise UserError(f"'{path}' must hold a JSON object; make it again with video_to_dataset.py")
@@ -268,7 +276,7 @@ def write_transforms(path: str | Path, transforms: dict) -> None:
 
 
 def _rounded(values) -> list[float]:
-    # A millionth of a pixel is enough, and keeps the file short.
+    # A precision of a millionth of a pixel keeps the file short.
     return [round(float(value), 6) for value in np.asarray(values, np.float64).ravel()]
 
 

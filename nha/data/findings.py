@@ -1,4 +1,4 @@
-"""Faults that a dataset can have: their names, what to do about each, and a finding of one."""
+"""Faults of a dataset: their names, advice for each, and the record of one that was found."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _LEAVE_OUT = "leave the frame out of the split (--make_split does) or annotate i
 
 
 class Fault(Enum):
-    """Name of a fault, and what to do about it."""
+    """A fault: its title, and what to do about it."""
 
     MISSING_FILE = "file missing", _REDO
     UNREADABLE = "file unreadable", _REDO
-    SIZE = "size differs", "all pictures of a dataset must have one size; " + _REDO
+    SIZE = "size differs", "all images of a dataset must have one size; " + _REDO
     TRANSFORM = (
         "transforms.json",
         "make the dataset again, or remove transforms.json (points then do not map back)",
@@ -24,7 +24,7 @@ class Fault(Enum):
         "unknown label values",
         "map the labels to those of the data format; is it the right kind of file?",
     )
-    OUTSIDE = "landmarks outside the picture", _LEAVE_OUT
+    OUTSIDE = "landmarks outside the image", _LEAVE_OUT
     EMPTY_HEAD = "empty head mask", _LEAVE_OUT
     EMPTY_FACE = "no face in the parsing", _LEAVE_OUT
     EMPTY_NORMALS = "no normals", _LEAVE_OUT
@@ -57,7 +57,13 @@ class Fault(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault that was found. frame_id: None where it is the whole dataset's; detail: with numbers."""
+    """A fault that was found.
+
+    Attributes:
+        fault: its kind.
+        frame_id: the frame, None if it concerns the whole dataset.
+        detail: what was measured, for the message.
+    """
 
     fault: Fault
     frame_id: int | None
@@ -65,7 +71,7 @@ class Finding:
 
 
 def frames_with_findings(findings: Iterable[Finding]) -> list[int]:
-    """Ids of the frames that something is wrong with, those with the most faults first."""
+    """Ids of the frames with findings, those with the most first."""
     counts: dict[int, int] = {}
     for finding in findings:
         if finding.frame_id is not None:

@@ -1,6 +1,6 @@
-"""What can be wrong with one frame's annotations, in themselves and with each other (pure functions).
+"""Checks of one frame's annotations, each by itself and against each other (pure functions).
 
-Thresholds are far from what good annotators do: truth, mediapipe's and published annotations stay well inside.
+The thresholds are generous: ground truth, mediapipe and published annotations stay well within them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from nha.core.conventions import LANDMARK_GROUPS, OTHER_PARSING_LABELS, Parsing,
 from nha.data.dataset_folder import Keypoints
 from nha.data.findings import Fault
 
-BORDER = 0.02  # of the picture's longer edge: how far a landmark may lie outside
-SMALLEST_HEAD = 0.005  # of the picture
+BORDER = 0.02  # distance that a landmark may be outside, in units of the image's longer edge
+SMALLEST_HEAD = 0.005  # share of the image
 SMALLEST_FACE = 0.001
-ON_HEAD = 0.9  # share of the landmarks without the jaw line ...
-HEAD_RIM = 0.03  # ... that must lie on the head mask, grown by this part of the face
+ON_HEAD = 0.9  # share of the landmarks (except the jaw line) that must be on the dilated head mask
+HEAD_RIM = 0.03  # radius of the dilation, in face sizes
 SAME_MASK_IOU = 0.8
-SAME_PLACE = 0.1  # of the face: distance of the parsed eye or mouth from its landmarks
-SMALLEST_FEATURE = 2e-4  # of the face's square: fewer parsed pixels say nothing about a place
-IRIS_OUTSIDE = 0.5  # of the eye's width
-OUTSIDE_NORMALS = 0.02  # share of the known normals
-LENGTH_ERROR, WRONG_NORMALS = 0.1, 0.05  # length is wrong by more than the first for a share of the second
+SAME_PLACE = 0.1  # largest distance of the parsed eye or mouth from its landmarks, in face sizes
+SMALLEST_FEATURE = 2e-4  # smallest parsed area that has a reliable position, in squared face sizes
+IRIS_OUTSIDE = 0.5  # in eye widths
+OUTSIDE_NORMALS = 0.02  # largest share of the normals outside of the head mask
+LENGTH_ERROR = 0.1  # deviation from length 1 at which a normal is wrong
+WRONG_NORMALS = 0.05  # largest share of wrong normals
 
 _FACE_LABELS = (
     Parsing.SKIN, Parsing.NOSE, Parsing.L_EYE, Parsing.R_EYE, Parsing.L_BROW, Parsing.R_BROW, Parsing.MOUTH,
@@ -35,12 +36,12 @@ _MOUTH_LABELS = (Parsing.MOUTH, Parsing.U_LIP, Parsing.L_LIP)
 _KNOWN_LABELS = {*map(int, Parsing), *OTHER_PARSING_LABELS}
 _NOT_HEAD = (Segmentation.BACKGROUND, Segmentation.CLOTHES)
 
-Complaint = tuple[Fault, str]
+FrameFault = tuple[Fault, str]  # with what was measured, for the message
 
 
 @dataclass(frozen=True)
 class FrameAnnotations:
-    """A frame's annotations, as `dataset_folder` reads them; pictures of one size."""
+    """Annotations of a frame as read by `dataset_folder`; all images have the same size."""
 
     keypoints: Keypoints
     parsing: np.ndarray
@@ -54,7 +55,7 @@ class FrameAnnotations:
 
     @property
     def face_px(self) -> float:
-        """The landmarks' larger extent: the length that distances are measured by."""
+        """Face size in pixels: the larger extent of the landmarks."""
         return max(1.0, float(np.ptp(self.keypoints.landmarks_px, axis=0).max()))
 
     @property
@@ -62,26 +63,26 @@ class FrameAnnotations:
         """The head mask, bool [H, W]."""
         return ~np.isin(self.segmentation, _NOT_HEAD)
 
-    def middle(self, group: str) -> np.ndarray:
-        """Mean of a group of landmarks, [2] pixels."""
+    def landmark_centre(self, group: str) -> np.ndarray:
+        """Mean of a group of landmarks in pixels, [2]."""
         return self.keypoints.landmarks_px[list(LANDMARK_GROUPS[group])].mean(axis=0)
 
-    def parsed_middle(self, *labels: Parsing) -> np.ndarray | None:
-        """Mean position of labels, [2] pixels; None where there are next to none."""
+    def label_centre(self, *labels: Parsing) -> np.ndarray | None:
+        """Mean position of labels in pixels, [2]; None if there are hardly any."""
         rows, columns = np.nonzero(np.isin(self.parsing, labels))
         if len(rows) < max(4, SMALLEST_FEATURE * self.face_px**2):
             return None
         return np.array([columns.mean() + 0.5, rows.mean() + 0.5])
 
 
-def complaints(frame: FrameAnnotations) -> list[Complaint]:
-    """Everything that is wrong with a frame."""
+def check_frame(frame: FrameAnnotations) -> list[FrameFault]:
+    """All faults of a frame."""
     checks = (check_labels, check_landmarks, check_masks, check_features, check_irises, check_normals)
-    return [complaint for check in checks for complaint in check(frame)]
+    return [fault for check in checks for fault in check(frame)]
 
 
-def check_labels(frame: FrameAnnotations) -> Iterator[Complaint]:
-    """Labels that the data format does not know."""
+def check_labels(frame: FrameAnnotations) -> Iterator[FrameFault]:
+    """Labels that the data format does not define."""
     for name, labels, known in (
         ("parsing", frame.parsing, _KNOWN_LABELS),
         ("seg", frame.segmentation, set(map(int, Segmentation))),
@@ -91,8 +92,8 @@ def check_labels(frame: FrameAnnotations) -> Iterator[Complaint]:
             yield Fault.LABELS, f"{name} holds {', '.join(map(str, unknown[:8]))}"
 
 
-def check_landmarks(frame: FrameAnnotations) -> Iterator[Complaint]:
-    """Landmarks outside of the picture, or beside the head mask."""
+def check_landmarks(frame: FrameAnnotations) -> Iterator[FrameFault]:
+    """Landmarks outside of the image or of the head mask."""
     points = frame.keypoints.landmarks_px
     height, width = frame.shape
     beyond = np.maximum(-points, points - (width, height)).max(axis=1)
@@ -100,7 +101,7 @@ def check_landmarks(frame: FrameAnnotations) -> Iterator[Complaint]:
     if n_outside:
         yield Fault.OUTSIDE, f"{n_outside} of {len(points)}, by up to {beyond.max():.0f} px"
     if frame.head.mean() < SMALLEST_HEAD:
-        return  # check_masks says so
+        return  # check_masks reports it
     radius = max(1, round(HEAD_RIM * frame.face_px))
     grown = cv2.dilate(frame.head.astype(np.uint8), np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
     columns, rows = np.floor(points[len(LANDMARK_GROUPS["jaw"]) :]).astype(int).T
@@ -110,13 +111,13 @@ def check_landmarks(frame: FrameAnnotations) -> Iterator[Complaint]:
         yield Fault.OFF_HEAD, f"{1 - share:.0%} of them"
 
 
-def check_masks(frame: FrameAnnotations) -> Iterator[Complaint]:
-    """Head mask or parsed face empty, or not the same head."""
+def check_masks(frame: FrameAnnotations) -> Iterator[FrameFault]:
+    """Head mask or parsed face is empty, or they differ."""
     if frame.head.mean() < SMALLEST_HEAD:
-        yield Fault.EMPTY_HEAD, f"{frame.head.mean():.2%} of the picture"
+        yield Fault.EMPTY_HEAD, f"{frame.head.mean():.2%} of the image"
     face = np.isin(frame.parsing, _FACE_LABELS).mean()
     if face < SMALLEST_FACE:
-        yield Fault.EMPTY_FACE, f"{face:.2%} of the picture"
+        yield Fault.EMPTY_FACE, f"{face:.2%} of the image"
     parsed = (frame.parsing != Parsing.BACKGROUND) & (frame.parsing != Parsing.CLOTH)
     union = int((parsed | frame.head).sum())
     iou = int((parsed & frame.head).sum()) / union if union else 1.0
@@ -124,10 +125,10 @@ def check_masks(frame: FrameAnnotations) -> Iterator[Complaint]:
         yield Fault.MASKS_DIFFER, f"IoU {iou:.2f}"
 
 
-def check_features(frame: FrameAnnotations) -> Iterator[Complaint]:
-    """Eyes and mouth of the parsing against their landmarks."""
-    right, left = frame.middle("right_eye"), frame.middle("left_eye")
-    parsed = {"right": frame.parsed_middle(Parsing.R_EYE), "left": frame.parsed_middle(Parsing.L_EYE)}
+def check_features(frame: FrameAnnotations) -> Iterator[FrameFault]:
+    """Parsed eyes and mouth that are not at their landmarks."""
+    right, left = frame.landmark_centre("right_eye"), frame.landmark_centre("left_eye")
+    parsed = {"right": frame.label_centre(Parsing.R_EYE), "left": frame.label_centre(Parsing.L_EYE)}
     for side, own, other in (("right", right, left), ("left", left, right)):
         if parsed[side] is None:
             continue
@@ -138,15 +139,15 @@ def check_features(frame: FrameAnnotations) -> Iterator[Complaint]:
             yield Fault.SWAPPED, f"the {side} one lies on the other"
         elif distance > SAME_PLACE:
             yield Fault.EYES, f"the {side} one by {distance:.2f} face sizes"
-    mouth = frame.parsed_middle(*_MOUTH_LABELS)
+    mouth = frame.label_centre(*_MOUTH_LABELS)
     if mouth is not None:
-        distance = float(np.linalg.norm(mouth - frame.middle("outer_mouth"))) / frame.face_px
+        distance = float(np.linalg.norm(mouth - frame.landmark_centre("outer_mouth"))) / frame.face_px
         if distance > SAME_PLACE:
             yield Fault.MOUTH, f"by {distance:.2f} face sizes"
 
 
-def check_irises(frame: FrameAnnotations) -> Iterator[Complaint]:
-    """Irises far from their eyes; keypoints hold the right one first."""
+def check_irises(frame: FrameAnnotations) -> Iterator[FrameFault]:
+    """Irises outside of their eyes."""
     for side, iris in zip(("right", "left"), frame.keypoints.iris_px, strict=True):
         if (iris < 0).all():
             continue
@@ -157,11 +158,11 @@ def check_irises(frame: FrameAnnotations) -> Iterator[Complaint]:
             yield Fault.IRISES, f"the {side} one by {outside:.1f} eye widths"
 
 
-def check_normals(frame: FrameAnnotations) -> Iterator[Complaint]:
-    """No normals, normals beside the head, or vectors that are none."""
+def check_normals(frame: FrameAnnotations) -> Iterator[FrameFault]:
+    """No normals, normals outside of the head, or vectors that are not unit normals."""
     known = np.abs(frame.normals).max(axis=2) > 0
     if known.mean() < SMALLEST_FACE:
-        yield Fault.EMPTY_NORMALS, f"{known.mean():.2%} of the picture"
+        yield Fault.EMPTY_NORMALS, f"{known.mean():.2%} of the image"
         return
     outside = float((known & ~frame.head).sum() / known.sum())
     if outside > OUTSIDE_NORMALS and frame.head.any():

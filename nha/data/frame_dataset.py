@@ -69,11 +69,11 @@ class FrameDataset(Dataset):
         return self.batch([range(len(self))[index]])
 
     def __getitems__(self, indices: Sequence[int]) -> FrameBatch:
-        # PyTorch's loaders prefer this to a loop over __getitem__.
+        # DataLoader calls this instead of __getitem__ for every index.
         return self.batch(indices)
 
     def batch(self, indices: Sequence[int]) -> FrameBatch:
-        """The frames at these positions of `frame_ids`, N of them. See `FrameBatch` for shapes and units."""
+        """The frames at N positions of `frame_ids`. See `FrameBatch` for shapes and units."""
         indices = list(indices)
         images = self.store.read([self._store_rows[i] for i in indices])
         parsing = torch.from_numpy(images.parsing)
@@ -187,9 +187,13 @@ def identity_collate(batch: FrameBatch) -> FrameBatch:
 
 
 def decode_normal_planes(encoded: Tensor) -> Tensor:
-    """`dataset_folder.decode_normals` for [N, 3, H, W]; five times as fast, for it runs for every batch.
+    """`dataset_folder.decode_normals` for tensors; five times as fast, because it runs for every batch.
 
-    encoded: uint8. Returns float: x right, y down, z to the camera, 0 where unknown.
+    Args:
+        encoded: uint8 [N, 3, H, W].
+
+    Returns:
+        float [N, 3, H, W]: x right, y down, z towards the camera; 0 where unknown.
     """
     known = ((encoded - 127) > 1).any(1, keepdim=True)  # 126 and less wrap around to 255
     normals = encoded.float().mul_(2 / 255).sub_(1)
@@ -198,7 +202,7 @@ def decode_normal_planes(encoded: Tensor) -> Tensor:
 
 
 def check_files(folder: DatasetFolder, frame_ids: Sequence[int]) -> None:
-    """Raise a UserError that lists the files which these frames lack."""
+    """Raise a UserError that lists the missing files of frames."""
     missing = [path for i in frame_ids for path in folder.paths(i).missing()]
     if missing:
         names = [str(path.relative_to(folder.root)) for path in missing]
@@ -211,7 +215,7 @@ def check_files(folder: DatasetFolder, frame_ids: Sequence[int]) -> None:
 def check_tracking(
     tracking: TrackingResult, frame_ids: Sequence[int], image_size: tuple[int, int], folder: DatasetFolder
 ) -> None:
-    """Raise a UserError where a tracking result cannot be of this dataset."""
+    """Raise a UserError if a tracking result cannot be of this dataset."""
     if untracked := tracking.missing_frames(frame_ids):
         raise UserError(
             f"the tracking file does not match '{folder.root}': it has no frame {some_of(untracked, 20)}; "

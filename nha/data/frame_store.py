@@ -1,6 +1,6 @@
-"""Decoded pictures of a dataset, kept once as memory-mapped arrays so that loading is never the bottleneck.
+"""Disk cache of decoded images as memory-mapped arrays.
 
-Decoding the four PNG files of a 512 x 512 frame takes some 20 ms; reading them from the store less than 1.
+Decoding the four PNG files of a 512 x 512 frame takes about 20 ms; reading them from the cache less than 1 ms.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ from tqdm import tqdm
 from nha.core.errors import UserError
 from nha.core.system import atomic_directory
 from nha.data.dataset_folder import DatasetFolder, FramePaths, read_labels, read_rgb
+from nha.data.messages import format_size
 
 CACHE_FOLDER = ".nha_cache"
-_FORMAT = "1"  # a new one makes older stores unreadable
+_FORMAT = "1"  # changing it invalidates existing caches
 _STORE_NAME = re.compile(r"frames_[0-9a-f]{16}")
 _SHOW_PROGRESS_FROM = 100  # frames
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures of N frames, as in their files.
+class FrameImages:
+    """Images of N frames, as in their files.
 
-    rgb: uint8 [N, 3, H, W]; segmentation, parsing: uint8 [N, H, W] labels;
-    normals: uint8 [N, 3, H, W], encoded as in the file.
+    Attributes:
+        rgb: uint8 [N, 3, H, W].
+        segmentation, parsing: uint8 [N, H, W], labels.
+        normals: uint8 [N, 3, H, W], encoded as in the file.
     """
 
     rgb: np.ndarray
@@ -42,25 +45,25 @@ class Pictures:
     normals: np.ndarray
 
 
-_NAMES = tuple(Pictures.__dataclass_fields__)
+_NAMES = tuple(FrameImages.__dataclass_fields__)
 
 
-def decode_pictures(paths: FramePaths) -> Pictures:
-    """Decode the pictures of one frame (N = 1). Raises UserError where they are not of one size."""
+def decode_images(paths: FramePaths) -> FrameImages:
+    """Decode the images of one frame (N = 1). Raises UserError if they differ in size."""
     rgb, normals = read_rgb(paths.image), read_rgb(paths.normals)
     segmentation, parsing = read_labels(paths.segmentation), read_labels(paths.parsing)
     size = rgb.shape[:2]
-    for path, picture in (
+    for path, image in (
         (paths.segmentation, segmentation),
         (paths.parsing, parsing),
         (paths.normals, normals),
     ):
-        if picture.shape[:2] != size:
+        if image.shape[:2] != size:
             raise UserError(
-                f"'{path}' is {_size(picture.shape)}, but its image is {_size(size)}; "
+                f"'{path}' is {format_size(image.shape)}, but its image is {format_size(size)}; "
                 "delete the frame and run video_to_dataset.py again"
             )
-    return Pictures(
+    return FrameImages(
         rgb=np.ascontiguousarray(rgb.transpose(2, 0, 1))[None],
         segmentation=segmentation[None],
         parsing=parsing[None],
@@ -69,20 +72,25 @@ def decode_pictures(paths: FramePaths) -> Pictures:
 
 
 class FrameStore:
-    """Pictures of some frames of a dataset, by row.
+    """Images of frames of a dataset, by row.
 
-    cache: "auto" keeps the decoded pictures in the dataset's folder (in the system's folder for temporary
-    files where that is not writable), "none" decodes every time, anything else is the folder to keep them in.
-    A store is used again as long as no file has changed. Raises UserError for pictures that cannot be read
-    or differ in size.
+    Args:
+        folder: the dataset.
+        frame_ids: the frames, one row each.
+        cache: "auto" keeps decoded images in the dataset folder, or in the folder for temporary files if the
+            former is not writable; "none" decodes every time; anything else is the folder of the cache. A cache
+            is reused as long as no image file has changed.
+
+    Raises:
+        UserError: images cannot be read or differ in size.
     """
 
     def __init__(self, folder: DatasetFolder, frame_ids: Sequence[int], cache: str | Path = "auto"):
         self.paths = [folder.paths(frame_id) for frame_id in frame_ids]
-        first = decode_pictures(self.paths[0])
+        first = decode_images(self.paths[0])
         self.image_size: tuple[int, int] = first.rgb.shape[2:]
         self.directory: Path | None = None
-        self._arrays: Pictures | None = None
+        self._arrays: FrameImages | None = None
         if str(cache) != "none":
             stamp = _stamp(self.paths)
             parent = _cache_parent(folder, cache, n_bytes=8 * first.parsing.size * len(self.paths))
@@ -93,34 +101,34 @@ class FrameStore:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, rows: Sequence[int]) -> Pictures:
-        """Copies of the pictures in these rows."""
+    def read(self, rows: Sequence[int]) -> FrameImages:
+        """Copies of the images in these rows."""
         rows = list(rows)
         if self._arrays is None:
             frames = [self._decode(row) for row in rows]
-            return Pictures(*(np.concatenate([getattr(f, name) for f in frames]) for name in _NAMES))
-        return Pictures(*(getattr(self._arrays, name)[rows] for name in _NAMES))
+            return FrameImages(*(np.concatenate([getattr(f, name) for f in frames]) for name in _NAMES))
+        return FrameImages(*(getattr(self._arrays, name)[rows] for name in _NAMES))
 
-    def _decode(self, row: int) -> Pictures:
-        pictures = decode_pictures(self.paths[row])
-        if pictures.rgb.shape[2:] != self.image_size:
+    def _decode(self, row: int) -> FrameImages:
+        images = decode_images(self.paths[row])
+        if images.rgb.shape[2:] != self.image_size:
             raise UserError(
-                f"'{self.paths[row].image}' is {_size(pictures.rgb.shape[2:])}, but the first frame is "
-                f"{_size(self.image_size)}; all frames of a dataset must have one size"
+                f"'{self.paths[row].image}' is {format_size(images.rgb.shape[2:])}, but the first frame is "
+                f"{format_size(self.image_size)}; all frames of a dataset must have one size"
             )
-        return pictures
+        return images
 
-    def _open_or_build(self) -> Pictures:
+    def _open_or_build(self) -> FrameImages:
         opened = self._open()
         if opened is None:
             self._build()
             opened = self._open()
-        assert opened is not None, "a store that was just written can be read"
+        assert opened is not None, "a cache that was just written can be read"
         return opened
 
-    def _open(self) -> Pictures | None:
+    def _open(self) -> FrameImages | None:
         try:
-            return Pictures(*(np.load(self.directory / f"{name}.npy", mmap_mode="r") for name in _NAMES))
+            return FrameImages(*(np.load(self.directory / f"{name}.npy", mmap_mode="r") for name in _NAMES))
         except (OSError, ValueError):
             return None
 
@@ -130,7 +138,7 @@ class FrameStore:
         shapes["normals"] = shapes["rgb"]
         for old in self.directory.parent.iterdir():
             if _STORE_NAME.fullmatch(old.name):
-                shutil.rmtree(old, ignore_errors=True)  # a run that still reads it keeps its open files
+                shutil.rmtree(old, ignore_errors=True)  # a run that still reads it keeps the files open
         with atomic_directory(self.directory) as temporary:
             arrays = {
                 name: np.lib.format.open_memmap(
@@ -140,11 +148,11 @@ class FrameStore:
             }
 
             def copy_in(row: int) -> None:
-                pictures = self._decode(row)
+                images = self._decode(row)
                 for name in _NAMES:
-                    arrays[name][row] = getattr(pictures, name)[0]
+                    arrays[name][row] = getattr(images, name)[0]
 
-            with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding does not hold the interpreter's lock
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter lock
                 done = pool.map(copy_in, range(len(self)))
                 hidden = len(self) < _SHOW_PROGRESS_FROM
                 for _ in tqdm(done, total=len(self), desc="decoding frames", disable=hidden):
@@ -154,7 +162,7 @@ class FrameStore:
 
 
 def _stamp(paths: Sequence[FramePaths]) -> str:
-    """Changes when a picture is added, removed or written anew."""
+    """A hash that changes when an image file is added, removed or rewritten."""
     digest = hashlib.sha256(_FORMAT.encode())
     for frame in paths:
         for path in (frame.image, frame.segmentation, frame.parsing, frame.normals):
@@ -164,7 +172,7 @@ def _stamp(paths: Sequence[FramePaths]) -> str:
 
 
 def _cache_parent(folder: DatasetFolder, cache: str | Path, n_bytes: int) -> Path | None:
-    """The folder for the store: the first candidate that is writable and has room for it twice."""
+    """The folder for the cache: the first candidate that is writable and has room for twice its size."""
     if str(cache) != "auto":
         candidates = [Path(cache)]
     else:
@@ -180,7 +188,3 @@ def _cache_parent(folder: DatasetFolder, cache: str | Path, n_bytes: int) -> Pat
     if str(cache) != "auto":
         raise UserError(f"cannot keep decoded frames in '{cache}'; choose another --frame_cache, or none")
     return None
-
-
-def _size(shape: Sequence[int]) -> str:
-    return f"{shape[1]} x {shape[0]} pixels"

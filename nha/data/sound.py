@@ -1,4 +1,4 @@
-"""Sound of one video for another: copied as it is where an mp4 can hold it, else turned into AAC."""
+"""Copies the sound of one video to another: without re-encoding if an mp4 supports the codec, else as AAC."""
 
 from __future__ import annotations
 
@@ -12,43 +12,48 @@ from av.container import InputContainer, OutputContainer
 from nha.core.errors import UserError
 from nha.core.system import atomic_path
 
-# What players read from an mp4.
+# Codecs that players support in an mp4.
 COPIED_CODECS = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
 _AAC_FRAME, _AAC_RATES_HZ = 1024, (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 
 def has_sound(path: str | Path) -> bool:
-    """Whether a video has a sound track. Raises UserError for a file that cannot be read."""
+    """Whether a video has an audio stream. Raises UserError if the file cannot be read."""
     with _open(Path(path)) as container:
         return _sound_of(container) is not None
 
 
-def add_sound(film: str | Path, source: str | Path, start_s: float = 0.0) -> None:
-    """Give an mp4 without sound that of another video, from its second `start_s` on, as long as the film is.
+def add_sound(video: str | Path, source: str | Path, start_s: float = 0.0) -> None:
+    """Add the sound of another video to an mp4 without sound, without re-encoding its frames.
 
-    The pictures are not touched. The film is replaced as a whole. Raises UserError where the source has no sound, or
-    one of the two cannot be read.
+    Args:
+        video: the mp4, which is replaced atomically.
+        source: video whose sound is used.
+        start_s: time in the source, in seconds, at which the mp4 starts. The sound ends with the mp4.
+
+    Raises:
+        UserError: the source has no sound, or a file cannot be read.
     """
-    film, source = Path(film), Path(source)
-    with _open(film) as pictures, _open(source) as sounds:
+    video, source = Path(video), Path(source)
+    with _open(video) as images, _open(source) as sounds:
         sound = _sound_of(sounds)
         if sound is None:
             raise UserError(f"'{source}' has no sound; pass --sound false, or another video")
-        video = pictures.streams.video[0]
-        length_s = float((video.duration or 0) * video.time_base) or pictures.duration / av.time_base
-        start_s += _start_of_pictures(sounds)
+        frames = images.streams.video[0]
+        length_s = float((frames.duration or 0) * frames.time_base) or images.duration / av.time_base
+        start_s += _first_frame_s(sounds)
         with (
-            atomic_path(film) as partial,
+            atomic_path(video) as partial,
             av.open(str(partial.absolute()), "w", format="mp4", options={"movflags": "faststart"}) as out,
         ):
-            copy = out.add_stream_from_template(video)
+            copy = out.add_stream_from_template(frames)
             packets = (
                 _copied(sounds, sound, out, start_s)
                 if sound.codec_context.name in COPIED_CODECS
                 else _encoded(sounds, sound, out, start_s)
             )
             pending = next(packets, None)
-            for packet in pictures.demux(video):
+            for packet in images.demux(frames):
                 if packet.dts is None:
                     continue
                 now_s = float(packet.dts * packet.time_base)
@@ -73,8 +78,8 @@ def _sound_of(container: InputContainer) -> av.AudioStream | None:
     return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
 
 
-def _start_of_pictures(container: InputContainer) -> float:
-    """When the first picture is shown: sound is counted from there."""
+def _first_frame_s(container: InputContainer) -> float:
+    """Time of the first frame in seconds, relative to which the sound starts."""
     video = next(iter(container.streams.video), None)
     return float((video.start_time or 0) * video.time_base) if video is not None else 0.0
 
@@ -86,7 +91,7 @@ def _seconds(packet: av.Packet) -> float:
 def _copied(
     container: InputContainer, sound: av.AudioStream, out: OutputContainer, start_s: float
 ) -> Iterator[av.Packet]:
-    """The source's own packets, their times counted from `start_s`."""
+    """The packets of the source, with times relative to `start_s`."""
     stream = out.add_stream_from_template(sound)
 
     def packets() -> Iterator[av.Packet]:
@@ -94,7 +99,7 @@ def _copied(
             if packet.dts is None:
                 continue
             first = round(start_s / packet.time_base)
-            if packet.dts + packet.duration < first:  # one packet before is kept: decoders warm up with it
+            if packet.dts + packet.duration < first:  # one earlier packet is kept to initialise the decoder
                 continue
             packet.dts -= first
             packet.pts -= first
@@ -117,7 +122,7 @@ def _encoded(
     def frames() -> Iterator[av.AudioFrame | None]:
         for frame in container.decode(sound):
             if frame.time is not None and frame.time + frame.samples / frame.sample_rate > start_s:
-                frame.pts = None  # counted anew from 0 by the resampler
+                frame.pts = None  # the resampler counts from 0
                 yield from resampler.resample(frame)
         yield from resampler.resample(None)
         yield None

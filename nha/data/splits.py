@@ -1,4 +1,4 @@
-"""Which frames an avatar is trained on and which are held out: `split.json`."""
+"""Splits into training and held-out frames: `split.json`."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Split:
 
 
 def default_split(frame_ids: Iterable[int], val_fraction: float = 0.25) -> Split:
-    """The last `val_fraction` of the frames is held out; both parts are contiguous in time.
+    """Hold out the last `val_fraction` of the frames; both parts are contiguous in time.
 
-    Neighbouring frames look alike: frames picked at random would not be held out in earnest. At least one
-    frame is trained on, and one held out where there are two.
+    Frames that are held out at random would be too similar to neighbouring training frames. There is at least
+    one training frame, and at least one held-out frame if there are two frames.
     """
     ids = sorted(frame_ids)
     n_val = min(max(1, round(val_fraction * len(ids))), len(ids) - 1)
@@ -40,12 +40,18 @@ def default_split(frame_ids: Iterable[int], val_fraction: float = 0.25) -> Split
 def spread_split(
     frame_ids: Iterable[int], val_fraction: float = 0.2, gap: int = 10, blocks: int = 3
 ) -> Split:
-    """Hold out blocks that are spread over the video, each apart from the frames to train on.
+    """Hold out blocks that are spread over the video, separated from the training frames.
 
-    The last of the blocks is the video's end. Frames whose id is within `gap` of a held-out one are in neither part:
-    neighbours look alike. Where blocks would be shorter than the gap there are fewer of them, and where it would take
-    more than half of the frames to train on it is smaller. At least one frame is trained on, and one held out where
-    there are two.
+    The last block is the end of the video. Frames within `gap` ids of a held-out frame are in neither part, because
+    neighbouring frames are similar. There are fewer blocks if they would be shorter than the gap, and the gap is
+    smaller if it would remove more than half of the training frames. There is at least one training frame, and at
+    least one held-out frame if there are two frames.
+
+    Args:
+        frame_ids: ids of all frames.
+        val_fraction: share of the frames to hold out.
+        gap: number of ids between training and held-out frames.
+        blocks: number of blocks.
     """
     ids = sorted(set(frame_ids))
     n_val = min(max(1, round(val_fraction * len(ids))), len(ids) - 1)
@@ -54,21 +60,21 @@ def spread_split(
     sizes = [n_val * (k + 1) // blocks - n_val * k // blocks for k in range(blocks)]
     val = [frame_id for part, size in zip(parts, sizes, strict=True) for frame_id in part[len(part) - size :]]
     train = sorted(set(ids) - set(val))
-    apart = [frame_id for frame_id in train if distance_to(frame_id, val) > gap]
-    while len(apart) < len(train) / 2:
+    separated = [frame_id for frame_id in train if distance_to(frame_id, val) > gap]
+    while len(separated) < len(train) / 2:
         gap //= 2
-        apart = [frame_id for frame_id in train if distance_to(frame_id, val) > gap]
-    return Split(train=tuple(apart), val=tuple(val))
+        separated = [frame_id for frame_id in train if distance_to(frame_id, val) > gap]
+    return Split(train=tuple(separated), val=tuple(val))
 
 
 def distance_to(frame_id: int, others: Sequence[int]) -> float:
-    """How far the nearest of the other ids, in ascending order, is from an id; infinite where there is none."""
+    """Distance from an id to the nearest of the others, which are ascending; infinite if there are none."""
     after = bisect_left(others, frame_id)
     return min((abs(frame_id - other) for other in others[max(after - 1, 0) : after + 1]), default=math.inf)
 
 
 def read_split(path: str | Path) -> Split:
-    """Read {"train": [ids], "val": [ids]}. Raises UserError for anything else and for an empty train part."""
+    """Read {"train": [ids], "val": [ids]}. Raises UserError for any other content and for an empty train part."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -83,7 +89,7 @@ def read_split(path: str | Path) -> Split:
     if not all(isinstance(ids, list) and all(type(i) is int for i in ids) for ids in parts):
         raise UserError(f'the split \'{path}\' must read {{"train": [ids], "val": [ids]}} with whole numbers')
     if not parts[0]:
-        raise UserError(f"the split '{path}' names no frame to train on; add frame ids to \"train\"")
+        raise UserError(f"the split '{path}' has no training frames; add frame ids to \"train\"")
     return Split(train=tuple(parts[0]), val=tuple(parts[1]))
 
 
@@ -94,7 +100,7 @@ def write_split(path: str | Path, split: Split) -> None:
 
 
 def check_split(split: Split, available: Sequence[int], dataset: str | Path) -> None:
-    """Raise a UserError that lists the frames which the split names and the dataset does not have."""
+    """Raise a UserError that lists frames of the split that the dataset does not have."""
     missing = sorted(set(split.frame_ids()) - set(available))
     if missing:
         raise UserError(

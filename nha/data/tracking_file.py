@@ -1,4 +1,4 @@
-"""Tracking results on disk: `tracked_flame_params.npz`, the published project's format."""
+"""Tracking files: `tracked_flame_params.npz`, in the format of the published project."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nha.core.system import atomic_path
 from nha.core.types import Camera, HeadParams
 from nha.data.messages import some_of
 
-# The published code writes the first name; its README speaks of the second.
+# The published code writes the first name; its README mentions the second.
 TRACKING_FILE_NAMES = ("tracked_flame_params.npz", "tracked_params.npy")
 
 _PER_FRAME = {"rotation": 3, "translation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "expr": None}
@@ -25,19 +25,26 @@ _REQUIRED = (*_PER_FRAME, "shape", "K", "image_size")
 
 @dataclass(frozen=True)
 class TrackingResult:
-    """Head parameters, light and camera of F tracked frames of one video; fields are named as in the file.
+    """Head parameters, light and camera of F tracked frames of one video. `docs/method.md`, section 7.
 
-    frame: int64 [F] frame ids; view: F names of the image files;
-    rotation [F, 3] axis-angle in radians; translation [F, 3] metres;
-    neck_pose, jaw_pose [F, 3] and eyes_pose [F, 6], unbounded (before the joint limits);
-    shape [S]; expr [F, E]; texture [n_tex]; light [F, 9, 3] spherical harmonics (0 where not estimated);
-    image_size: (height, width) of the tracked images in pixels;
-    K: [3] = (focal length / max(H, W), cx / W, cy / H), or [3, 3] in pixels of `image_size`; cy counts from
-        the bottom edge;
-    RT: [3, 4], x_camera = x_world @ RT[:, :3] + RT[:, 3];
-    n_processed: how many frames the tracker had finished when it wrote the file.
+    All float arrays are float32.
 
-    All float arrays are float32. Format: data formats, "Tracking".
+    Attributes:
+        frame: int64 [F], frame ids.
+        rotation: [F, 3], axis-angle in radians.
+        translation: [F, 3], metres.
+        neck_pose, jaw_pose: [F, 3], unbounded (before the joint limits).
+        eyes_pose: [F, 6], unbounded, left then right eye.
+        shape: [S], shape coefficients.
+        expr: [F, E], expression coefficients.
+        texture: [n_tex], coefficients of the albedo space.
+        light: [F, 9, 3], spherical harmonics; 0 if not estimated.
+        K: [3], (focal length / max(H, W), cx / W, cy / H), or [3, 3] in pixels of `image_size`; cy counts from
+            the bottom edge.
+        RT: [3, 4], x_camera = x_world @ RT[:, :3] + RT[:, 3].
+        image_size: (height, width) of the tracked images in pixels.
+        view: F names of the image files.
+        n_processed: number of frames that the tracker had finished when it wrote the file.
     """
 
     frame: np.ndarray
@@ -60,12 +67,12 @@ class TrackingResult:
         return len(self.frame)
 
     def missing_frames(self, frame_ids: Iterable[int]) -> list[int]:
-        """Those of `frame_ids` that were not tracked."""
+        """Those of `frame_ids` that have not been tracked."""
         tracked = set(self.frame.tolist())
         return [int(i) for i in frame_ids if int(i) not in tracked]
 
     def rows_of(self, frame_ids: Iterable[int]) -> np.ndarray:
-        """Row numbers of frames, int64 [N]. Raises UserError that lists frames which were not tracked."""
+        """Rows of frames, int64 [N]. Raises a UserError that lists frames that have not been tracked."""
         frame_ids = [int(i) for i in frame_ids]
         if missing := self.missing_frames(frame_ids):
             raise UserError(
@@ -75,7 +82,7 @@ class TrackingResult:
         return np.array([rows[i] for i in frame_ids], np.int64)
 
     def params_for(self, frame_ids: Iterable[int]) -> HeadParams:
-        """The tracked parameters of N frames (`shape` repeated N times). Raises UserError as `rows_of`."""
+        """Tracked parameters of N frames, with `shape` repeated. Raises UserError as `rows_of` does."""
         rows = self.rows_of(frame_ids)
         return HeadParams(
             shape=torch.from_numpy(np.tile(self.shape, (len(rows), 1))),
@@ -104,7 +111,7 @@ class TrackingResult:
         )
 
     def camera_for(self, frame_ids: Sequence[int], image_size: tuple[int, int]) -> Camera:
-        """The camera of N frames, drawn at `image_size` = (height, width)."""
+        """Camera of N frames for images of (height, width) `image_size`."""
         n = len(frame_ids)
         return Camera(
             intrinsics=torch.from_numpy(self.intrinsics_for(image_size)).repeat(n, 1, 1),
@@ -113,7 +120,7 @@ class TrackingResult:
         )
 
     def fits_image_size(self, image_size: tuple[int, int]) -> bool:
-        """Whether images of (height, width) can be the tracked ones, scaled: same aspect but for rounding."""
+        """Whether images of (height, width) have the aspect ratio of the tracked ones, up to rounding."""
         (height, width), (tracked_height, tracked_width) = image_size, self.image_size
         exact_height = tracked_height * width / tracked_width
         exact_width = tracked_width * height / tracked_height
@@ -121,9 +128,13 @@ class TrackingResult:
 
 
 def find_tracking_file(path: str | Path) -> Path:
-    """The tracking file at `path`: a file under either published name, or the folder that holds it.
+    """Find a tracking file.
 
-    Raises UserError where there is none.
+    Args:
+        path: the file, or the folder that contains it under either of the published names.
+
+    Raises:
+        UserError: there is none.
     """
     path = Path(path)
     candidates = [path]
@@ -138,15 +149,19 @@ def find_tracking_file(path: str | Path) -> Path:
 
 
 def read_tracking(path: str | Path) -> TrackingResult:
-    """Read a tracking file; nothing in it is executed.
+    """Read a tracking file. Nothing in it is executed.
 
-    Raises UserError where the file is missing or not an npz archive of plain arrays, lacks a key, holds
-    arrays that do not fit each other, or a number that is not finite (the key and the frames are named).
+    Args:
+        path: see `find_tracking_file`.
+
+    Raises:
+        UserError: the file is missing, not an npz archive of plain arrays, lacks a key, or holds arrays whose shapes
+            do not fit or whose values are not finite (key and frames are named).
     """
     path = find_tracking_file(path)
     arrays = _load_arrays(path)
     if missing := [key for key in _REQUIRED if key not in arrays]:
-        raise UserError(f"'{path}' is no tracking file: it lacks {', '.join(missing)}")
+        raise UserError(f"'{path}' is not a tracking file: it lacks {', '.join(missing)}")
 
     n_frames = len(arrays["rotation"]) if arrays["rotation"].ndim else 0
     frame = arrays.get("frame", np.arange(n_frames)).astype(np.int64).reshape(-1)

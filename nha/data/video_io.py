@@ -1,4 +1,4 @@
-"""Video files as sequences of RGB pictures: reading any codec that FFmpeg knows, writing H.264."""
+"""Reading videos of any codec that FFmpeg decodes, and writing H.264, as sequences of RGB images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from nha.core.errors import UserError
 from nha.core.system import atomic_path, get_logger
 
 DEFAULT_FPS = Fraction(25)
-# The same pictures shall give the same bytes. x264 writes the number of its threads into the file, and its
-# macroblock tree was seen to decide differently now and then (8 of 450 encodings; 0 of 1000 without it).
+# Equal frames must give equal bytes. x264 writes the number of its threads into the file, and its macroblock tree is
+# not deterministic (8 of 450 encodings differed; without it 0 of 1000).
 REPRODUCIBLE = {"threads": "2", "mbtree": "0"}
-# FFmpeg "decodes" plain text files as moving text; nobody who passes one means that.
+# FFmpeg also decodes plain text files, as scrolling text.
 TEXT_CODECS = frozenset({"ansi", "bintext", "xbin", "idf"})
 
 _logger = get_logger(__name__)
@@ -29,10 +29,13 @@ _logger = get_logger(__name__)
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file says about itself.
+    """Properties of a video file.
 
-    width, height: pixels as displayed, after rotation and with square pixels; fps: average frames per second;
-    claimed_frames: number of frames in the header, 0 where it has none (only decoding tells the truth).
+    Attributes:
+        width, height: size as displayed, in pixels, after rotation and with square pixels.
+        fps: average number of frames per second.
+        claimed_frames: number of frames according to the header, which may be wrong; 0 if it has none.
+        codec: name of the codec.
     """
 
     width: int
@@ -43,9 +46,10 @@ class VideoInfo:
 
 
 def video_info(path: str | Path) -> VideoInfo:
-    """Describe a video; its first frame is decoded to learn the displayed size.
+    """Properties of a video. The first frame is decoded to determine the displayed size.
 
-    Raises UserError when the file is missing, is not a video or holds no frame.
+    Raises:
+        UserError: the file is missing, not a video, or has no frame.
     """
     container, stream = _open_video(Path(path))
     with container:
@@ -62,10 +66,7 @@ def video_info(path: str | Path) -> VideoInfo:
 
 
 def count_packets(path: str | Path) -> int:
-    """How many frames a video holds at most; nothing is decoded, so it takes no longer than reading the file.
-
-    Raises UserError as `iterate_frames` does.
-    """
+    """Upper bound of the number of frames, without decoding. Raises UserError as `iterate_frames` does."""
     container, stream = _open_video(Path(path))
     with container:
         n_packets = 0
@@ -73,19 +74,23 @@ def count_packets(path: str | Path) -> int:
             for packet in container.demux(stream):
                 n_packets += packet.size > 0
         except av.FFmpegError:
-            pass  # it breaks off here; whoever decodes it says so
+            pass  # truncated; decoding reports it
         return n_packets
 
 
 def iterate_frames(path: str | Path) -> Iterator[np.ndarray]:
-    """Decode a video frame by frame, upright as a player shows it.
+    """Decode a video frame by frame, as a player displays it.
 
-    Every decoded frame counts once, whatever the header or the time stamps say, so a variable frame rate is
-    fine. Grey, 10-bit and transparent videos become 8-bit RGB (transparent pixels white); rotation marks and
-    non-square pixels are applied. A file that breaks off gives the frames before the break and a warning.
+    Every decoded frame is returned once, independent of header and time stamps, so a variable frame rate is
+    supported. Grey, 10-bit and transparent videos are converted to 8-bit RGB (transparent pixels become white);
+    rotation metadata and non-square pixels are applied. A truncated file gives the frames before its end and a
+    warning.
 
-    Yields uint8 [H, W, 3] RGB. Raises UserError (at once for a missing file or one that is not a video, at
-    the first `next` for one without frames).
+    Yields:
+        uint8 [H, W, 3], RGB.
+
+    Raises:
+        UserError: at once if the file is missing or not a video; at the first `next` if it has no frames.
     """
     container, stream = _open_video(Path(path))
     return _close_after(container, stream, Path(path))
@@ -115,11 +120,11 @@ def _open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream
     except PermissionError as error:
         raise UserError(f"no permission to read {path}") from error
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise UserError(f"not a video, or damaged beyond reading: {path}") from error
+        raise UserError(f"not a video, or damaged: {path}") from error
     for stream in container.streams.video:
-        is_cover_picture = bool(stream.disposition & av.stream.Disposition.attached_pic)
+        is_cover_image = bool(stream.disposition & av.stream.Disposition.attached_pic)
         if (
-            not is_cover_picture
+            not is_cover_image
             and stream.codec_context is not None
             and stream.codec_context.name not in TEXT_CODECS
         ):
@@ -141,7 +146,7 @@ def _decode(
         if n_frames == 0:
             raise _no_frame_error(path) from error
         _logger.warning(
-            "%s breaks off after %d frames (%s); they are used", path.name, n_frames, error.strerror
+            "%s is truncated after %d frames (%s); these are used", path.name, n_frames, error.strerror
         )
 
 
@@ -164,14 +169,16 @@ def _upright_rgb(frame: av.VideoFrame, sample_aspect_ratio: Fraction | None) -> 
 
 
 class VideoWriter:
-    """Writes RGB pictures into an H.264 mp4 (yuv420p, BT.709) that every player shows.
+    """Writes an H.264 mp4 (yuv420p, BT.709), which every player supports.
 
-    Use it as a context manager: the file appears under its name when the block ends, and not at all when the
-    block raises. The first picture sets the size; an odd width or height is padded by repeating the last
-    column or row.
+    Use it as a context manager: the file is created when the block ends, and not at all if the block raises. The
+    first frame determines the size; an odd width or height is padded by repeating the last column or row.
 
-    path: ends in .mp4; fps: frames per second; crf: x264's quality, lower is better (18: visually lossless);
-    preset: x264's effort, "veryfast" takes half the time of "medium" and a tenth more space.
+    Args:
+        path: ends in .mp4.
+        fps: frames per second.
+        crf: quality of x264, lower is better (18: visually lossless).
+        preset: effort of x264; "veryfast" takes half the time of "medium" and 10 % more space.
     """
 
     def __init__(
@@ -207,11 +214,11 @@ class VideoWriter:
                 finally:
                     self._container = None
                 if self._stream is None:
-                    raise ValueError(f"no picture was written to {self.path}")
+                    raise ValueError(f"no frame was written to {self.path}")
                 container.mux(self._stream.encode(None))
 
     def write(self, rgb: np.ndarray) -> None:
-        """Append one picture, uint8 [H, W, 3]; ValueError for another type or another size than before."""
+        """Append a frame, uint8 [H, W, 3]. Raises ValueError for another type, or another size than before."""
         if self._container is None:
             raise ValueError("VideoWriter.write outside of its `with` block")
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
@@ -219,7 +226,7 @@ class VideoWriter:
         if self._stream is None:
             self._start_stream(rgb.shape[0], rgb.shape[1])
         if rgb.shape[:2] != self._size:
-            raise ValueError(f"picture is {rgb.shape[:2]}, the video is {self._size}")
+            raise ValueError(f"frame is {rgb.shape[:2]}, the video is {self._size}")
         if rgb.shape[0] % 2 or rgb.shape[1] % 2:
             rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
@@ -233,7 +240,7 @@ class VideoWriter:
         stream = self._container.add_stream("libx264", rate=self.fps, options=self.options)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
-        # Written into the file, because players otherwise guess the colour matrix from the height.
+        # Without this metadata, players guess the colour matrix from the height.
         stream.codec_context.colorspace = Colorspace.ITU709
         stream.codec_context.color_primaries = ColorPrimaries.BT709
         stream.codec_context.color_trc = ColorTrc.BT709

@@ -1,1 +1,1 @@
-"""How good is an avatar, and how good was its tracking: metrics, evaluation, comparison with a known truth, report."""
+"""Evaluation of avatars and trackings: metrics, comparison with ground truth, reports. `docs/method.md`, section 8."""

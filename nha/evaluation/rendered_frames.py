@@ -13,8 +13,7 @@ from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.errors import UserError
 from nha.core.types import FrameBatch, Rendering
 from nha.data.frame_dataset import FrameDataset, FrameSplits
-from nha.losses.masks import foreground_mask
-from nha.losses.photometric import whiten_background
+from nha.losses.masks import foreground_mask, whiten_background
 
 PARTS = ("train", "held_out")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import read_checkpoint
-from nha.avatar.open import build_avatar
+from nha.avatar.open import avatar_from_checkpoint
 from nha.core.device import pick_device
 from nha.core.errors import UserError
 from nha.core.system import get_logger
@@ -61,7 +61,7 @@ def open_source(
         checkpoint = read_checkpoint(avatar)
         tracked = as_tracking(_training_file(checkpoint.hyper_parameters) if tracking is None else tracking)
         assets = load_head(head or checkpoint.hyper_parameters.get("head") or "auto")
-        opened = build_avatar(checkpoint, assets, pick_device(device), path=avatar)
+        opened = avatar_from_checkpoint(checkpoint, assets, pick_device(device), path=avatar)
         source = AvatarSource(opened.requires_grad_(False), tracked, Path(avatar))
     if tracked is None:
         _logger.info(

@@ -1,9 +1,9 @@
-"""The hole-filling segmentation term: it moves a drawn region over the target region. Method, section 4.
+"""The hole-filling segmentation loss: it moves a rendered region onto a target region. `docs/method.md`, section 4.
 
-A drawn label is constant inside a triangle, so its picture has no useful derivative. The term therefore looks
-up two blurred pictures at the drawn pixels: `union`, in which it is good to be, and `holes`, the target
-pixels that nothing covers. The blur makes both pictures slope, and `screen_grad` turns the slope into a
-motion of the surface that each pixel shows: towards the holes, and from outside back into the union.
+A rendered label is constant inside a triangle, so its image has no useful derivative. The loss therefore evaluates
+two blurred images at the rendered pixels: `union`, where a rendered pixel costs nothing, and `holes`, the target pixels
+that nothing covers. The blur gives both images a slope, and `screen_grad` turns the slope into a gradient of the
+surface point behind each pixel: towards the holes, and from outside back into the union.
 """
 
 from __future__ import annotations
@@ -15,16 +15,31 @@ from torch import Tensor
 
 from nha.core.images import gaussian_blur, screen_grad
 from nha.core.processes import mean_over_processes
-from nha.losses.iou import pooled_iou
+from nha.losses.inputs import LossInputs
 from nha.losses.shapes import expect_mask, expect_shape
+
+
+@torch.no_grad()
+def pooled_iou(prediction: Tensor, target: Tensor) -> Tensor:
+    """Intersection over union, pooled over the batch and the channels; 1 where both are empty.
+
+    prediction, target: bool [N, C, H, W]. Returns a scalar in 0..1 without gradient.
+    """
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape"
+        )
+    union = (prediction | target).sum()
+    intersection = (prediction & target).sum()
+    return torch.where(union > 0, intersection / union.clamp_min(1), 1.0)
 
 
 @dataclass(frozen=True)
 class SegmentationPair:
-    """A drawn and a wanted binary segmentation, and how to compare them."""
+    """A rendered and a target binary segmentation, and how to compare them."""
 
-    prediction: Tensor  # bool [N, C, H, W], what the mesh shows
-    target: Tensor  # bool [N, C, H, W], what the picture shows
+    prediction: Tensor  # bool [N, C, H, W], from the rendered mesh
+    target: Tensor  # bool [N, C, H, W], from the annotations
     sigma: float  # pixels of blur
     pixel_weight: Tensor | None = None  # [N, C, H, W], no gradient; None = 1
 
@@ -36,15 +51,15 @@ class SegmentationPair:
 def hole_filling_loss(
     pair: SegmentationPair, screen_coords: Tensor, sample_weight: Tensor | None = None
 ) -> Tensor:
-    """The hole-filling segmentation loss of a pair of binary pictures. Method, section 4.
+    """The hole-filling segmentation loss of a pair of binary images. `docs/method.md`, section 4.
 
-    The sum over the drawn pixels of (1 - blurred holes), plus the sum over the pixels drawn outside the
+    The sum over the rendered pixels of (1 - blurred holes), plus the sum over the pixels rendered outside the
     target of (1 - blurred union), each times the weights, over the *unweighted* count of both kinds of pixels
     in the batch.
 
     pair: see `SegmentationPair`; screen_coords: [N, H, W, 2] in -1..1, x left and y up, the only thing
     that receives a gradient; sample_weight: [N], for instance the semantic trust. Returns a scalar, 0 where
-    nothing is drawn. Raises ValueError for shapes that do not fit.
+    nothing is rendered. Raises ValueError for shapes that do not fit.
     """
     prediction, target = pair.prediction, pair.target
     n, channels, height, width = prediction.shape
@@ -55,9 +70,9 @@ def hole_filling_loss(
 
     outside = prediction & ~target
     holes = target & ~prediction
-    pictures = torch.cat([holes, prediction | target], 1).to(screen_coords.dtype)
+    images = torch.cat([holes, prediction | target], 1).to(screen_coords.dtype)
     # screen_grad counts x to the right and y down, screen_coords the other way round
-    blurred = screen_grad(gaussian_blur(pictures, pair.sigma, clip01=True), -screen_coords)
+    blurred = screen_grad(gaussian_blur(images, pair.sigma, clip01=True), -screen_coords)
     blurred_holes, blurred_union = blurred.split(channels, 1)
 
     cost = prediction * (1 - blurred_holes) + outside * (1 - blurred_union)
@@ -69,3 +84,10 @@ def hole_filling_loss(
         expect_shape("sample_weight", sample_weight, n)
         cost = cost * sample_weight
     return cost.sum() / mean_over_processes(prediction.sum() + outside.sum()).clamp_min(1)
+
+
+def hole_filling_term(
+    inputs: LossInputs, pair: SegmentationPair, sample_weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The loss of a pair of a rendered batch, and the pair's intersection over union for the log."""
+    return hole_filling_loss(pair, inputs.screen_coords, sample_weight), pair.iou()

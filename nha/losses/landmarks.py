@@ -1,4 +1,4 @@
-"""Landmark terms: projected landmarks, and how far the eyes are open. Method, section 4."""
+"""Landmark terms: projected landmarks, and the distance between the eyelids. `docs/method.md`, section 4."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from nha.core.conventions import EYE_CLOSURE_PAIRS, MID_LID_LANDMARKS, N_FACE_LANDMARKS
+from nha.losses.inputs import LossInputs
 from nha.losses.shapes import expect_shape
+from nha.render.camera import project
 
-SQUARED_OPENING_EPS = 1e-7  # keeps the square root's slope finite where an eye is shut
+SQUARED_OPENING_EPS = 1e-7  # keeps the derivative of the square root finite where an eye is closed
 
 
 def landmark_loss(
@@ -17,7 +19,7 @@ def landmark_loss(
     """L1 between projected and detected landmarks, in units in which the image is 2 x 2.
 
     |dx| + |dy| times the confidence, mean over all N x 68 points. The eight mid-lid points count as
-    confidence 0: they blink, which is the eye closure term's business.
+    confidence 0: the eye closure term covers them.
 
     landmarks_px: [N, 68, 2] projected, pixels; target_px: [N, 68, 2] detected; confidence: [N, 68] in 0..1;
     image_size: (H, W). Returns a scalar.
@@ -44,7 +46,7 @@ def eye_closure_loss(
     eye that is not parsed has height 0 and still counts.
 
     landmarks_px: [N, 68, 2] projected landmarks of the mesh *without offsets*, in which everything but the
-    expression is detached: the caller sees to that; eye_heights_px: [N, 2] left, right; semantic_trust: [N].
+    expression is detached (`eye_closure_term` does this); eye_heights_px: [N, 2] left, right; semantic_trust: [N].
     """
     n = len(landmarks_px)
     expect_shape("landmarks_px", landmarks_px, n, N_FACE_LANDMARKS, 2)
@@ -56,3 +58,22 @@ def eye_closure_loss(
     left, right = (eye_heights_px.to(opening.dtype) / image_height).unbind(1)
     target = torch.stack([right, right, left, left], 1)
     return ((opening - target).abs().sum(1) * semantic_trust).sum() / n
+
+
+def landmark_term(inputs: LossInputs) -> Tensor:
+    """The landmark loss of a rendered batch."""
+    batch, camera = inputs.batch, inputs.batch.camera
+    world = inputs.head.landmarks(inputs.rendering.surface.vertices)[:, :N_FACE_LANDMARKS]
+    pixels = project(world, camera)[..., :2]
+    return landmark_loss(pixels, batch.landmarks_px, batch.landmark_confidence, camera.image_size)
+
+
+def eye_closure_term(inputs: LossInputs) -> Tensor:
+    """The eye closure loss of a rendered batch; its gradient reaches the expression alone."""
+    batch, params = inputs.batch, inputs.rendering.surface.params
+    # a lid that is too low must be raised by the expression, not by turning or moving the head
+    only_expr = params.detach().replace(expr=params.expr)
+    ids = torch.arange(N_FACE_LANDMARKS, device=params.expr.device)
+    world = inputs.head.plain_landmarks(only_expr, ids)
+    pixels = project(world, batch.camera)[..., :2]
+    return eye_closure_loss(pixels, batch.eye_height_px, inputs.semantic_trust, batch.camera.image_size[0])

@@ -1,4 +1,4 @@
-"""Binary masks from the data set's label pictures."""
+"""Binary masks from the label images of the dataset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nha.losses.shapes import expect_shape
 
 
 def label_mask(labels: Tensor, wanted: Iterable[int]) -> Tensor:
-    """Where a label picture shows one of the wanted labels: [N, H, W] integers give bool [N, 1, H, W]."""
+    """Where a label image has one of the wanted labels: [N, H, W] integers give bool [N, 1, H, W]."""
     expect_shape("labels", labels, None, None, None)
     mask = torch.zeros_like(labels, dtype=torch.bool)
     for label in wanted:
@@ -21,10 +21,18 @@ def label_mask(labels: Tensor, wanted: Iterable[int]) -> Tensor:
 
 
 def parsing_mask(parsing: Tensor, *wanted: Parsing) -> Tensor:
-    """Where the face parsing shows one of the wanted labels: [N, H, W] gives bool [N, 1, H, W]."""
+    """Where the face parsing has one of the wanted labels: [N, H, W] gives bool [N, 1, H, W]."""
     return label_mask(parsing, wanted)
 
 
 def foreground_mask(segmentation: Tensor) -> Tensor:
     """The person without the clothes: [N, H, W] segmentation labels give bool [N, 1, H, W]."""
     return ~label_mask(segmentation, (Segmentation.BACKGROUND, Segmentation.CLOTHES))
+
+
+def whiten_background(rgb01: Tensor, segmentation: Tensor) -> Tensor:
+    """The image with white in place of background and clothes, as the avatar is rendered.
+
+    rgb01: [N, 3, H, W]; segmentation: [N, H, W]. Returns [N, 3, H, W].
+    """
+    return torch.where(foreground_mask(segmentation), rgb01, 1.0)

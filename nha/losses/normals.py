@@ -1,7 +1,7 @@
-"""The normal term: the drawn surface has the picture's normal details. Method, section 4.
+"""The normal term: high frequencies of rendered against estimated normals. `docs/method.md`, section 4.
 
-Estimated normals are right in their details but not in their low frequencies, so both sides lose their own
-blur before they are compared.
+Estimated normals are right in their details but not in their low frequencies, so each side's own blur is subtracted
+before they are compared.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from torch import Tensor
 from nha.core.conventions import Parsing
 from nha.core.images import erode, gaussian_blur, screen_grad
 from nha.core.processes import mean_over_processes
+from nha.losses.inputs import LossInputs
 from nha.losses.masks import parsing_mask
 from nha.losses.shapes import expect_mask, expect_shape
 
 FACE_LABELS = (Parsing.SKIN, Parsing.NOSE, Parsing.L_BROW, Parsing.R_BROW, Parsing.U_LIP, Parsing.L_LIP)
 NORMAL_PRESENT = 0.004  # files store an unknown normal as 127 or 128, which is at most this far from 0
-OUTSIDE_PART = 0.1  # an interpolated hard label below this is next to none of the part
+OUTSIDE_PART = 0.1  # a pixel whose interpolated hard label is below this counts as outside the part
 TRUSTED = 0.5
 SIZE_IN_RADII = 50  # blur sigma and erosion radius are the longer image side divided by this
 
@@ -31,11 +32,11 @@ def normal_mask(
     eye_region_labels: Tensor,
     semantic_trust: Tensor,
 ) -> Tensor:
-    """Where drawn and estimated normals may be compared.
+    """Where rendered and estimated normals are compared.
 
     target_normals: [N, 3, H, W]; parsing: [N, H, W]; alpha: [N, 1, H, W]; excluded_labels: hard labels of
     mouth, left and right eyeball [N, 3, H, W]; eye_region_labels: hard labels of left and right eye region
-    [N, 2, H, W], which count only in frames that are not trusted; semantic_trust: [N] in 0..1. Returns bool
+    [N, 2, H, W], which are excluded only in frames that are not trusted; semantic_trust: [N] in 0..1. Returns bool
     [N, 1, H, W].
     """
     n, _, height, width = target_normals.shape
@@ -54,11 +55,11 @@ def normal_mask(
 
 
 def normal_loss(normals: Tensor, target_normals: Tensor, mask: Tensor, screen_coords: Tensor) -> Tensor:
-    """L1 between the high frequencies of drawn and estimated normals: a mean over masked pixels x 3.
+    """L1 between the high frequencies of rendered and estimated normals: a mean over masked pixels x 3.
 
     normals, target_normals: [N, 3, H, W], x right, y down, z to the camera; mask: bool [N, 1, H, W];
     screen_coords: [N, H, W, 2], x left and y up. Gradient flows to `normals`, and to `screen_coords` through
-    the picture's details. Returns a scalar, 0 for an empty mask.
+    the details of the estimated normals. Returns a scalar, 0 for an empty mask.
     """
     n, _, height, width = normals.shape
     expect_shape("normals", normals, None, 3, None, None)
@@ -69,14 +70,25 @@ def normal_loss(normals: Tensor, target_normals: Tensor, mask: Tensor, screen_co
     mask = mask.to(normals.dtype)
     low, low_target = _masked_blur(normals, target_normals, mask)
     details = normals - mask * low
-    # the picture's details slide under the surface; screen_grad counts x to the right and y down
+    # the target's details give a gradient to the positions; screen_grad counts x to the right and y down
     target_details = screen_grad(target_normals - mask * low_target, -screen_coords)
     return ((details - target_details).abs() * mask).sum() / mean_over_processes(3 * mask.sum()).clamp_min(1)
 
 
-@torch.no_grad()  # the blur is a reference level: a normal is not to be reached by moving its neighbours
+@torch.no_grad()  # the blur is a reference level: neighbouring normals get no gradient through it
 def _masked_blur(normals: Tensor, target_normals: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     sigma = max(normals.shape[2:]) / SIZE_IN_RADII
     stacked = torch.cat([normals * mask, target_normals * mask, mask], 1)
     blurred = gaussian_blur(stacked, sigma)
     return (blurred[:, :6] / (blurred[:, 6:] + 1e-7)).split(3, 1)
+
+
+def normal_term(inputs: LossInputs) -> Tensor:
+    """The normal loss of a rendered batch."""
+    batch, gbuffer = inputs.batch, inputs.rendering.gbuffer
+    excluded = inputs.hard("mouth", "left_eyeball", "right_eyeball")
+    eye_regions = inputs.hard("left_eye_region", "right_eye_region")
+    mask = normal_mask(
+        batch.normals, batch.parsing, gbuffer.alpha, excluded, eye_regions, inputs.semantic_trust
+    )
+    return normal_loss(gbuffer["normals"], batch.normals, mask, inputs.screen_coords)

@@ -1,4 +1,4 @@
-"""Weights per vertex from weights per body part (`configs/body_part_weights.json`). Method, section 4."""
+"""Weights per vertex from weights per body part (`configs/body_part_weights.json`). `docs/method.md`, section 4."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMOOTHING_ROUNDS = 3
 def read_part_weights(path: Path, model: str = "mlp", term: str = "lap") -> dict[str, float]:
     """The weights of one term ("lap") of one kind of offsets ("mlp"): part name -> weight.
 
-    Raises UserError where the file is missing, is no JSON or holds no such table of numbers.
+    Raises UserError where the file is missing, is not JSON or has no such table of numbers.
     """
     try:
         table = json.loads(Path(path).read_text())[model][term]
@@ -32,7 +32,7 @@ def read_part_weights(path: Path, model: str = "mlp", term: str = "lap") -> dict
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         layout = f'{{"{model}": {{"{term}": {{part: number}}}}}}'
-        raise UserError(f"{path} is no table of body part weights; it must hold {layout}") from None
+        raise UserError(f"{path} is not a table of body part weights; it must contain {layout}") from None
 
 
 def part_weights(

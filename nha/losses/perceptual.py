@@ -1,4 +1,4 @@
-"""The perceptual term: features of a face recognition network agree. Method, section 4."""
+"""The perceptual term: features of a face recognition network are compared. `docs/method.md`, section 4."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from nha.core.errors import UserError
 from nha.core.images import erode
 from nha.core.optional_files import optional_file
+from nha.losses.inputs import LossInputs
 from nha.losses.shapes import expect_shape
 from nha.nets.iresnet import IResNet18, load_iresnet18
 from nha.nets.weights import advice
@@ -22,20 +23,20 @@ SIZE_IN_RADII = 50  # the erosion radius is the longer image side divided by thi
 
 
 def perceptual_loss(feature_net: FeatureNet, rgb01: Tensor, target_rgb01: Tensor, alpha: Tensor) -> Tensor:
-    """Perceptual distance of the drawn picture to the photograph, for its interior.
+    """Perceptual distance between the rendered and the photographed image.
 
     rgb01, target_rgb01: [N, 3, H, W] (the target with `whiten_background`); alpha: [N, 1, H, W]. Only `rgb01`
     receives a gradient, and only where alpha is set farther than a fiftieth of the image from its border: the
-    silhouette's edge is a strong feature that no colour should try to explain. Returns a scalar.
+    silhouette's edge is a strong feature that colours cannot explain. Returns a scalar.
     """
     n, _, height, width = rgb01.shape
     expect_shape("target_rgb01", target_rgb01, n, 3, height, width)
     expect_shape("alpha", alpha, n, 1, height, width)
     interior = erode(alpha > 0.5, max(height, width) // SIZE_IN_RADII)
-    drawn = torch.where(interior, rgb01, rgb01.detach())
-    with torch.no_grad():  # unlike in the photometric term, the target does not move the surface
+    rendered = torch.where(interior, rgb01, rgb01.detach())
+    with torch.no_grad():  # unlike in the photometric term, the target gives no gradient to the surface
         target_features = feature_net(target_rgb01 * 2 - 1)
-    return perceptual_distance(feature_net(drawn * 2 - 1), target_features)
+    return perceptual_distance(feature_net(rendered * 2 - 1), target_features)
 
 
 def perceptual_distance(features: Sequence[Tensor], target_features: Sequence[Tensor]) -> Tensor:
@@ -69,3 +70,9 @@ def arcface_for(weights_path: Path, w_perc: Iterable[float]) -> IResNet18 | None
             f"{advice(optional_file('arcface').origin)}, or leave the term out with --perceptual none"
         )
     return load_iresnet18(weights_path)
+
+
+def perceptual_term(inputs: LossInputs) -> Tensor:
+    """The perceptual distance of a rendered batch; `inputs.perceptual` has the feature network."""
+    rendering = inputs.rendering
+    return inputs.perceptual(rendering.rgb01, inputs.target_rgb01, rendering.alpha)

@@ -1,28 +1,19 @@
-"""The photometric term: the drawn colours are the picture's. Method, section 4."""
+"""The photometric term: rendered against photographed colours. `docs/method.md`, section 4."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from nha.core.images import screen_grad
 from nha.core.processes import mean_over_processes
-from nha.losses.masks import foreground_mask
+from nha.losses.inputs import LossInputs
 from nha.losses.shapes import expect_mask, expect_shape
 
 UNITS_PER_RGB01 = 2.0  # the method measures colours in -1..1
 
 
-def whiten_background(rgb01: Tensor, segmentation: Tensor) -> Tensor:
-    """The picture with white instead of background and clothes, as the avatar is drawn.
-
-    rgb01: [N, 3, H, W]; segmentation: [N, H, W]. Returns [N, 3, H, W].
-    """
-    return torch.where(foreground_mask(segmentation), rgb01, 1.0)
-
-
 def photometric_loss(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_coords: Tensor) -> Tensor:
-    """L1 between drawn and photographed colours in units of -1..1: a mean over masked pixels x 3 channels.
+    """L1 between rendered and photographed colours in units of -1..1: a mean over masked pixels x 3 channels.
 
     rgb01, target_rgb01: [N, 3, H, W] (the target with `whiten_background`); mask: bool [N, 1, H, W],
     foreground and rendered; screen_coords: [N, H, W, 2], x left and y up. Gradient flows to `rgb01`, and to
@@ -37,3 +28,12 @@ def photometric_loss(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_c
     target = screen_grad(target_rgb01, -screen_coords)  # screen_grad counts x to the right and y down
     difference = (rgb01 - target).abs() * mask
     return UNITS_PER_RGB01 * difference.sum() / mean_over_processes(3 * mask.sum()).clamp_min(1)
+
+
+def rgb_term(inputs: LossInputs) -> Tensor:
+    """The photometric loss of a rendered batch, over the pixels that are foreground, rendered and painted."""
+    rendering = inputs.rendering
+    mask = inputs.foreground & (rendering.alpha > 0.5)
+    if rendering.painted is not None:
+        mask = mask & rendering.painted
+    return photometric_loss(rendering.rgb01, inputs.target_rgb01, mask, inputs.screen_coords)

@@ -1,12 +1,13 @@
-"""Regularisers of the learned corrections. Method, section 4.
+"""Regularisers of the learned corrections. `docs/method.md`, section 4.
 
-They take the *corrections*, not corrected plus tracked values: the tracking is the guess to stay close to.
+They take the *corrections*, not corrected plus tracked values, and so keep the result close to the tracking.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from nha.losses.inputs import LossInputs
 from nha.losses.shapes import expect_shape
 
 
@@ -24,3 +25,19 @@ def frame_prior(frame_ids: Tensor, *corrections: Tensor) -> Tensor:
     expect_shape("frame_ids", frame_ids, None)
     unique_ids = frame_ids.unique()
     return sum(table[unique_ids].square().sum() for table in corrections) / 2
+
+
+def shape_term(inputs: LossInputs) -> Tensor:
+    """The prior on the learned shape."""
+    return shape_prior(inputs.corrections["shape"])
+
+
+def expression_term(inputs: LossInputs) -> Tensor:
+    """The prior on the expression corrections of the batch's frames."""
+    return frame_prior(inputs.batch.frame_id, inputs.corrections["expr"])
+
+
+def pose_term(inputs: LossInputs) -> Tensor:
+    """The prior on the neck, jaw and eye corrections of the batch's frames."""
+    tables = (inputs.corrections[name] for name in ("neck", "jaw", "eyes"))
+    return frame_prior(inputs.batch.frame_id, *tables)

@@ -1,9 +1,8 @@
-"""Pairs of semantic regions for the hole-filling term: ears, eyes, mouth and hair. Method, section 4.
+"""Pairs of semantic regions for the hole-filling loss: ears, eyes, mouth and hair. `docs/method.md`, section 4.
 
-Every function takes the G-buffer's label channels it needs ([N, 1, H, W], interpolated vertex labels, 0..1, 0
-on the background) and the face parsing ([N, H, W] `Parsing` labels) and returns a `SegmentationPair`. The
-caller selects the channels by part name. The eye and mouth terms are for frames whose semantics can be
-trusted: hand the semantic trust [N] to `hole_filling_loss` as the sample weight.
+Each `*_pair` function takes the G-buffer's label channels ([N, 1, H, W], interpolated vertex labels, 0..1, 0 on the
+background) and the face parsing ([N, H, W] `Parsing` labels) and returns a `SegmentationPair`. The eye and mouth terms
+weight each frame by its semantic trust.
 """
 
 from __future__ import annotations
@@ -12,17 +11,18 @@ import torch
 from torch import Tensor
 
 from nha.core.conventions import Parsing
-from nha.losses.hole_filling import SegmentationPair
+from nha.losses.hole_filling import SegmentationPair, hole_filling_term
+from nha.losses.inputs import LossInputs
 from nha.losses.masks import parsing_mask
 
 INSIDE_PART = 0.99  # an interpolated hard label above this has all three corners in the part
-WEIGHT_POWER = 10  # sharpens the soft labels into pixel weights that only live well inside a region
+WEIGHT_POWER = 10  # sharpens the soft labels, so that pixel weights are near 0 except well inside a region
 
 
 def ear_pair(
     left_ear: Tensor, right_ear: Tensor, soft_left_ear: Tensor, soft_right_ear: Tensor, parsing: Tensor
 ) -> SegmentationPair:
-    """Both ears as one region, weighted by how surely a pixel is one. Hard and soft labels [N, 1, H, W]."""
+    """Both ears as one region, weighted by the sharpened soft labels. Hard and soft labels [N, 1, H, W]."""
     return SegmentationPair(
         prediction=(left_ear > INSIDE_PART) | (right_ear > INSIDE_PART),
         target=parsing_mask(parsing, Parsing.L_EAR, Parsing.R_EAR),
@@ -32,7 +32,7 @@ def ear_pair(
 
 
 def eye_pair(left_eyeball: Tensor, right_eyeball: Tensor, parsing: Tensor) -> SegmentationPair:
-    """Everything that is no visible eyeball: the complement, because it is the lids that have to move."""
+    """Everything that is not a visible eyeball: the complement, because the lids have to move."""
     return SegmentationPair(
         prediction=(left_eyeball < INSIDE_PART) & (right_eyeball < INSIDE_PART),
         target=~parsing_mask(parsing, Parsing.L_EYE, Parsing.R_EYE),
@@ -41,7 +41,7 @@ def eye_pair(left_eyeball: Tensor, right_eyeball: Tensor, parsing: Tensor) -> Se
 
 
 def mouth_pair(mouth: Tensor, parsing: Tensor) -> SegmentationPair:
-    """Everything that is no mouth interior: the complement, because it is the lips that have to move."""
+    """Everything that is not the mouth's interior: the complement, because the lips have to move."""
     return SegmentationPair(
         prediction=mouth < INSIDE_PART, target=~parsing_mask(parsing, Parsing.MOUTH), sigma=1.0
     )
@@ -50,14 +50,14 @@ def mouth_pair(mouth: Tensor, parsing: Tensor) -> SegmentationPair:
 def hair_pair(
     alpha: Tensor, scalp: Tensor, neck: Tensor, soft_scalp: Tensor, soft_neck: Tensor, parsing: Tensor
 ) -> SegmentationPair:
-    """Hair and skin as two channels, each weighted by how surely a pixel is one of them.
+    """Hair and skin as two channels, each weighted by its sharpened confidence.
 
     alpha, hard and soft labels: [N, 1, H, W]. Hair is the scalp without the neck, skin everything else that
-    is drawn.
+    is rendered.
     """
-    drawn = alpha > 0.5
+    rendered = alpha > 0.5
     hair = (scalp > INSIDE_PART) & (neck <= INSIDE_PART)
-    skin = drawn & ~hair
+    skin = rendered & ~hair
     hair_target = parsing_mask(parsing, Parsing.HAIR)
     skin_target = ~parsing_mask(parsing, Parsing.BACKGROUND, Parsing.CLOTH, Parsing.HAIR)
     hair_confidence = soft_scalp * (1 - soft_neck)
@@ -67,3 +67,28 @@ def hair_pair(
         sigma=2.0,
         pixel_weight=torch.cat([hair_confidence, alpha * (1 - hair_confidence)], 1) ** WEIGHT_POWER,
     )
+
+
+def ear_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
+    """Rendered ears against the parsing."""
+    left, right = "left_ear", "right_ear"
+    labels = (inputs.hard(left), inputs.hard(right), inputs.soft(left), inputs.soft(right))
+    return hole_filling_term(inputs, ear_pair(*labels, inputs.batch.parsing))
+
+
+def eye_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
+    """Rendered eyeballs against the parsing, in frames whose labels are trusted."""
+    pair = eye_pair(inputs.hard("left_eyeball"), inputs.hard("right_eyeball"), inputs.batch.parsing)
+    return hole_filling_term(inputs, pair, inputs.semantic_trust)
+
+
+def mouth_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
+    """The rendered interior of the mouth against the parsing, in frames whose labels are trusted."""
+    pair = mouth_pair(inputs.hard("mouth"), inputs.batch.parsing)
+    return hole_filling_term(inputs, pair, inputs.semantic_trust)
+
+
+def hair_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
+    """Rendered hair and skin against the parsing."""
+    labels = (inputs.hard("scalp"), inputs.hard("neck"), inputs.soft("scalp"), inputs.soft("neck"))
+    return hole_filling_term(inputs, hair_pair(inputs.rendering.alpha, *labels, inputs.batch.parsing))

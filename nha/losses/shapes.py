@@ -1,4 +1,4 @@
-"""Shape checks at the losses' doors, with errors that name the argument."""
+"""Checks of argument shapes, with errors that name the argument."""
 
 from __future__ import annotations
 

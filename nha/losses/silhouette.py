@@ -1,20 +1,26 @@
-"""The silhouette: the drawn head covers the picture's foreground. Method, section 4."""
+"""The silhouette term: the rendered head covers the foreground. `docs/method.md`, section 4."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from nha.losses.hole_filling import SegmentationPair
+from nha.losses.hole_filling import SegmentationPair, hole_filling_term
+from nha.losses.inputs import LossInputs
 from nha.losses.shapes import expect_shape
 
 BLUR_SIGMA = 2.0  # pixels
 
 
 def silhouette_pair(alpha: Tensor, foreground: Tensor) -> SegmentationPair:
-    """The pair of silhouettes to hand to `hole_filling_loss`.
+    """The pair of silhouettes.
 
-    alpha: [N, 1, H, W], 1 where the mesh is drawn; foreground: bool [N, 1, H, W] (`masks.foreground_mask`).
+    alpha: [N, 1, H, W], 1 where the mesh is rendered; foreground: bool [N, 1, H, W] (`masks.foreground_mask`).
     """
     expect_shape("alpha", alpha, None, 1, None, None)
     expect_shape("foreground", foreground, *alpha.shape)
     return SegmentationPair(prediction=alpha > 0.5, target=foreground, sigma=BLUR_SIGMA)
+
+
+def silhouette_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
+    """The rendered head against the foreground."""
+    return hole_filling_term(inputs, silhouette_pair(inputs.rendering.alpha, inputs.foreground))

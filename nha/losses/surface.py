@@ -1,4 +1,4 @@
-"""Terms on the surface itself: Laplacian, edge lengths, consistency over time. Method, section 4."""
+"""Terms on the surface itself: Laplacian, edge lengths, consistency over time. `docs/method.md`, section 4."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nha.core.mesh import corner_values, neighbour_mean_difference, unique_edges
 from nha.core.processes import gathered, n_processes
+from nha.losses.inputs import LossInputs
 from nha.losses.shapes import expect_mask, expect_shape
 
 LONG_EDGE = 1.5  # an edge counts when it exceeds the mean by at least this many mean lengths
@@ -22,7 +23,7 @@ def laplacian_loss(vertices: Tensor, plain_vertices: Tensor, edges: Tensor, vert
     n, n_vertices, _ = vertices.shape
     expect_shape("plain_vertices", plain_vertices, n, n_vertices, 3)
     expect_shape("vertex_weight", vertex_weight, n_vertices)
-    # the plain mesh is the shape to keep, not one to change; the Laplacian is linear, so once is enough
+    # no gradient to the plain mesh, which is the reference; the Laplacian is linear, so one evaluation is enough
     displacement = vertices - plain_vertices.detach()
     change = neighbour_mean_difference(displacement, edges)
     return (change.square().sum(-1) * vertex_weight).sum() / n
@@ -38,14 +39,14 @@ def edge_length_loss(vertices: Tensor, edges: Tensor) -> Tensor:
         return vertices.sum() * 0
     start, end = corner_values(vertices, edges).unbind(2)
     length = (end - start).norm(dim=-1)  # [N, E]
-    # a constant: else all edges would stretch to excuse the long ones
+    # a constant: otherwise stretching all edges would reduce the loss
     mean_length = length.mean(1, keepdim=True).detach()
     difference = (length - mean_length).abs()
     return torch.where(difference < LONG_EDGE * mean_length, 0.0, difference).mean()
 
 
 def surface_consistency_loss(offsets: Tensor, partner: Tensor) -> Tensor:
-    """L1 between a frame's offsets and another frame's: the surface depends on the pose as little as it can.
+    """L1 between a frame's offsets and another frame's: a penalty on offsets that change with the pose.
 
     offsets: [N, V, 3] metres in the vertices' tangent frames; partner: [N] long, another frame of the batch
     for each (drawn by the caller), counted over all processes where the batch is spread. The partner is
@@ -69,3 +70,19 @@ def edges_touching_part(faces: Tensor, in_part: Tensor) -> Tensor:
     expect_mask("in_part", in_part)
     edges = unique_edges(faces)
     return edges[in_part[edges].any(1)]
+
+
+def laplacian_term(inputs: LossInputs) -> Tensor:
+    """The Laplacian loss of a rendered batch."""
+    s, mesh = inputs.rendering.surface, inputs.mesh
+    return laplacian_loss(s.vertices, s.plain_vertices, mesh.laplacian_edges, mesh.vertex_weight)
+
+
+def edge_length_term(inputs: LossInputs) -> Tensor:
+    """The edge length loss of a rendered batch, over the edges of the scalp."""
+    return edge_length_loss(inputs.rendering.surface.vertices, inputs.mesh.scalp_edges)
+
+
+def consistency_term(inputs: LossInputs) -> Tensor:
+    """The surface consistency loss of a rendered batch."""
+    return surface_consistency_loss(inputs.rendering.surface.offsets, inputs.partner)

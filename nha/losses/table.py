@@ -1,4 +1,4 @@
-"""The table of a step's losses: the total is the sum of what is logged times the weights."""
+"""The losses of one step by name; the total is the sum of the logged values times the weights."""
 
 from __future__ import annotations
 

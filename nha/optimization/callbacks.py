@@ -1,4 +1,4 @@
-"""What happens beside the training steps: progress, held-out frames, pictures, timing."""
+"""Lightning callbacks of a stage: progress, held-out frames, images, timing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import torch
 from tqdm import tqdm
 
 from nha.core.types import FrameBatch
-from nha.losses.photometric import whiten_background
+from nha.losses.masks import whiten_background
 from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.held_out import fit_held_out_pass
-from nha.optimization.objectives import draw_batch
 
 
 class StageProgress(lightning.Callback):
@@ -65,13 +64,12 @@ class HeldOutPoses(lightning.Callback):
             module.stage,
             self.data.val_dataloader(),
             epoch,
-            module.settings.run.raster_backend,
         )
         if losses is not None:
             module.log_dict(losses.for_log("held_out"), batch_size=1)
 
 
-class Pictures(lightning.Callback):
+class LoggedImages(lightning.Callback):
     """Every few epochs and at a stage's end: ground truth, prediction, normals in TensorBoard."""
 
     def __init__(self, data: FrameDataModule, period: int) -> None:
@@ -86,8 +84,8 @@ class Pictures(lightning.Callback):
             return
         for name, frames in (("train", self.data.train), ("held_out", self.data.val)):
             if len(frames):
-                picture = comparison(module, frames.batch([len(frames) // 2]).to(module.device))
-                trainer.logger.experiment.add_image(name, picture, epoch + 1)
+                image = comparison(module, frames.batch([len(frames) // 2]).to(module.device))
+                trainer.logger.experiment.add_image(name, image, epoch + 1)
 
 
 @torch.no_grad()
@@ -95,18 +93,11 @@ def comparison(module: AvatarModule, batch: FrameBatch) -> torch.Tensor:
     """Ground truth on white | prediction | normals of one frame: [3, H, 3 W] in 0..1."""
     was_training = module.avatar.training
     module.avatar.eval()
-    drawn = draw_batch(
-        module.avatar,
-        batch.tracked,
-        batch.frame_id,
-        batch.camera,
-        paints=True,
-        backend=module.settings.run.raster_backend,
-    )
+    rendering = module.avatar.render(batch.tracked, batch.camera, frame_ids=batch.frame_id)
     module.avatar.train(was_training)
-    normals = drawn.gbuffer["normals"] * 0.5 + 0.5
+    normals = rendering.gbuffer["normals"] * 0.5 + 0.5
     truth = whiten_background(batch.rgb01, batch.segmentation)
-    return torch.cat([truth[0], drawn.rgb01[0], normals[0]], 2).clamp(0, 1).cpu()
+    return torch.cat([truth[0], rendering.rgb01[0], normals[0]], 2).clamp(0, 1).cpu()
 
 
 class StageClock(lightning.Callback):

@@ -1,4 +1,4 @@
-"""Measuring which conditions the training frames have shown. Method, sections 3 and 5."""
+"""Measuring the ranges of the conditions in the training frames. `docs/method.md`, section 5."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def measure_condition_ranges(avatar: NeuralHeadAvatar, batches: Iterable[FrameBa
     """Set the avatar's condition ranges to those of the training frames, corrections included."""
     seen: dict[str, list[torch.Tensor]] = {"expr": [], "pose": [], "mouth": []}
     for batch in batches:
-        batch = batch.to(avatar.vertex_features.device)
+        batch = batch.to(avatar.device)
         surface = avatar.surface(avatar.corrected(batch.tracked, batch.frame_id))
         p = surface.params
         seen["expr"].append(p.expr)

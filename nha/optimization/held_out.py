@@ -1,4 +1,4 @@
-"""Fitting the poses of held-out frames, so that their scores measure shape and texture, not tracking."""
+"""Fitting the poses of held-out frames, so that their scores measure shape and texture instead of the tracking."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.types import FrameBatch
 from nha.losses.table import LossTable
-from nha.optimization.objectives import Objective, draw_batch
+from nha.optimization.objective import Objective
 from nha.optimization.optimizers import pose_optimizer
 from nha.optimization.stages import Stage
 
@@ -20,16 +20,15 @@ def fit_held_out_pass(
     stage: Stage,
     batches: Iterable[FrameBatch],
     epoch: float,
-    backend: str = "auto",
 ) -> LossTable | None:
     """One pass of SGD over held-out frames with the stage's losses; only their pose corrections move.
 
     Corrections are rows of tables, and these batches touch no row of a training frame. Returns the last batch's
-    losses, None where there was nothing to do. Method, section 5.
+    losses, None where there was nothing to do. `docs/method.md`, section 5.
     """
     if not stage.held_out:
         return None
-    device = avatar.vertex_features.device
+    device = avatar.device
     moving = {name: getattr(avatar.frame_parameters, name) for name in stage.held_out}
     frozen = [(parameter, parameter.requires_grad) for parameter in avatar.parameters()]
     was_training = avatar.training
@@ -41,10 +40,14 @@ def fit_held_out_pass(
     with torch.enable_grad():
         for batch in batches:
             batch = batch.to(device)
-            drawn = draw_batch(
-                avatar, batch.tracked, batch.frame_id, batch.camera, paints=stage.paints, backend=backend
+            rendering = avatar.render(
+                batch.tracked,
+                batch.camera,
+                frame_ids=batch.frame_id,
+                channels=stage.channels,
+                paint=stage.paints,
             )
-            losses = objective(stage.losses, avatar, drawn, batch)
+            losses = objective(stage.terms, avatar, rendering, batch)
             optimizer.zero_grad()
             losses.weighted_sum(stage.weights_at(epoch)).backward()
             optimizer.step()

@@ -1,8 +1,8 @@
-"""The three optimisers of a run and what each stage does with them. Method, section 5."""
+"""The three optimisers of a run and their state in each stage. `docs/method.md`, section 5."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from torch.optim import Adam, Optimizer
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.frame_parameters import FrameParameters
-from nha.optimization.stages import Stage
+from nha.optimization.stages import CORRECTIONS, OFFSETS, TEXTURE, Stage
 
 FRAME_TABLES = ("shape", "expr", "rotation", "jaw", "neck", "translation", "eyes")
 TRANSLATION_RATE = 0.1  # of the other corrections' learning rate
@@ -36,34 +36,39 @@ def pose_optimizer(corrections: FrameParameters, names: Iterable[str], rate: flo
 
 
 def set_pose_rate(optimizer: Optimizer, rate: float) -> None:
+    """Set the learning rate of the corrections' optimiser; the translation takes a tenth of it."""
     for group in optimizer.param_groups:
         group["lr"] = rate * (TRANSLATION_RATE if group["name"] == "translation" else 1)
 
 
-def make_optimizers(avatar: NeuralHeadAvatar) -> list[Optimizer]:
-    """SGD on all corrections, Adam on the offsets, Adam on the texture; rates come with each stage.
+def make_optimizers(avatar: NeuralHeadAvatar) -> dict[str, Optimizer]:
+    """SGD on all corrections, Adam on the offsets, Adam on the texture, by name; rates are set by each stage.
 
-    They live as long as the run: Adam's state goes on from one stage to the next that uses it.
+    They exist for the whole run: Adam's state is kept from one stage to the next that uses it.
     """
-    return [
-        pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0),
-        Adam(offset_parameters(avatar), lr=0.0),
-        Adam(texture_parameters(avatar), lr=0.0),
-    ]
+    return {
+        CORRECTIONS: pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0),
+        OFFSETS: Adam(offset_parameters(avatar), lr=0.0),
+        TEXTURE: Adam(texture_parameters(avatar), lr=0.0),
+    }
 
 
-def begin_stage(avatar: NeuralHeadAvatar, optimizers: list[Optimizer], stage: Stage) -> list[Optimizer]:
-    """Set rates and weight decay, freeze what the stage does not move; returns the optimisers that step."""
-    poses, offsets, texture = optimizers
-    set_pose_rate(poses, stage.flame_lr)
-    offsets.param_groups[0]["lr"] = stage.offset_lr
-    texture.param_groups[0]["lr"] = stage.tex_lr
-    texture.param_groups[0]["weight_decay"] = stage.texture_weight_decay
+def begin_stage(
+    avatar: NeuralHeadAvatar, optimizers: Mapping[str, Optimizer], stage: Stage
+) -> list[Optimizer]:
+    """Set the stage's rates and weight decay and freeze what it does not move.
+
+    Returns:
+        The optimisers that step in this stage.
+    """
+    set_pose_rate(optimizers[CORRECTIONS], stage.flame_lr)
+    optimizers[OFFSETS].param_groups[0]["lr"] = stage.offset_lr
+    optimizers[TEXTURE].param_groups[0]["lr"] = stage.tex_lr
+    optimizers[TEXTURE].param_groups[0]["weight_decay"] = stage.texture_weight_decay
     for name in FRAME_TABLES:
         getattr(avatar.frame_parameters, name).requires_grad_(name in stage.moved)
     for parameter in offset_parameters(avatar):
-        parameter.requires_grad_(stage.offsets)
+        parameter.requires_grad_(OFFSETS in stage.optimizers)
     for parameter in texture_parameters(avatar):
-        parameter.requires_grad_(stage.texture)
-    active = {0: bool(stage.moved), 1: stage.offsets, 2: stage.texture}
-    return [optimizer for i, optimizer in enumerate(optimizers) if active[i]]
+        parameter.requires_grad_(TEXTURE in stage.optimizers)
+    return [optimizers[name] for name in stage.optimizers]

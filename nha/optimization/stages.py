@@ -1,13 +1,18 @@
-"""The three stages as data: which parameters move, which losses count, for how long."""
+"""The three stages as data: which parameters move, which loss terms count, for how many epochs.
+
+`docs/method.md`, section 5.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nha.core.schedules import geometric_between, linear_between
+from nha.losses.terms import TERMS, Term
 from nha.optimization.config import LossSettings, OptimizationSettings
+from nha.render.gbuffer import CHANNELS
 
-GEOMETRY_LOSSES = (
+GEOMETRY_TERMS = (
     "lap",
     "edge",
     "lmk",
@@ -23,31 +28,36 @@ GEOMETRY_LOSSES = (
     "semantic_mouth",
     "semantic_hair",
 )
-TEXTURE_LOSSES = ("rgb", "perc")
+COLOUR_TERMS = ("rgb", "perc")
 POSES = ("expr", "rotation", "jaw", "neck", "translation")
 
-# Weights that follow fix points over the whole run instead of having a value per stage.
-SCHEDULED = {"lap": geometric_between, "silh": linear_between, "semantic_hair": linear_between}
+# The optimisers of a run, in the order in which `nha.optimization.optimizers.make_optimizers` returns them.
+CORRECTIONS, OFFSETS, TEXTURE = "corrections", "offsets", "texture"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the optimisation. Method, section 5.
+    """One stage of the optimisation.
 
-    index: its place in per-stage settings; first_epoch, epochs: its part of the run;
-    moved: corrections moved by SGD (translation at a tenth of the rate); offsets, texture: whether the Adam
-    optimisers of these networks step; losses: names of the terms; held_out: corrections of held-out frames that
-    are fitted beside (nothing else of them is learned).
+    Attributes:
+        name: geometry, texture or joint.
+        index: position in the per-stage settings (0, 1 or 2).
+        first_epoch, epochs: the stage's part of the run.
+        terms: the loss terms.
+        optimizers: those that step, among CORRECTIONS (SGD), OFFSETS and TEXTURE (Adam).
+        moved: the corrections that CORRECTIONS moves (the translation at a tenth of the rate).
+        held_out: the corrections of held-out frames that are fitted as well; nothing else of those frames is learned.
+        flame_lr, offset_lr, tex_lr, texture_weight_decay: settings of the three optimisers.
+        loss_settings: the weights of the terms.
     """
 
     name: str
     index: int
     first_epoch: int
     epochs: int
+    terms: tuple[Term, ...]
+    optimizers: tuple[str, ...]
     moved: tuple[str, ...]
-    offsets: bool
-    texture: bool
-    losses: tuple[str, ...]
     held_out: tuple[str, ...]
     flame_lr: float
     offset_lr: float
@@ -57,33 +67,36 @@ class Stage:
 
     @property
     def end_epoch(self) -> int:
+        """The first epoch after the stage."""
         return self.first_epoch + self.epochs
 
     @property
     def paints(self) -> bool:
-        """Whether the picture itself is needed."""
-        return any(name in TEXTURE_LOSSES for name in self.losses)
+        """Whether a term reads the rendered colours."""
+        return any(term.colours for term in self.terms)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The G-buffer channels that the terms read."""
+        used = {channel for term in self.terms for channel in term.channels}
+        return tuple(channel for channel in CHANNELS if channel in used)
 
     def weights_at(self, epoch: float) -> dict[str, float]:
-        """Weight of every loss of the stage at an epoch of the whole run."""
-        weights = {}
-        for name in self.losses:
-            value = getattr(self.loss_settings, f"w_{name}")
-            weights[name] = SCHEDULED[name](value, epoch) if name in SCHEDULED else value[self.index]
-        return weights
+        """Weight of every term of the stage at an epoch of the whole run."""
+        return {term.name: term.weight_at(self.loss_settings, self.index, epoch) for term in self.terms}
 
     def describe_terms(self) -> str:
-        """Which losses count in this stage, with their weights, and which are left out and why; one line."""
+        """One line: the terms that count in this stage with their weights, and those left out with the reason."""
         by_epoch = [self.weights_at(epoch) for epoch in range(self.first_epoch, self.end_epoch)]
         active, without = [], []
-        for name in self.losses:
-            weights = [weights[name] for weights in by_epoch]
+        for term in self.terms:
+            weights = [weights[term.name] for weights in by_epoch]
             if any(weights):
                 changes = f" to {weights[-1]:g}" if weights[-1] != weights[0] else ""
-                active.append(f"{name} {weights[0]:g}{changes}")
+                active.append(f"{term.name} {weights[0]:g}{changes}")
             else:
-                without.append(name)
-        if self.paints and "perc" not in self.losses:
+                without.append(term.name)
+        if self.paints and not any(term.name == "perc" for term in self.terms):
             without.append("perc")
         words = f"{self.name} stage, {self.epochs} epochs: {', '.join(active) or 'no loss'}"
         return f"{words}; without {', '.join(map(self._why_without, without))}" if without else words
@@ -93,59 +106,64 @@ class Stage:
         return f"{name} ({'--perceptual none' if chosen else 'weight 0'})"
 
 
-def make_stages(settings: OptimizationSettings) -> tuple[Stage, Stage, Stage]:
-    """Geometry, texture and joint stage of a run. Method, section 5."""
+def make_stages(
+    settings: OptimizationSettings, extra_terms: Iterable[Term] = ()
+) -> tuple[Stage, Stage, Stage]:
+    """Geometry, texture and joint stage of a run. `docs/method.md`, section 5.
+
+    Args:
+        settings: epochs, rates and weights.
+        extra_terms: further terms; each counts in the stages in which it has a weight at the stage's first epoch.
+
+    Raises:
+        ValueError: an extra term has the name of another term.
+    """
     s = settings.schedule
     starts = (0, s.epochs_offset, s.epochs_offset + s.epochs_texture)
+    extra_terms = tuple(extra_terms)
+    names = [*TERMS, *(term.name for term in extra_terms)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two loss terms have the same name: {', '.join(twice)}")
 
-    def stage(index: int, name: str, epochs: int, **what) -> Stage:
+    def stage(index: int, name: str, epochs: int, terms: tuple[str, ...], **parameters) -> Stage:
+        extra = [term for term in extra_terms if term.weight_at(settings.losses, index, starts[index]) != 0]
         return Stage(
             name=name,
             index=index,
             first_epoch=starts[index],
             epochs=epochs,
+            terms=(*(TERMS[term] for term in terms), *extra),
             flame_lr=s.flame_lr[index],
             offset_lr=s.offset_lr[index],
             tex_lr=s.tex_lr[index],
             texture_weight_decay=s.texture_weight_decay[index],
             loss_settings=settings.losses,
-            **what,
+            **parameters,
         )
 
-    def painted(index: int) -> tuple[str, ...]:
-        # the perceptual network costs more than all else together: at weight 0 it is not evaluated
+    def colour_terms(index: int) -> tuple[str, ...]:
+        # the perceptual network costs more than everything else together: at weight 0 it is not evaluated
         wanted = settings.losses.perceptual != "none" and settings.losses.w_perc[index] != 0
-        return tuple(name for name in TEXTURE_LOSSES if name != "perc" or wanted)
+        return tuple(name for name in COLOUR_TERMS if name != "perc" or wanted)
 
     return (
         stage(
             0,
             "geometry",
             s.epochs_offset,
+            GEOMETRY_TERMS,
+            optimizers=(CORRECTIONS, OFFSETS),
             moved=("shape", *POSES),
-            offsets=True,
-            texture=False,
-            losses=GEOMETRY_LOSSES,
             held_out=POSES,
         ),
-        stage(
-            1,
-            "texture",
-            s.epochs_texture,
-            moved=(),
-            offsets=False,
-            texture=True,
-            losses=painted(1),
-            held_out=(),
-        ),
+        stage(1, "texture", s.epochs_texture, colour_terms(1), optimizers=(TEXTURE,), moved=(), held_out=()),
         stage(
             2,
             "joint",
             s.epochs_joint,
+            colour_terms(2) + GEOMETRY_TERMS,
+            optimizers=(CORRECTIONS, OFFSETS, TEXTURE),
             moved=("shape", *POSES, "eyes"),
-            offsets=True,
-            texture=True,
-            losses=painted(2) + GEOMETRY_LOSSES,
             held_out=(*POSES, "eyes"),
         ),
     )

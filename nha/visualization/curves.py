@@ -51,6 +51,7 @@ def curve_figure(title: str, curves: Mapping[str, Curve], highlighted: Sequence[
         _plot(axes, name, curve, step, colour)
     if not any(np.isfinite(values).any() for _, values in curves.values()):
         axes.text(0.5, 0.5, "not defined in any frame", transform=axes.transAxes, ha="center", fontsize=8)
+        axes.yaxis.set_visible(False)
     if all_frames:
         axes.set_xlim(all_frames[0] - step / 2, all_frames[-1] + step / 2)
     _style(axes, n_curves=len(curves))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import lzma
 import pickle
 from dataclasses import dataclass
@@ -12,19 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nha.avatar.checkpoint import (
-    AvatarCheckpoint,
-    from_published,
-    load_avatar,
-    published_head_tables,
-    read_checkpoint,
-    to_published,
-    write_checkpoint,
-)
+from nha.avatar.checkpoint import AvatarCheckpoint, load_state, read_checkpoint, write_checkpoint
 from nha.avatar.conditioning import ConditionRanges
 from nha.avatar.frame_parameters import FrameParameters
-from nha.avatar.open import DERIVED_KEY
+from nha.avatar.published_layout import from_published, published_head_tables, to_published
 from nha.core.errors import UserError
+from nha.core.torch_file import load_torch
 from nha.nets.neural_texture import NeuralTexture
 from nha.nets.normal_encoder import NormalEncoder
 from nha.nets.offset_net import OffsetNet
@@ -50,7 +44,7 @@ def small_checkpoint(**hyper_parameters) -> AvatarCheckpoint:
     avatar = SmallAvatar()
     for parameter in avatar.parameters():
         nn.init.normal_(parameter)
-    return AvatarCheckpoint(to_published(avatar.state_dict()), hyper_parameters)
+    return AvatarCheckpoint(dict(avatar.state_dict()), hyper_parameters)
 
 
 def assert_same_state(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
@@ -72,14 +66,13 @@ def published_file(golden_dir, tmp_path_factory) -> Path:
 
 def test_a_published_checkpoint_opens(published_file):
     checkpoint = read_checkpoint(published_file)
-    assert checkpoint.state["_vert_feats"].shape == (1, 15135, 32)
-    assert checkpoint.state["_flame.dynamic_lmk_faces_idx"].shape == (79, 17)
+    assert checkpoint.state["vertex_features"].shape == (1, 15135, 32)
+    assert checkpoint.published_head_tables["dynamic_lmk_faces_idx"].shape == (79, 17)
     assert checkpoint.hyper_parameters["max_frame_id"] == 7
     assert checkpoint.hyper_parameters["tracking_results_path"] == "data/person_0/tracking.npz"
-    own = checkpoint.avatar_state()
-    assert own["frame_parameters.neck"].shape == (8, 3)
-    assert own["texture_net.mapping.output.weight"].shape == (4352, 256)
-    assert not any(name.startswith(("_", "published_head")) for name in own)
+    assert checkpoint.state["frame_parameters.neck"].shape == (8, 3)
+    assert checkpoint.state["texture_net.mapping.output.weight"].shape == (4352, 256)
+    assert not any(name.startswith("_") for name in checkpoint.state)
 
 
 def test_a_published_checkpoint_survives_the_way_there_and_back(published_file, tmp_path, run_script):
@@ -90,15 +83,17 @@ def test_a_published_checkpoint_survives_the_way_there_and_back(published_file, 
     first, last = read_checkpoint(published_file), read_checkpoint(back)
     assert_same_state(last.state, first.state)
     assert last.hyper_parameters == first.hyper_parameters
+    # every tensor of the published file, under its published name
     plain = torch.load(back, weights_only=True)
-    assert_same_state(plain["state_dict"], first.state)
+    assert_same_state(plain["state_dict"], load_torch(published_file)["state_dict"])
     assert plain["hparams_name"] == "kwargs"
-    assert "offset_net.output.weight" in torch.load(ours, weights_only=True)["state_dict"]
+    converted = torch.load(ours, weights_only=True)
+    assert "offset_net.output.weight" in converted["state_dict"]
+    assert (converted["format"], converted["format_version"]) == ("nha-avatar", 2)
 
 
 def test_head_tables_come_from_flames_files(published_file, shared_dir):
-    published = read_checkpoint(published_file).state
-    tables = {name: value for name, value in published.items() if name.startswith("_flame.")}
+    tables = read_checkpoint(published_file).published_head_tables
     assert_same_state(published_head_tables(shared_dir / "flame_like"), tables)
 
 
@@ -134,22 +129,55 @@ def test_a_written_checkpoint_comes_back(spaced_dir, layout):
     assert back.hyper_parameters == {"avatar": {"epochs": [1, 2], "folder": "a/b"}, "lr": 0.5, "ids": [0, 1]}
     torch.load(path, weights_only=True)
     avatar = SmallAvatar()
-    load_avatar(avatar, back)
-    assert_same_state(avatar.state_dict(), checkpoint.avatar_state())
+    load_state(avatar, back)
+    assert_same_state(avatar.state_dict(), checkpoint.state)
 
 
 def test_a_training_runs_checkpoint_is_read(tmp_path):
     checkpoint = small_checkpoint()
-    state = {f"avatar.{name}": value for name, value in checkpoint.avatar_state().items()}
+    state = {f"avatar.{name}": value for name, value in checkpoint.state.items()}
     torch.save({"state_dict": {**state, "perceptual.conv1.weight": torch.ones(1)}}, tmp_path / "last.ckpt")
     assert_same_state(read_checkpoint(tmp_path / "last.ckpt").state, checkpoint.state)
 
 
 def test_networks_of_losses_are_left_out(tmp_path):
     checkpoint = small_checkpoint()
-    state = {**checkpoint.state, "_perceptual_loss.conv1.weight": torch.ones(1)}
+    state = {**to_published(checkpoint.state), "_perceptual_loss.conv1.weight": torch.ones(1)}
     torch.save({"state_dict": state}, tmp_path / "avatar.ckpt")
     assert_same_state(read_checkpoint(tmp_path / "avatar.ckpt").state, checkpoint.state)
+
+
+def test_an_avatar_of_the_first_format_opens(tmp_path):
+    """The layout of before: head tables among the tensors, the head's record among the hyper-parameters."""
+    checkpoint = small_checkpoint()
+    tables = {"parents": torch.tensor([-1, 0, 1, 1, 1])}
+    record = {"release": "procedural", "triangles": "0", "template": "1"}
+    content = {
+        "format": "nha-avatar-1",
+        "state_dict": {**checkpoint.state, "published_head.parents": tables["parents"]},
+        "hyper_parameters": {"lr": 0.5, "head_model": record, "derived_head_tables": ["UV map"]},
+    }
+    torch.save(content, tmp_path / "avatar.ckpt")
+    back = read_checkpoint(tmp_path / "avatar.ckpt")
+    assert_same_state(back.state, checkpoint.state)
+    assert_same_state(back.published_head_tables, tables)
+    assert back.hyper_parameters == {"lr": 0.5}
+    assert back.head_model == {**record, "derived": ["UV map"]}
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    write_checkpoint(tmp_path / "avatar.ckpt", small_checkpoint())
+    content = torch.load(tmp_path / "avatar.ckpt", weights_only=True)
+    torch.save({**content, "format_version": 3}, tmp_path / "avatar.ckpt")
+    with pytest.raises(UserError, match=r"format version 3, this program reads up to 2; update it"):
+        read_checkpoint(tmp_path / "avatar.ckpt")
+
+
+def test_a_network_of_its_own_is_not_written_for_the_published_code(tmp_path):
+    checkpoint = dataclasses.replace(small_checkpoint(), networks={"texture_net": "my.Net"})
+    with pytest.raises(UserError, match=r"other networks \(texture_net my\.Net\)"):
+        write_checkpoint(tmp_path / "avatar.ckpt", checkpoint, layout="published")
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- refusals ------------------------------------------------------------------------------------------------
@@ -195,9 +223,9 @@ def test_a_strange_name_is_refused():
 
 def test_another_size_is_refused():
     with pytest.raises(UserError, match=r"vertex_features is \[1, 7, 3\], not \[1, 8, 3\]"):
-        load_avatar(SmallAvatar(n_vertices=8), small_checkpoint())
+        load_state(SmallAvatar(n_vertices=8), small_checkpoint())
     with pytest.raises(UserError, match=r"texture_net.layers.2.weight is missing.* and \d+ more"):
-        load_avatar(SmallAvatar(texture_layers=3), small_checkpoint())
+        load_state(SmallAvatar(texture_layers=3), small_checkpoint())
 
 
 def test_published_layout_needs_the_head_tables(tmp_path, run_script):
@@ -221,7 +249,7 @@ def test_published_layout_takes_the_head_tables_from_a_folder(tmp_path, run_scri
 
 def test_an_avatar_on_derived_tables_is_not_written_for_the_published_code(tmp_path, run_script, shared_dir):
     path, out = tmp_path / "avatar.ckpt", tmp_path / "out.ckpt"
-    write_checkpoint(path, small_checkpoint(**{DERIVED_KEY: ["UV map"]}))
+    write_checkpoint(path, dataclasses.replace(small_checkpoint(), head_model={"derived": ["UV map"]}))
     flame = shared_dir / "flame_like"
     result = run_script("convert_checkpoint.py", "--to", "published", "--head", flame, path, out)
     assert result.returncode == 2

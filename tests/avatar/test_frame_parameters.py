@@ -60,10 +60,3 @@ def test_a_known_frame_beside_an_unknown_one_keeps_its_correction():
     corrected = frames.corrected(tracked, torch.tensor([9, 2]))
     torch.testing.assert_close(corrected.expr[1], tracked.expr[1] + frames.expr[2])
     assert torch.equal(corrected.expr[0], tracked.expr[0])
-
-
-def test_unique_frames_come_once():
-    frames = filled_frame_parameters()
-    rows = frames.for_unique_frames(torch.tensor([3, 1, 3]))
-    torch.testing.assert_close(rows["eyes"], frames.eyes[[1, 3]])
-    assert set(rows) == {"expr", "neck", "jaw", "eyes", "translation", "rotation"}

@@ -3,15 +3,18 @@ import dataclasses
 import pytest
 import torch
 
-from nha.avatar.open import open_avatar, save_avatar
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.open import load_avatar, save_avatar
 from nha.core.errors import UserError
 from nha.head.load import load_head
 from tests.avatar.conftest import camera, facing_params
+from tests.small import SMALL
+from tests.tiny_networks import ConstantOffsets, PointColours
 
 
-def test_a_saved_avatar_draws_the_same_picture(avatar, head, spaced_dir):
+def test_a_saved_avatar_renders_the_same_image(avatar, head, spaced_dir):
     path = save_avatar(spaced_dir / "avatar.ckpt", avatar, load_head("procedural"), {"head": "procedural"})
-    again = open_avatar(path)
+    again = load_avatar(path)
     params, frames = facing_params(head, 1), torch.tensor([3])
     assert torch.equal(again(params, camera(1), frames), avatar(params, camera(1), frames))
     assert again.settings == avatar.settings
@@ -21,27 +24,27 @@ def test_a_saved_avatar_draws_the_same_picture(avatar, head, spaced_dir):
 
 def test_a_missing_or_foreign_file_is_one_line(tmp_path):
     with pytest.raises(UserError):
-        open_avatar(tmp_path / "nothing.ckpt")
+        load_avatar(tmp_path / "nothing.ckpt")
     (tmp_path / "text.ckpt").write_text("hello")
     with pytest.raises(UserError):
-        open_avatar(tmp_path / "text.ckpt")
+        load_avatar(tmp_path / "text.ckpt")
 
 
 def test_another_head_model_is_named(avatar, tmp_path):
     avatar.vertex_features = torch.nn.Parameter(avatar.vertex_features[:, :-1].detach())
     path = save_avatar(tmp_path / "avatar.ckpt", avatar, load_head("procedural"), {"head": "procedural"})
     with pytest.raises(UserError, match="another head model"):
-        open_avatar(path)
+        load_avatar(path)
 
 
 def test_a_checkpoint_remembers_its_head_model(avatar, assets, tmp_path, caplog):
     path = save_avatar(tmp_path / "avatar.ckpt", avatar, assets, {"head": "procedural"})
-    record = torch.load(path, weights_only=True)["hyper_parameters"]["head_model"]
+    record = torch.load(path, weights_only=True)["head_model"]
     assert record["release"].startswith("procedural (generator version")
-    open_avatar(path)
+    load_avatar(path)
     assert "trained on" not in caplog.text
     other = dataclasses.replace(assets, template_vertices=assets.template_vertices + 0.001)
-    open_avatar(save_avatar(tmp_path / "other.ckpt", avatar, other, {"head": "procedural"}))
+    load_avatar(save_avatar(tmp_path / "other.ckpt", avatar, other, {"head": "procedural"}))
     warning = next(line for line in caplog.messages if "trained on" in line)
     assert "other.ckpt' was trained on the head model 'procedural" in warning
     assert "with template of its own" in warning
@@ -53,4 +56,22 @@ def test_the_state_of_a_training_run_is_told_from_an_avatar(avatar, assets, tmp_
     content = torch.load(path, weights_only=True)
     torch.save({**content, "hyper_parameters": {}}, path)
     with pytest.raises(UserError, match="state of a training run; open avatar.ckpt"):
-        open_avatar(path)
+        load_avatar(path)
+
+
+def test_an_avatar_with_networks_of_its_own_is_saved_and_opened(head, assets, tmp_path):
+    torch.manual_seed(0)
+    networks = {"texture_net": PointColours(3 + SMALL.texture_map_feats), "offset_net": ConstantOffsets()}
+    avatar = NeuralHeadAvatar(head, SMALL, 5, **networks).eval()
+    path = save_avatar(tmp_path / "avatar.ckpt", avatar, assets, {"head": "procedural"})
+    params, frames = facing_params(head, 1), torch.tensor([3])
+    again = load_avatar(
+        path, texture_net=PointColours(3 + SMALL.texture_map_feats), offset_net=ConstantOffsets()
+    )
+    assert torch.equal(again(params, camera(1), frames), avatar(params, camera(1), frames))
+    with pytest.raises(
+        UserError, match=r"texture_net of its own, tests\.tiny_networks\.PointColours; open it"
+    ):
+        load_avatar(path)
+    with pytest.raises(UserError, match="does not fit this avatar"):
+        load_avatar(path, texture_net=PointColours(2), offset_net=ConstantOffsets())

@@ -20,7 +20,9 @@ GREY = np.full((8, 8, 3), 200, np.uint8)
 
 def test_table_as_text_is_aligned():
     text = Table(
-        ("metric", "train"), [("psnr", 31.25), ("frames", 12), ("ms_ssim", None)], digits=1
+        ("metric", "train"),
+        [("psnr", 31.25), ("frames", 12), ("ms_ssim", None), ("lpips", float("nan"))],
+        digits=1,
     ).as_text()
     assert text.splitlines() == [
         "metric   train",
@@ -28,6 +30,7 @@ def test_table_as_text_is_aligned():
         "psnr      31.2",
         "frames      12",
         "ms_ssim      -",
+        "lpips        -",
     ]
 
 

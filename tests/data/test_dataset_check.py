@@ -32,7 +32,7 @@ from nha.data.splits import Split, default_split, write_split
 from nha.data.tracking_file import write_tracking
 
 HEIGHT, WIDTH, N_FRAMES = 120, 100, 6
-# The person's right eye is on the picture's left. In units of the face's box.
+# The person's right eye is on the image's left. In units of the face's box.
 PLACES = {
     "right_brow": (0.3, 0.2), "left_brow": (0.7, 0.2), "nose": (0.5, 0.5), "right_eye": (0.3, 0.35),
     "left_eye": (0.7, 0.35), "outer_mouth": (0.5, 0.75), "inner_mouth": (0.5, 0.75),
@@ -160,8 +160,8 @@ def other_size(path: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[FramePaths], object], set[Fault]]] = {
     "file gone": (lambda p: p.normals.unlink(), {Fault.MISSING_FILE}),
-    "picture gone": (lambda p: p.image.unlink(), {Fault.MISSING_FILE}),
-    "picture broken off": (lambda p: p.image.write_bytes(p.image.read_bytes()[:60]), {Fault.UNREADABLE}),
+    "image missing": (lambda p: p.image.unlink(), {Fault.MISSING_FILE}),
+    "image truncated": (lambda p: p.image.write_bytes(p.image.read_bytes()[:60]), {Fault.UNREADABLE}),
     "keypoints without a face": (lambda p: p.keypoints.write_text('{"people": []}'), {Fault.UNREADABLE}),
     "keypoints not JSON": (lambda p: p.keypoints.write_text("{"), {Fault.UNREADABLE}),
     "labels in colour": (
@@ -237,7 +237,7 @@ def test_what_is_unusual_but_right_is_no_fault(dataset):
     assert found(dataset) == set()
 
 
-def test_one_picture_of_another_size(dataset):
+def test_one_image_of_another_size(dataset):
     paths = dataset.paths(2)
     for path in (paths.image, paths.normals):
         write_rgb(path, np.full((HEIGHT, WIDTH + 7, 3), 9, np.uint8))
@@ -264,7 +264,7 @@ def test_another_face_in_between_is_a_jump_in_and_out(dataset):
 # --- faults of the dataset --------------------------------------------------------------------------------
 
 
-def test_transforms_of_other_pictures(dataset):
+def test_transforms_of_other_images(dataset):
     write_transforms(dataset.transforms, {"w_out": HEIGHT, "h_out": WIDTH})
     assert found(dataset) == {(Fault.TRANSFORM, None)}
     write_transforms(dataset.transforms, {"scale": 2})  # another tool's
@@ -286,12 +286,12 @@ def test_tracking_that_does_not_belong(dataset, make_tracking, spaced_dir):
     assert details(image_size=(2 * HEIGHT, 2 * WIDTH)) == []
     assert details(frame=(0, 1, 2, 9)) == [
         "3 frames are not tracked: 3, 4, 5",
-        "1 tracked frames are not here: 9",
+        "1 tracked frames are not in the dataset: 9",
     ]
     assert details(image_size=(HEIGHT, HEIGHT)) == [
-        "made from 120 x 120 pixels, the pictures are 100 x 120 pixels"
+        "made from 120 x 120 pixels, the images are 100 x 120 pixels"
     ]
-    assert details(n_processed=2) == ["broken off after 2 of 6 frames"]
+    assert details(n_processed=2) == ["interrupted after 2 of 6 frames"]
     path.write_bytes(b"nothing")
     assert found(dataset, tracking=path) == {(Fault.TRACKING, None)}
 
@@ -319,7 +319,7 @@ def test_a_split_at_random_leaks(dataset, spaced_dir):
 
     write_split(path, Split(train=tuple(range(0, 40, 2)), val=tuple(range(1, 40, 2))))
     assert of_the_split() == [
-        "20 of 20 held-out frames are beside one to train on: 1, 3, 5, 7, 9, 11, 13, 15 and 12 more"
+        "20 of 20 held-out frames are next to a training frame: 1, 3, 5, 7, 9, 11, 13, 15 and 12 more"
     ]
     write_split(path, default_split(range(40)))
     assert of_the_split() == []
@@ -352,7 +352,7 @@ def test_the_script_reports_and_makes_a_split_of_what_is_good(dataset, run_scrip
     assert good.returncode == 0, good.stderr
     assert "6 frames of 100 x 120 pixels, 0 to 5: nothing is wrong" in good.stdout
     assert json.loads(split.read_text()) == {"train": [0, 1, 2, 3, 4], "val": [5]}
-    assert "nothing is wrong with any" in report.read_text("utf-8")
+    assert "0 findings in 0 frames" in report.read_text("utf-8")
 
     dataset.paths(3).parsing.unlink()
     change_labels(dataset.paths(4).segmentation, np.zeros_like)

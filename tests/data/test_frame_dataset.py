@@ -158,7 +158,7 @@ def test_a_tracking_of_another_dataset_is_refused(tiny_dataset):
 
 
 @pytest.mark.parametrize("cache", ["auto", "none"])
-def test_pictures_of_different_size_are_refused(tiny_dataset, cache):
+def test_images_of_different_size_are_refused(tiny_dataset, cache):
     tiny = tiny_dataset()
     paths = df.DatasetFolder(tiny.data_path).paths(2)
     df.write_labels(paths.parsing, np.zeros((5, 5), np.uint8))

@@ -38,7 +38,7 @@ def test_default_split_holds_out_the_end():
         ('{"train": [1]}', "must read"),
         ('{"train": [1, "2"], "val": []}', "must read"),
         ('{"train": [1, true], "val": []}', "must read"),
-        ('{"train": [], "val": [1]}', "no frame to train on"),
+        ('{"train": [], "val": [1]}', "no training frames"),
     ],
 )
 def test_bad_splits_are_user_errors(tmp_path, text, message):

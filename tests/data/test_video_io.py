@@ -18,15 +18,15 @@ RED, GREEN, BLUE, WHITE = (200, 40, 40), (40, 190, 60), (50, 60, 210), (240, 240
 
 def quadrants(height: int = 48, width: int = 64) -> np.ndarray:
     """Red top left, green top right, blue bottom left, white bottom right: uint8 [H, W, 3]."""
-    picture = np.empty((height, width, 3), np.uint8)
-    picture[: height // 2, : width // 2], picture[: height // 2, width // 2 :] = RED, GREEN
-    picture[height // 2 :, : width // 2], picture[height // 2 :, width // 2 :] = BLUE, WHITE
-    return picture
+    image = np.empty((height, width, 3), np.uint8)
+    image[: height // 2, : width // 2], image[: height // 2, width // 2 :] = RED, GREEN
+    image[height // 2 :, : width // 2], image[height // 2 :, width // 2 :] = BLUE, WHITE
+    return image
 
 
-def corner_colours(picture: np.ndarray) -> list[tuple[int, ...]]:
+def corner_colours(image: np.ndarray) -> list[tuple[int, ...]]:
     """Colours near the four corners: top left, top right, bottom left, bottom right."""
-    return [tuple(int(c) for c in picture[y, x]) for y in (5, -6) for x in (5, -6)]
+    return [tuple(int(c) for c in image[y, x]) for y in (5, -6) for x in (5, -6)]
 
 
 def assert_close_colours(
@@ -35,15 +35,15 @@ def assert_close_colours(
     assert np.abs(np.array(found) - np.array(expected)).max() <= tolerance, (found, expected)
 
 
-def write_all(path: Path, pictures: list[np.ndarray]) -> None:
+def write_all(path: Path, images: list[np.ndarray]) -> None:
     with VideoWriter(path) as writer:
-        for picture in pictures:
-            writer.write(picture)
+        for image in images:
+            writer.write(image)
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (47, 63)])
 def test_round_trip_keeps_order_and_colours(tmp_path, height, width):
-    path = tmp_path / 'it\'s a "film".mp4'
+    path = tmp_path / 'it\'s a "clip".mp4'
     frames = [np.roll(quadrants(height, width), shift * width // 2, axis=1) for shift in (0, 1, 0)]
     with VideoWriter(path, fps=Fraction(30000, 1001)) as writer:
         for frame in frames:
@@ -69,14 +69,14 @@ def test_an_interrupted_writer_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["v.mp4"]
 
 
-def test_writer_refuses_wrong_pictures(tmp_path):
-    for pictures, message in [
-        ([], "no picture"),
+def test_writer_refuses_wrong_images(tmp_path):
+    for images, message in [
+        ([], "no frame was written"),
         ([np.zeros((8, 8, 3), np.float32)], "uint8"),
         ([quadrants(), quadrants(24, 32)], "the video is"),
     ]:
         with pytest.raises(ValueError, match=message):
-            write_all(tmp_path / "v.mp4", pictures)
+            write_all(tmp_path / "v.mp4", images)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -134,7 +134,7 @@ def test_header_is_not_trusted_when_the_file_breaks_off(tmp_path, caplog):
     [
         ("missing.mp4", None, "not found"),
         ("empty.mp4", b"", "empty"),
-        ("garbage.mp4", b"this is not a film" * 99, "not a video"),
+        ("garbage.mp4", b"this is not a clip" * 99, "not a video"),
         ("letter.txt", b"Dear reader,\n" * 99, "no video|not a video"),
     ],
 )

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from nha.avatar.checkpoint import read_checkpoint
+from nha.avatar.published_layout import to_published
 from nha.core.mesh import vertex_normals
 from nha.core.rotations import rotation_matrix
 from nha.losses.hole_filling import SegmentationPair, hole_filling_loss
 from nha.losses.landmarks import eye_closure_loss, landmark_loss
-from nha.losses.masks import foreground_mask
+from nha.losses.masks import foreground_mask, whiten_background
 from nha.losses.normals import normal_loss, normal_mask
 from nha.losses.part_weights import part_weights, read_part_weights
-from nha.losses.photometric import whiten_background
 from nha.losses.priors import frame_prior, shape_prior
 from nha.losses.semantics import ear_pair, eye_pair, hair_pair, mouth_pair
 from nha.losses.silhouette import silhouette_pair
@@ -82,7 +82,7 @@ def corrections(case: Case, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     """The avatar's state under its published names; a correction is [frames, n], the shape's [1, n]."""
     path = tmp_path_factory.mktemp("golden") / "avatar.ckpt"
     path.write_bytes(lzma.decompress(case.checkpoint_xz.read_bytes()))
-    return read_checkpoint(path).state
+    return to_published(read_checkpoint(path).state)
 
 
 def project_px(case: Case, points_world: Tensor) -> Tensor:

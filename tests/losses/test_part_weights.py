@@ -63,5 +63,5 @@ def test_reading(spaced_dir: Path) -> None:
         read_part_weights(spaced_dir / "missing.json")
     for broken in ("{", '{"mlp": {}}', "[1]", '{"mlp": {"lap": {"nose": "heavy"}}}', '{"mlp": {"lap": 3}}'):
         path.write_text(broken)
-        with pytest.raises(UserError, match="no table of body part weights"):
+        with pytest.raises(UserError, match="not a table of body part weights"):
             read_part_weights(path)

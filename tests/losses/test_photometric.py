@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nha.core.conventions import Segmentation
-from nha.losses.photometric import photometric_loss, whiten_background
+from nha.losses.masks import whiten_background
+from nha.losses.photometric import photometric_loss
 
 HEIGHT, WIDTH = 10, 12
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from nha.core.conventions import Parsing, Segmentation
-from nha.losses.hole_filling import hole_filling_loss
-from nha.losses.iou import pooled_iou
+from nha.losses.hole_filling import hole_filling_loss, pooled_iou
 from nha.losses.masks import foreground_mask, label_mask, parsing_mask
 from nha.losses.semantics import ear_pair, eye_pair, hair_pair, mouth_pair
 

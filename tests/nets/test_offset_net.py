@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from nha.avatar.published_layout import to_published
 from nha.core.rotations import rotation_matrix
 from nha.core.safe_pickle import load_pickle
 from nha.nets.offset_net import OffsetNet
@@ -57,10 +58,10 @@ def joint_angles(parameter: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("case", ["a", "c"])
 def test_offsets_of_a_published_checkpoint(golden_dir, shared_dir, published_checkpoint, case):
     checkpoint = published_checkpoint(case)
-    published = checkpoint.state
+    published = to_published(checkpoint.state)
     net = OffsetNet()
     prefix = "offset_net."
-    own = {name[len(prefix) :]: x for name, x in checkpoint.avatar_state().items() if name.startswith(prefix)}
+    own = {name[len(prefix) :]: x for name, x in checkpoint.state.items() if name.startswith(prefix)}
     net.load_state_dict(own)
 
     with np.load(golden_dir / case / "golden.npz") as golden:
@@ -78,7 +79,9 @@ def test_offsets_of_a_published_checkpoint(golden_dir, shared_dir, published_che
     normed = (template - low) / (high - low) * 2 - 1
     points = torch.cat([normed[~eyeball], published["_vert_feats"][0]], dim=1)
     neck = tracked_pose[:, 3:6] + published["_neck_pose"][frames]
-    condition = rotation_matrix(joint_angles(neck, published["_flame.neck_limits"])).flatten(1)
+    condition = rotation_matrix(joint_angles(neck, checkpoint.published_head_tables["neck_limits"])).flatten(
+        1
+    )
     weight = soft[~eyeball, part_names.index("neck")].clamp(0, 1)[:, None]
     with torch.no_grad():
         dynamic, static = net(points, torch.cat([condition, torch.zeros(1, 9)])).split([len(frames), 1])

@@ -25,7 +25,7 @@ def loaded(module: torch.nn.Module, state: dict, prefix: str) -> torch.nn.Module
 @pytest.mark.parametrize("case", ["a", "c"])
 def test_colours_of_a_published_checkpoint(golden_dir, shared_dir, published_checkpoint, case):
     checkpoint = published_checkpoint(case)
-    state = checkpoint.avatar_state()
+    state = checkpoint.state
     texture_net = loaded(TextureNet(), state, "texture_net.")
     encoder = loaded(NormalEncoder(), state, "normal_encoder.")
     texture = loaded(NeuralTexture(), state, "neural_texture.")

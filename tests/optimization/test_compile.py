@@ -1,6 +1,7 @@
 """Compiling the texture network changes neither numbers nor checkpoints."""
 
 import dataclasses
+import sys
 
 import pytest
 import torch
@@ -36,13 +37,13 @@ def test_a_compiled_network_has_the_same_values_and_gradients():
 def test_the_setting_compiles(make_settings, monkeypatch):
     compiled = []
     monkeypatch.setattr(TextureNet, "compile", lambda self, **options: compiled.append(options))
-    monkeypatch.setattr(run, "_has_compiler", lambda: True)
+    monkeypatch.setenv("CXX", sys.executable)  # any program that exists
     run.optimize_avatar(make_settings((1, 0, 0), compile=True))
     assert compiled == [{"dynamic": True}]
 
 
 def test_a_missing_compiler_is_one_line(make_settings, monkeypatch):
-    monkeypatch.setattr(run, "_has_compiler", lambda: False)
+    monkeypatch.setenv("CXX", "no-such-compiler")
     settings = make_settings(compile=True)
     with pytest.raises(UserError, match="C\\+\\+ compiler"):
         run.optimize_avatar(settings)

@@ -8,10 +8,11 @@ from nha.avatar.open import build_head
 from nha.head.load import load_head
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.held_out import fit_held_out_pass
-from nha.optimization.objectives import Objective, draw_batch
+from nha.optimization.objective import Objective
 from nha.optimization.optimizers import begin_stage, make_optimizers
 from nha.optimization.run import PART_WEIGHTS
-from nha.optimization.stages import make_stages
+from nha.optimization.stages import CORRECTIONS, make_stages
+from tests.optimization.conftest import render_for
 
 
 @pytest.fixture
@@ -39,10 +40,10 @@ def test_two_steps_of_each_stage_move_what_the_stage_moves_and_nothing_else(setu
         active = begin_stage(avatar, optimizers, stage)
         before = {name: value.clone() for name, value in avatar.state_dict().items()}
         for _ in range(2):
-            drawn = draw_batch(avatar, batch.tracked, batch.frame_id, batch.camera, paints=stage.paints)
-            table = objective(stage.losses, avatar, drawn, batch)
+            rendering = render_for(stage, avatar, batch)
+            table = objective(stage.terms, avatar, rendering, batch)
             assert all(torch.isfinite(value) for value in table.losses.values())
-            for optimizer in optimizers:
+            for optimizer in optimizers.values():
                 optimizer.zero_grad()
             table.weighted_sum(stage.weights_at(stage.first_epoch)).backward()
             for optimizer in active:
@@ -58,7 +59,7 @@ def test_the_translation_moves_at_a_tenth_of_the_rate(setup):
     settings, _, avatar, _ = setup
     optimizers = make_optimizers(avatar)
     begin_stage(avatar, optimizers, make_stages(settings)[0])
-    rates = {group["name"]: group["lr"] for group in optimizers[0].param_groups}
+    rates = {group["name"]: group["lr"] for group in optimizers[CORRECTIONS].param_groups}
     assert rates["translation"] == pytest.approx(1e-4)
     assert rates["expr"] == pytest.approx(1e-3)
 

@@ -12,9 +12,9 @@ from nha.avatar.open import build_head
 from nha.core.errors import UserError
 from nha.head.load import load_head
 from nha.optimization import run
+from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.datamodule import FrameDataModule
-from nha.optimization.noise import random_scores, step_generator
-from nha.optimization.objectives import draw_batch, highest_scores
+from nha.optimization.sampling import highest_scores, random_scores, step_generator
 from tests.small import SMALL
 
 
@@ -33,16 +33,20 @@ def test_scores_are_above_0():
     assert scores.unique().numel() > 3900
 
 
-def test_painted_pixels_have_the_colours_of_the_whole_picture(make_settings):
+def test_painted_pixels_have_the_colours_of_the_whole_image(make_settings):
     settings = make_settings()
     torch.manual_seed(0)
     data = FrameDataModule(settings.data)
     avatar = NeuralHeadAvatar(build_head(load_head("procedural"), SMALL), SMALL, data.max_frame_id)
     batch = data.train.batch([0, 1])
-    arguments = (avatar, batch.tracked, batch.frame_id, batch.camera)
-    whole = draw_batch(*arguments, paints=True)
+    whole = avatar.render(batch.tracked, batch.camera, frame_ids=batch.frame_id)
     scores = random_scores(2, batch.camera.image_size, step_generator(0, 0))
-    some = draw_batch(*arguments, paints=True, pixel_scores=scores, pixels_per_image=60)
+    some = avatar.render(
+        batch.tracked,
+        batch.camera,
+        frame_ids=batch.frame_id,
+        choose_pixels=lambda covered: highest_scores(scores, covered, 60),
+    )
     assert some.painted.flatten(1).sum(1).tolist() == [60, 60]
     assert (some.gbuffer.alpha > 0.5)[some.painted].all()
     torch.testing.assert_close(some.rgb01 * some.painted, whole.rgb01 * some.painted, atol=1e-5, rtol=0)
@@ -51,14 +55,14 @@ def test_painted_pixels_have_the_colours_of_the_whole_picture(make_settings):
 
 def test_a_run_with_chosen_pixels_trains_the_texture(make_settings, monkeypatch):
     painted = []
-    draw = run.AvatarModule.draw
+    render = AvatarModule.render
 
     def watched(self, batch):
-        drawn = draw(self, batch)
-        painted.append(None if drawn.painted is None else int(drawn.painted.sum()))
-        return drawn
+        rendering, partner = render(self, batch)
+        painted.append(None if rendering.painted is None else int(rendering.painted.sum()))
+        return rendering, partner
 
-    monkeypatch.setattr(run.AvatarModule, "draw", watched)
+    monkeypatch.setattr(AvatarModule, "render", watched)
     result = run.optimize_avatar(make_settings((1, 1, 1), pixels_per_image=50))
     assert result.avatar_path.is_file()
     assert painted[0] is None  # the geometry stage does not paint
@@ -71,6 +75,6 @@ def test_the_perceptual_term_refuses_chosen_pixels(make_settings, monkeypatch):
         settings, losses=dataclasses.replace(settings.losses, perceptual="arcface")
     )
     monkeypatch.setattr(run, "arcface_for", lambda *_: lambda rgb: [rgb] * 4)
-    with pytest.raises(UserError, match="whole pictures"):
+    with pytest.raises(UserError, match="whole images"):
         run.optimize_avatar(settings)
     assert not settings.run.default_root_dir.exists()

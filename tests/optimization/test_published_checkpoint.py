@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
-from nha.avatar.checkpoint import published_head_tables, read_checkpoint, to_published
+from nha.avatar.checkpoint import read_checkpoint
 from nha.avatar.open import build_head, open_avatar
+from nha.avatar.published_layout import published_head_tables
 from nha.core.config import parse_settings
 from nha.data.splits import Split, write_split
 from nha.head.load import load_head
-from nha.losses.photometric import whiten_background
+from nha.losses.masks import whiten_background
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.run import optimize_avatar
@@ -45,8 +46,8 @@ def test_the_configuration_builds_the_published_networks(
     avatar = NeuralHeadAvatar(
         build_head(load_head(flame_like), settings.avatar), settings.avatar, max_frame_id
     )
-    ours = to_published(avatar.state_dict()) | published_head_tables(flame_like)
-    assert shapes(ours) == shapes(published.state)
+    assert shapes(avatar.state_dict()) == shapes(published.state)
+    assert shapes(published_head_tables(flame_like)) == shapes(published.published_head_tables)
 
 
 def photometric_error(avatar: NeuralHeadAvatar, data: FrameDataModule) -> float:
@@ -88,16 +89,14 @@ def test_a_published_avatar_is_trained_on_and_written_back(
     trained = read_checkpoint(path)
     assert shapes(trained.state) == shapes(first.state)
     moved = {name for name, value in first.state.items() if not torch.equal(value, trained.state[name])}
-    assert {"_shape", "_expr", "_vert_feats", "_offset_mlp._SIREN.final_layer.weight"} <= moved
-    assert {"_texture._SIREN.final_layer.weight", "_explFeatures.maps.0"} <= moved
-    assert not any(name.startswith("_flame.") for name in moved)
+    assert {"frame_parameters.shape", "frame_parameters.expr", "vertex_features"} <= moved
+    assert {"offset_net.output.weight", "texture_net.static_head.weight", "neural_texture.head"} <= moved
     # it went on from where the published training stopped: a few steps at these rates move little
-    for name in ("_offset_mlp._SIREN.network.1.layer.weight", "_texture._SIREN.network.1.layer.weight"):
+    for name in ("offset_net.layers.1.weight", "texture_net.layers.1.weight"):
         assert (trained.state[name] - first.state[name]).abs().max() < 1e-3, name
-    untouched = torch.tensor(
-        [row for row in range(len(first.state["_expr"])) if row not in golden["in_frame"]]
-    )
-    assert torch.equal(trained.state["_expr"][untouched], first.state["_expr"][untouched])
+    expr, trained_expr = (state["frame_parameters.expr"] for state in (first.state, trained.state))
+    untouched = torch.tensor([row for row in range(len(expr)) if row not in golden["in_frame"]])
+    assert torch.equal(trained_expr[untouched], expr[untouched])
     avatar = open_avatar(path)
     assert photometric_error(avatar, data) < before
 
@@ -106,6 +105,8 @@ def test_a_published_avatar_is_trained_on_and_written_back(
     assert done.returncode == 0, done.stderr
     again = read_checkpoint(back)
     assert all(torch.equal(again.state[name], value) for name, value in trained.state.items())
+    for name, table in first.published_head_tables.items():
+        assert torch.equal(again.published_head_tables[name], table), name
     batch = data.train.batch([0])
     pictures = [
         x(batch.tracked, batch.camera, batch.frame_id) for x in (avatar, open_avatar(back, flame_like))

@@ -9,9 +9,11 @@ from nha.avatar.open import open_avatar
 from nha.core.errors import UserError
 from nha.data.tracking_file import read_tracking, write_tracking
 from nha.optimization import run
+from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.config import LossSettings
 from nha.optimization.datamodule import FrameDataModule
-from nha.optimization.run import TRAINING_FILE, optimize_avatar
+from nha.optimization.resume import TRAINING_FILE
+from nha.optimization.run import optimize_avatar
 from tests.optimization.conftest import as_options, with_data
 
 
@@ -43,20 +45,20 @@ def test_an_interrupted_run_continues_to_the_same_avatar(make_settings, monkeypa
         pass
 
     cut = make_settings((2, 2, 2), "cut", checkpoint_period=1)
-    draw, steps = run.AvatarModule.draw, 0
+    render, steps = AvatarModule.render, 0
 
-    def draw_until_killed(self, batch):
+    def render_until_killed(self, batch):
         nonlocal steps
         steps += 1
         if steps == killed_at:
             raise KilledError
-        return draw(self, batch)
+        return render(self, batch)
 
-    monkeypatch.setattr(run.AvatarModule, "draw", draw_until_killed)
+    monkeypatch.setattr(AvatarModule, "render", render_until_killed)
     with pytest.raises(KilledError):
         optimize_avatar(cut)
     assert (cut.run.default_root_dir / TRAINING_FILE).is_file()
-    monkeypatch.setattr(run.AvatarModule, "draw", draw)
+    monkeypatch.setattr(AvatarModule, "render", render)
     resumed = optimize_avatar(cut)
     assert states_equal(whole.avatar_path, resumed.avatar_path)
 

@@ -4,9 +4,9 @@ import torch
 
 from nha.core.processes import BatchShare
 from nha.optimization.datamodule import order_of_rank
-from nha.optimization.noise import parameter_noise, step_generator
+from nha.optimization.sampling import parameter_noise, step_generator
 from tests.optimization.conftest import as_options, with_data
-from tests.optimization.test_noise import zeros
+from tests.optimization.test_sampling import zeros
 
 # Sums are taken in another order, and Adam turns the rounding of a vanishing gradient into a whole step
 # (its size is the learning rate): a few steps may differ by a part of one.

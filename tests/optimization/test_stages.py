@@ -5,7 +5,7 @@ import pytest
 
 from nha.avatar.settings import AvatarSettings
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
-from nha.optimization.stages import GEOMETRY_LOSSES, make_stages
+from nha.optimization.stages import GEOMETRY_TERMS, Stage, make_stages
 
 
 @pytest.fixture
@@ -19,6 +19,10 @@ def published() -> OptimizationSettings:
     )
 
 
+def names(stage: Stage) -> set[str]:
+    return {term.name for term in stage.terms}
+
+
 def test_the_stages_follow_one_another(published):
     stages = make_stages(published)
     assert [s.name for s in stages] == ["geometry", "texture", "joint"]
@@ -30,10 +34,10 @@ def test_what_moves_in_each_stage(published):
     assert set(geometry.moved) == {"shape", "expr", "rotation", "jaw", "neck", "translation"}
     assert set(joint.moved) == {*geometry.moved, "eyes"}
     assert texture.moved == ()
-    assert [(s.offsets, s.texture) for s in (geometry, texture, joint)] == [
-        (True, False),
-        (False, True),
-        (True, True),
+    assert [s.optimizers for s in (geometry, texture, joint)] == [
+        ("corrections", "offsets"),
+        ("texture",),
+        ("corrections", "offsets", "texture"),
     ]
     assert "shape" not in (*geometry.held_out, *joint.held_out)
     assert texture.held_out == ()
@@ -41,9 +45,9 @@ def test_what_moves_in_each_stage(published):
 
 def test_losses_and_weights_of_each_stage(published):
     geometry, texture, joint = make_stages(published)
-    assert set(geometry.losses) == set(GEOMETRY_LOSSES)
-    assert set(texture.losses) == {"rgb", "perc"}
-    assert set(joint.losses) == {*GEOMETRY_LOSSES, "rgb", "perc"}
+    assert names(geometry) == set(GEOMETRY_TERMS)
+    assert names(texture) == {"rgb", "perc"}
+    assert names(joint) == {*GEOMETRY_TERMS, "rgb", "perc"}
     assert (geometry.paints, texture.paints, joint.paints) == (False, True, True)
     weights = geometry.weights_at(60)
     assert weights["semantic_hair"] == pytest.approx(0.082)
@@ -59,7 +63,7 @@ def test_without_a_feature_network_there_is_no_perceptual_term(published):
     import dataclasses
 
     stages = make_stages(dataclasses.replace(published, losses=LossSettings(perceptual="none")))
-    assert all("perc" not in stage.losses for stage in stages)
+    assert all("perc" not in names(stage) for stage in stages)
 
 
 def with_losses(settings: OptimizationSettings, **changes) -> OptimizationSettings:

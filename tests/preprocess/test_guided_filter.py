@@ -45,7 +45,7 @@ def test_agrees_with_the_definition():
     np.testing.assert_allclose(both.sum(axis=2), 1, atol=1e-4)
 
 
-def test_a_rough_edge_moves_to_the_pictures_edge():
+def test_a_rough_edge_moves_to_the_images_edge():
     guide = np.zeros((64, 64, 3), np.float32)
     guide[:, 30:] = (0.8, 0.5, 0.3)
     rough = np.zeros((64, 64), np.float32)

@@ -1,7 +1,7 @@
-"""Videos as cameras, phones and editors really write them, made for the test: each becomes the right dataset.
+"""Videos with the properties that cameras, phones and editors produce, from the file to the dataset.
 
-A clip shows a white square on grey-black that walks to the right; the drawn estimators see it as a face. What is
-checked is the whole way: number of frames, size, and the face where it is in the upright picture.
+A clip shows a white square on dark grey that moves to the right; the fake estimators detect it as a face. Number of
+frames, size and position of the face in the upright image are checked.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ N_FRAMES = 5
 def walking(height: int = 72, width: int = 96, n_frames: int = N_FRAMES) -> list[np.ndarray]:
     """A white square of a quarter of the height, a third from the top, which walks to the right."""
     frames = np.full((n_frames, height, width, 3), 16, np.uint8)
-    for i, picture in enumerate(frames):
+    for i, image in enumerate(frames):
         x0, y0, side = square_at(i, height, width)
-        picture[y0 : y0 + side, x0 : x0 + side] = WHITE
+        image[y0 : y0 + side, x0 : x0 + side] = WHITE
     return list(frames)
 
 
 def square_at(frame_id: int, height: int, width: int) -> tuple[int, int, int]:
-    """Left, top and side of the square in pixels of the picture as it is encoded."""
+    """Left, top and side of the square in pixels of the image as it is encoded."""
     return width // 10 + frame_id * width // 20, height // 3, min(height, width) // 4
 
 
@@ -205,8 +205,8 @@ def write_sound(path: Path) -> None:
         sound.writeframes(bytes(16000))
 
 
-def test_a_face_that_leaves_the_picture(spaced_dir):
-    """Landmarks outside stay where they are, labels end with the picture, and then there is no face."""
+def test_a_face_that_leaves_the_image(spaced_dir):
+    """Landmarks outside of the image are kept, labels end at its border, and later there is no face."""
     height, width, n_frames = 72, 96, 8
     truth = DatasetFolder(spaced_dir / "truth")
     with VideoWriter(spaced_dir / "video.mp4") as writer:
@@ -240,7 +240,7 @@ def test_a_face_that_leaves_the_picture(spaced_dir):
     build_dataset(cropped)
     box = json.loads((cropped.out_path / "transforms.json").read_text())
     assert box["crop_x"] >= 0
-    assert box["crop_x"] + box["crop_w"] == width  # never beyond the video's picture
+    assert box["crop_x"] + box["crop_w"] == width  # never beyond the video frame
 
 
 # --- a real face, where the video is at hand ---------------------------------------------------------------
@@ -320,7 +320,7 @@ def test_of_two_real_faces_the_larger_is_followed(person, spaced_dir):
         assert (labels[:, :180] > 0).mean() < 0.01  # the other person belongs to the background
 
 
-def test_a_real_face_leaves_the_picture(person, spaced_dir):
+def test_a_real_face_leaves_the_image(person, spaced_dir):
     frames = []
     for i, rgb in enumerate(person):
         shifted = np.full_like(rgb, 120)

@@ -31,8 +31,8 @@ def options(spaced_dir: Path, fakes) -> PreprocessOptions:
     """A video whose frames are noise, so that files are large, with a face on it."""
     rng = np.random.default_rng(0)
     frames = [
-        np.maximum(picture, rng.integers(0, 60, picture.shape, np.uint8))
-        for picture in fakes.walking_square(N_FRAMES)
+        np.maximum(image, rng.integers(0, 60, image.shape, np.uint8))
+        for image in fakes.walking_square(N_FRAMES)
     ]
     video = fakes.write_video(spaced_dir / "video.mp4", frames)
     return PreprocessOptions(video=video, out_path=spaced_dir / "data", scale=192)

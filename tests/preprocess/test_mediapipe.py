@@ -1,4 +1,4 @@
-"""The mediapipe estimators: the mesh's tables, pictures without a person, and a real person where one is at hand."""
+"""The mediapipe estimators: tables of the mesh, images without a person, and a real person if a video is available."""
 
 from __future__ import annotations
 
@@ -79,18 +79,18 @@ def test_lips_share_their_corners_and_brows_are_simple_outlines():
     assert len(set(IBUG68)) == len(IBUG68) == 68
 
 
-# --- pictures without a person ---------------------------------------------------------------------------
+# --- images without a person ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(120, 160, 3), (97, 64, 3)])
-def test_a_blank_picture_has_no_face_and_no_matte(estimators: EstimatorSet, shape):
+def test_a_blank_image_has_no_face_and_no_matte(estimators: EstimatorSet, shape):
     frame = frame_of(np.full(shape, 90, np.uint8), 128)
     assert estimators.landmarks.faces(frame) == []
     assert estimators.matting.matte(frame).shape == frame.rgb.shape[:2]
     assert estimators.matting.matte(frame).mean() < 0.05
 
 
-def test_square_padding_keeps_the_picture_at_the_top_left():
+def test_square_padding_keeps_the_image_at_the_top_left():
     rgb = np.full((3, 5, 3), 7, np.uint8)
     square = pad_to_square(rgb)
     assert square.shape == (5, 5, 3)
@@ -150,7 +150,7 @@ def test_landmarks_and_irises_of_a_person(estimators: EstimatorSet, portrait):
     irises = estimators.iris.irises(frame, face)
     right_eye, left_eye = face.landmarks_px[36:42].mean(axis=0), face.landmarks_px[42:48].mean(axis=0)
     eye_distance = np.linalg.norm(left_eye - right_eye)
-    assert right_eye[0] < left_eye[0]  # the person's right is on the picture's left
+    assert right_eye[0] < left_eye[0]  # the person's right is on the image's left
     np.testing.assert_allclose(irises, [right_eye, left_eye], atol=0.2 * eye_distance)
     assert face.landmarks_px[8, 1] > face.landmarks_px[57, 1] > face.landmarks_px[33, 1] > right_eye[1]
     facing = face.confidence[[27, 30, 33, 39, 42, 51, 57, 66]]  # the middle of the face
@@ -161,7 +161,7 @@ def test_landmarks_and_irises_of_a_person(estimators: EstimatorSet, portrait):
 def test_points_on_the_far_side_are_less_confident(estimators: EstimatorSet, portrait):
     _, face, _, _ = portrait
     middle = face.mesh_px.mean(axis=0)
-    turned = (face.mesh_px - middle) @ turn_about_y(np.radians(75)) + middle  # to the picture's right
+    turned = (face.mesh_px - middle) @ turn_about_y(np.radians(75)) + middle  # to the image's right
     frontal, hidden = (
         estimators.landmarks.confidence(face.mesh_px),
         estimators.landmarks.confidence(turned.astype(np.float32)),

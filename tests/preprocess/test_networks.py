@@ -114,7 +114,7 @@ def test_parsing_of_any_size(size: tuple[int, int]) -> None:
     scores = net(waves(2, 3, *size, 0))
     assert scores.shape == (2, 19, *size)
     assert torch.isfinite(scores).all()
-    # one picture does not see the other
+    # one image does not see the other
     torch.testing.assert_close(scores[1:], net(waves(2, 3, *size, 0)[1:]), rtol=1e-4, atol=1e-5)
 
 
@@ -200,11 +200,11 @@ def test_the_recurrent_unit_by_hand() -> None:
 
 
 def test_an_odd_last_row_is_its_own_mean() -> None:
-    picture = torch.tensor([[1.0, 3.0, 5.0], [1.0, 3.0, 7.0], [4.0, 6.0, 9.0]])[None, None]
-    assert _half_size(picture)[0, 0].tolist() == [[2, 6], [5, 9]]
+    image = torch.tensor([[1.0, 3.0, 5.0], [1.0, 3.0, 7.0], [4.0, 6.0, 9.0]])[None, None]
+    assert _half_size(image)[0, 0].tolist() == [[2, 6], [5, 9]]
 
 
-def test_the_refiner_works_only_on_scaled_pictures() -> None:
+def test_the_refiner_works_only_on_scaled_images() -> None:
     net = filled_net(RobustVideoMatting)
     net.refiner.conv[-1].bias.fill_(torch.nan)
     frame = waves(1, 3, 64, 48, 0)

@@ -1,7 +1,7 @@
-"""The published annotators: what their networks see, where their answers land, and what is said where files lack.
+"""The published estimators: input and output of their networks, and messages about missing files.
 
-Weights are functions of their names: everything runs, and no picture means anything. Where a test says what a network
-answers, a stand-in takes its place.
+Weights are functions of their names, so results are deterministic but meaningless. Tests of the output replace the
+network by a fake one.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def test_the_person_stands_on_green_in_the_centre_of_a_square(size):
 
 
 class FakeBiSeNet:
-    """Answers one label for each colour that the plain picture has, and keeps what it has seen."""
+    """Returns one label for each colour of the image, and keeps its input."""
 
     COLOURS = ((Parsing.L_EYE, (0, 0, 255)), (Parsing.HAIR, (255, 0, 0)), (Parsing.SKIN, (120, 255, 153)))
 
@@ -220,7 +220,7 @@ def test_parsing_with_the_network_itself_in_batches(weights):
     ]
     answers = [labels for _, labels in call_in_batches(estimator, "parsing", inputs, tuple)]
     assert [labels.shape for labels in answers] == [(40, 30)] * 3
-    np.testing.assert_array_equal(answers[0], answers[2])  # the same picture, alone and in company
+    np.testing.assert_array_equal(answers[0], answers[2])  # the same image, alone and in a batch
     assert answers[0].max() < 19
 
 
@@ -243,7 +243,7 @@ def test_what_is_cut_out_is_pasted_back_to_its_place(box):
     np.testing.assert_allclose(pasted[inside], expected[inside], atol=0.02)
 
 
-def test_a_box_outside_of_the_picture_gives_nothing():
+def test_a_box_outside_of_the_image_gives_nothing():
     box = SquareBox(200, 10, 40)
     assert box.cut_out(noise(50, 60, 3)).shape == (256, 256, 3)
     assert not box.paste(np.ones((256, 256, 3), np.float32), (50, 60)).any()
@@ -288,7 +288,7 @@ def test_normals_with_the_network_itself(weights):
 
 
 class FakeMeshes:
-    """In place of mediapipe: the meshes that a test wants."""
+    """Returns given meshes instead of those of mediapipe."""
 
     def __init__(self, *faces: Face) -> None:
         self.found = list(faces)
@@ -361,7 +361,7 @@ def test_weights_that_would_run_something_never_reach_face_alignment(
     assert not marker.exists()
 
 
-# --- packs ------------------------------------------------------------------------------------------------
+# --- selection --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -467,7 +467,7 @@ def test_the_onnx_file_says_what_it_needs(tmp_path, monkeypatch):
 
 
 class FakeSession:
-    """In place of onnxruntime's: alpha and states count the calls; keeps its inputs."""
+    """A fake onnxruntime session: alpha and states count the calls; keeps its inputs."""
 
     inputs = ("src", "r1i", "r2i", "r3i", "r4i", "downsample_ratio")
 

@@ -3,7 +3,7 @@ import math
 import torch
 
 from nha.core.types import HeadParams
-from nha.optimization.noise import parameter_noise, random_partners, step_generator
+from nha.optimization.sampling import parameter_noise, random_partners, step_generator
 
 
 def zeros(n: int) -> HeadParams:

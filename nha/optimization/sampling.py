@@ -1,4 +1,4 @@
-"""Random draws of a training step, a function of seed and step so that a resumed run repeats them."""
+"""Random draws of a training step. They depend on seed and step alone, so that a resumed run repeats them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from nha.core.processes import WHOLE_BATCH, BatchShare
 from nha.core.types import HeadParams
 
-# Standard deviations in parameter units; the rotation's is a setting. Method, section 4.
+# Standard deviations in parameter units; the rotation's is a setting. `docs/method.md`, section 4.
 NOISE_SIGMA = {"neck": 0.15, "jaw": 0.2, "expr": 1.0, "eyes": 15 * math.pi / 180}
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
-    """A generator on the CPU that depends on nothing but the run's seed and the step's number."""
+    """A generator on the CPU, seeded by the run's seed and the number of the step."""
     return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
 
 
@@ -26,9 +26,14 @@ def parameter_noise(
     generator: torch.Generator,
     share: BatchShare = WHOLE_BATCH,
 ) -> HeadParams:
-    """Gaussian noise like `params`, `scale` times the published deviations; 0 for shape and translation.
+    """Gaussian noise of the shapes of `params`, zero for shape and translation.
 
-    share: the part of a batch that `params` are; the noise is drawn for the whole.
+    Args:
+        params: N sets of head parameters.
+        scale: factor of all standard deviations.
+        rotation_deg: standard deviation of the rotation's noise in degrees, before `scale`.
+        generator: source of the random numbers.
+        share: which part of the whole batch `params` is; the noise is drawn for the whole batch.
     """
     sigma = {**NOISE_SIGMA, "rotation": math.radians(rotation_deg)}
 
@@ -54,3 +59,13 @@ def random_scores(
 ) -> Tensor:
     """A random number above 0 for every pixel of n images, [n, H, W]; drawn for the whole batch."""
     return 1 - torch.rand((share.total(n), *image_size), generator=generator)[share.own(n)]
+
+
+def highest_scores(scores: Tensor, among: Tensor, count: int) -> Tensor:
+    """Mark the `count` pixels of each image that score highest (all, where there are fewer).
+
+    scores: [N, H, W], above 0; among: bool [N, 1, H, W], the pixels to choose from. Returns bool [N, 1, H, W].
+    """
+    scores = torch.where(among[:, 0], scores.to(among.device), 0.0).flatten(1)
+    best = scores.topk(min(count, scores.shape[1]), dim=1).indices
+    return torch.zeros_like(scores, dtype=torch.bool).scatter(1, best, True).view_as(among) & among

@@ -1,0 +1,59 @@
+"""Converting avatar checkpoints between the published layout and ours."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from nha.avatar.checkpoint import AvatarCheckpoint, read_checkpoint, write_checkpoint
+from nha.avatar.published_layout import published_head_tables
+from nha.core.errors import UserError
+from nha.head.load import load_head
+
+
+def convert_checkpoint(
+    source: str | Path, target: str | Path, to: Literal["published", "nha"], head: str | Path | None = None
+) -> AvatarCheckpoint:
+    """Read an avatar of either layout and write it in the one that is asked for.
+
+    Args:
+        source: the checkpoint to read.
+        target: the file to write.
+        to: "published" for the published code, "nha" for this project.
+        head: FLAME's files, for tables that the published layout holds; None takes those in `source`, or the head model
+            that `source` names.
+
+    Returns:
+        The checkpoint that was written.
+
+    Raises:
+        UserError: `source` cannot be read, or the published code could not use the result.
+    """
+    source = Path(source)
+    checkpoint = read_checkpoint(source)
+    if to == "published":
+        checkpoint = _with_head_tables(checkpoint, source, head)
+    write_checkpoint(target, checkpoint, layout=to)
+    return checkpoint
+
+
+def _with_head_tables(
+    checkpoint: AvatarCheckpoint, source: Path, head: str | Path | None
+) -> AvatarCheckpoint:
+    if derived := checkpoint.head_model.get("derived"):
+        raise UserError(
+            f"{source.name} was trained without FLAME's own table files (derived: {', '.join(derived)}):"
+            " the published code would render it wrongly; train it on a folder with those files"
+        )
+    if checkpoint.published_head_tables:
+        return checkpoint
+    head = head or checkpoint.hyper_parameters.get("head")
+    if head is None:
+        raise UserError(
+            f"{source.name} has no tables of the head model, which the published layout needs;"
+            " pass --head with the folder of FLAME's files"
+        )
+    folder = Path(head) if Path(head).is_dir() else load_head(head).folder  # two of its files are enough
+    tables = published_head_tables(folder)
+    return dataclasses.replace(checkpoint, published_head_tables=tables)

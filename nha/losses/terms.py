@@ -1,0 +1,117 @@
+"""The table of the loss terms: for each its function, the G-buffer channels that it reads, and its weight.
+
+`docs/method.md`, section 4 gives the formulae.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from nha.core.schedules import geometric_between, linear_between
+from nha.losses import (
+    landmarks,
+    normals,
+    perceptual,
+    photometric,
+    priors,
+    semantics,
+    silhouette,
+    surface,
+)
+from nha.losses.inputs import LossInputs
+from nha.losses.table import LossTable
+
+# value of the weight's setting, index of the stage (0 geometry, 1 texture, 2 joint), epoch of the run -> weight
+Schedule = Callable[[Any, int, float], float]
+
+
+def per_stage(values: tuple[float, float, float], stage: int, epoch: float) -> float:
+    """One weight for each stage."""
+    return values[stage]
+
+
+def linear(fix_points: list[tuple[float, float]], stage: int, epoch: float) -> float:
+    """Linear between [weight, epoch] fix points, constant outside."""
+    return linear_between(fix_points, epoch)
+
+
+def geometric(fix_points: list[tuple[float, float]], stage: int, epoch: float) -> float:
+    """Geometric between [weight, epoch] fix points, constant outside."""
+    return geometric_between(fix_points, epoch)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss term.
+
+    Attributes:
+        name: under which it is logged; its weight is the setting `w_<name>` unless `weight` is given.
+        function: `LossInputs` to an unweighted scalar; with `metric`, to a pair of the scalar and the metric's value.
+        channels: names of the G-buffer channels that the function reads (see `nha.render.gbuffer`).
+        schedule: how the weight's setting gives the weight in a stage and at an epoch.
+        metric: name under which the second value is logged.
+        colours: whether the function reads the rendered colours.
+        sums_over_frames: whether the value is a sum over the frames of the batch instead of a mean.
+        weight: the weight's setting itself, for a term that has none in `LossSettings`.
+    """
+
+    name: str
+    function: Callable[[LossInputs], Any]
+    channels: tuple[str, ...] = ()
+    schedule: Schedule = per_stage
+    metric: str | None = None
+    colours: bool = False
+    sums_over_frames: bool = False
+    weight: Any = None
+
+    def weight_at(self, settings: Any, stage: int, epoch: float) -> float:
+        """The weight in a stage (0 to 2) at an epoch of the run; settings: an object with `w_<name>`."""
+        value = getattr(settings, f"w_{self.name}") if self.weight is None else self.weight
+        return self.schedule(value, stage, epoch)
+
+
+COORDS, NORMALS, HARD, SOFT = ("screen_coords",), ("normals",), ("hard_labels",), ("soft_labels",)
+LABELS = (*COORDS, *HARD, *SOFT)
+
+TERMS: Mapping[str, Term] = {
+    term.name: term
+    for term in (
+        # colours
+        Term("rgb", photometric.rgb_term, COORDS, colours=True),
+        Term("perc", perceptual.perceptual_term, colours=True),
+        # surface
+        Term("lap", surface.laplacian_term, schedule=geometric),
+        Term("edge", surface.edge_length_term),
+        Term("surface_reg", surface.consistency_term),
+        # landmarks
+        Term("lmk", landmarks.landmark_term),
+        Term("eye_closed", landmarks.eye_closure_term),
+        # images of the surface
+        Term("norm", normals.normal_term, (*NORMALS, *COORDS, *HARD)),
+        Term("silh", silhouette.silhouette_term, COORDS, linear, metric="iou"),
+        Term("semantic_ear", semantics.ear_term, LABELS, metric="semantic_iou_ear"),
+        Term("semantic_eye", semantics.eye_term, (*COORDS, *HARD), metric="semantic_iou_eye"),
+        Term("semantic_mouth", semantics.mouth_term, (*COORDS, *HARD), metric="semantic_iou_mouth"),
+        Term("semantic_hair", semantics.hair_term, LABELS, linear, metric="semantic_iou_hair"),
+        # learned corrections
+        Term("shape_reg", priors.shape_term),
+        Term("expr_reg", priors.expression_term, sums_over_frames=True),
+        Term("pose_reg", priors.pose_term, sums_over_frames=True),
+    )
+}
+
+
+def evaluate_terms(terms: Iterable[Term], inputs: LossInputs) -> LossTable:
+    """The unweighted losses and the metrics of one batch."""
+    losses: dict[str, Tensor] = {}
+    metrics: dict[str, Tensor] = {}
+    for term in terms:
+        value = term.function(inputs)
+        if term.metric is not None:
+            value, metrics[term.metric] = value
+        losses[term.name] = value
+    return LossTable(losses, metrics)

@@ -1,0 +1,77 @@
+"""The state of a run in its output folder: finished stages and settings, so that an interrupted run continues.
+
+`run.json` holds the finished stages and a fingerprint of the settings, `last.ckpt` the tensors and the optimisers.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pytorch_lightning.utilities import rank_zero_only
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.checkpoint import load_state, read_checkpoint
+from nha.core.errors import UserError
+from nha.core.system import atomic_path, get_logger
+from nha.optimization.config import OptimizationSettings
+from nha.optimization.stages import Stage
+
+TRAINING_FILE = "last.ckpt"
+RUN_FILE = "run.json"
+
+
+def finished_stages(
+    settings: OptimizationSettings, output: Path, stages: tuple[Stage, ...]
+) -> dict[str, float]:
+    """Names and seconds of the stages that the output folder's run has finished.
+
+    Raises:
+        UserError: the folder holds a run with other settings.
+    """
+    last, run = output / TRAINING_FILE, output / RUN_FILE
+    if not (run.is_file() and last.is_file()):
+        return {}
+    known = json.loads(run.read_text())
+    if known["fingerprint"] != _fingerprint(settings):
+        raise UserError(
+            f"'{output}' holds a run with other settings; choose another --default_root_dir, or start it again "
+            "with --resume false"
+        )
+    finished = {
+        stage.name: known["stage_seconds"][stage.name]
+        for stage in stages
+        if stage.name in known["stage_seconds"]
+    }
+    if any(stage.epochs and stage.name not in finished for stage in stages):
+        get_logger(__name__).info("continuing the interrupted run in %s", output)
+    return finished
+
+
+def load_training_state(avatar: NeuralHeadAvatar, output: Path) -> None:
+    """Load the training checkpoint's tensors into the avatar (needed where finished stages were skipped)."""
+    last = output / TRAINING_FILE
+    if last.is_file():
+        load_state(avatar, read_checkpoint(last))
+
+
+@rank_zero_only
+def remove_run_state(output: Path) -> None:
+    """Delete the state of the folder's run, so that it starts again."""
+    (output / TRAINING_FILE).unlink(missing_ok=True)
+    (output / RUN_FILE).unlink(missing_ok=True)
+
+
+@rank_zero_only
+def write_run_state(settings: OptimizationSettings, output: Path, seconds: dict[str, float]) -> None:
+    """Record the finished stages with their seconds."""
+    content = {"stage_seconds": seconds, "fingerprint": _fingerprint(settings)}
+    with atomic_path(output / RUN_FILE) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _fingerprint(settings: OptimizationSettings) -> str:
+    """All settings that change the result, as text."""
+    parts = (settings.data, settings.schedule, settings.losses, settings.avatar)
+    names = ("seed", "head", "precision", "compile", "pixels_per_image", "devices", "num_nodes")
+    return repr(parts) + "".join(f" {name} {getattr(settings.run, name)}" for name in names)

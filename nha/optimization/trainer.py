@@ -1,0 +1,89 @@
+"""Lightning's trainer for one stage: devices, logging, checkpoints, callbacks."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.optimization.avatar_module import AvatarModule
+from nha.optimization.callbacks import HeldOutPoses, LoggedImages, StageClock, StageProgress
+from nha.optimization.config import OptimizationSettings
+from nha.optimization.datamodule import FrameDataModule
+from nha.optimization.objective import Objective
+from nha.optimization.resume import TRAINING_FILE
+from nha.optimization.stages import Stage
+
+
+def fit_stage(
+    avatar: NeuralHeadAvatar,
+    objective: Objective,
+    stage: Stage,
+    data: FrameDataModule,
+    settings: OptimizationSettings,
+    output: Path,
+    device: torch.device,
+) -> float:
+    """Run one stage, continuing from the output folder's training checkpoint. Returns its seconds."""
+    _quiet_lightning()
+    data.stage = stage.index
+    clock = StageClock()
+    last = output / TRAINING_FILE
+    # distributed data parallel reads this before the stage begins
+    avatar.requires_grad_(True)
+    trainer = lightning.Trainer(
+        accelerator="cpu" if device.type == "cpu" else "gpu",
+        devices=settings.run.devices,
+        num_nodes=settings.run.num_nodes,
+        strategy=_strategy(settings),
+        use_distributed_sampler=False,  # the data module deals the frames out, see `order_of_rank`
+        max_epochs=stage.end_epoch,
+        logger=TensorBoardLogger(output / "logs", name="", version=""),
+        callbacks=[
+            StageProgress(),
+            HeldOutPoses(data, settings.run.held_out_period),
+            LoggedImages(data, settings.run.image_log_period),
+            ModelCheckpoint(
+                dirpath=output,
+                filename=last.stem,
+                every_n_epochs=settings.run.checkpoint_period,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            ),
+            clock,
+        ],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,  # held-out frames are fitted and scored explicitly, see held_out.py
+        reload_dataloaders_every_n_epochs=1,  # the frames' order is a function of the epoch
+        log_every_n_steps=1,
+    )
+    module = AvatarModule(avatar, objective, stage, settings)
+    trainer.fit(module, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    trainer.save_checkpoint(last)
+    return round(clock.seconds, 2)
+
+
+def _strategy(settings: OptimizationSettings) -> str:
+    """Lightning's name of the strategy by which devices share a batch."""
+    alone = settings.run.devices * settings.run.num_nodes == 1
+    if settings.run.strategy != "auto" or alone:
+        return settings.run.strategy
+    return "ddp_find_unused_parameters_true"  # each stage leaves some parameters unused
+
+
+def _quiet_lightning() -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*have no `validation_step`.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
