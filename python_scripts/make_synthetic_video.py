@@ -7,7 +7,8 @@ from pathlib import Path
 
 from nha.core.command_line import OptionParser
 from nha.core.system import run_script
-from nha.synthetic import SyntheticSettings, write_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Parse the settings, track what is not tracked, draw the films, say where they are."""
+    """Parse the settings, track the driving videos if necessary, write the videos and print their paths."""
     from nha.reenactment.run import reenact_avatar
     from nha.reenactment.settings import ReenactmentSettings
 
@@ -65,7 +65,7 @@ def track_videos(settings: ReenactmentSettings) -> ReenactmentSettings:
                     head=str(head),
                     device=settings.device,
                 )
-            )
+            ).path
         )
     return dataclasses.replace(settings, driving_tracking_results=tracked)
 

@@ -42,7 +42,8 @@ from nha.preprocess.pipeline import build_dataset
 from nha.reenactment.files import ReenactmentFiles
 from nha.reenactment.run import reenact_avatar
 from nha.reenactment.settings import ReenactmentSettings
-from nha.synthetic import SyntheticSettings, write_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 from nha.tracking.settings import BatchedSettings, TrackingSettings
 from nha.tracking.tracker import track_dataset
 
@@ -200,7 +201,7 @@ def make_avatar(
     for step, options, folder, action in (
         ("video", drawing, paths.video.parent, lambda: str(write_subject(paths.video.parent, drawing))),
         ("dataset", preparation, paths.dataset, lambda: read_info(build_dataset(preparation)).n_frames),
-        ("tracking", tracking, paths.tracking, lambda: str(track_dataset(tracking))),
+        ("tracking", tracking, paths.tracking, lambda: str(track_dataset(tracking).path)),
         ("avatar", training, paths.avatar, optimize),
     ):
         history += f"\n{options}"

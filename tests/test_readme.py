@@ -20,7 +20,8 @@ from nha.core.optional_files import optional_files
 from nha.core.paths import new_asset_folder
 from nha.data.video_io import iterate_frames
 from nha.head import flame_files
-from nha.synthetic import SyntheticSettings, write_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 
 FRAMES = 8
 

@@ -14,14 +14,16 @@ from nha.core.images import gaussian_blur
 from nha.head.assets import HeadAssets
 from nha.render.camera import project
 from nha.render.interpolate import CoveredPixels
+from nha.render.rasterize import raster_backend
 from nha.tracking.appearance import PUBLISHED, AlbedoSpace, read_albedo_space
 from nha.tracking.energy import geometric_terms, translation_step, weighted_sum
-from nha.tracking.mesh import TrackerMesh, tracker_mesh
 from nha.tracking.photometric import (
+    TrackerMesh,
     photometric_distance,
     sample_images,
     screen_positions,
     surface_colours,
+    tracker_mesh,
     visible_pixels,
 )
 from nha.tracking.settings import EnergyWeights
@@ -73,8 +75,7 @@ class Scene:
             raise UserError(f"'{assets.folder}' has no FLAME_texture.npz, which the tracker's numbers need")
         mesh = tracker_mesh(assets, ignore_lower_neck=folder.setting("ignore_lower_neck"))
         albedo = read_albedo_space(assets.texture_file, folder.setting("n_tex"), folder.setting("tex_res"))
-        mesh = TrackerMesh(mesh.head.to(device), mesh.faces.to(device), mesh.face_uv.to(device))
-        return cls(mesh, albedo.to(device), device, backend)
+        return cls(mesh.to(device), albedo.to(device), device, backend)
 
 
 class Point:
@@ -119,7 +120,8 @@ class Point:
 
     def seen_at(self, scale: float) -> CoveredPixels:
         scene = self.scene
-        return visible_pixels(self.vertices, scene.mesh, self.unknowns, self.image_size, scale, scene.backend)
+        with raster_backend(scene.backend):
+            return visible_pixels(self.vertices, scene.mesh, self.unknowns, self.image_size, scale)
 
     def colours(self, seen: CoveredPixels) -> Tensor:
         return surface_colours(

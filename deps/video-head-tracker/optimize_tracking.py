@@ -11,7 +11,7 @@ from nha.tracking.tracker import track_dataset
 def main() -> None:
     """Parse the settings, track, say where the result is."""
     settings = parse_settings(TrackingSettings, description=__doc__)
-    print(f"tracking: {track_dataset(settings)}")
+    print(f"tracking: {track_dataset(settings).path}")
 
 
 def run() -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.neutral_frame import neutral_frame
 from nha.data.frame_dataset import FrameSplits
-from nha.evaluation.comparison import ComparisonVideo, comparison_images, representative_frames
+from nha.data.video_io import VideoWriter
+from nha.evaluation.comparison import comparison_images, representative_frames
 from nha.evaluation.novel_views import orbit_views
 from nha.evaluation.optional_metrics import OptionalMetrics
 from nha.evaluation.rendered_frames import PARTS, render_dataset, render_frame
@@ -87,11 +88,12 @@ def evaluate_on_dataset(
     faces = avatar.head.faces
     scores: list[FrameScores] = []
     errors = SurfaceErrors(avatar)
-    with ComparisonVideo(video, faces, frame_rate) as comparison:
+    with VideoWriter(video, frame_rate) as writer:
         for part, rendered in render_dataset(avatar, data, parts, batch_size=batch_size, label=label):
             scores += score_frames(part, rendered, optional)
-            comparison.add(part, rendered)
             errors.add(rendered)
+            for image in comparison_images(part, rendered, faces):
+                writer.write(image)
     representative = [
         (caption, comparison_images(part, render_frame(avatar, data, part, frame_id), faces)[0])
         for part in parts

@@ -1,16 +1,13 @@
-"""Rendered frames beside the true images, as images and as a video; selection of representative frames."""
+"""Rendered frames beside the true images, as images; selection of representative frames."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from torch import Tensor
 
 from nha.core.types import Camera, Rendering
-from nha.data.video_io import VideoWriter
 from nha.evaluation.rendered_frames import RenderedFrames
 from nha.evaluation.scores import FrameScores
 from nha.render.shading import phong_picture
@@ -53,34 +50,6 @@ def comparison_images(part: str, rendered: RenderedFrames, faces: Tensor) -> lis
         columns = [target, prediction, error_map(prediction, target), *meshes[i]]
         images.append(side_by_side(columns, (f"{COLUMNS[0]} {frame_id} ({part_name(part)})", *COLUMNS[1:])))
     return images
-
-
-class ComparisonVideo:
-    """Writes rendered frames into an mp4 file with the images of `COLUMNS`; a context manager.
-
-    Args:
-        path: the video.
-        faces: [F, 3] of the avatar's head.
-        frame_rate: frames per second.
-    """
-
-    def __init__(self, path: str | Path, faces: Tensor, frame_rate: float = 25.0) -> None:
-        self._video = VideoWriter(path, frame_rate)
-        self._faces = faces
-
-    def __enter__(self) -> ComparisonVideo:
-        self._video.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._video.__exit__(kind, error, trace)
-
-    def add(self, part: str, rendered: RenderedFrames) -> None:
-        """Append the frames of a rendered batch."""
-        for image in comparison_images(part, rendered, self._faces):
-            self._video.write(image)
 
 
 def part_name(part: str) -> str:

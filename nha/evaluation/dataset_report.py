@@ -73,7 +73,8 @@ def write_dataset_report(path: str | Path, folder: DatasetFolder, check: Dataset
     summary = Section(
         "Findings",
         f"{len(check.frame_ids)} frames in {folder.root}; {len(check.findings)} findings in "
-        f"{len(check.worst_frames)} frames. " + " ".join(f"{line}." for line in advice(check)),
+        f"{len(check.worst_frames)} frames.",
+        points=advice(check),
         tables=[findings_table(check)] if check.findings else [],
     )
     title = "Worst frames" if worst else "Some frames (no findings)"

@@ -75,7 +75,7 @@ def export_avatar(
     avatar: NeuralHeadAvatar | None = None,
     tracking: TrackingResult | str | Path | None = None,
 ) -> tuple[list[Path], dict[str, Any]]:
-    """Export an avatar as the settings say.
+    """Export an avatar by settings.
 
     Args:
         settings: what is written, and where.

@@ -1,59 +1,123 @@
-"""The tracker: from a dataset folder to `tracked_flame_params.npz`."""
+"""The tracker's entry: from a dataset folder to `tracked_flame_params.npz`. `docs/method.md`, section 7."""
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from nha.core.device import pick_device
 from nha.core.errors import UserError
 from nha.core.system import get_logger
+from nha.core.types import Camera, HeadParams
+from nha.data.tracking_file import TrackingResult, read_tracking
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.tracking.appearance import AlbedoSpace, grey_albedo_space, read_albedo_space
 from nha.tracking.batched import track_in_batches
-from nha.tracking.fit import StageFitter
 from nha.tracking.frames import read_frames
-from nha.tracking.logbook import open_logbook
-from nha.tracking.mesh import TrackerMesh, tracker_mesh
+from nha.tracking.photometric import tracker_mesh
+from nha.tracking.photometric_fit import PhotometricFit
 from nha.tracking.progress import RunFolder
 from nha.tracking.report import write_report
 from nha.tracking.sequential import track_sequentially
 from nha.tracking.settings import TrackingSettings
+from nha.tracking.tensorboard_log import open_tensorboard_log
 
 _logger = get_logger(__name__)
 
-_PROCEDURES = {"batched": track_in_batches, "sequential": track_sequentially}
+
+@dataclass(frozen=True)
+class TrackedVideo:
+    """What a tracking run wrote. It can be passed wherever a path to a tracking file is expected.
+
+    Attributes:
+        path: the tracking file.
+        report_path: errors of every frame and a summary, JSON.
+        video_path: `tracking.mp4`, written where the settings ask for it.
+    """
+
+    path: Path
+    report_path: Path
+    video_path: Path
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    @cached_property
+    def result(self) -> TrackingResult:
+        """Head parameters, light and camera of all frames."""
+        return read_tracking(self.path)
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """The content of the report."""
+        return json.loads(self.report_path.read_text(encoding="utf-8"))
+
+    @property
+    def frame_ids(self) -> list[int]:
+        """Ids of the tracked frames."""
+        return [int(frame_id) for frame_id in self.result.frame]
+
+    def params(self, frame_ids: int | Iterable[int]) -> HeadParams:
+        """The tracked parameters of one frame or of N frames, each field [1 or N, ...].
+
+        Raises:
+            UserError: a frame was not tracked.
+        """
+        return self.result.params_for(_as_list(frame_ids))
+
+    def camera(self, frame_ids: int | Iterable[int], image_size: tuple[int, int] | None = None) -> Camera:
+        """The camera of one frame or of N frames.
+
+        Args:
+            frame_ids: one id or several.
+            image_size: (height, width) of the images to render; None: that of the tracked ones.
+        """
+        return self.result.camera_for(_as_list(frame_ids), image_size or self.result.image_size)
 
 
-def track_dataset(settings: TrackingSettings) -> Path:
-    """Track every frame of a dataset folder and return the path of the tracking file.
+def track_dataset(settings: TrackingSettings) -> TrackedVideo:
+    """Track the head in every frame of a dataset folder.
 
-    Writes `tracked_flame_params.npz` (again and again while it runs), `tracking_report.json`, `tracking.mp4`
-    and TensorBoard's `logs` into `settings.output_path`. A run that was stopped goes on where it was last saved.
-    Raises UserError for a dataset that cannot be tracked, settings that contradict each other, or an output
-    folder that cannot be written. Method, section 7.
+    Writes `tracked_flame_params.npz` (repeatedly while it runs), `tracking_report.json`, `tracking.mp4` and
+    TensorBoard's `logs` into `settings.output_path`. A run that was stopped continues where it was last saved; a run
+    that is complete is not repeated.
+
+    Args:
+        settings: dataset folder, output folder and everything that can be chosen.
+
+    Returns:
+        The files that were written, with access to the tracked parameters.
+
+    Raises:
+        UserError: the dataset cannot be tracked, settings contradict each other, or the output folder cannot be
+            written.
     """
     _check(settings)
     frames = read_frames(settings.data_path, settings.downscale_factor)
     run = RunFolder(settings, frames)
     device = pick_device(settings.device)
     assets = load_head(settings.head)
-    mesh = _on_device(tracker_mesh(assets, ignore_lower_neck=settings.ignore_lower_neck), device)
+    mesh = tracker_mesh(assets, ignore_lower_neck=settings.ignore_lower_neck).to(device)
     albedo = _albedo_space(assets, settings).to(device)
 
-    earlier = run.load()
-    if earlier is not None:
-        _logger.info("going on after %d of %d frames (%s)", earlier.n_processed, len(frames), run.result)
-    finished = earlier is not None and earlier.n_processed >= len(frames) and run.report.is_file()
-    if not finished:
-        with open_logbook(run.folder) as logbook:
-            fitter = StageFitter(mesh, albedo, settings.n_shape, settings.n_expr, logbook.energies)
-            progress = _PROCEDURES[settings.mode](fitter, run, earlier)
-            person = run.load_person() if settings.mode == "batched" else None
-            write_report(mesh, person.albedo.to(device) if person else albedo, run, progress, logbook)
-    return run.result
+    progress = run.load()
+    if progress is not None:
+        _logger.info(
+            "%d of %d frames are tracked (%s); continuing", progress.n_processed, len(frames), run.result
+        )
+    if progress is None or progress.n_processed < len(frames) or not run.report.is_file():
+        with open_tensorboard_log(run.folder) as log:
+            fit = PhotometricFit(mesh, albedo, settings.n_shape, settings.n_expr, log.energies)
+            track = track_sequentially if settings.mode == "sequential" else track_in_batches
+            progress, albedo = track(fit, run, progress)
+            write_report(mesh, albedo, run, progress, log)
+    return TrackedVideo(run.result, run.report, run.video)
 
 
 def _check(settings: TrackingSettings) -> None:
@@ -69,10 +133,10 @@ def _check(settings: TrackingSettings) -> None:
 
 def _albedo_space(assets: HeadAssets, settings: TrackingSettings) -> AlbedoSpace:
     if assets.texture_file is None:
-        _logger.info("head model %s brings no albedo space: tracking with a grey one", assets.name)
+        _logger.info("head model %s has no albedo space; tracking starts from a grey albedo", assets.name)
         return grey_albedo_space()
     return read_albedo_space(assets.texture_file, settings.n_tex, settings.tex_res)
 
 
-def _on_device(mesh: TrackerMesh, device: torch.device) -> TrackerMesh:
-    return TrackerMesh(mesh.head.to(device), mesh.faces.to(device), mesh.face_uv.to(device))
+def _as_list(frame_ids: int | Iterable[int]) -> list[int]:
+    return list(frame_ids) if isinstance(frame_ids, Iterable) else [int(frame_ids)]

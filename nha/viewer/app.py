@@ -39,7 +39,7 @@ def view(
 
 
 def view_avatar(settings: ViewerSettings) -> None:
-    """Show an avatar as the settings say, until Ctrl-C or a termination signal. Raises UserError as `view`."""
+    """The program: show an avatar until Ctrl-C or a termination signal. Raises UserError as `view`."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _serve(settings, settings.ckpt, settings.tracking, settings.driving)
 

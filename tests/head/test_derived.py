@@ -165,7 +165,7 @@ def test_derived_parts_are_symmetric(published, alone):
         }
 
 
-def test_the_drawn_mesh_is_the_published_one(published, alone):
+def test_the_rendered_mesh_is_the_published_one(published, alone):
     """Method, section 1: 16 227 vertices, 32 392 faces, 15 135 vertices with offsets."""
     assert np.array_equal(np.sort(alone.lower_neck_faces), np.sort(published.lower_neck_faces))
     ours, theirs = (build_topology(assets, blur_sigma=None) for assets in (alone, published))
@@ -199,7 +199,7 @@ def test_the_mouth_is_closed_where_the_lips_meet(published, alone):
     assert all((b, a) in outside for a, b in free)
 
 
-def test_uv_charts_do_not_fold_and_stay_in_the_picture(alone):
+def test_uv_charts_do_not_fold_and_stay_in_0_to_1(alone):
     uvs, uv_faces = alone.closed.uvs, alone.closed.uv_faces
     assert uvs.min() >= 0
     assert uvs.max() <= 1
@@ -208,12 +208,12 @@ def test_uv_charts_do_not_fold_and_stay_in_the_picture(alone):
     head, mouth = areas[:9976], areas[9976:]
     assert head.sum() > 0.7
     assert mouth.sum() == pytest.approx(np.pi * 0.45**2, rel=0.02)
-    # painted, the triangles cover as much as their areas add up to: none lies on another
+    # the covered area equals the sum of the triangles' areas, so none overlap
     size = 1024
-    painted = np.zeros((size, size), np.uint8)
+    covered = np.zeros((size, size), np.uint8)
     for corners in uvs[uv_faces[:9976]]:
-        cv2.fillConvexPoly(painted, np.rint(corners * (size - 1)).astype(np.int32), 1)
-    assert painted.mean() == pytest.approx(head.sum(), rel=0.03)
+        cv2.fillConvexPoly(covered, np.rint(corners * (size - 1)).astype(np.int32), 1)
+    assert covered.mean() == pytest.approx(head.sum(), rel=0.03)
 
 
 def landmark_points(assets) -> np.ndarray:

@@ -210,7 +210,8 @@ def test_wrong_input_is_a_one_line_error_and_leaves_no_file(options, head, tmp_p
 
 @pytest.mark.slow
 def test_a_driving_video_is_tracked_first(options, run_script, tmp_path):
-    from nha.synthetic import SyntheticSettings, write_subject
+    from nha.synthetic.settings import SyntheticSettings
+    from nha.synthetic.write_dataset import write_subject
 
     write_subject(tmp_path / "video", SyntheticSettings(frames=6, size=(64, 64), progress=False))
     arguments = [

@@ -8,10 +8,10 @@ from nha.visualization.colours import colour_labels, error_map, label_palette, n
 
 def test_pictures_are_clipped_and_rounded():
     rgb01 = torch.tensor([-0.5, 0.0, 0.5, 1.0, 3.0]).expand(4, 1, 5)
-    picture = to_uint8(rgb01)
-    assert picture.dtype == np.uint8
-    assert picture.shape == (1, 5, 3)
-    assert picture[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+    image = to_uint8(rgb01)
+    assert image.dtype == np.uint8
+    assert image.shape == (1, 5, 3)
+    assert image[0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
 def test_normals_point_where_their_colour_says():
