@@ -66,6 +66,12 @@ def _near(points: np.ndarray, centre, radius: float) -> np.ndarray:
     return smooth_step(np.sqrt(np.einsum("mk,mk->m", arm, arm)), radius, 0.0)
 
 
+def _near_curve(points: np.ndarray, curve: np.ndarray, below: float, above: float) -> np.ndarray:
+    """Ids of the points [M, D] in the bounding box of a curve [K, D], enlarged by margins in mm."""
+    low, high = curve.min(0) - below, curve.max(0) + above
+    return np.flatnonzero(((points > low) & (points < high)).all(1))
+
+
 def skin_material(points: np.ndarray, parts: np.ndarray, subject: Subject, anatomy: Anatomy) -> Material:
     """Skin with cheeks, freckles, lips, brows, lashes and a beard.
 
@@ -136,8 +142,8 @@ def _beard(albedo: np.ndarray, points: np.ndarray, subject: Subject, anatomy: An
 
 def _add_lips(material: Material, points: np.ndarray, subject: Subject, anatomy: Anatomy) -> None:
     outline = anatomy.lip_outline
-    low, high = outline.min(0) - 3, outline.max(0) + 3
-    near = np.flatnonzero(((points[:, :2] > low) & (points[:, :2] < high)).all(1) & (points[:, 2] > -20))
+    near = _near_curve(points[:, :2], outline, 3, 3)
+    near = near[points[near, 2] > -20]
     if not len(near):
         return
     flat = points[near, :2]
@@ -160,8 +166,7 @@ def _add_brows(material: Material, points: np.ndarray, subject: Subject, anatomy
     color = linear(subject.brow_color)
     for side in SIDES:
         curve = anatomy.brows[side]
-        low, high = curve.min(0) - 10, curve.max(0) + 10
-        near = np.flatnonzero(((points > low) & (points < high)).all(1))
+        near = _near_curve(points, curve, 10, 10)
         if not len(near):
             continue
         local = points[near]
@@ -190,8 +195,7 @@ def _add_lashes(material: Material, points: np.ndarray, subject: Subject, anatom
     dark = linear(subject.brow_color) * 0.25
     for side in SIDES:
         lid = anatomy.upper_lids[side]
-        low, high = lid.min(0) - 8, lid.max(0) + 10
-        near = np.flatnonzero(((points > low) & (points < high)).all(1))
+        near = _near_curve(points, lid, 8, 10)
         if not len(near):
             continue
         distance, along = distance_to_curve(points[near], lid)

@@ -93,8 +93,8 @@ def test_lists_that_do_not_fit_are_errors(checkpoint, settings, tmp_path):
         ({"ckpt": []}, "names no checkpoint"),
         ({"ckpt": [checkpoint, checkpoint]}, "named twice"),
         ({"further_tracking_results": [tmp_path]}, "1 files for 0 further"),
-        ({"turntable": -1}, "must not be negative"),
-        ({"frame_rate": 0.0}, "frame_rate"),
+        ({"turntable": -1}, "--turntable must be at least 0"),
+        ({"frame_rate": 0.0}, "--fps must be at least"),
         ({"batch_size": 0}, "batch_size"),
     ):
         with pytest.raises(UserError, match=message):

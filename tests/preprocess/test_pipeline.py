@@ -291,7 +291,7 @@ def test_an_output_folder_with_another_dataset_is_refused(fakes, options, conten
 def test_bad_input_creates_nothing(fakes, options):
     for change, message in (
         ({"video": options.video.with_name("missing.mp4")}, "not found"),
-        ({"scale": 16}, "too small"),
+        ({"scale": 16}, "--scale must be at least 64"),
         ({"max_missing": 1.5}, "share"),
         ({"max_frames": -1}, "max_frames"),
     ):

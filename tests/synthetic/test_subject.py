@@ -1,4 +1,4 @@
-"""A synthetic subject: files, determinism, and truth that agrees with itself and with the head model."""
+"""A synthetic subject: its files, determinism, and consistency of the annotations with the head model."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_same_seed_same_files(subject, head_folder, tmp_path):
         path.relative_to(again) for path in (again / "truth").rglob("*.*") if path.is_file()
     )
     for name in files:
-        if name.suffix == ".npz":  # archives carry the time of day
+        if name.suffix == ".npz":  # archives contain the time of writing
             first, second = np.load(subject / name), np.load(again / name)
             assert all(np.array_equal(first[key], second[key]) for key in first.files)
         else:
@@ -151,7 +151,7 @@ def test_landmarks_lie_on_their_labels(frames):
     for landmarks, label in expected.items():
         for landmark in landmarks:
             assert label in labels_near(keypoints.landmarks_px[landmark]), (landmark, label)
-    # Mesh order: the person's right iris first, which a camera sees on the left.
+    # Mesh order: the person's right iris, on the left in the image, comes first.
     assert Parsing.R_EYE in labels_near(keypoints.iris_px[0])
     assert Parsing.L_EYE in labels_near(keypoints.iris_px[1])
     assert keypoints.iris_px[0, 0] < keypoints.iris_px[1, 0]
@@ -189,7 +189,7 @@ def test_normals_are_unit_and_face_the_camera(frames):
 
 
 def test_normals_directions(frames):
-    """x right, y down, z to the camera: the nose's tip looks out, the forehead up, the cheeks aside."""
+    """x right, y down, z to the camera: the tip of the nose faces the camera, the cheeks face sideways."""
     normals, keypoints = frames[0]["normals"], frames[0]["keypoints"]
     points = keypoints.landmarks_px
 
