@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from nha.cli.commands import COMMANDS
+from nha.cli.command_table import COMMANDS
 from nha.core.optional_files import optional_files
 from nha.core.paths import new_asset_folder
 from nha.data.video_io import iterate_frames
@@ -117,7 +117,8 @@ def test_options_in_the_text_exist(readme):
 
 
 def test_commands_in_the_text_exist(readme):
-    named = set(re.findall(r"`nha ([a-z]+(?: (?:dataset|weights|make|inspect))?)", readme))
+    named = set(re.findall(r"`nha ([a-z]+(?:\s(?:dataset|weights|make|inspect))?)", readme))
+    named = {" ".join(name.split()) for name in named}
     assert not named - set(COMMANDS)
 
 
@@ -207,7 +208,7 @@ def test_links_and_images_exist(readme, repository):
 
 
 def test_contents_lists_every_section(readme):
-    contents = readme.split("\n## ")[0]
+    contents = " ".join(readme.split("\n## ")[0].split())
     for title in re.findall(r"^## (.*)", readme, re.MULTILINE):
         assert f"[{title}](#" in contents or title == "Licence", title
 
