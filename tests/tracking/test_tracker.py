@@ -258,11 +258,10 @@ def test_the_result_gives_parameters_and_cameras(clip, tmp_path):
         quick_settings(clip, tmp_path, batched=BatchedSettings(joint_steps=0, refine_steps=0))
     )
     stored = read_tracking(tracked)  # it is accepted as a path
-    assert tracked.frame_ids == stored.frame.tolist() == [row["frame"] for row in tracked.report["frames"]]
+    assert tracked.frame_ids == stored.frame.tolist()
     assert np.array_equal(tracked.params(4).rotation[0].numpy(), stored.rotation[3])
-    assert tracked.params([4, 5]).expr.shape == (2, stored.expr.shape[1])
     assert tracked.camera(4).image_size == SIZE
     larger = tracked.camera(4, (2 * SIZE[0], 2 * SIZE[1]))
     assert torch.allclose(larger.intrinsics[:, :2], 2 * tracked.camera(4).intrinsics[:, :2])
-    with pytest.raises(UserError, match="no frame 3"):
+    with pytest.raises(UserError, match="frame 3 was not tracked"):
         tracked.params(3)
