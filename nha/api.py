@@ -61,13 +61,10 @@ def track(
     Raises:
         UserError: for a dataset that cannot be tracked, or a wrong setting.
     """
-    from nha.data.tracked_video import Tracking
     from nha.tracking.settings import TrackingSettings
     from nha.tracking.tracker import track_dataset
 
-    chosen = TrackingSettings.from_ini(config, dataset=dataset, out=out, head=head, **settings)
-    chosen.check()
-    return Tracking(track_dataset(chosen).path)
+    return track_dataset(TrackingSettings.from_ini(config, dataset=dataset, out=out, head=head, **settings))
 
 
 def train(
