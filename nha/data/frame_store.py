@@ -61,7 +61,7 @@ def decode_images(paths: FramePaths) -> FrameImages:
         if image.shape[:2] != size:
             raise UserError(
                 f"'{path}' is {format_size(image.shape)}, but its image is {format_size(size)}; "
-                "delete the frame and run video_to_dataset.py again"
+                "delete the frame and run `nha preprocess` again"
             )
     return FrameImages(
         rgb=np.ascontiguousarray(rgb.transpose(2, 0, 1))[None],
@@ -169,7 +169,7 @@ def check_files(folder: DatasetFolder, frame_ids: Sequence[int]) -> None:
         names = [str(path.relative_to(folder.root)) for path in missing]
         raise UserError(
             f"'{folder.root}' lacks {len(missing)} file{'s' * (len(missing) > 1)}: {some_of(names, 5)}; "
-            "run video_to_dataset.py again, or leave these frames out of the split"
+            "run `nha preprocess` again, or leave these frames out of the split"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from nha.core.config import Settings, nested, setting
+from nha.core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -185,3 +186,9 @@ class TrackingSettings(Settings):
         "img_log_freq": "images go into tracking.mp4",
         "energy_log_freq": "energies are logged to TensorBoard at every step",
     }
+
+    def check(self) -> None:
+        """Raise UserError for numbers out of range, and for a calibrated camera without a focal length."""
+        super().check()
+        if self.calibrated and self.focal is None:
+            raise UserError("calibrated = true needs the focal length; pass --focal F (in longer sides)")

@@ -233,6 +233,7 @@ HOSTILE = {
     "reconstructs a built-in": b"ccopy_reg\n_reconstructor\n(cbuiltins\nobject\ncbuiltins\nobject\nNtR.",
     "sets an attribute of a container": b"}X\x01\x00\x00\x00a}b.",
     "deep": b"(" * 100_000 + b"t" * 100_000 + b".",
+    "name of two lines": b"\x8c\x02a\n\x8c\x01b\x93.",
     "contains itself": b"cchumpy.ch\nCh\n)\x81q\x00}X\x01\x00\x00\x00xh\x00sb.",
 }
 

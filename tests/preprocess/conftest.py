@@ -6,6 +6,7 @@ Each frame is a dark image with a bright square for each face; red marks the per
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,13 @@ import torch
 
 from nha.core.conventions import Parsing
 from nha.core.optional_files import optional_file
+from nha.data.dataset_folder import (
+    DatasetFolder,
+    Keypoints,
+    write_keypoints,
+    write_labels,
+    write_normals,
+)
 from nha.data.video_io import VideoWriter
 from nha.preprocess.crop import FrameTransform
 from nha.preprocess.estimators import (
@@ -31,7 +39,9 @@ from nha.preprocess.estimators import (
     ParsingEstimator,
 )
 from nha.preprocess.networks.published import NETWORKS
+from nha.preprocess.options import PreprocessOptions
 from parity_checks.deterministic import filled
+from tests.preprocess.published import FAKE_FACE_ALIGNMENT, FAN_FILES
 
 HEIGHT, WIDTH, SIDE = 72, 96, 20
 RED, BLUE = (255, 60, 60), (60, 60, 255)
@@ -66,6 +76,33 @@ def weights(tmp_path_factory) -> Path:
         path.parent.mkdir()
         torch.save(state, path)
     return folder
+
+
+@pytest.fixture
+def truth_options(spaced_dir, fakes) -> PreprocessOptions:
+    """A video of 96 x 72 with truth beside it; frame 2 has no face and the irises of frame 1 are hidden."""
+    n_frames = 4
+    video = fakes.write_video(spaced_dir / "video.mp4", fakes.walking_square(n_frames))
+    truth = DatasetFolder(spaced_dir / "truth")
+    rng = np.random.default_rng(0)
+    for frame_id in range(n_frames):
+        paths = truth.paths(frame_id)
+        labels = np.zeros((fakes.HEIGHT, fakes.WIDTH), np.uint8)
+        labels[10:60, 20:70] = Parsing.SKIN
+        labels[10:20, 20:70] = Parsing.HEADWEAR
+        labels[50:60, 20:70] = Parsing.CLOTH
+        write_labels(paths.parsing, labels)
+        write_normals(paths.normals, np.where(labels[..., None] > 0, np.float32([0, 0.6, 0.8]), 0))
+        landmarks = rng.uniform(20, 60, (68, 2)).astype(np.float32)
+        irises = np.float32([[30, 30], [50, 31]]) if frame_id != 1 else np.full((2, 2), -1, np.float32)
+        if frame_id != 2:
+            confidence = rng.random(68).astype(np.float32)
+            write_keypoints(
+                paths.keypoints, Keypoints(landmarks, np.full(68, 7, np.float32), confidence, irises)
+            )
+    return PreprocessOptions(
+        video=video, out_path=spaced_dir / "data", estimators="truth", scale=96, max_missing=0.5
+    )
 
 
 def draw_frame(*squares: tuple[int, int, tuple[int, int, int]]) -> np.ndarray:
@@ -174,3 +211,29 @@ def fake_estimators(sequential: bool = False) -> EstimatorSet:
         parsing=FakeParsing(),
         normals=FakeNormals(),
     )
+
+
+@pytest.fixture
+def torch_home(tmp_path: Path, monkeypatch) -> Path:
+    """$TORCH_HOME with files under the names of face-alignment's weights; returns the folder that they are in."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch home"))
+    checkpoints = tmp_path / "torch home" / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    for name in FAN_FILES:
+        torch.save({"state_dict": {"weight": torch.zeros(1)}}, checkpoints / name)
+    return checkpoints
+
+
+@pytest.fixture
+def face_alignment(tmp_path: Path, monkeypatch, torch_home: Path) -> ModuleType:
+    """The stand-in for the package, importable here and in scripts that a test starts."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    (folder / "face_alignment.py").write_text(FAKE_FACE_ALIGNMENT)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "face_alignment", raising=False)
+    import face_alignment
+
+    yield face_alignment
+    sys.modules.pop("face_alignment", None)

@@ -292,7 +292,7 @@ def test_bad_input_creates_nothing(fakes, options):
     for change, message in (
         ({"video": options.video.with_name("missing.mp4")}, "not found"),
         ({"scale": 16}, "--scale must be at least 64"),
-        ({"max_missing": 1.5}, "share"),
+        ({"max_missing": 1.5}, "--max_missing must be at most 1"),
         ({"max_frames": -1}, "max_frames"),
     ):
         with pytest.raises(UserError, match=message):
