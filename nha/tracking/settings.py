@@ -144,6 +144,9 @@ class TrackingSettings(Settings):
         help="batched: all frames in parallel; sequential: frame after frame, as published.",
     )
     device: str = setting("auto", help="auto, cpu or cuda.")
+    raster_backend: str = setting(
+        "auto", option="backend", help="Rasteriser: auto, numba, triton, reference or pytorch3d."
+    )
     appearance: Literal["auto", "published", "linear"] = setting(
         "auto", help="Colour model; auto takes published in the sequential mode, else linear."
     )
