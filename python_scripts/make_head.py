@@ -22,7 +22,7 @@ from nha.head.joint_limits import EYES_LIMITS_DEG, JAW_LIMITS_DEG, params_from_a
 from nha.head.model import HeadModel
 from nha.head.procedural import write_head_folder
 from nha.render.gbuffer import draw_gbuffer
-from nha.render.shading import phong_picture
+from nha.render.shading import phong_image
 
 TILE_PIXELS = 384
 MOUTH_INSIDE_RGB01 = (0.25, 0.08, 0.08)
@@ -119,7 +119,7 @@ def write_preview(folder: Path, picture: Path) -> None:
             if tile.get("textured"):
                 drawn = textured_picture(vertices, model, albedo, camera)
             else:
-                drawn = phong_picture(vertices, model.faces, camera)[:, :3]
+                drawn = phong_image(vertices, model.faces, camera)[:, :3]
             tiles.append(drawn[0].permute(1, 2, 0))
         rows.append(torch.cat(tiles, 1))
     sheet = (torch.cat(rows, 0) * 255).round().byte().numpy()

@@ -59,22 +59,21 @@ class TrackerFolder(NumbersFolder):
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What all points share: the mesh, its albedo space, the device and the rasteriser."""
+    """What all points share: the mesh, its albedo space and the device."""
 
     mesh: TrackerMesh
     albedo: AlbedoSpace
     device: torch.device
-    backend: str
 
     @classmethod
-    def of(cls, folder: TrackerFolder, assets: HeadAssets, device: torch.device, backend: str) -> Scene:
+    def of(cls, folder: TrackerFolder, assets: HeadAssets, device: torch.device) -> Scene:
         """Raises UserError where the head model's files hold no albedo space."""
         if assets.texture_file is None:
             raise UserError(f"'{assets.folder}' has no FLAME_texture.npz, which the tracker's numbers need")
         mesh = tracker_mesh(assets, ignore_lower_neck=folder.setting("ignore_lower_neck"))
         albedo = read_albedo_space(assets.texture_file, folder.setting("n_tex"), folder.setting("tex_res"))
         mesh = TrackerMesh(mesh.head.to(device), mesh.faces.to(device), mesh.face_uv.to(device))
-        return cls(mesh, albedo.to(device), device, backend)
+        return cls(mesh, albedo.to(device), device)
 
 
 class Point:
@@ -119,7 +118,7 @@ class Point:
 
     def seen_at(self, scale: float) -> CoveredPixels:
         scene = self.scene
-        return visible_pixels(self.vertices, scene.mesh, self.unknowns, self.image_size, scale, scene.backend)
+        return visible_pixels(self.vertices, scene.mesh, self.unknowns, self.image_size, scale)
 
     def colours(self, seen: CoveredPixels) -> Tensor:
         return surface_colours(
@@ -187,10 +186,10 @@ class Point:
         }
 
 
-def check_tracker(report: Report, path: Path, assets: HeadAssets, device: torch.device, backend: str) -> None:
+def check_tracker(report: Report, path: Path, assets: HeadAssets, device: torch.device) -> None:
     """Every quantity of a tracker folder."""
     folder = TrackerFolder(path)
-    scene = Scene.of(folder, assets, device, backend)
+    scene = Scene.of(folder, assets, device)
     for name in folder.points:
         check_point(report, folder, Point(name, folder, scene))
     report.rest_not_checked(folder.quantities(), "no check knows it")

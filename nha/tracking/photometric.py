@@ -25,7 +25,7 @@ def visible_pixels(
     unknowns: Unknowns,
     image_size: tuple[int, int],
     sampling_scale: float = 1.0,
-    backend: str = "auto",
+    backend: str | None = None,
 ) -> CoveredPixels:
     """Which front face each pixel sees, drawn at `sampling_scale` times the image's size.
 
