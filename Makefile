@@ -31,7 +31,7 @@ env: $(INSTALLED)
 
 # Made again when the lock file changes. torch goes first and alone: where a CPU build is offered pip takes
 # that. The lock is complete, hence --no-deps (why: see requirements.lock).
-$(INSTALLED): requirements.lock setup.py
+$(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { \
 		echo "error: $(PYTHON) is not Python 3.10 to 3.12; choose one: PYTHON=python3.11 make env"; exit 2; }
 	@echo "making the environment in $(VENV): a few minutes, once"
@@ -42,7 +42,7 @@ $(INSTALLED): requirements.lock setup.py
 	@touch $@
 
 demo: env
-	$(BIN)/python python_scripts/run_demo.py $(DEMO_ARGS)
+	$(BIN)/nha demo $(DEMO_ARGS)
 
 notebook: $(VENV)/notebook.stamp
 	$(BIN)/jupyter lab jupyter_notebooks

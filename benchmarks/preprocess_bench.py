@@ -37,9 +37,9 @@ from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.preprocess.registry import is_available
-from nha.synthetic import SyntheticSettings, write_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 
-PACKS = ("mediapipe", "published", "truth")
 FEATURES = (Parsing.NOSE, Parsing.L_BROW, Parsing.R_BROW, Parsing.L_EYE, Parsing.R_EYE, Parsing.U_LIP)
 CLASSES = {
     "hair": (Parsing.HAIR,),
@@ -66,29 +66,31 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=40, help="frames of each video, at most")
     parser.add_argument("--size", type=int, default=512, help="longer edge of the annotated frames in pixels")
     parser.add_argument("--video", type=Path, help="a video without truth, instead of synthetic people")
-    parser.add_argument("--estimators", nargs="+", choices=PACKS, help="default: those that are available")
+    parser.add_argument("--estimators", nargs="+", help="default: those that are available")
     parser.add_argument("--json", type=Path, help="write the rows there")
     arguments = parser.parse_args(argv)
 
-    packs = arguments.estimators or available_packs()
+    selections = arguments.estimators or available_combinations()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if arguments.video:
-            rows += [measure_video(folder, arguments.video, pack, arguments) for pack in packs]
+            rows += [
+                measure_video(folder, arguments.video, estimators, arguments) for estimators in selections
+            ]
         for seed in [] if arguments.video else arguments.seeds:
             subject = folder / f"subject_{seed}"
             size = (arguments.size, arguments.size)
             alone(write_subject, subject, SyntheticSettings(seed=seed, frames=arguments.frames, size=size))
-            rows += [measure_subject(subject, seed, pack, arguments) for pack in packs]
+            rows += [measure_subject(subject, seed, estimators, arguments) for estimators in selections]
     print(as_table(rows).as_text())
     if arguments.json:
         with atomic_path(arguments.json) as temporary:
             temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
-def available_packs() -> list[str]:
-    """mediapipe, and published if all its weights are in place."""
+def available_combinations() -> list[str]:
+    """Combinations of estimators whose files are in place, without the ground truth."""
     return ["mediapipe", *(["published"] if is_available("published") else [])]
 
 
@@ -99,25 +101,25 @@ def as_table(rows: list[Row]) -> Table:
     return Table(("", *names), [(key, *(row.get(key) for row in rows)) for key in figures], digits=3)
 
 
-def measure_video(folder: Path, video: Path, pack: str, arguments: argparse.Namespace) -> Row:
+def measure_video(folder: Path, video: Path, estimators: str, arguments: argparse.Namespace) -> Row:
     """Figures of a video without ground truth."""
-    out = folder / pack
-    speed = run_alone(video, out, pack, arguments)
+    out = folder / estimators
+    speed = run_alone(video, out, estimators, arguments)
     labels = [read_labels(DatasetFolder(out).paths(i).parsing) for i in DatasetFolder(out).frame_ids()]
-    return {"estimators": pack, "of": video.stem, **speed, "flips": flips(labels), **shares(labels)}
+    return {"estimators": estimators, "of": video.stem, **speed, "flips": flips(labels), **shares(labels)}
 
 
-def measure_subject(subject: Path, seed: int, pack: str, arguments: argparse.Namespace) -> Row:
+def measure_subject(subject: Path, seed: int, estimators: str, arguments: argparse.Namespace) -> Row:
     """Figures of a synthetic video with ground truth."""
-    out = subject / f"by_{pack}"
-    speed = run_alone(subject / "video.mp4", out, pack, arguments)
+    out = subject / f"by_{estimators}"
+    speed = run_alone(subject / "video.mp4", out, estimators, arguments)
     found, truth = DatasetFolder(out), DatasetFolder(subject / "truth")
     ids = found.frame_ids()
     labels = [read_labels(found.paths(i).parsing) for i in ids]
     true_labels = [read_labels(truth.paths(i).parsing) for i in ids]
     masks = [read_labels(truth.root / "masks" / f"mask_{i:04d}.png") > 127 for i in ids]
     return {
-        "estimators": pack,
+        "estimators": estimators,
         "of": seed,
         **speed,
         "matte_iou": overlap([found_labels > 0 for found_labels in labels], masks),
@@ -132,12 +134,12 @@ def measure_subject(subject: Path, seed: int, pack: str, arguments: argparse.Nam
 # --- speed -----------------------------------------------------------------------------------------------
 
 
-def run_alone(video: Path, out: Path, pack: str, arguments: argparse.Namespace) -> Row:
+def run_alone(video: Path, out: Path, estimators: str, arguments: argparse.Namespace) -> Row:
     """Make the dataset in a new process; the time to load packages is not counted."""
     options = PreprocessOptions(
         video=video,
         out_path=out,
-        estimators=pack,
+        estimators=estimators,
         scale=arguments.size,
         max_frames=arguments.frames,
         max_missing=0.5,

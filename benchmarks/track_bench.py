@@ -1,4 +1,4 @@
-"""How exact and how fast the tracker is on synthetic people, whose truth is known.
+"""Accuracy and speed of the tracker on synthetic videos with ground truth.
 
     python benchmarks/track_bench.py [--seeds 1 2 3] [--frames 100] [--size 256] [--mode batched sequential]
                                      [--landmarks noisy | mediapipe] [--video MP4]
@@ -7,10 +7,10 @@ The landmarks that the tracker gets are the true ones with the errors of a real 
 distance between the outer eye corners inside the face and 3 % on the jaw, and 2 % of the frames with all landmarks
 in a wrong place. Translation is compared after the focal length is factored out (depth times true over tracked
 focal length) and the head is scaled to its true size; vertices after the best similarity of each frame. See
-nha/evaluation/tracking_errors.py. --landmarks mediapipe takes those of a real detector, whose errors are not
-noise: it means other points than the head model does, and guesses what it does not see.
+nha/evaluation/tracking_errors.py. --landmarks mediapipe takes those of a real detector, whose errors are
+systematic: it defines landmarks differently from the head model, and guesses occluded ones.
 
-A real video has no truth. Its rows hold how far the tracked landmarks lie from the detected ones inside the face
+Real videos have no ground truth. Their rows hold the distance of tracked to detected landmarks inside the face
 (pixels, and as a part of the distance between the outer eye corners), and the largest motion from one frame to the
 next over the median one, of the tracked and of the detected landmarks.
 """
@@ -33,7 +33,7 @@ from nha.core.errors import UserError
 from nha.core.system import atomic_path, run_script
 from nha.core.tables import Table
 from nha.data.dataset_folder import DatasetFolder, Keypoints, read_keypoints, write_keypoints
-from nha.data.tracking_file import TrackingResult, read_tracking
+from nha.data.tracking_file import TrackingResult
 from nha.evaluation.tracking_errors import tracking_errors
 from nha.evaluation.truth import Truth, read_truth
 from nha.head.load import load_head
@@ -41,7 +41,8 @@ from nha.head.model import HeadModel
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.render.camera import project
-from nha.synthetic import SyntheticSettings, write_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 from nha.tracking.frames import read_frames
 from nha.tracking.report import jitter_px
 from nha.tracking.settings import TrackingSettings
@@ -55,21 +56,28 @@ OUTLIER_SHARE, OUTLIER_SHIFT = 0.02, 1.0  # of the frames; in the same distances
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Draw, spoil, track, compare; print a table, write JSON where asked."""
+    """Render, add landmark errors, track, compare; print a table and write JSON if asked for."""
     parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3], help="which synthetic people")
+    parser.add_argument(
+        "--seeds", type=int, nargs="*", default=[1, 2, 3], help="seeds of the synthetic subjects"
+    )
     parser.add_argument("--frames", type=int, default=100, help="frames of each video")
     parser.add_argument("--size", type=int, default=256, help="side of the videos in pixels; even")
-    parser.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES), help="what to compare")
     parser.add_argument(
-        "--landmarks", choices=LANDMARKS, default="noisy", help="whose landmarks the tracker gets"
+        "--mode", nargs="+", choices=MODES, default=list(MODES), help="tracker modes to measure"
+    )
+    parser.add_argument(
+        "--landmarks",
+        choices=LANDMARKS,
+        default="noisy",
+        help="true landmarks with noise, or those of a detector",
     )
     parser.add_argument(
         "--video",
         type=Path,
         nargs="+",
         default=[],
-        help="real videos as well; with --seeds and no number, only these",
+        help="real videos to track as well; --seeds without a number: only these",
     )
     parser.add_argument("--head", default=HEAD, help="head model for the real videos")
     parser.add_argument("--json", type=Path, help="write the rows there")
@@ -96,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def draw_subject(folder: Path, seed: int, frames: int, size: int, landmarks: str) -> None:
-    """Video, truth and a dataset whose landmarks are those of a detector that errs."""
+    """Write video, ground truth and a dataset whose landmarks have the errors of a detector."""
     write_subject(folder, SyntheticSettings(seed=seed, frames=frames, size=(size, size), head=HEAD))
     if landmarks == "mediapipe":
         annotate(folder / "video.mp4", folder, size, "mediapipe")
@@ -106,11 +114,11 @@ def draw_subject(folder: Path, seed: int, frames: int, size: int, landmarks: str
     generator = np.random.default_rng(seed)
     for frame_id in dataset.frame_ids():
         path = dataset.paths(frame_id).keypoints
-        write_keypoints(path, spoil(read_keypoints(path), generator))
+        write_keypoints(path, add_landmark_errors(read_keypoints(path), generator))
 
 
 def annotate(video: Path, folder: Path, size: int, estimators: str) -> None:
-    """A dataset in `folder / "dataset"`; frames without a face are part of the task."""
+    """Write a dataset to `folder / "dataset"`; frames without a face are allowed."""
     build_dataset(
         PreprocessOptions(
             video=video, out_path=folder / "dataset", estimators=estimators, scale=size, max_missing=1.0
@@ -118,8 +126,8 @@ def annotate(video: Path, folder: Path, size: int, estimators: str) -> None:
     )
 
 
-def spoil(keypoints: Keypoints, generator: np.random.Generator) -> Keypoints:
-    """Landmarks with noise; in a few frames all of them are elsewhere."""
+def add_landmark_errors(keypoints: Keypoints, generator: np.random.Generator) -> Keypoints:
+    """Add noise to landmarks; in a few frames all of them get another place."""
     points = keypoints.landmarks_px
     right, left = points[list(OUTER_EYE_CORNERS)]
     unit = np.linalg.norm(right - left)
@@ -134,14 +142,14 @@ def spoil(keypoints: Keypoints, generator: np.random.Generator) -> Keypoints:
 
 def track(folder: Path, mode: str, head: str) -> tuple[TrackingResult, float]:
     """The tracking of a dataset in one mode, and seconds per frame."""
-    output = folder / mode
     start = time.perf_counter()
-    track_dataset(
-        TrackingSettings(data_path=folder / "dataset", output_path=output, head=head, mode=mode, video=False)
+    tracked = track_dataset(
+        TrackingSettings(
+            data_path=folder / "dataset", output_path=folder / mode, head=head, mode=mode, video=False
+        )
     )
     seconds = time.perf_counter() - start
-    tracking = read_tracking(output)
-    return tracking, seconds / len(tracking)
+    return tracked.result, seconds / len(tracked.frame_ids)
 
 
 def measure(folder: Path, seed: int, mode: str) -> dict[str, float | int | str]:
@@ -205,7 +213,7 @@ def expression_correlation(tracking: TrackingResult, truth: Truth) -> float:
 
 @torch.no_grad()
 def tracked_landmarks_px(tracking: TrackingResult, head_name: str) -> np.ndarray:
-    """The tracked mesh's landmarks in the tracked pictures: [F, 68, 2] pixels."""
+    """The tracked mesh's landmarks in the tracked images: [F, 68, 2] pixels."""
     head = HeadModel(load_head(head_name), subdivisions=0, blur_sigma=None)
     ids = [int(i) for i in tracking.frame]
     points = head.landmarks(head(tracking.params_for(ids)))[:, :N_FACE_LANDMARKS]

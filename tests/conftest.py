@@ -21,6 +21,7 @@ import pytest
 import torch
 
 from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_labels, write_rgb
+from nha.data.settings import DataSettings
 from nha.data.splits import Split, write_split
 from nha.data.tracking_file import TrackingResult, write_tracking
 from nha.head.assets import HeadAssets
@@ -138,6 +139,19 @@ def tiny_dataset(tmp_path: Path) -> Callable[..., TinyDataset]:
         return TinyDataset(folder.root, folder.root / "tracked_flame_params.npz", split)
 
     return write
+
+
+@pytest.fixture
+def six_frames(tiny_dataset) -> DataSettings:
+    """Settings of a tiny dataset of six frames, the last of which is held out."""
+    tiny = tiny_dataset(frame_ids=(0, 1, 2, 5, 6, 7), image_size=(12, 16))
+    return DataSettings(
+        tiny.data_path,
+        tiny.tracking_path,
+        tiny.split_path,
+        train_batch_size=(3, 2, 1),
+        validation_batch_size=(1, 1, 1),
+    )
 
 
 def noisy_tracking(

@@ -1,4 +1,4 @@
-"""`inspect_head.py` on heads that are there and on ones that are not."""
+"""`inspect_head.py` with existing and missing head models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def picture_of(path):
 
 
 def test_the_procedural_head(run_script, spaced_dir):
-    load_head("procedural")  # made where it is not there
+    load_head("procedural")  # generated if it does not exist
     out = spaced_dir / "head.png"
     done = run_script("inspect_head.py", "procedural", "--out", out)
     assert done.returncode == 0, done.stderr
@@ -37,7 +37,7 @@ def test_the_procedural_head(run_script, spaced_dir):
         assert re.search(line, done.stdout), line
     assert "missing" not in done.stdout
     assert "non-commercial" not in done.stdout
-    assert done.stdout.splitlines()[-1] == f"picture: {out}"
+    assert done.stdout.splitlines()[-1] == f"image: {out}"
     picture_of(out)
 
 

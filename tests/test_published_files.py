@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from nha.avatar.checkpoint import read_checkpoint
-from nha.core.config import parse_settings
-from nha.core.config_keys import ignored_keys, names_of, setting_keys
+from nha.core.config import ignored_keys, names_of, parse_settings, setting_keys
 from nha.core.config_values import parse_value
 from nha.data.tracking_file import TRACKING_FILE_NAMES, find_tracking_file
 from nha.optimization.config import OptimizationSettings
@@ -42,7 +41,7 @@ def test_every_key_of_a_published_file_has_its_effect(name, shared_dir, capsys):
     entries, ignored = entries_of(path), dict(ignored_keys(settings_type))
     assert len(entries) >= 7
     settings = parse_settings(settings_type, ["--config", str(path)], description="d")
-    by_name = {key: entry for entry in setting_keys(settings_type) for key in (entry.key, *entry.aliases)}
+    by_name = {key: entry for entry in setting_keys(settings_type) for key in entry.names}
     for key, text in entries.items():
         if key not in ignored:
             assert by_name[key].value_in(settings) == parse_value(text, by_name[key].kind), key

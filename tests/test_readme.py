@@ -1,36 +1,52 @@
-"""The README says what is true: its commands run, the files and scripts that it names are there."""
+"""The README agrees with the program: its commands run; options, files, scripts and messages that it names exist."""
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from nha.cli.command_table import COMMANDS
 from nha.core.optional_files import optional_files
 from nha.core.paths import new_asset_folder
 from nha.data.video_io import iterate_frames
 from nha.head import flame_files
-from nha.synthetic import SyntheticSettings, write_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 
 FRAMES = 8
 
-# What makes each script quick on a tiny synthetic video; nothing that the README's command itself says is changed
-# but paths and sizes.
+# Options that make each command quick on a tiny synthetic video. They are added to the README's command, which is
+# otherwise run as it is, with other paths.
 QUICK = {
-    "video_to_dataset.py": "--estimators truth --scale 64",
-    "optimize_tracking.py": "--refine_steps 5 --appearance_steps 5 --n_keyframes 4 --head procedural --device cpu",
-    "optimize_nha.py": "--epochs_offset 1 --epochs_texture 1 --epochs_joint 1 --head procedural --device cpu",
-    "reenact_avatar.py": "--max_frames 2 --driving_estimators truth --device cpu",
-    "evaluate_avatar.py": "--turntable 4 --device cpu",
-    "export_avatar.py": "--texture_size 32 --views 2 --device cpu",
-    "view_avatar.py": "--device cpu",
+    "preprocess": "--estimators truth --scale 64",
+    "track": "--refine_steps 5 --appearance_steps 5 --n_keyframes 4 --head procedural --device cpu",
+    "train": "--epochs_offset 1 --epochs_texture 1 --epochs_joint 1 --head procedural --device cpu",
+    "evaluate": "--turntable 4 --device cpu",
+    "reenact": "--max_frames 2 --driving_estimators truth --device cpu",
+    "export": "--texture_size 32 --views 2 --device cpu",
+    "view": "--device cpu",
 }
+# The same for the Python example; `tracking.params(10)` needs a frame that the tiny video has.
+QUICK_PYTHON = {
+    "scale=256": 'scale=64, estimators="truth"',
+    '"experiments/me/tracking")': '"experiments/me/tracking", refine_steps=5, appearance_steps=5, n_keyframes=4, '
+    'head="procedural", device="cpu")',
+    'config="demo"': 'config="demo", epochs_offset=1, epochs_texture=1, epochs_joint=1, head="procedural", '
+    'device="cpu"',
+    "(10)": "(5)",
+    "tracking=tracking": 'tracking=tracking, texture_size=32, views=2, device="cpu"',
+}
+RUN_ELSEWHERE = ("demo",)  # tests/test_demo.py
 
 
 @pytest.fixture(scope="module")
@@ -38,36 +54,77 @@ def readme(repository) -> str:
     return (repository / "README.md").read_text("utf-8")
 
 
-def commands(readme: str) -> list[list[str]]:
-    """Every command of the fenced blocks, as arguments."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-    assert {language for language, _ in blocks} == {"bash"}
-    lines = "\n".join(text for _, text in blocks).replace("\\\n", " ").splitlines()
+def blocks(readme: str, language: str) -> list[str]:
+    """Contents of the fenced blocks of a language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert {name for name, _ in found} == {"bash", "python"}
+    return [text for name, text in found if name == language]
+
+
+def command_lines(readme: str) -> list[list[str]]:
+    """Every command of the bash blocks, as arguments."""
+    lines = "\n".join(blocks(readme, "bash")).replace("\\\n", " ").splitlines()
     return [shlex.split(line) for line in lines if line.strip()]
 
 
-def test_every_command_is_one_that_these_tests_know(readme):
-    for command in commands(readme):
-        assert command[0] in ("make", ".venv/bin/python"), command
-        if command[0] != "make":
-            assert Path(command[1]).name in QUICK, f"{command[1]} is not run by test_own_video"
+def nha_commands(readme: str) -> list[tuple[str, list[str]]]:
+    """The commands of `nha` in the bash blocks: name and arguments."""
+    lines = [line[1:] for line in command_lines(readme) if line[0] == "nha"]
+    return [(line[0], line[1:]) for line in lines if line[0] in COMMANDS]
+
+
+@functools.cache
+def help_text(command: str) -> str:
+    run = subprocess.run(
+        [sys.executable, "-m", "nha", *command.split(), "--help"], capture_output=True, text=True, check=True
+    )
+    return run.stdout
+
+
+def test_commands_are_those_that_these_tests_run(readme):
+    for line in command_lines(readme):
+        assert line[0] in ("make", "nha", "source"), line
+        if line[0] == "nha":
+            assert line[1] in (*QUICK, *RUN_ELSEWHERE, "--help"), line
 
 
 def test_make_targets_exist(readme, repository):
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    targets = [command[1:] for command in commands(readme) if command[0] == "make"]
-    targets += [[target] for target in re.findall(r"`make (\w+)`", readme)]
-    assert ["demo"] in targets
+    targets = [line[1:] for line in command_lines(readme) if line[0] == "make"]
+    targets += [[target] for target in re.findall(r"`make ([\w-]+)`", readme)]
+    assert ["env"] in targets
     assert ["test"] in targets
     for target in targets:
         run = subprocess.run(["make", "-n", *target], cwd=repository, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
 
 
+def test_options_of_the_commands_exist(readme):
+    commands = nha_commands(readme)
+    assert len(commands) > 8
+    for command, arguments in commands:
+        for option in (argument for argument in arguments if argument.startswith("--")):
+            assert re.search(rf"{option}\b", help_text(command)), f"nha {command} has no {option}"
+
+
+def test_options_in_the_text_exist(readme):
+    known = "\n".join(help_text(command) for command in COMMANDS)
+    options = {option for option in re.findall(r"`[^`\n]*?(--\w+)", readme) if option != "--no"}
+    assert len(options) > 20
+    missing = [option for option in sorted(options) if not re.search(rf"{option}\b", known)]
+    assert not missing
+
+
+def test_commands_in_the_text_exist(readme):
+    named = set(re.findall(r"`nha ([a-z]+(?:\s(?:dataset|weights|make|inspect))?)", readme))
+    named = {" ".join(name.split()) for name in named}
+    assert not named - set(COMMANDS)
+
+
 @pytest.mark.slow
 def test_own_video(readme, repository, tmp_path):
-    """The commands for one's own video, in the order of the README, on a tiny synthetic one."""
+    """The commands of the README in its order, then the Python example, on a tiny synthetic video."""
     write_subject(tmp_path, SyntheticSettings(frames=FRAMES, size=(64, 64), progress=False))
     here = {
         "my_video.mp4": str(tmp_path / "video.mp4"),
@@ -75,29 +132,39 @@ def test_own_video(readme, repository, tmp_path):
         "experiments/me": str(tmp_path / "me"),
         "experiments/friend": str(tmp_path / "me"),  # one video is enough to see that the commands run
     }
-    for command in commands(readme):
-        if command[0] == "make":
+    for command, arguments in nha_commands(readme):
+        if command in RUN_ELSEWHERE:
             continue
-        arguments = [_replace(argument, here) for argument in command[1:]]
-        arguments += QUICK[Path(command[1]).name].split()
-        if "view_avatar.py" in command[1]:
-            _serve(arguments, repository)
+        given = [_replace(argument, here) for argument in arguments]
+        program = [sys.executable, "-m", "nha", command, *given, *QUICK[command].split()]
+        if command == "view":
+            _serve(program, repository)
             continue
-        run = subprocess.run([sys.executable, *arguments], cwd=repository, capture_output=True, text=True)
-        assert run.returncode == 0, f"{shlex.join(command)}\n{run.stderr[-2000:]}"
-        if "optimize_nha.py" in command[1]:  # another avatar of the same person, to compare with
+        run = subprocess.run(program, cwd=repository, capture_output=True, text=True)
+        assert run.returncode == 0, f"{shlex.join(program)}\n{run.stderr[-2000:]}"
+        if command == "train" and not (tmp_path / "me_longer").exists():  # another avatar, for the comparison
             shutil.copytree(tmp_path / "me" / "avatar", tmp_path / "me_longer" / "avatar")
-    for films in ("films", "films_friend", "films_still"):
-        assert len(list(iterate_frames(tmp_path / "me" / films / "side_by_side.mp4"))) == 2
+    for folder in ("by_friend", "by_video", "still"):
+        assert len(list(iterate_frames(tmp_path / "me" / folder / "side_by_side.mp4"))) == 2
     assert (tmp_path / "me" / "comparison" / "report.html").is_file()
     assert (tmp_path / "me" / "avatar" / "evaluation" / "report.html").is_file()
     assert {"avatar.glb", "frame_0005.obj"} <= {path.name for path in (tmp_path / "me" / "export").iterdir()}
 
+    (example,) = blocks(readme, "python")
+    for text, quick in QUICK_PYTHON.items():
+        assert text in example, text
+        example = example.replace(text, quick)
+    script = tmp_path / "example.py"
+    script.write_text(_replace(example, here), encoding="utf-8")
+    run = subprocess.run([sys.executable, str(script)], cwd=repository, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "[1, 3, 64, 64]" in run.stdout
 
-def _serve(arguments: list[str], repository: Path) -> None:
-    """Start a command that runs until it is told to end; it must say where it listens, and end well."""
+
+def _serve(program: list[str], repository: Path) -> None:
+    """Start a command that runs until it is terminated. It must print its address, and exit without an error."""
     with subprocess.Popen(
-        [sys.executable, *arguments],
+        program,
         cwd=repository,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -116,23 +183,37 @@ def _replace(argument: str, here: dict[str, str]) -> str:
     return argument
 
 
-def test_table_of_scripts_is_complete(readme, repository):
-    table = set(re.findall(r"^\| `([\w/-]+\.py)` \|", readme, re.MULTILINE))
+def test_table_of_commands_and_scripts_is_complete(readme, repository):
+    rows = re.findall(r"^\| `nha ([a-z ]+)` \| `([\w/.-]+\.py)` \|", readme, re.MULTILINE)
     scripts = [*(repository / "python_scripts").glob("*.py")]
     scripts += (repository / "deps" / "video-head-tracker").glob("optimize_*.py")
-    assert table == {script.relative_to(repository).as_posix() for script in scripts}
+    assert {command for command, _ in rows} == set(COMMANDS)
+    assert {script for _, script in rows} == {script.relative_to(repository).as_posix() for script in scripts}
 
 
-def test_pictures_and_files_that_it_names_are_there(readme, repository):
-    links = re.findall(r"!?\[[^]]*\]\(([^)#]+)\)", readme)
-    assert any(link.startswith("docs/images/") for link in links)
-    named = [link for link in links if "://" not in link]
-    named += re.findall(r"`((?:configs|docs)/[\w./-]+)`", readme)
-    for name in named:
-        assert (repository / name).exists(), name
+def test_links_and_images_exist(readme, repository):
+    links = re.findall(r"!?\[[^]]*\]\(([^)]+)\)", readme)
+    assert sum(link.startswith("docs/images/") for link in links) == len(
+        list((repository / "docs" / "images").iterdir())
+    )
+    anchors = {
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)", readme, re.MULTILINE)
+    }
+    for link in links:
+        if link.startswith("#"):
+            assert link[1:] in anchors, link
+        elif "://" not in link:
+            assert (repository / link.split("#")[0]).exists(), link
 
 
-def test_downloads_are_those_that_the_readers_look_for(readme, repository):
+def test_contents_lists_every_section(readme):
+    contents = " ".join(readme.split("\n## ")[0].split())
+    for title in re.findall(r"^## (.*)", readme, re.MULTILINE):
+        assert f"[{title}](#" in contents or title == "Licence", title
+
+
+def test_downloads_are_those_that_the_readers_look_for(readme):
     for name in (*flame_files.MODEL_FILES, *flame_files.REQUIRED_FILES, flame_files.TEXTURE_FILE):
         assert f"`{name}`" in readme
     for entry in optional_files():
@@ -142,3 +223,23 @@ def test_downloads_are_those_that_the_readers_look_for(readme, repository):
         assert places.get(entry.folder.parent, "`$TORCH_HOME/hub/checkpoints/`") in readme
         for name in entry.names:
             assert f"`{name}`" in readme
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """The strings of a program; "..." stands for each value of an f-string."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "..." for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_messages_of_the_troubleshooting_section_exist(readme, repository):
+    section = readme.split("\n## Troubleshooting")[1].split("\n## ")[0]
+    messages = re.findall(r"^\| `(.*?)` \|", section, re.MULTILINE)
+    assert len(messages) >= 8
+    sources = (repository / "nha").rglob("*.py")
+    known = "\n".join(text for source in sources for text in texts(ast.parse(source.read_text("utf-8"))))
+    for message in messages:
+        for part in re.split(r"\.\.\.|'[^']*'", message):
+            assert part.strip(" :;,()") in known, f"{message}: no message has {part!r}"

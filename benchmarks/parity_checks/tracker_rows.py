@@ -16,12 +16,13 @@ from nha.render.camera import project
 from nha.render.interpolate import CoveredPixels
 from nha.tracking.appearance import PUBLISHED, AlbedoSpace, read_albedo_space
 from nha.tracking.energy import geometric_terms, translation_step, weighted_sum
-from nha.tracking.mesh import TrackerMesh, tracker_mesh
 from nha.tracking.photometric import (
+    TrackerMesh,
     photometric_distance,
     sample_images,
     screen_positions,
     surface_colours,
+    tracker_mesh,
     visible_pixels,
 )
 from nha.tracking.settings import EnergyWeights
@@ -59,7 +60,7 @@ class TrackerFolder(NumbersFolder):
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What all points share: the mesh, its albedo space and the device."""
+    """What all points share: the mesh, its albedo space, the device and the rasteriser."""
 
     mesh: TrackerMesh
     albedo: AlbedoSpace
@@ -72,8 +73,7 @@ class Scene:
             raise UserError(f"'{assets.folder}' has no FLAME_texture.npz, which the tracker's numbers need")
         mesh = tracker_mesh(assets, ignore_lower_neck=folder.setting("ignore_lower_neck"))
         albedo = read_albedo_space(assets.texture_file, folder.setting("n_tex"), folder.setting("tex_res"))
-        mesh = TrackerMesh(mesh.head.to(device), mesh.faces.to(device), mesh.face_uv.to(device))
-        return cls(mesh, albedo.to(device), device)
+        return cls(mesh.to(device), albedo.to(device), device)
 
 
 class Point:

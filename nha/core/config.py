@@ -1,17 +1,18 @@
-"""Settings: dataclasses with a sentence per field; INI files and command lines are only spellings of them.
+"""Settings: dataclasses whose fields are the keys of INI files, command-line options and Python keywords.
 
     @dataclass(frozen=True)
-    class Settings:
-        data_path: Path = setting(help="Dataset folder.", section="Dataset")
-        epochs: tuple[int, int, int] = setting((150, 50, 50), help="Epochs of the three stages.")
-        trainer: TrainerSettings = nested(TrainerSettings)
+    class TrainSettings(Settings):
+        data_path: Path = setting(option="dataset", help="Dataset folder.", section="Dataset", main=True)
+        epochs: tuple[int, int, int] = setting((150, 50, 50), help="Epochs of the three stages.", minimum=0)
+        data: DataSettings = nested(DataSettings)
 
         IGNORED: ClassVar = {"gpus": "the device is chosen with --device"}
 
-    settings = parse_settings(Settings, description="Optimise an avatar.")
+    settings = parse_settings(TrainSettings, description="Train an avatar.")  # command line and --config FILE
+    settings = TrainSettings.from_ini("train.ini", dataset="me/dataset")
 
-Every field is a key of the INI file and an option `--key`; the fields of nested dataclasses are keys of their
-own. Command line beats INI file beats default; with several INI files the later one wins.
+The fields of nested dataclasses are keys of the whole. Command line and keywords override INI files, a later INI file
+overrides an earlier one, and INI files override defaults.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ import dataclasses
 import functools
 import sys
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nha.core.config_keys import SettingKey, check_names, ignored_keys, key_of_flag, names_of, setting_keys
-from nha.core.config_parser import build_parser, config_files_on, unknown_key
-from nha.core.config_values import describe_kind, format_value, parse_value
+from nha.core.config_values import convert, describe_kind, format_value, parse_words, read_ini, unknown_key
 from nha.core.errors import UserError
+from nha.core.paths import config_file
 
 S = TypeVar("S")
 
@@ -37,30 +37,138 @@ def setting(
     default: Any = MISSING,
     *,
     help: str,
-    section: str | None = None,
+    option: str | None = None,
     aliases: Sequence[str] = (),
+    section: str | None = None,
+    main: bool = False,
+    positional: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
 ) -> Any:
-    """A field of a settings dataclass; without a default it must be given by the user.
+    """A field of a settings dataclass.
 
-    help: a sentence for --help; section: begins a new group in the help text, which lasts until the next;
-    aliases: other names of the key that are accepted too. Mutable defaults are copied for each instance.
+    Args:
+        default: default value; without one the user must give a value. Lists are copied for each instance.
+        help: a sentence for --help.
+        option: name that the help text shows first; the field's own name is accepted, too.
+        aliases: further names that are accepted.
+        section: starts a new group of the help text and of INI files, which lasts until the next one.
+        main: whether the help text lists the option in its first group.
+        positional: whether the value may also be given without an option name on the command line.
+        minimum, maximum: range of the number, or of each number of a list.
     """
-    metadata = {"help": help, "section": section, "aliases": tuple(aliases)}
-    if isinstance(default, (list, dict, set)):
-        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    about = {"help": help, "main": main, "positional": positional, "minimum": minimum, "maximum": maximum}
+    metadata = {"about": about, "option": option, "aliases": tuple(aliases), "section": section}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def nested(settings_type: type[S], *, section: str | None = None, **changed_defaults: Any) -> Any:
-    """A field that is a settings dataclass itself; its fields become keys of the whole.
+def nested(settings_type: type[S]) -> Any:
+    """A field that is a settings dataclass itself; its docstring's first line is its section in the help text."""
+    return dataclasses.field(default_factory=settings_type)
 
-    section: heading in the help text (else the first line of the dataclass's docstring);
-    changed_defaults: other defaults for some of its fields in this place.
+
+class Settings:
+    """Base class of settings dataclasses."""
+
+    @classmethod
+    def from_ini(cls: type[S], path: str | Path | None = None, **overrides: Any) -> S:
+        """Settings from an INI file and keywords.
+
+        Args:
+            path: an INI file, or the short name of one of the package's configurations, such as "demo"; None for none.
+            overrides: values by any name of a setting, as Python values or as text; they override the file.
+
+        Raises:
+            UserError: for an unknown key (the message names the nearest), a missing one, or a value that does not fit.
+        """
+        entries = list(setting_keys(cls))
+        known = names_of(entries)
+        if wrong := [key for key in overrides if key not in known]:
+            raise UserError(unknown_key(wrong[0], known, "among the keywords"))
+        texts = {} if path is None else read_ini(config_file(path), [*known, *dict(ignored_keys(cls))])
+        return _build(cls, _typed(entries, texts, parse_words) | _typed(entries, overrides, convert))
+
+    def check(self) -> None:
+        """Raise UserError for a number out of its range."""
+        for entry in setting_keys(type(self)):
+            entry.check_range(entry.value_in(self))
+
+
+@dataclass(frozen=True)
+class SettingKey:
+    """One key of a (nested) settings dataclass; see `setting` for its properties."""
+
+    path: tuple[str, ...]  # names of the fields that lead to the value; the last one is the key
+    kind: Any
+    default: Any  # MISSING where the user must give a value
+    names: tuple[str, ...]  # all names, first the one that the help text shows first
+    section: str
+    help: str
+    main: bool
+    positional: bool
+    minimum: float | None
+    maximum: float | None
+
+    @property
+    def key(self) -> str:
+        return self.path[-1]
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING
+
+    def value_in(self, settings: Any) -> Any:
+        """The value of this key in an instance of the whole dataclass."""
+        return functools.reduce(getattr, self.path, settings)
+
+    def check_range(self, value: Any) -> None:
+        """Raise UserError for a number, or a number in a list, that is out of range."""
+        if isinstance(value, (list, tuple)):
+            for item in value:
+                self.check_range(item)
+        elif isinstance(value, (int, float)):
+            low, high = self.minimum, self.maximum
+            if low is not None and value < low:
+                raise UserError(f"--{self.names[0]} must be at least {low:g}, but is {value:g}")
+            if high is not None and value > high:
+                raise UserError(f"--{self.names[0]} must be at most {high:g}, but is {value:g}")
+
+
+def setting_keys(
+    settings_type: type, path: tuple[str, ...] = (), section: str = "Settings"
+) -> Iterator[SettingKey]:
+    """All keys of a settings dataclass in order, including those of nested dataclasses.
+
+    Args:
+        settings_type: the dataclass.
+        path, section: recursion state, internal.
     """
-    metadata = {"settings": settings_type, "section": section, "changed_defaults": changed_defaults}
-    return dataclasses.field(
-        default_factory=functools.partial(settings_type, **changed_defaults), metadata=metadata
-    )
+    kinds = typing.get_type_hints(settings_type)
+    for field in dataclasses.fields(settings_type):
+        kind, metadata, here = kinds[field.name], field.metadata, (*path, field.name)
+        if dataclasses.is_dataclass(kind):
+            yield from setting_keys(kind, here, (kind.__doc__ or field.name).splitlines()[0].rstrip("."))
+            continue
+        section = metadata["section"] or section
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        option, names = metadata["option"], (field.name, *metadata["aliases"])
+        names = (option, *(name for name in names if name != option)) if option else names
+        yield SettingKey(here, kind, default, names, section, **metadata["about"])
+
+
+def ignored_keys(settings_type: type) -> Iterator[tuple[str, str]]:
+    """Keys that are accepted without effect, and the reason: `IGNORED` of the dataclass and of nested ones."""
+    yield from getattr(settings_type, "IGNORED", {}).items()
+    for kind in typing.get_type_hints(settings_type).values():
+        if dataclasses.is_dataclass(kind):
+            yield from ignored_keys(kind)
+
+
+def names_of(entries: Iterable[SettingKey]) -> list[str]:
+    """Every name of every key."""
+    return [name for entry in entries for name in entry.names]
 
 
 def parse_settings(
@@ -68,39 +176,31 @@ def parse_settings(
     argv: Sequence[str] | None = None,
     *,
     description: str,
-    config_flag: str = "--config",
-    default_config_files: Sequence[str | Path] = (),
+    program: str | None = None,
+    examples: str = "",
 ) -> S:
-    """Read settings from INI files (`--config FILE`, repeatable) and the command line.
+    """Read settings from the command line and from INI files (`--config FILE`, repeatable).
 
-    argv: arguments without the program's name (None: those of this process);
-    default_config_files: read first, where they exist.
-    Raises UserError for an unknown key (naming the nearest known one), a missing key, a value that does not
-    fit, or a configuration file that cannot be read. `--help` prints and exits, as usual.
+    Args:
+        settings_type: a settings dataclass.
+        argv: arguments without the program's name; None for those of this process.
+        description: text above the options in --help.
+        program: name of the program in --help; None takes it from `sys.argv`.
+        examples: text below the options in --help.
+
+    Raises:
+        UserError: for an unknown key (the message names the nearest), a missing one, a value that does not fit, or a
+            configuration file that cannot be read. `--help` prints and exits.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    from nha.core.command_line import parse_options  # ConfigArgParse is needed for command lines only
+
     entries = list(setting_keys(settings_type))
     ignored = dict(ignored_keys(settings_type))
-    check_names(entries, ignored, config_flag)
-
-    files = [Path(path) for path in default_config_files if Path(path).is_file()]
-    files += config_files_on(argv, config_flag)
-    parser = build_parser(entries, ignored, description, config_flag, files)
-    namespace, unknown = parser.parse_known_args(argv, env_vars={})
-    given = {key: value for key, value in vars(namespace).items() if key != key_of_flag(config_flag)}
-    known = [*names_of(entries), *ignored, key_of_flag(config_flag)]
-    for argument in unknown:
-        raise UserError(unknown_key(argument, known, "on the command line"))
-
+    argv = sys.argv[1:] if argv is None else argv
+    given = parse_options(argv, entries, ignored, description, program, examples)
     if without_effect := [key for key in given if key in ignored]:
         print(f"settings without effect here: {', '.join(without_effect)} (see --help)")
-    values = {entry.key: _convert(entry, given[entry.key]) for entry in entries if entry.key in given}
-    if missing := [entry.key for entry in entries if entry.required and entry.key not in values]:
-        raise UserError(
-            f"missing setting {', '.join(repr(key) for key in missing)}; pass --{missing[0]} VALUE, or write "
-            f"it in the configuration file ({config_flag} FILE)"
-        )
-    return _assemble(settings_type, values)
+    return _build(settings_type, _typed(entries, given, parse_words))
 
 
 def format_settings(settings: Any) -> str:
@@ -115,24 +215,46 @@ def format_settings(settings: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _build(settings_type: type[S], values: Mapping[str, Any]) -> S:
+    """Settings of typed values by key. Raises UserError for a missing or out-of-range value."""
+    entries = list(setting_keys(settings_type))
+    if missing := [e.names[0] for e in entries if e.required and e.key not in values]:
+        raise UserError(
+            f"missing setting {', '.join(repr(name) for name in missing)}; pass --{missing[0]} VALUE (in Python: "
+            f"{missing[0]}=VALUE), or write it in a configuration file (--config FILE)"
+        )
+    for entry in entries:
+        entry.check_range(values.get(entry.key))
+    return _assemble(settings_type, values)
+
+
 def _assemble(settings_type: type[S], values: Mapping[str, Any]) -> S:
     kinds = typing.get_type_hints(settings_type)
     arguments = {}
     for field in dataclasses.fields(settings_type):
         if dataclasses.is_dataclass(kinds[field.name]):
-            changed = field.metadata.get("changed_defaults", {})
-            arguments[field.name] = _assemble(kinds[field.name], {**changed, **values})
+            arguments[field.name] = _assemble(kinds[field.name], values)
         elif field.name in values:
             arguments[field.name] = values[field.name]
     return settings_type(**arguments)
 
 
-def _convert(entry: SettingKey, given: str | Sequence[str]) -> Any:
-    words = [given] if isinstance(given, str) else list(given)
-    text = " ".join(words)
-    try:
-        if entry.kind == list[Path] and not text.startswith("["):
-            return [parse_value(word, Path) for word in words]  # a path may hold spaces and commas
-        return parse_value(text, entry.kind)
-    except ValueError:
-        raise UserError(f"setting '{entry.key}' must be {describe_kind(entry.kind)}, not '{text}'") from None
+def _typed(entries: Sequence[SettingKey], given: Mapping[str, Any], parse: Callable) -> dict[str, Any]:
+    """Given values by the key of their setting, as the setting's type."""
+    by_name = {name: entry for entry in entries for name in entry.names}
+    values = {}
+    for name, value in given.items():
+        if (entry := by_name.get(name)) is None:
+            continue
+        try:
+            values[entry.key] = parse(value, entry.kind)
+        except ValueError:
+            text = (
+                format_value(value)
+                if parse is convert
+                else value
+                if isinstance(value, str)
+                else " ".join(value)
+            )
+            raise UserError(f"setting '{name}' must be {describe_kind(entry.kind)}, not '{text}'") from None
+    return values

@@ -1,43 +1,89 @@
-"""Text of a configuration file or command line <-> typed values; the type says which text is allowed."""
+"""Text of INI files and command lines, and the typed values that it stands for.
+
+The types are bool, int, float, str, Path, Literal, `X | None`, list[X], tuple[X, ...] and tuple[X, Y, Z], nested.
+"""
 
 from __future__ import annotations
 
-import enum
+import difflib
 import math
+import os
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from nha.core.errors import UserError
 
 _TRUE, _FALSE, _NONE = ("true", "yes", "on", "1"), ("false", "no", "off", "0"), ("none", "null", "")
 _OPENING, _CLOSING = "[(", "])"
 
+# What a user must write for a value of a type, and the type's placeholder in the help text.
+_WORDS = {
+    bool: ("true or false", "true|false"),
+    int: ("a whole number", "INT"),
+    float: ("a number", "NUMBER"),
+    Path: ("a path", "PATH"),
+    str: ("text", "TEXT"),
+}
+
+
+def read_ini(path: Path, known: Sequence[str]) -> dict[str, str]:
+    """Keys and values of an INI file as text.
+
+    Lines are `key = value`; [sections] only structure the file; lines that begin with ; or # are comments. After a
+    value a comment needs a space before its ; or #. Values in quotes are taken literally.
+
+    Raises UserError for any other line and for a key that is not in `known`.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"configuration file '{path}' is not a readable text file") from None
+    items: dict[str, str] = {}
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line or line[0] in ";#[":
+            continue
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or not key:
+            raise UserError(f"'{path}' line {number}: write 'key = value', not '{line}'")
+        if key not in known:
+            raise UserError(unknown_key(key, known, f"in '{path}' line {number}"))
+        if key in items:
+            raise UserError(f"'{path}' line {number}: '{key}' is set a second time")
+        items[key] = value if value.startswith(('"', "'")) else _without_comment(value)
+    return items
+
+
+def unknown_key(key: str, known: Sequence[str], where: str) -> str:
+    """The message for a name that no setting has; it names the nearest one."""
+    nearest = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else "see --help for all settings"
+    return f"unknown setting '{key}' {where}; {hint}"
+
 
 def parse_value(text: str, kind: Any) -> Any:
-    """Turn `text` into a value of the type annotation `kind`.
+    """The value of type `kind` that a text stands for.
 
-    Known are bool, int, float, str, Path, Literal, Enum, `X | None` and other unions (the first member that
-    fits), list[X], tuple[X, ...] and tuple[X, Y, Z], all nested as one likes. Lists are written [16, 2, 2],
-    nested lists [[1e-1, 50], [1e-2, 100]]; the outermost brackets and commas may be left out.
-    Raises ValueError for text that does not fit.
+    Lists are written [16, 2, 2], nested lists [[1e-1, 50], [1e-2, 100]]; the outermost brackets and commas may be
+    left out. Raises ValueError for a text that does not fit.
     """
-    text = _unquoted(text.strip())
+    text = _without_quotes(text.strip())
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if is_union(kind):
-        return _parse_union(text, arguments)
+    if is_optional(kind):
+        return None if text.lower() in _NONE else parse_value(text, inner_kind(kind))
     if origin in (list, tuple):
-        return _parse_sequence(text, origin, arguments)
+        items = _split_list(text)
+        return origin(parse_value(*pair) for pair in zip(items, item_kinds(kind, len(items)), strict=True))
     if origin is Literal:
         return _parse_choice(text, {str(choice): choice for choice in arguments})
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return _parse_choice(text, {str(member.value): member for member in kind})
     if kind is bool:
-        return _parse_bool(text)
+        return _parse_choice(text.lower(), dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False))
     if kind is int:
         return _parse_int(text)
     if kind is float:
-        number = float(text)
-        if math.isnan(number):
+        if math.isnan(number := float(text)):
             raise ValueError("not a number")
         return number
     if kind is Path:
@@ -49,88 +95,99 @@ def parse_value(text: str, kind: Any) -> Any:
     raise TypeError(f"settings cannot have the type {kind}")
 
 
+def parse_words(words: str | Sequence[str], kind: Any) -> Any:
+    """The value of type `kind` that one or several arguments of a command line stand for."""
+    words = [words] if isinstance(words, str) else words
+    if kind == list[Path] and not words[0].startswith("["):
+        return [parse_value(word, Path) for word in words]  # a path may hold spaces and commas
+    return parse_value(" ".join(words), kind)
+
+
+def convert(value: Any, kind: Any) -> Any:
+    """A Python value as type `kind`: paths may be strings, lists tuples, whole numbers floats.
+
+    Raises ValueError for a value that does not fit.
+    """
+    if kind == list[Path]:
+        return [Path(path) for path in (value if isinstance(value, (list, tuple)) else [value])]
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    return parse_value(value if isinstance(value, str) else format_value(value), kind)
+
+
 def format_value(value: Any) -> str:
     """The text that `parse_value` reads as `value`."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, enum.Enum):
-        return str(value.value)
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(format_value(item) for item in value)}]"
     if isinstance(value, float):
-        return f"{value:.15g}"
+        text = f"{value:.15g}"
+        return text if float(text) == value else repr(value)
     return str(value)
 
 
 def describe_kind(kind: Any) -> str:
-    """What a user must write for a setting of this type, in words: "a number", "one of cpu, cuda", ..."""
+    """What a user must write for a value of this type, in words, such as "a number" or "one of cpu, cuda"."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if is_union(kind):
-        members = ("none" if member is type(None) else describe_kind(member) for member in arguments)
-        return " or ".join(members)
-    if origin in (list, tuple):
-        if not arguments:
-            return "a list"
-        if origin is list or arguments[-1] is Ellipsis:
-            return f"a list, each item {describe_kind(arguments[0])}"
-        if len(set(arguments)) == 1:
-            return f"a list of {len(arguments)}, each {describe_kind(arguments[0])}"
-        return f"a list of {', '.join(describe_kind(argument) for argument in arguments)}"
+    if is_optional(kind):
+        return f"{describe_kind(inner_kind(kind))} or none"
     if origin is Literal:
-        return f"one of {', '.join(str(choice) for choice in arguments)}"
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return f"one of {', '.join(str(member.value) for member in kind)}"
-    names = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path", str: "text"}
-    return names[kind]
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin not in (list, tuple):
+        return _WORDS[kind][0]
+    if origin is list or arguments[-1] is Ellipsis:
+        return f"a list, each item {describe_kind(arguments[0])}"
+    if len(set(arguments)) == 1:
+        return f"a list of {len(arguments)}, each {describe_kind(arguments[0])}"
+    return f"a list of {', '.join(map(describe_kind, arguments))}"
 
 
-def metavar_of(kind: Any) -> str:
-    """The placeholder that stands for a value in the help text."""
-    if is_union(kind):
-        kind = next(member for member in typing.get_args(kind) if member is not type(None))
+def placeholder(kind: Any) -> str:
+    """What stands for a value of this type in the help text."""
+    kind = inner_kind(kind)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
-        return f"[{', '.join(metavar_of(argument) for argument in arguments)}]"
-    if origin in (list, tuple):
-        return f"[{metavar_of(arguments[0])}, ...]" if arguments else "[...]"
     if origin is Literal:
-        return f"{{{','.join(str(choice) for choice in arguments)}}}"
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return f"{{{','.join(str(member.value) for member in kind)}}}"
-    return {bool: "true|false", int: "INT", float: "NUMBER", Path: "PATH"}.get(kind, "TEXT")
+        return f"{{{','.join(map(str, arguments))}}}"
+    if origin not in (list, tuple):
+        return _WORDS[kind][1]
+    if origin is list or arguments[-1] is Ellipsis:
+        return f"[{placeholder(arguments[0])}, ...]"
+    return f"[{', '.join(map(placeholder, arguments))}]"
 
 
-def is_union(kind: Any) -> bool:
-    """Whether a type annotation is `A | B` or Optional."""
+def is_optional(kind: Any) -> bool:
+    """Whether a type annotation is `X | None`."""
     return typing.get_origin(kind) in (typing.Union, types.UnionType)
 
 
-def takes_list(kind: Any) -> bool:
+def inner_kind(kind: Any) -> Any:
+    """`X` of the type annotation `X | None`, and every other annotation itself."""
+    return next(m for m in typing.get_args(kind) if m is not type(None)) if is_optional(kind) else kind
+
+
+def is_list(kind: Any) -> bool:
     """Whether a value of this type may be a list."""
-    if is_union(kind):
-        return any(takes_list(member) for member in typing.get_args(kind))
-    return typing.get_origin(kind) in (list, tuple)
+    return typing.get_origin(inner_kind(kind)) in (list, tuple)
 
 
-def _unquoted(text: str) -> str:
-    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
-        return text[1:-1]
-    return text
-
-
-def _parse_bool(text: str) -> bool:
-    if text.lower() in _TRUE + _FALSE:
-        return text.lower() in _TRUE
-    raise ValueError("neither true nor false")
+def item_kinds(kind: Any, n_items: int) -> list[Any]:
+    """The types of the items of a list type. Raises ValueError for a wrong number of items."""
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is list or arguments[-1] is Ellipsis:
+        return [arguments[0]] * n_items
+    if len(arguments) != n_items:
+        raise ValueError(f"{n_items} items")
+    return list(arguments)
 
 
 def _parse_int(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        number = float(text)  # 1e4 is a whole number too
+        number = float(text)  # 1e4 is a whole number, too
         if not number.is_integer():
             raise
         return int(number)
@@ -142,56 +199,41 @@ def _parse_choice(text: str, choices: dict[str, Any]) -> Any:
     return choices[text]
 
 
-def _parse_union(text: str, members: tuple) -> Any:
-    if type(None) in members and text.lower() in _NONE:
-        return None
-    for member in members:
-        if member is type(None):
-            continue
-        try:
-            return parse_value(text, member)
-        except ValueError:
-            continue
-    raise ValueError("fits none of the allowed kinds")
-
-
-def _parse_sequence(text: str, origin: type, kinds: tuple) -> list | tuple:
-    items = _split_list(text)
-    if origin is tuple and kinds and kinds[-1] is not Ellipsis:
-        if len(items) != len(kinds):
-            raise ValueError(f"{len(items)} items")
-        return tuple(parse_value(item, kind) for item, kind in zip(items, kinds, strict=True))
-    kind = kinds[0] if kinds else str
-    return origin(parse_value(item, kind) for item in items)
+def _without_quotes(text: str) -> str:
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
+        return text[1:-1]
+    return text
 
 
 def _split_list(text: str) -> list[str]:
     """The items between the outermost brackets, split at commas that lie in no inner bracket."""
-    if text[:1] in _OPENING and text[:1] and _closes_at_the_end(text):
-        text = text[1:-1].strip()
+    depths = _depths(text)
+    if (
+        depths[:1] == [1] and 0 not in depths[:-1] and depths[-1] == 0
+    ):  # one pair of brackets around everything
+        text, depths = text[1:-1].strip(), _depths(text[1:-1].strip())
     elif "," not in text:
-        return text.split()  # 16 2 2, as on a command line
+        return text.split()  # 16 2 2
     if not text:
         return []
-    items, depth, start = [], 0, 0
-    for position, character in enumerate(text):
-        depth += (character in _OPENING) - (character in _CLOSING)
-        if depth < 0:
-            break
-        if character == "," and depth == 0:
-            items.append(text[start:position])
-            start = position + 1
-    if depth:
+    if min(depths) < 0 or depths[-1] != 0:
         raise ValueError("brackets that do not match")
-    items.append(text[start:])
-    return [item.strip() for item in items]
+    commas = [i for i, character in enumerate(text) if character == "," and depths[i] == 0]
+    starts, ends = [0, *(i + 1 for i in commas)], [*commas, len(text)]
+    return [text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
 
 
-def _closes_at_the_end(text: str) -> bool:
-    """Whether the bracket that opens at the first character closes at the last."""
-    depth = 0
-    for position, character in enumerate(text):
-        depth += (character in _OPENING) - (character in _CLOSING)
-        if depth == 0:
-            return position == len(text) - 1
-    return False
+def _depths(text: str) -> list[int]:
+    """How many brackets are open after each character."""
+    steps = ((character in _OPENING) - (character in _CLOSING) for character in text)
+    depths: list[int] = []
+    for step in steps:
+        depths.append((depths[-1] if depths else 0) + step)
+    return depths
+
+
+def _without_comment(value: str) -> str:
+    for position, character in enumerate(value):
+        if character in ";#" and (position == 0 or value[position - 1].isspace()):
+            return value[:position].strip()
+    return value

@@ -18,7 +18,7 @@ def gaussian_kernel(sigma: float, *, dtype: torch.dtype = torch.float32) -> Tens
 
 
 def gaussian_blur(image: Tensor, sigma: float, *, clip01: bool = False) -> Tensor:
-    """Separable Gaussian blur with reflect padding (method, section 4), optionally clipped to 0..1.
+    """Separable Gaussian blur with reflect padding (`docs/method.md`, section 4), optionally clipped to 0..1.
 
     image: [N, C, H, W]; sigma in pixels. Where the kernel is wider than the image allows to reflect, the
     reflection goes on back and forth. Returns [N, C, H, W].
@@ -95,7 +95,7 @@ class _ScreenGrad(torch.autograd.Function):
 
 
 def screen_grad(image: Tensor, coords: Tensor) -> Tensor:
-    """Return `image` unchanged, but let its gradient also move `coords`. Method, section 2.
+    """Return `image` unchanged, but let its gradient also move `coords`. `docs/method.md`, section 2.
 
     backward gives `coords` the image's derivative times the upstream gradient, summed over channels, times
     W/2 for x and H/2 for y. image: [N, C, H, W]; coords: [N, H, W, 2] in -1..1, x right and y down.

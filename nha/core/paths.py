@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from nha.core.errors import UserError
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 """The checkout's top folder. For an installed package this is site-packages, which has no `assets`."""
 
@@ -53,21 +55,23 @@ def new_asset_folder() -> Path:
     return (REPOSITORY if _is_checkout() else Path.cwd()) / "assets"
 
 
-def find_config(name: str | Path) -> Path:
-    """The configuration file that a path or a short name names.
+def config_file(name: str | Path) -> Path:
+    """The INI file of a name.
 
     Args:
-        name: the path of a file, or the name of one of the package's configurations, such as `demo`, `demo.ini` or
-            `configs/demo.ini`.
+        name: the path of a file, or one of the package's configurations, such as `demo` or `configs/demo.ini`.
 
-    Returns:
-        The path as given where there is such a file, else that of the package's configuration, else the path as given.
+    Raises:
+        UserError: where there is no such file.
     """
     path = Path(name).expanduser()
-    if path.is_file() or path.parent not in (Path(), Path("configs")):
+    if path.is_file():
         return path
-    of_package = CONFIGS / Path(path.name if path.suffix else f"{path.name}.ini")
-    return of_package if of_package.is_file() else path
+    of_package = CONFIGS / f"{path.stem}.ini"
+    if of_package.is_file() and path in (Path(of_package.stem), Path("configs") / of_package.name):
+        return of_package
+    known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.ini")))
+    raise UserError(f"configuration file '{name}' does not exist; name an INI file, or one of {known}")
 
 
 def _is_checkout() -> bool:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def rotation_matrix(axis_angle: Tensor) -> Tensor:
-    """Rodrigues' formula with FLAME's guard against angle zero. Method, section 1.
+    """Rodrigues' formula with FLAME's guard against angle zero. `docs/method.md`, section 1.
 
     axis_angle: [..., 3] radians. Returns [..., 3, 3] for column vectors.
     """

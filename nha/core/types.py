@@ -43,7 +43,9 @@ class _Movable:
 
 @dataclass(frozen=True)
 class Camera(_Movable):
-    """N pinhole cameras in the PyTorch3D world (+x left, +y up, +z into the scene). Method, section 2.
+    """N pinhole cameras in the PyTorch3D world (+x left, +y up, +z into the scene).
+
+    `docs/method.md`, section 2.
 
     intrinsics: [N, 3, 3] pixels; pixel (0, 0) is centred at (0.5, 0.5) from the top left corner; the
         principal point's cy counts from the *bottom* edge.
@@ -64,7 +66,7 @@ class Camera(_Movable):
 
 @dataclass(frozen=True)
 class HeadParams(_Movable):
-    """Parameters of N heads. Method, section 1.
+    """Parameters of N heads. `docs/method.md`, section 1.
 
     shape: [N, S] identity coefficients; expr: [N, E] expression coefficients;
     rotation: [N, 3] axis-angle in radians; translation: [N, 3] metres;

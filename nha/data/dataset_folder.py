@@ -66,9 +66,9 @@ class DatasetFolder:
         """A dataset that must exist. Raises UserError if the folder does not exist or holds no frames."""
         folder = cls(root)
         if not folder.root.is_dir():
-            raise UserError(f"dataset folder '{root}' does not exist; make one with video_to_dataset.py")
+            raise UserError(f"dataset folder '{root}' does not exist; make one with `nha preprocess`")
         if not folder.frame_ids():
-            raise UserError(f"'{root}' holds no frame_0000-like folders; make them with video_to_dataset.py")
+            raise UserError(f"'{root}' holds no frame_0000-like folders; make them with `nha preprocess`")
         return folder
 
     @property
@@ -176,7 +176,7 @@ def _decode(path: str | Path, flags: int) -> np.ndarray:
         raise UserError(f"cannot read '{path}' ({error.strerror}); the dataset is not complete") from None
     image = cv2.imdecode(encoded, flags) if encoded.size else None
     if image is None:
-        raise UserError(f"'{path}' is not a readable image; delete it and run video_to_dataset.py again")
+        raise UserError(f"'{path}' is not a readable image; delete it and run `nha preprocess` again")
     return image
 
 
@@ -232,10 +232,10 @@ def read_keypoints(path: str | Path) -> Keypoints:
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise UserError(
             f"'{path}' holds no face with 68 landmarks and 2 irises; leave this frame out of the split, "
-            "or make the file again with video_to_dataset.py"
+            "or make the file again with `nha preprocess`"
         ) from None
     if not (np.isfinite(points).all() and np.isfinite(iris).all() and np.isfinite(confidence).all()):
-        raise UserError(f"'{path}' holds numbers that are not finite; make it again with video_to_dataset.py")
+        raise UserError(f"'{path}' holds numbers that are not finite; make it again with `nha preprocess`")
     return Keypoints(
         landmarks_px=np.ascontiguousarray(points[:, :2]),
         depth=np.ascontiguousarray(points[:, 2]),
@@ -266,7 +266,7 @@ def read_transforms(path: str | Path) -> dict:
     """Read `transforms.json`: crop, padding and scaling of all frames (w_in, h_in, w_out, h_out, ...)."""
     content = _read_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"'{path}' must hold a JSON object; make it again with video_to_dataset.py")
+        raise UserError(f"'{path}' must hold a JSON object; make it again with `nha preprocess`")
     return content
 
 
@@ -286,7 +286,7 @@ def _read_json(path: str | Path):
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror}); the dataset is not complete") from None
     except ValueError:
-        raise UserError(f"'{path}' is not JSON; delete it and run video_to_dataset.py again") from None
+        raise UserError(f"'{path}' is not JSON; delete it and run `nha preprocess` again") from None
 
 
 def _write_json(path: str | Path, content) -> None:

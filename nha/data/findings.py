@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-_REDO = "delete the frame and run video_to_dataset.py again"
+_REDO = "delete the frame and run `nha preprocess` again"
 _LEAVE_OUT = "leave the frame out of the split (--make_split does) or annotate it again"
 
 
@@ -43,7 +43,7 @@ class Fault(Enum):
         "is it a normal map, in camera space, n * 0.5 + 0.5?",
     )
     JUMP = "jump from the frame before", "another face? " + _LEAVE_OUT
-    TRACKING = "tracking", "track this dataset with optimize_tracking.py"
+    TRACKING = "tracking", "track this dataset with `nha track`"
     SPLIT = "split", "write another one with --make_split"
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,12 +31,11 @@ class FrameDataset(Dataset):
         folder: the dataset folder.
         tracking: tracking result of the same dataset.
         frame_ids: ids of the frames, each of which must be annotated and tracked.
-        frame_cache: where decoded images are kept, see `FrameStore`.
-        store: a store that holds these frames already; `frame_cache` then has no effect.
+        store: images of these frames, and possibly of others.
 
     Raises:
-        UserError: frames or files are missing (they are listed), an image cannot be read, or the tracking
-            result belongs to another dataset.
+        UserError: frames have not been tracked (they are listed), keypoints cannot be read, or the tracking result
+            belongs to another dataset.
     """
 
     def __init__(
@@ -45,15 +43,12 @@ class FrameDataset(Dataset):
         folder: DatasetFolder,
         tracking: TrackingResult,
         frame_ids: Sequence[int],
-        frame_cache: str | Path = "auto",
-        *,
-        store: FrameStore | None = None,
+        store: FrameStore,
     ):
         self.folder = folder
         self.tracking = tracking
         self.frame_ids = [int(i) for i in frame_ids]
-        check_files(folder, self.frame_ids)
-        self.store = store or FrameStore(folder, self.frame_ids, frame_cache)
+        self.store = store
         self.image_size = self.store.image_size
         check_tracking(tracking, self.frame_ids, self.image_size, folder)
 
@@ -128,11 +123,10 @@ class FrameSplits:
         self.split = self._choose_split(available)
         check_split(self.split, available, settings.data_path)
 
-        ids = self.split.frame_ids()
-        check_files(self.folder, ids)
-        store = FrameStore(self.folder, ids, settings.frame_cache)  # one for both parts
+        # One store for both parts.
+        store = FrameStore(self.folder, self.split.frame_ids(), settings.frame_cache)
         self.train, self.val = (
-            FrameDataset(self.folder, self.tracking, part, store=store)
+            FrameDataset(self.folder, self.tracking, part, store)
             for part in (self.split.train, self.split.val)
         )
 
@@ -199,17 +193,6 @@ def decode_normal_planes(encoded: Tensor) -> Tensor:
     normals = encoded.float().mul_(2 / 255).sub_(1)
     normals[:, 1].neg_()
     return normals.mul_(known)
-
-
-def check_files(folder: DatasetFolder, frame_ids: Sequence[int]) -> None:
-    """Raise a UserError that lists the missing files of frames."""
-    missing = [path for i in frame_ids for path in folder.paths(i).missing()]
-    if missing:
-        names = [str(path.relative_to(folder.root)) for path in missing]
-        raise UserError(
-            f"'{folder.root}' lacks {len(missing)} file{'s' * (len(missing) > 1)}: {some_of(names, 5)}; "
-            "run video_to_dataset.py again, or leave these frames out of the split"
-        )
 
 
 def check_tracking(

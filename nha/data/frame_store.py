@@ -21,7 +21,7 @@ from tqdm import tqdm
 from nha.core.errors import UserError
 from nha.core.system import atomic_directory
 from nha.data.dataset_folder import DatasetFolder, FramePaths, read_labels, read_rgb
-from nha.data.messages import format_size
+from nha.data.messages import format_size, some_of
 
 CACHE_FOLDER = ".nha_cache"
 _FORMAT = "1"  # changing it invalidates existing caches
@@ -61,7 +61,7 @@ def decode_images(paths: FramePaths) -> FrameImages:
         if image.shape[:2] != size:
             raise UserError(
                 f"'{path}' is {format_size(image.shape)}, but its image is {format_size(size)}; "
-                "delete the frame and run video_to_dataset.py again"
+                "delete the frame and run `nha preprocess` again"
             )
     return FrameImages(
         rgb=np.ascontiguousarray(rgb.transpose(2, 0, 1))[None],
@@ -82,10 +82,11 @@ class FrameStore:
             is reused as long as no image file has changed.
 
     Raises:
-        UserError: images cannot be read or differ in size.
+        UserError: files of these frames are missing (they are listed), cannot be read, or differ in size.
     """
 
     def __init__(self, folder: DatasetFolder, frame_ids: Sequence[int], cache: str | Path = "auto"):
+        check_files(folder, frame_ids)
         self.paths = [folder.paths(frame_id) for frame_id in frame_ids]
         first = decode_images(self.paths[0])
         self.image_size: tuple[int, int] = first.rgb.shape[2:]
@@ -159,6 +160,17 @@ class FrameStore:
                     pass
             for array in arrays.values():
                 array.flush()
+
+
+def check_files(folder: DatasetFolder, frame_ids: Sequence[int]) -> None:
+    """Raise a UserError that lists the missing files of frames."""
+    missing = [path for i in frame_ids for path in folder.paths(i).missing()]
+    if missing:
+        names = [str(path.relative_to(folder.root)) for path in missing]
+        raise UserError(
+            f"'{folder.root}' lacks {len(missing)} file{'s' * (len(missing) > 1)}: {some_of(names, 5)}; "
+            "run `nha preprocess` again, or leave these frames out of the split"
+        )
 
 
 def _stamp(paths: Sequence[FramePaths]) -> str:

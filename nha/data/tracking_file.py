@@ -145,7 +145,7 @@ def find_tracking_file(path: str | Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise UserError(f"there is no tracking file at '{path}'; make one with optimize_tracking.py")
+    raise UserError(f"there is no tracking file at '{path}'; make one with `nha track`")
 
 
 def read_tracking(path: str | Path) -> TrackingResult:
@@ -207,7 +207,7 @@ def _load_arrays(path: Path) -> dict[str, np.ndarray]:
             return {key: archive[key] for key in archive.files}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
-            f"'{path}' is not an npz archive of plain arrays ({error}); run optimize_tracking.py again"
+            f"'{path}' is not an npz archive of plain arrays ({error}); run `nha track` again"
         ) from None
 
 

@@ -111,7 +111,7 @@ def _corrected_frame(
     avatar: NeuralHeadAvatar, tracking: TrackingResult, frame_id: int, image_size: tuple[int, int], n: int
 ) -> tuple[HeadParams, Camera]:
     """Parameters with the learned corrections and camera of one frame, n times."""
-    device, ids = avatar.vertex_features.device, [frame_id] * n
+    device, ids = avatar.device, [frame_id] * n
     params = avatar.corrected(tracking.params_for(ids).to(device), torch.tensor(ids, device=device))
     return params, tracking.camera_for(ids, image_size).to(device)
 

@@ -59,7 +59,7 @@ def render_frame(avatar: NeuralHeadAvatar, data: FrameSplits, part: str, frame_i
     """Render one frame of a part."""
     frames = frames_of(data, part)
     batch = frames.batch([frames.frame_ids.index(frame_id)])
-    return render_batch(avatar, batch.to(avatar.vertex_features.device))
+    return render_batch(avatar, batch.to(avatar.device))
 
 
 def render_dataset(
@@ -92,6 +92,6 @@ def render_dataset(
     ]
     if not batches:
         raise UserError("this part of the split has no frames to evaluate; choose another with --split")
-    device = avatar.vertex_features.device
+    device = avatar.device
     for part, indices in tqdm(batches, desc=label, unit="batch"):
         yield part, render_batch(avatar, frames_of(data, part).batch(indices).to(device))

@@ -6,21 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nha.core.config import nested, setting
+from nha.core.config import Settings, nested, setting
 from nha.core.errors import UserError
 from nha.data.settings import DataSettings
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
+class EvaluationSettings(Settings):
     """Settings of an evaluation."""
 
     ckpt: list[Path] = setting(
         section="Input",
+        option="avatar",
+        main=True,
         help="Checkpoint of the avatar, ours or published; several are compared.",
         aliases=("checkpoint_file",),
     )
-    split: Literal["train", "val", "all"] = setting("all", help="Which part of the split is evaluated.")
+    split: Literal["train", "val", "all"] = setting(
+        "all", main=True, help="Which part of the split is evaluated."
+    )
     further_tracking_results: list[Path] = setting(
         [],
         help="Tracking files of the second and later checkpoints, if they differ from that of the first (avatars with "
@@ -28,6 +32,7 @@ class EvaluationSettings:
     )
     out: Path | None = setting(
         None,
+        main=True,
         help="Output folder; none is the folder 'evaluation' beside the (first) checkpoint.",
         aliases=("out_path",),
     )
@@ -39,18 +44,20 @@ class EvaluationSettings:
         help="Angles in degrees by which the head is turned in novel_views.mp4; [] writes no such video.",
     )
     novel_view_frames: int = setting(
-        50, help="Number of evaluated frames in novel_views.mp4, counted from the end; 0 uses all."
+        50, minimum=0, help="Number of evaluated frames in novel_views.mp4, counted from the end; 0 uses all."
     )
     turntable: int = setting(
-        60, help="Number of views in turntable.mp4, once around the head; 0 writes no such video."
+        60, minimum=0, help="Number of views in turntable.mp4, once around the head; 0 writes no such video."
     )
     images: bool = setting(False, help="Write the images of novel_views.mp4 as PNG files too.")
-    frame_rate: float = setting(25.0, help="Frames per second of the videos.", aliases=("fps",))
+    frame_rate: float = setting(
+        25.0, option="fps", minimum=1e-3, maximum=1000, help="Frames per second of the videos."
+    )
 
-    batch_size: int = setting(4, section="Run", help="Frames rendered at the same time.")
+    batch_size: int = setting(4, section="Run", minimum=1, help="Frames rendered at the same time.")
     device: str = setting("auto", help="auto, cpu or cuda.")
     raster_backend: str = setting(
-        "auto", help="Rasteriser: auto, numba, triton, reference or pytorch3d.", aliases=("backend",)
+        "auto", option="backend", help="Rasteriser: auto, numba, triton, reference or pytorch3d."
     )
     data: DataSettings = nested(DataSettings)
 
@@ -58,14 +65,9 @@ class EvaluationSettings:
 
     def check(self) -> None:
         """Raise UserError for numbers out of range and lists of different lengths."""
+        super().check()
         if not self.ckpt:
-            raise UserError("--ckpt names no checkpoint; give at least one")
-        if self.batch_size < 1:
-            raise UserError("--batch_size must be at least 1")
-        if self.novel_view_frames < 0 or self.turntable < 0:
-            raise UserError("--novel_view_frames and --turntable must not be negative")
-        if not 0 < self.frame_rate <= 1000:
-            raise UserError(f"--frame_rate must lie in 0..1000, but is {self.frame_rate:g}")
+            raise UserError("--avatar names no checkpoint; give at least one")
         n_further = len(self.ckpt) - 1
         if self.further_tracking_results and len(self.further_tracking_results) != n_further:
             raise UserError(

@@ -28,7 +28,7 @@ class SurfaceErrors:
 
     def __init__(self, avatar: NeuralHeadAvatar) -> None:
         self._faces = avatar.head.faces
-        n_vertices, device = avatar.head.n_vertices, avatar.vertex_features.device
+        n_vertices, device = avatar.head.n_vertices, avatar.device
         self._error = torch.zeros(n_vertices, dtype=torch.float64, device=device)
         self._weight = torch.zeros(n_vertices, dtype=torch.float64, device=device)
 

@@ -42,7 +42,7 @@ from nha.render.camera import project
 MM_PER_METRE = 1000.0
 FACE_PART = "face"
 NOT_FACE = ("left_eyeball", "right_eyeball", "mouth")
-_FRAMES_AT_ONCE = 16
+_BATCH_SIZE = 16
 
 # Parameters of N heads as tracked, and their frame ids [N] -> corrected parameters, vertices [N, V, 3] metres.
 Poser = Callable[[HeadParams, Tensor], tuple[HeadParams, Tensor]]
@@ -91,6 +91,7 @@ def _errors(
     frame_ids: Sequence[int],
     truth: Truth,
 ) -> dict[str, np.ndarray]:
+    """Errors of the heads that `pose` returns, by name: [F] each."""
     frame_ids = [int(i) for i in frame_ids]
     rows = truth.tracking.rows_of(frame_ids)
     if not truth.tracking.fits_image_size(tracking.image_size):
@@ -102,8 +103,8 @@ def _errors(
     device = head.template.device
 
     rotation, faces, landmarks = [], [], []
-    for start in range(0, len(frame_ids), _FRAMES_AT_ONCE):
-        ids = frame_ids[start : start + _FRAMES_AT_ONCE]
+    for start in range(0, len(frame_ids), _BATCH_SIZE):
+        ids = frame_ids[start : start + _BATCH_SIZE]
         params, vertices = pose(tracking.params_for(ids).to(device), torch.tensor(ids, device=device))
         camera = tracking.camera_for(ids, tracking.image_size).to(device)
         points = head.landmarks(vertices)[:, :N_FACE_LANDMARKS]

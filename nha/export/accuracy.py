@@ -34,9 +34,8 @@ TEST_POSES_DEG = {
 def posed_tests(neutral: HeadParams) -> HeadParams:
     """The poses of TEST_POSES_DEG on a head in neutral pose [1]."""
     n = len(TEST_POSES_DEG)
-    angles_rad = torch.deg2rad(
-        neutral.neck.new_tensor([list(pose) for pose in TEST_POSES_DEG.values()])
-    )  # [n, 3, 3]
+    poses_deg = neutral.neck.new_tensor([list(pose) for pose in TEST_POSES_DEG.values()])  # [n, 3, 3]
+    angles_rad = torch.deg2rad(poses_deg)
     params = HeadParams(**{name: value.expand(n, -1) for name, value in vars(neutral).items()})
     return params.replace(
         neck=params_from_angles(angles_rad[:, 0], NECK_LIMITS_DEG),

@@ -1,6 +1,6 @@
 """The rigged head as a binary glTF file: skinned mesh, morph targets, textures, optionally animation and camera.
 
-Coordinates are in metres with +y up, and the neutral head looks along +z, as glTF asks for; so the model's coordinates
+Coordinates are in metres with +y up, and the neutral head looks along +z, as glTF requires, so the model's coordinates
 are written unchanged.
 """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from nha.core.mesh import vertex_normals
 from nha.core.system import atomic_path, require_writable
 from nha.core.types import HeadParams
 from nha.data.dataset_folder import write_rgb
-from nha.data.tracking_file import TrackingResult
 from nha.export.accuracy import image_accuracy, rig_accuracy
 from nha.export.bake import bake_textures
 from nha.export.mesh_files import TexturedMesh, write_mtl, write_obj, write_ply
@@ -24,7 +22,7 @@ from nha.export.parameters import flame_parameters, write_parameters
 from nha.export.poses import Pose, frame_params, neutral_params, pose_avatar
 from nha.export.rig import Rig, make_rig, rig_motion
 from nha.export.rigged_glb import AnimationClip, write_rigged_glb
-from nha.export.settings import FORMATS, ExportSettings, Format
+from nha.export.settings import FORMATS, ExportSettings
 from nha.export.source import AvatarSource, open_source
 from nha.export.textures import MAPS, Textures, vertex_colours
 from nha.export.views import BakingViews, baking_views, frame_views
@@ -34,69 +32,27 @@ SUMMARY_FILE, GLB_FILE = "export.json", "avatar.glb"
 UNITS = "metres, +y up; at rest the root joint is at the origin and the head looks along +z"
 
 
-def export(
-    avatar: NeuralHeadAvatar | str | Path,
-    out: str | Path,
-    formats: Format | Sequence[Format] = FORMATS,
-    *,
-    tracking: TrackingResult | str | Path | None = None,
-    **options: Any,
-) -> list[Path]:
-    """Export an avatar to files for other programs.
+@torch.no_grad()
+def export_avatar(
+    settings: ExportSettings, avatar: NeuralHeadAvatar | None = None
+) -> tuple[list[Path], dict[str, Any]]:
+    """Export an avatar to files for other programs; `nha.export` is the same with keywords.
 
     Args:
-        avatar: an open avatar or the path of a checkpoint.
-        out: output folder, created if necessary.
-        formats: one or several of "obj", "ply", "glb" (rigged, with morph targets) and "params" (FLAME parameters).
-        tracking: the tracking of the avatar's video: the person's shape, the frames, the animation. None takes for a
-            checkpoint the file that it was trained with, and for an open avatar none: then the head has the template's
-            shape and neutral pose.
-        options: further fields of `ExportSettings`, e.g. `frames=(0, 10)` or `texture_size=1024`.
+        settings: the formats, the output folder and the input files.
+        avatar: an open avatar in place of `settings.ckpt`; without `settings.tracking` it is exported in its neutral
+            pose with the template's shape.
 
     Returns:
-        The written files, the summary export.json last.
+        The written files, and the content of the last one, export.json.
 
     Raises:
         UserError: settings, checkpoint, head model and tracking do not fit each other; nothing is written then.
     """
-    is_path = isinstance(avatar, (str, Path))
-    settings = ExportSettings(
-        ckpt=Path(avatar) if is_path else None,
-        out=Path(out),
-        formats=(formats,) if isinstance(formats, str) else tuple(formats),
-        **options,
-    )
-    return export_avatar(settings, None if is_path else avatar, tracking)[0]
-
-
-@torch.no_grad()
-def export_avatar(
-    settings: ExportSettings,
-    avatar: NeuralHeadAvatar | None = None,
-    tracking: TrackingResult | str | Path | None = None,
-) -> tuple[list[Path], dict[str, Any]]:
-    """Export an avatar as the settings say.
-
-    Args:
-        settings: what is written, and where.
-        avatar: an open avatar in place of `settings.ckpt`.
-        tracking: in place of `settings.tracking`.
-
-    Returns:
-        The written files, and the content of export.json.
-
-    Raises:
-        UserError: as `export`.
-    """
     settings.check()
     with raster_backend(settings.raster_backend):
-        source = open_source(
-            settings.ckpt if avatar is None else avatar,
-            settings.tracking if tracking is None else tracking,
-            settings.head,
-            settings.device,
-        )
-        exporter = _Exporter(settings, source)
+        opened = settings.ckpt if avatar is None else avatar
+        exporter = _Exporter(settings, open_source(opened, settings.tracking, settings.head, settings.device))
         written = [path for name in FORMATS if name in settings.formats for path in exporter.writers[name]()]
         summary = exporter.summary(written)
     path = exporter.out / SUMMARY_FILE

@@ -1,4 +1,4 @@
-"""Settings of `export_avatar.py`."""
+"""Settings of `nha export` and `export_avatar.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nha.core.config import setting
+from nha.core.config import Settings, setting
 from nha.core.errors import UserError
 
 Format = Literal["obj", "ply", "glb", "params"]
@@ -14,64 +14,67 @@ FORMATS: tuple[Format, ...] = ("obj", "ply", "glb", "params")  # in the order in
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportSettings:
-    """Settings of `export_avatar.py`."""
+class ExportSettings(Settings):
+    """Settings of an export."""
 
     ckpt: Path | None = setting(
-        section="What is exported",
+        section="Input",
+        option="avatar",
+        main=True,
         help="Checkpoint of the avatar, ours or published.",
         aliases=("checkpoint_file",),
     )
     tracking: Path | None = setting(
         None,
-        help="Tracking file of the avatar's video, or its folder: the person's shape, the frames, the animation; "
-        "none takes the one that the avatar was trained with, where it is still there.",
+        main=True,
+        help="Tracking file of the avatar's video, or its folder: the person's shape, the frames and the animation; "
+        "none takes the file that the avatar was trained with, if it still exists.",
         aliases=("tracking_results_path",),
     )
     frames: tuple[int, ...] = setting(
-        (), help="Ids of tracked frames that become OBJ and PLY files; none is the person at rest."
+        (), help="Ids of tracked frames to write as OBJ and PLY files; [] writes the neutral head."
     )
     head: str | None = setting(None, help="Head model; none takes the one that the avatar was trained with.")
 
-    out: Path = setting(section="Output", help="Output folder.", aliases=("out_path",))
-    formats: tuple[Format, ...] = setting(FORMATS, help="What is written.")
+    out: Path = setting(section="Output", main=True, help="Output folder.", aliases=("out_path",))
+    formats: tuple[Format, ...] = setting(FORMATS, main=True, help="File formats to write.")
     report: bool = setting(
-        False, help="Measure what skinning and baking cost, print it and write it to export.json."
+        False, help="Measure the errors of skinning and baking, print them and write them to export.json."
     )
 
-    texture_size: int = setting(512, section="Texture", help="Side of the baked texture in texels.")
+    texture_size: int = setting(
+        512, section="Texture", minimum=4, maximum=8192, help="Side of the baked texture in texels."
+    )
     views: int = setting(
         12,
-        help="How many tracked frames the texture is seen from (spread over the turns of the head); "
-        "0 takes a round trip about the head alone.",
+        minimum=0,
+        help="Number of tracked frames that the texture is baked from, spread over the head's rotations; 0 uses "
+        "cameras on a circle around the head instead.",
     )
     texture_frame: int | None = setting(
-        None, help="Frame whose mouth the GLB's texture shows; none is that of its bind pose."
+        None, help="Frame whose mouth interior the GLB's texture shows; none takes the bind pose."
     )
 
     bind_frame: int | None = setting(
         None,
         section="GLB",
-        help="Frame in whose pose the GLB equals the avatar (neck-dependent offsets, correctives); none is at rest.",
+        help="Frame whose pose is the bind pose, in which the GLB equals the avatar; none takes the neutral pose.",
     )
     morphs: int = setting(
-        50, help="How many expression coefficients become morph targets: those most used in the tracking."
+        50, minimum=0, help="Number of morph targets: the expression coefficients most used in the tracking."
     )
-    animation: bool = setting(True, help="Write the tracked motion and the camera into the GLB.")
-    frame_rate: float = setting(25.0, help="Frames per second of the animation.", aliases=("fps",))
+    animation: bool = setting(True, help="Write the tracked motion and the camera to the GLB.")
+    frame_rate: float = setting(
+        25.0, option="fps", minimum=1e-3, maximum=1000, help="Frames per second of the animation."
+    )
 
     device: str = setting("auto", section="Machine", help="auto, cpu or cuda.")
     raster_backend: str = setting(
-        "auto", help="Rasteriser: auto, numba, triton, reference or pytorch3d.", aliases=("backend",)
+        "auto", option="backend", help="Rasteriser: auto, numba, triton, reference or pytorch3d."
     )
 
     def check(self) -> None:
         """Raise UserError for a number out of its range."""
-        if not 4 <= self.texture_size <= 8192:
-            raise UserError(f"--texture_size must lie in 4..8192, but is {self.texture_size}")
-        if self.views < 0 or self.morphs < 0:
-            raise UserError("--views and --morphs must not be negative")
-        if not 0 < self.frame_rate <= 1000:
-            raise UserError(f"--frame_rate must lie in 0..1000, but is {self.frame_rate:g}")
+        super().check()
         if not self.formats:
-            raise UserError("--formats names nothing to write; name obj, ply, glb or params")
+            raise UserError("--formats names no format; give obj, ply, glb or params")

@@ -11,6 +11,7 @@ from nha.avatar.open import avatar_from_checkpoint
 from nha.core.device import pick_device
 from nha.core.errors import UserError
 from nha.core.system import get_logger
+from nha.data.tracked_video import Tracking
 from nha.data.tracking_file import TrackingResult, read_tracking
 from nha.head.load import load_head
 from nha.head.model import HeadModel
@@ -35,7 +36,7 @@ class AvatarSource:
 
 def open_source(
     avatar: NeuralHeadAvatar | str | Path,
-    tracking: TrackingResult | str | Path | None = None,
+    tracking: TrackingResult | Tracking | str | Path | None = None,
     head: str | Path | None = None,
     device: str = "auto",
 ) -> AvatarSource:
@@ -43,8 +44,8 @@ def open_source(
 
     Args:
         avatar: the path of a checkpoint, ours or published, or an avatar that is open already.
-        tracking: a tracking result, its file or the file's folder. None takes the file that a checkpoint was trained
-            with if it still exists, and no tracking for an open avatar.
+        tracking: the tracking of its video, or the path of its file or folder. None takes the file that a checkpoint
+            was trained with if it still exists, and no tracking for an open avatar.
         head: head model for a checkpoint; None takes the one that it was trained with.
         device: auto, cpu or cuda; an open avatar stays on its device.
 
@@ -55,11 +56,13 @@ def open_source(
         UserError: a file is missing or broken, or checkpoint, head model and tracking do not fit each other.
     """
     if isinstance(avatar, NeuralHeadAvatar):
-        tracked = as_tracking(tracking)
+        tracked = as_tracking_result(tracking)
         source = AvatarSource(avatar.eval(), tracked, None)
     else:
         checkpoint = read_checkpoint(avatar)
-        tracked = as_tracking(_training_file(checkpoint.hyper_parameters) if tracking is None else tracking)
+        tracked = as_tracking_result(
+            _training_file(checkpoint.hyper_parameters) if tracking is None else tracking
+        )
         assets = load_head(head or checkpoint.hyper_parameters.get("head") or "auto")
         opened = avatar_from_checkpoint(checkpoint, assets, pick_device(device), path=avatar)
         source = AvatarSource(opened.requires_grad_(False), tracked, Path(avatar))
@@ -72,8 +75,10 @@ def open_source(
     return source
 
 
-def as_tracking(tracking: TrackingResult | str | Path | None) -> TrackingResult | None:
-    """A tracking result that may be given as its file. Raises UserError for a file that cannot be read."""
+def as_tracking_result(tracking: TrackingResult | Tracking | str | Path | None) -> TrackingResult | None:
+    """A tracking as its arrays. Raises UserError for a file that cannot be read."""
+    if isinstance(tracking, Tracking):
+        return tracking.result
     return read_tracking(tracking) if isinstance(tracking, (str, Path)) else tracking
 
 

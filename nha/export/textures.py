@@ -17,10 +17,8 @@ from nha.render.camera import project
 from nha.render.interpolate import covered_pixels
 from nha.render.rasterize import rasterize
 
-MAPS = (
-    "head",
-    "mouth",
-)  # by the number in `HeadModel.face_uvmap`; also the names of image files and materials
+# By the number in `HeadModel.face_uvmap`; also the names of image files and materials.
+MAPS = ("head", "mouth")
 Textures = tuple[np.ndarray, np.ndarray]  # uint8 [R, R, 3] for each of MAPS
 
 

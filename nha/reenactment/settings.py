@@ -6,21 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nha.core.config import setting
+from nha.core.config import Settings, setting
 from nha.core.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReenactmentSettings:
+class ReenactmentSettings(Settings):
     """Settings of a reenactment; the keys are those of the published configuration and of its README."""
 
     target_ckpt: Path = setting(
         section="Target avatar",
+        option="avatar",
+        main=True,
         help="Checkpoint of the avatar that is animated.",
         aliases=("target_model",),
     )
     target_tracking_results: Path = setting(
-        help="Tracking file of that avatar's video, or its folder.", aliases=("target_tracking_results_path",)
+        option="tracking",
+        main=True,
+        help="Tracking file of that avatar's video, or its folder.",
+        aliases=("target_tracking_results_path",),
     )
     neutral_target_frame: int | None = setting(
         None, help="Frame id in which this person has a neutral expression; none selects one automatically."
@@ -29,11 +34,13 @@ class ReenactmentSettings:
     driving_tracking_results: list[Path] = setting(
         [],
         section="Driving person",
+        main=True,
         help="Tracking file of the driving video, or its folder. With several, each one gets its own videos.",
         aliases=("source_tracking_results", "driving_tracking_results_path"),
     )
     driving_video: list[Path] = setting(
         [],
+        main=True,
         help="The driving video: its frames are shown beside the result and its sound is copied. Without "
         "driving_tracking_results it is preprocessed and tracked first, into the output folder.",
     )
@@ -49,7 +56,7 @@ class ReenactmentSettings:
         aliases=("neutral_source_frame",),
     )
     driving_estimators: Literal["auto", "mediapipe", "truth", "published"] = setting(
-        "auto", help="Annotators for driving_video, see video_to_dataset.py."
+        "auto", help="Annotators for driving_video, see `nha preprocess --help`."
     )
 
     keep_pose: bool = setting(
@@ -59,6 +66,8 @@ class ReenactmentSettings:
     )
     smooth: float = setting(
         0.0,
+        minimum=0,
+        maximum=100,
         help="Standard deviation, in frames, of a Gaussian filter over time; 1 to 2 reduces jitter, 0 turns it off.",
     )
     camera: Literal["target", "driving"] = setting(
@@ -73,34 +82,33 @@ class ReenactmentSettings:
 
     outpath: Path = setting(
         section="Output",
+        option="out",
+        main=True,
         help="Folder for prediction.mp4, driving.mp4 and side_by_side.mp4 (with several driving people, a subfolder "
         "for each); or an .mp4 file name for the side-by-side video, with the other two beside it.",
         aliases=("out_path",),
     )
     frame_rate: float | None = setting(
         None,
+        option="fps",
+        minimum=1e-3,
+        maximum=1000,
         help="Frames per second; none takes that of driving_video, or 25 without a video.",
-        aliases=("fps",),
     )
-    max_frames: int = setting(0, help="Use only the first N driving frames; 0 uses all.")
-    batch_size: int = setting(4, help="Frames rendered at the same time.")
+    max_frames: int = setting(0, minimum=0, help="Use only the first N driving frames; 0 uses all.")
+    batch_size: int = setting(4, minimum=1, help="Frames rendered at the same time.")
     head: str | None = setting(
         None,
         help="Head model of both avatars: flame, procedural or a folder; none takes the one in each checkpoint.",
     )
     device: str = setting("auto", help="auto, cpu or cuda.")
     raster_backend: str = setting(
-        "auto", help="Rasteriser: auto, numba, triton, reference or pytorch3d.", aliases=("backend",)
+        "auto", option="backend", help="Rasteriser: auto, numba, triton, reference or pytorch3d."
     )
 
     def check(self) -> None:
         """Raise UserError for numbers out of range, lists of different lengths and missing checkpoints."""
-        if self.frame_rate is not None and not 0 < self.frame_rate <= 1000:
-            raise UserError(f"--frame_rate must lie in 0..1000, but is {self.frame_rate:g}")
-        if self.batch_size < 1 or self.max_frames < 0:
-            raise UserError("--batch_size must be at least 1, and --max_frames at least 0")
-        if not 0 <= self.smooth <= 100:
-            raise UserError(f"--smooth must lie in 0..100 frames, but is {self.smooth:g}")
+        super().check()
         n = len(self.driving_tracking_results or self.driving_video)
         if n == 0:
             raise UserError(

@@ -1,5 +1,6 @@
-"""The synthetic subject: an invented person on video, with every annotation known exactly."""
+"""Floor 3: synthetic subjects: videos of invented people with exact annotations.
 
-from nha.synthetic.write_dataset import SyntheticSettings, write_subject
-
-__all__ = ["SyntheticSettings", "write_subject"]
+Reading order: `subject` (appearance sampled from a seed), `motion` (head parameters of all frames), `anatomy` (facial
+features of the template), `body` and `hair` (additional surfaces), `scene` (all surfaces in one mesh), `visibility`
+(rasterisation), `materials`, `light`, `rendering` (a frame), `annotations` (its ground truth), `write_dataset`.
+"""

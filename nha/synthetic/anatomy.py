@@ -1,8 +1,7 @@
-"""Where things are on a head model's template, found by its landmarks and part names alone.
+"""Facial features of a head model's template, located by its landmarks and part names only.
 
-Everything the painter and the hairdresser measure is in the *face frame*: origin midway between the eyeballs,
-+x the person's left, +y up, +z forward, in millimetres of a head whose eyes are 63 mm apart. A head model of
-another size is thereby treated alike.
+Positions are in the face frame: origin midway between the eyeballs, +x to the person's left, +y up, +z forward, scaled
+to millimetres of a head whose eyes are 63 mm apart, so that the size of a head model does not matter.
 """
 
 from __future__ import annotations
@@ -26,13 +25,18 @@ _UPPER_CONTACT, _LOWER_CONTACT = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 
 @dataclass(frozen=True)
 class FaceFrame:
-    """origin: [3] metres in the head model's own frame; mm_per_metre: scale to face-frame millimetres."""
+    """The transform between a head model's coordinates and the face frame.
+
+    Attributes:
+        origin: [3] metres in the head model's coordinates.
+        mm_per_metre: scale from metres to millimetres in the face frame.
+    """
 
     origin: np.ndarray
     mm_per_metre: float
 
     def to_mm(self, points: np.ndarray) -> np.ndarray:
-        """Head-model metres [..., 3] to face-frame millimetres."""
+        """Convert head model coordinates [..., 3] in metres to face frame millimetres."""
         return (points - self.origin) * self.mm_per_metre
 
     def to_metres(self, points_mm: np.ndarray) -> np.ndarray:
@@ -49,18 +53,25 @@ def face_frame(assets: HeadAssets) -> FaceFrame:
 
 
 def landmarks_of(assets: HeadAssets, vertices: np.ndarray) -> np.ndarray:
-    """The 70 landmarks [70, 3] on vertices [V, 3] of the un-subdivided head."""
+    """The 70 landmarks [70, 3] on vertices [V, 3] of the head model without subdivision."""
     corners = vertices[assets.closed.faces[assets.landmark_faces]]
     return (corners * assets.landmark_barycentric[..., None]).sum(1)
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The template's landmark curves, face-frame millimetres.
+    """Facial features in face frame millimetres.
 
-    landmarks: [70, 3]; brows: each side [K, 3] from the nose outwards; lids: each side the closed eye
-    opening [K, 3]; upper_lids: each side [K, 3]; eye_centres: each side [3]; eye_radius; lip_outline: closed,
-    [K, 2] in (x, y); lip_contact: [K, 2], the line between the lips, by rising x; nostrils: each side [3].
+    Attributes:
+        frame: the face frame.
+        landmarks: [70, 3].
+        brows: for each side a curve [K, 3] from the nose outwards.
+        upper_lids: for each side a curve [K, 3].
+        eye_centres: for each side [3].
+        eye_radius: radius of the eyeballs.
+        lip_outline: closed curve [K, 2] in (x, y).
+        lip_contact: [K, 2], the line between the lips, sorted by x.
+        nostrils: for each side [3].
     """
 
     frame: FaceFrame
@@ -74,8 +85,8 @@ class Anatomy:
     nostrils: dict[str, np.ndarray]
 
 
-def measure(assets: HeadAssets) -> Anatomy:
-    """Measure a head model's template."""
+def measure_face(assets: HeadAssets) -> Anatomy:
+    """Locate the facial features of a head model's template."""
     frame = face_frame(assets)
     points = frame.to_mm(assets.template_vertices.astype(float))
     marks = landmarks_of(assets, points)
@@ -115,7 +126,7 @@ def _catmull_rom(points: np.ndarray, per_segment: int) -> np.ndarray:
 
 
 def distance_to_curve(points: np.ndarray, curve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance [M] of points [M, D] to an open polyline [K, D], and how far along (0..1) the nearest point is."""
+    """Distances [M] of points [M, D] to an open polyline [K, D], and the nearest points' positions along it (0..1)."""
     lengths = np.linalg.norm(np.diff(curve, axis=0), axis=1)
     before = np.concatenate([[0.0], np.cumsum(lengths)])
     best_squared, along = np.full(len(points), np.inf), np.zeros(len(points))
@@ -124,7 +135,7 @@ def distance_to_curve(points: np.ndarray, curve: np.ndarray) -> tuple[np.ndarray
         arm = points - curve[i]
         t = np.clip(arm @ step, 0, length)
         off = arm - t[:, None] * step
-        squared = np.einsum("mk,mk->m", off, off)  # many times faster than a norm along the short axis
+        squared = np.einsum("mk,mk->m", off, off)  # much faster than a norm along the short axis
         nearer = squared < best_squared
         best_squared = np.where(nearer, squared, best_squared)
         along = np.where(nearer, before[i] + t, along)
@@ -132,7 +143,7 @@ def distance_to_curve(points: np.ndarray, curve: np.ndarray) -> tuple[np.ndarray
 
 
 def signed_distance_to_loop(points: np.ndarray, loop: np.ndarray) -> np.ndarray:
-    """Distance [M] of points [M, 2] to a closed polygon [K, 2], negative inside."""
+    """Signed distances [M] of points [M, 2] to a closed polygon [K, 2], negative inside."""
     distance, _ = distance_to_curve(points, np.concatenate([loop, loop[:1]]))
     inside = np.zeros(len(points), bool)
     for (ax, ay), (bx, by) in zip(loop, np.roll(loop, -1, 0), strict=True):

@@ -1,4 +1,4 @@
-"""Hair as a shell over the skull that may hang down: geometry that no head model has."""
+"""Hair as a shell over the skull, from which long hair hangs down."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial import cKDTree
 
+from nha.synthetic.body import grid_faces
 from nha.synthetic.noise import fractal_noise, smooth_step, value_noise
 from nha.synthetic.subject import HairStyle
 
 SKULL_CENTRE = np.array([0.0, 15.0, -72.0])  # face frame, mm
 _AZIMUTHS, _SHELL_ROWS, _HANG_ROWS = 200, 44, 26
-_SINK_MM = 3.0  # how deep the hairline's edge dips under the skin
+_SINK_MM = 3.0  # depth of the hair's edge below the skin
 _HANG_FROM_DEG = 3.0
 
-# The left hairline, from the middle of the forehead by temple, sideburn and the ear's back to the nape.
+# The left hairline from the middle of the forehead over temple, sideburn and the back of the ear to the nape.
 _HAIRLINE_MM = np.array(
     [
         (0, 69, 18),
@@ -40,9 +41,16 @@ _HAIRLINE_MM = np.array(
 
 @dataclass(frozen=True)
 class HairMesh:
-    """vertices: [V, 3] face-frame mm; faces: [G, 3]; tangents: [V, 3] unit, along the strands;
-    tip: [V], 0 at the root to 1 at the end; strand: [V, 3] for the painter's noise: a point on the unit circle
-    that says which strand, then how far along it; of curls, the place itself."""
+    """The surface of the hair.
+
+    Attributes:
+        vertices: [V, 3] face frame mm.
+        faces: [G, 3].
+        strand: [V, 3] coordinates for the colour noise: a point on the unit circle that identifies the strand, and
+            the position along it; for curls the position in space.
+        tangents: [V, 3] unit vectors along the strands.
+        tip: [V], 0 at the root and 1 at the end.
+    """
 
     vertices: np.ndarray
     faces: np.ndarray
@@ -57,14 +65,14 @@ def _directions(azimuth: np.ndarray, elevation: np.ndarray) -> np.ndarray:
 
 
 def _hairline_elevation(azimuth: np.ndarray) -> np.ndarray:
-    """Elevation (radians) seen from the skull's centre at which hair ends, for azimuths from the front (0)."""
+    """Elevation of the hairline in radians about the skull's centre, for azimuths in radians (0 is the front)."""
     arm = _HAIRLINE_MM - SKULL_CENTRE
     known = np.arctan2(arm[:, 0], arm[:, 2])
     return PchipInterpolator(known, np.arctan2(arm[:, 1], np.hypot(arm[:, 0], arm[:, 2])))(np.abs(azimuth))
 
 
 class _Skull:
-    """How far the skin is from the skull's centre in any direction, smoothed over a few degrees."""
+    """Distance of the skin from the skull's centre as a function of direction, smoothed over a few degrees."""
 
     def __init__(self, skin_mm: np.ndarray):
         arm = skin_mm - SKULL_CENTRE
@@ -78,7 +86,7 @@ class _Skull:
 
 
 def _thickness(style: HairStyle, directions: np.ndarray, seed: int) -> np.ndarray:
-    """Hair thickness (mm) over the skull by direction, before it tapers at the hairline."""
+    """Hair thickness in mm by direction [..., 3], without the taper at the hairline."""
     up, front = directions[..., 1], directions[..., 2]
     side = smooth_step(np.abs(directions[..., 0]), 0.45, 0.9)
     back = smooth_step(-front, 0.1, 0.7)
@@ -92,13 +100,13 @@ def _thickness(style: HairStyle, directions: np.ndarray, seed: int) -> np.ndarra
 
 
 def _strand_planes(style: HairStyle, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which strand a direction belongs to: a unit 2-vector [..., 2], and the normal of the strand's plane."""
+    """The strand of each direction as a unit vector [..., 2], and the normal [..., 3] of the strand's plane."""
     axis = {"parted": 0, "whorl": 1, "back": 2}[style.flow]
     pole = np.zeros(3)
     pole[axis] = 1.0
-    if style.flow == "whorl":  # a real crown lies towards the back
+    if style.flow == "whorl":  # the whorl is behind the top of the head
         pole = np.array([0.15, 0.86, -0.48])
-    # Strands lie in planes through an axis below the skull's centre, so that none of its ends shows.
+    # Strands lie in planes through an axis below the skull's centre, which keeps its ends out of view.
     lift = {"parted": 0.8, "whorl": 0.0, "back": 0.35}[style.flow]
     directions = directions + [0.0, lift, 0.0]
     first = np.cross(pole, [0.3, 0.1, 0.9] if axis != 2 else [0.0, 1.0, 0.0])
@@ -110,9 +118,12 @@ def _strand_planes(style: HairStyle, directions: np.ndarray) -> tuple[np.ndarray
 
 
 def build_hair(style: HairStyle, skin_mm: np.ndarray, seed: int) -> HairMesh:
-    """Build the hair of a style over a head.
+    """Build the hair of a head.
 
-    skin_mm: [V, 3] vertices of the outer skin without ears, face frame.
+    Args:
+        style: the hair style.
+        skin_mm: [V, 3] vertices of the outer skin without ears, face frame mm.
+        seed: seed of the irregularities.
     """
     azimuth = np.linspace(-np.pi, np.pi, _AZIMUTHS + 1)
     skull = _Skull(skin_mm)
@@ -134,7 +145,7 @@ def build_hair(style: HairStyle, skin_mm: np.ndarray, seed: int) -> HairMesh:
     tangents = (1 - down) * tangents + down * [0.0, -1.0, 0.0]
     strand = (grid - SKULL_CENTRE) / 100 if style.curly else np.concatenate([around, tip[..., None]], -1)
     rows, columns = grid.shape[:2]
-    faces = _grid_faces(rows, columns)
+    faces = grid_faces(rows, columns)
     pieces = [(grid.reshape(-1, 3), faces, strand.reshape(-1, 3), tangents.reshape(-1, 3), tip.reshape(-1))]
     if style.bun:
         pieces.append(_bun(seed))
@@ -142,7 +153,7 @@ def build_hair(style: HairStyle, skin_mm: np.ndarray, seed: int) -> HairMesh:
 
 
 def _shell(style: HairStyle, azimuth: np.ndarray, skull: _Skull, seed: int):
-    """The rows over the skull [R, A, 3], their directions, and how much hair hangs on at each azimuth [A]."""
+    """Points over the skull [R, A, 3], their directions, and the weight [A] of hanging hair at each azimuth."""
     end = _hairline_elevation(azimuth)
     hanging = np.zeros_like(azimuth)
     front = np.abs(azimuth)
@@ -173,7 +184,7 @@ def _shell(style: HairStyle, azimuth: np.ndarray, skull: _Skull, seed: int):
     thickness = _thickness(style, directions, seed) + 2 * style.lock_mm * locks * smooth_step(
         along, 0.1, 0.4
     ) * (1 - 0.75 * fringe)
-    # Near the hairline the hair comes out of the skin; a fringe and hanging hair keep their thickness.
+    # At the hairline hair emerges from the skin; a fringe and hanging hair keep their thickness.
     to_edge_mm = (elevation - end) * 95.0
     depth = np.maximum(style.top_mm * 0.8, 8.0)
     taper = np.sqrt(np.clip(to_edge_mm / depth, 0, 1) * (2 - np.clip(to_edge_mm / depth, 0, 1)))
@@ -188,7 +199,7 @@ def _shell(style: HairStyle, azimuth: np.ndarray, skull: _Skull, seed: int):
 def _curtain(
     style: HairStyle, azimuth: np.ndarray, start: np.ndarray, hanging: np.ndarray, seed: int
 ) -> np.ndarray:
-    """Rows of hair [H, A, 3] that hang from the shell's last row [A, 3] and turn in at their ends."""
+    """Rows of hair [H, A, 3] that hang from the shell's last row [A, 3] and curve inwards at their ends."""
     t = np.linspace(0, 1, _HANG_ROWS + 1)[1:, None]
     ring = np.stack([np.sin(azimuth) * 20, np.cos(azimuth) * 20, azimuth * 0], -1)
     ragged = 10 * (fractal_noise(ring, 2, seed + 7) - 0.5)
@@ -211,7 +222,7 @@ def _curtain(
 
 
 def _smooth_seam(grid: np.ndarray, hanging: np.ndarray) -> np.ndarray:
-    """Round the bend of rows [R, A, 3] where the shell ends and hair begins to hang."""
+    """Smooth the rows [R, A, 3] where hanging hair begins."""
     row = np.arange(1, len(grid) - 1)
     near = smooth_step(np.abs(row - _SHELL_ROWS), 11, 4)[:, None, None] * hanging[:, None]
     grid = grid.copy()
@@ -232,15 +243,9 @@ def _bun(seed: int):
     points = np.array([0.0, 96.0, -140.0]) + radius[..., None] * ball * [1.05, 0.9, 1.0]
     tangents = np.gradient(points, axis=0) + 0.6 * np.gradient(points, axis=1)
     tangents /= np.maximum(np.linalg.norm(tangents, axis=-1, keepdims=True), 1e-6)
-    faces = _grid_faces(*points.shape[:2])[:, ::-1]
+    faces = grid_faces(*points.shape[:2])[:, ::-1]
     flat = (points.reshape(-1, 3), faces, strand.reshape(-1, 3), tangents.reshape(-1, 3))
     return (*flat, (polar / np.pi).reshape(-1))
-
-
-def _grid_faces(rows: int, columns: int) -> np.ndarray:
-    ids = np.arange(rows * columns).reshape(rows, columns)
-    a, b, c, d = (part.ravel() for part in (ids[:-1, :-1], ids[:-1, 1:], ids[1:, :-1], ids[1:, 1:]))
-    return np.concatenate([np.stack([a, c, b], -1), np.stack([b, c, d], -1)])
 
 
 def _joined(pieces: list[tuple]) -> HairMesh:

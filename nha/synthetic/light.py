@@ -1,4 +1,4 @@
-"""Light on the scene: spherical harmonics, a soft shadow of the key light, occlusion and highlights."""
+"""Lighting: spherical harmonics, soft shadows of the key light, ambient occlusion and highlights."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ import torch
 
 from nha.render.rasterize import rasterize
 from nha.render.shading import spherical_harmonics_basis
+from nha.synthetic.materials import Material
 from nha.synthetic.noise import smooth_step
-from nha.synthetic.paint import Paint
 from nha.synthetic.scene import PosedScene, Scene, Surface
-from nha.synthetic.seen import SeenPoints
 from nha.synthetic.subject import Subject
+from nha.synthetic.visibility import VisiblePoints
 
 _AMBIENT, _KEY, _FILL = 0.40, 0.78, 0.16
 _SHADOW_MAP_PX, _SHADOW_MAP_METRES = 320, 0.72
 _SHADOW_BIAS_METRES = 0.006
-_FAR_METRES = 50.0  # a shadow map is a picture taken from so far that rays are parallel
+_FAR_METRES = 50.0  # added to depths in the shadow map, whose projection is parallel, to make them positive
 _VIEW = np.array([0.0, 0.0, -1.0])
 
 
 @dataclass(frozen=True)
 class Light:
-    """full, without_key: [9, 3] spherical harmonics of all light and of all but the key light; the method's
-    basis, world normals; direction: [3] unit, towards the key light; color: [3]."""
+    """The light of a scene, in world coordinates.
+
+    Attributes:
+        full, without_key: [9, 3] spherical harmonics with and without the key light, in the basis of the tracker.
+        direction: [3] unit vector towards the key light.
+        color: [3] linear colour of the key light.
+    """
 
     full: np.ndarray
     without_key: np.ndarray
@@ -34,7 +39,7 @@ class Light:
 
 
 def make_light(subject: Subject) -> Light:
-    """Key light, weaker fill from the other side, and an ambient that is brighter above than below."""
+    """A key light, a weaker fill light from the other side, and ambient light that is brighter from above."""
     direction, color = np.array(subject.light_direction), np.array(subject.light_color)
     index = np.arange(600) + 0.5  # evenly spread directions (Fibonacci)
     polar, turn = np.arccos(1 - 2 * index / 600), np.pi * (1 + 5**0.5) * index
@@ -48,13 +53,13 @@ def make_light(subject: Subject) -> Light:
     return Light(fit[:, :3], fit[:, 3:], direction, color)
 
 
-def cast_shadows(scene: Scene, posed: PosedScene, seen: SeenPoints, light: Light) -> np.ndarray:
-    """How much of the key light reaches each seen point [M], 0..1, by a blurred shadow map."""
-    back = -light.direction  # along the rays
+def cast_shadows(scene: Scene, posed: PosedScene, hits: VisiblePoints, light: Light) -> np.ndarray:
+    """The share [M] in 0..1 of the key light that reaches each visible point, from a blurred shadow map."""
+    back = -light.direction  # the direction of the rays
     side = np.cross([0.0, 1.0, 0.0], back)
     side /= np.linalg.norm(side)
     axes = np.stack([side, np.cross(back, side), back])
-    centre = seen.position[seen.surface != Surface.CLOTH].mean(0)
+    centre = hits.position[hits.surface != Surface.CLOTH].mean(0)
     scale = _SHADOW_MAP_PX / _SHADOW_MAP_METRES
 
     def to_map(points: np.ndarray) -> np.ndarray:
@@ -68,7 +73,7 @@ def cast_shadows(scene: Scene, posed: PosedScene, seen: SeenPoints, light: Light
     fragments = rasterize(screen, torch.from_numpy(scene.faces), size, layers=1)
     nearest = fragments.depth[0, ..., 0].numpy()
     nearest = np.where(nearest < 0, np.inf, nearest)
-    here = to_map(seen.position)
+    here = to_map(hits.position)
     reach = np.zeros(len(here))
     offsets = [(dx, dy) for dx in (-4.5, -2.2, 0, 2.2, 4.5) for dy in (-4.5, -2.2, 0, 2.2, 4.5)]
     for dx, dy in offsets:
@@ -79,11 +84,11 @@ def cast_shadows(scene: Scene, posed: PosedScene, seen: SeenPoints, light: Light
     return reach / len(offsets)
 
 
-def ambient_occlusion(seen: SeenPoints, pixels_per_mm_at_1m: float) -> np.ndarray:
-    """How open the surroundings of each seen point are [M], 0..1: hollows in the depth image are darker."""
-    height, width = seen.size
-    depth = np.where(np.isfinite(seen.depth), seen.depth, 9.0) * 1000.0
-    mean_depth_metres = float(seen.position[:, 2].mean())
+def ambient_occlusion(hits: VisiblePoints, pixels_per_mm_at_1m: float) -> np.ndarray:
+    """Ambient visibility [M] in 0..1 of each visible point; it is low in cavities of the depth image."""
+    height, width = hits.size
+    depth = np.where(np.isfinite(hits.depth), hits.depth, 9.0) * 1000.0
+    mean_depth_metres = float(hits.position[:, 2].mean())
     occlusion = np.zeros((height, width))
     radii_mm = (6.0, 16.0, 34.0)
     for radius in radii_mm:
@@ -99,40 +104,39 @@ def ambient_occlusion(seen: SeenPoints, pixels_per_mm_at_1m: float) -> np.ndarra
             rise = np.clip(depth - ahead, -radius, radius) + np.clip(depth - behind, -radius, radius)
             occlusion += np.clip(rise / (2 * radius), 0, 1)
     openness = 1 - np.clip(occlusion / (4 * len(radii_mm)) * 1.6, 0, 0.7)
-    return openness.reshape(-1)[seen.pixel]
+    return openness.reshape(-1)[hits.pixel]
 
 
 def shade(
-    seen: SeenPoints, painted: Paint, light: Light, open_to_light: np.ndarray, openness: np.ndarray
+    hits: VisiblePoints, material: Material, light: Light, open_to_light: np.ndarray, openness: np.ndarray
 ) -> np.ndarray:
-    """Linear colour of each seen point [M, 3]."""
-    basis = spherical_harmonics_basis(torch.from_numpy(seen.normal)).numpy()
+    """Linear colours [M, 3] of the visible points. open_to_light, openness: [M] in 0..1, shadow and occlusion."""
+    basis = spherical_harmonics_basis(torch.from_numpy(hits.normal)).numpy()
     lit, unlit = basis @ light.full.astype(np.float32), basis @ light.without_key.astype(np.float32)
     shadow = (1 - open_to_light)[:, None]
-    # Light that has gone through skin comes out red, where shadow begins.
-    # Light that has gone through skin comes out red, where shadow begins; teeth are lit by what wet lips reflect.
-    is_skin, is_tooth = seen.surface == Surface.SKIN, seen.surface == Surface.TEETH
+    # Subsurface scattering makes the shadow's edge on skin reddish; teeth receive light reflected by the lips.
+    is_skin, is_tooth = hits.surface == Surface.SKIN, hits.surface == Surface.TEETH
     strength = np.where(is_skin[:, None], [0.72, 0.84, 0.86], 0.8)
     strength[is_tooth] = 0.45
     irradiance = np.clip(lit + (unlit - lit) * shadow * strength, 0.02, None)
     hollow = np.where(is_skin[:, None], [0.85, 1.05, 1.1], 1.0)
     hollow[is_tooth] = 0.35
-    color = painted.albedo * irradiance * openness[:, None] ** hollow
+    color = material.albedo * irradiance * openness[:, None] ** hollow
     reach = open_to_light * openness
     half = light.direction + _VIEW
     half /= np.linalg.norm(half)
-    is_hair = (seen.surface == Surface.HAIR) & (painted.shine > 0)
-    cosine = np.clip(seen.normal @ half, 0, 1)
-    highlight = painted.shine * cosine**painted.gloss * reach
-    edge = np.clip(1 + seen.normal[:, 2], 0, 1) ** 3  # surfaces seen at a low angle shine more
-    highlight = highlight + painted.shine * 0.25 * edge * openness * is_skin
+    is_hair = (hits.surface == Surface.HAIR) & (material.specular > 0)
+    cosine = np.clip(hits.normal @ half, 0, 1)
+    highlight = material.specular * cosine**material.exponent * reach
+    edge = np.clip(1 + hits.normal[:, 2], 0, 1) ** 3  # stronger at grazing angles
+    highlight = highlight + material.specular * 0.25 * edge * openness * is_skin
     highlight = np.where(is_hair, 0.0, highlight)
     color = color + highlight[:, None] * light.color * 0.6
     if is_hair.any():
-        along = seen.tangent[is_hair] @ half
+        along = hits.tangent[is_hair] @ half
         sine = np.sqrt(np.clip(1 - along**2, 0, 1))
-        facing = smooth_step(seen.normal[is_hair] @ light.direction, -0.2, 0.5)
-        strength = painted.shine[is_hair] * reach[is_hair] * facing
-        white, tinted_shine = (strength * sine**60)[:, None] * 0.14, (strength * sine**14)[:, None]
-        color[is_hair] += white * light.color + tinted_shine * painted.albedo[is_hair] * 1.6
+        facing = smooth_step(hits.normal[is_hair] @ light.direction, -0.2, 0.5)
+        strength = material.specular[is_hair] * reach[is_hair] * facing
+        white, tinted = (strength * sine**60)[:, None] * 0.14, (strength * sine**14)[:, None]
+        color[is_hair] += white * light.color + tinted * material.albedo[is_hair] * 1.6
     return color

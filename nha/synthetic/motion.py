@@ -1,4 +1,4 @@
-"""How the subject moves: turns to both profiles, nods, rolls, talks, blinks, smiles, looks about."""
+"""Motion of the subject: head turns to both profiles, nods, rolls, speech, blinks, smiles, gaze shifts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nha.synthetic.noise import smooth_step
 from nha.synthetic.subject import subject_rng
 
 PROFILE_YAW_DEG = 70.0
-# The share of a turn that the neck makes; the rest is the whole body's rotation.
+# The neck's share of each rotation; the rest is the global rotation.
 NECK_SHARE = np.array([0.65, 0.55, 0.6])  # nod, turn, roll
 _VISEMES = (
     {"lips_part": 1.0, "stretch": 0.8},  # ee
@@ -26,9 +26,9 @@ _VISEMES = (
     {"upper_lip_raise": 0.8, "lower_lip_lower": 0.8},  # a
 )
 _VISEME_JAW = (0.35, 0.25, 0.7, -0.1, 0.05, 1.0)
-_UNNAMED_EXPRESSIONS = 12  # of a head model that does not say what its directions do
+_UNNAMED_EXPRESSIONS = 12  # for head models whose directions have no names
 _UNNAMED_SHAPES = 20
-_BLINK, _LID_OPENING_SHARE = 1.6, 0.18  # a coefficient of 1.5 shuts a usual eye; wider eyes need more
+_BLINK, _LID_OPENING_SHARE = 1.6, 0.18  # a coefficient of 1.5 closes an average eye; wider eyes need more
 _SLIM = {
     "neck_width": -1.3,
     "jaw_width": -0.7,
@@ -53,18 +53,24 @@ _STRONG = {
 }
 
 
-def draw_identity(assets: HeadAssets, seed: int, slim: bool = False) -> np.ndarray:
-    """Identity coefficients [S] of a person: standard normal, clipped, on the directions that are known.
+def sample_identity(assets: HeadAssets, seed: int, slim: bool = False) -> np.ndarray:
+    """Sample identity coefficients from a clipped standard normal distribution.
 
-    slim: draw around a slender build rather than a strong one.
+    Args:
+        assets: the head model.
+        seed: the seed of the subject.
+        slim: use the mean of a slender instead of a strong build.
+
+    Returns:
+        float32 [S], zero for directions without names if the model has names.
     """
     rng = subject_rng(seed, "identity")
     used = len(assets.shape_names) or _UNNAMED_SHAPES
     shape = np.zeros(assets.shape_directions.shape[2], np.float32)
     shape[:used] = np.clip(rng.standard_normal(used), -1.8, 1.8)
-    # A face is of one build: its parts are not independent of each other.
+    # The features of a build are correlated.
     build = _SLIM if slim else _STRONG
-    # Human heads differ less from left to right than the model can.
+    # Real heads are less asymmetric than the model allows.
     for i, name in enumerate(assets.shape_names):
         if "asymmetry" in name:
             shape[i] *= 0.6
@@ -73,12 +79,17 @@ def draw_identity(assets: HeadAssets, seed: int, slim: bool = False) -> np.ndarr
     return shape
 
 
-def move_head(
+def head_motion(
     assets: HeadAssets, shape: np.ndarray, n_frames: int, seed: int, root: np.ndarray
 ) -> HeadParams:
-    """Parameters of every frame; frame 0 looks into the camera with a neutral face.
+    """Parameters of all frames. In frame 0 the neutral face looks into the camera.
 
-    shape: [S] identity; root: [3] where the head's root joint rests, world, metres.
+    Args:
+        assets: the head model.
+        shape: [S] identity coefficients.
+        n_frames: the number of frames.
+        seed: the seed of the subject.
+        root: [3] rest position of the head's root joint, world metres.
     """
     time = np.arange(n_frames) / max(n_frames - 1, 1)
     rng = subject_rng(seed, "motion")
@@ -107,7 +118,7 @@ def _ease_in(time: np.ndarray) -> np.ndarray:
 
 
 def _bump(time: np.ndarray, centre: float, half_width: float) -> np.ndarray:
-    """A smooth hump of height 1 that is zero beyond `half_width`."""
+    """A raised cosine of height 1 that is zero beyond `half_width` from the centre."""
     return 0.5 + 0.5 * np.cos(np.pi * np.clip((time - centre) / half_width, -1, 1))
 
 
@@ -127,12 +138,12 @@ def _head_angles(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _split_rotation(angles_rad: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Global rotation vectors [F, 3] and neck angles [F, 3] that together make nod, turn and roll."""
+    """Global rotation vectors and neck angles, each [F, 3] radians, for nod, turn and roll [F, 3]."""
     neck = torch.from_numpy((angles_rad * NECK_SHARE).astype(np.float32))
     body = torch.from_numpy((angles_rad * (1 - NECK_SHARE)).astype(np.float32))
     facing_camera = rotation_matrix(torch.tensor([0.0, math.pi, 0.0]))
     vector = rotation_vector(facing_camera @ rotation_matrix(body))
-    # Of the two vectors that mean the same rotation, the one nearer to (0, pi, 0): no jump at a half turn.
+    # Of the two vectors of a rotation, the one nearer to (0, pi, 0) avoids a jump at half a turn.
     length = vector.norm(dim=-1, keepdim=True).clamp_min(1e-6)
     other = vector - 2 * math.pi * vector / length
     nearer = (vector[:, 1:2] < 0).expand_as(vector)
@@ -142,7 +153,7 @@ def _split_rotation(angles_rad: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]
 def _gaze(
     time: np.ndarray, angles_deg: np.ndarray, lids_down: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Eye angles [F, 6] in radians (left, right): partly towards the camera, with shifts of gaze."""
+    """Eye angles [F, 6] in radians (left, right): partly towards the camera, with gaze shifts."""
     turn = np.clip(-0.30 * angles_deg[:, 1], -20, 20)
     look = np.clip(-0.35 * angles_deg[:, 0], -10, 10)
     for centre in (0.12, 0.36, 0.58, 0.82):
@@ -155,7 +166,7 @@ def _gaze(
 
 
 class _Face:
-    """Adds up expression coefficients by name; a name without a side means both."""
+    """Sum of expression coefficients by name; a name without a side applies to both sides."""
 
     def __init__(self, names: tuple[str, ...], n_frames: int, n_expr: int):
         self.columns = {name: i for i, name in enumerate(names)}
@@ -170,7 +181,7 @@ class _Face:
 def _expressions(
     assets: HeadAssets, time: np.ndarray, shut: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Expression coefficients [F, E], jaw angle [F] in radians, how far the lids are down [F] (0..1).
+    """Expression coefficients [F, E], jaw angles [F] in radians, and the closure [F] of the lids in 0..1.
 
     shut: the coefficient of "blink" that closes this person's eyes.
     """
@@ -188,7 +199,7 @@ def _expressions(
         jaw += _VISEME_JAW[sound] * strength * 11
         for name, amount in _VISEMES[sound].items():
             face.add(name, amount * strength)
-    jaw += 13 * _bump(time, 0.57, 0.035)  # once wide open
+    jaw += 13 * _bump(time, 0.57, 0.035)  # the mouth is wide open once
     face.add("lips_part", 0.8 * _bump(time, 0.57, 0.035))
 
     face.add("smile", 1.9 * smile)
@@ -211,7 +222,7 @@ def _expressions(
 
 
 def _unnamed_expressions(time: np.ndarray, n_expr: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth random coefficients [F, E] for a head model whose directions have no names."""
+    """Smooth random coefficients [F, E] for head models whose directions have no names."""
     frequency = rng.uniform(1.0, 4.0, _UNNAMED_EXPRESSIONS)
     wave = np.sin(2 * np.pi * time[:, None] * frequency) * _ease_in(time)
     expr = np.zeros((len(time), n_expr))

@@ -1,4 +1,4 @@
-"""Smooth pseudo-random fields of space, the same on every machine."""
+"""Smooth pseudo-random fields, identical on every machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _AXIS_FACTORS = (np.uint32(0x8DA6B343), np.uint32(0xD8163841), np.uint32(0xCB1AB
 
 
 def _scramble(h: np.ndarray) -> np.ndarray:
-    """Turn sums of axis hashes into numbers in 0..1 that look unrelated; works in place."""
+    """Hash integers to uncorrelated numbers in 0..1, in place."""
     for factor in (np.uint32(0x2C1B3C6D), np.uint32(0x297A2D39)):
         h ^= h >> np.uint32(15)
         h *= factor
@@ -17,7 +17,7 @@ def _scramble(h: np.ndarray) -> np.ndarray:
 
 
 def value_noise(points: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Random values at the integer lattice, smoothly blended between: points [..., 3] to [...] in 0..1."""
+    """Value noise: random values at integer points, smoothly interpolated. points: [..., 3]; returns [...] in 0..1."""
     seeded = np.uint32((seed * 0x9E3779B1) & 0xFFFFFFFF)
     hashes, weights = [], []
     for axis, factor in enumerate(_AXIS_FACTORS):
@@ -41,7 +41,7 @@ def value_noise(points: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def fractal_noise(points: np.ndarray, octaves: int = 3, seed: int = 0) -> np.ndarray:
-    """Value noise summed over octaves of doubled frequency and halved strength: [..., 3] to [...] in 0..1."""
+    """Value noise summed over octaves of doubled frequency and halved amplitude: [..., 3] to [...] in 0..1."""
     total, norm = np.zeros(points.shape[:-1], np.float32), 0.0
     for octave in range(octaves):
         total += value_noise(points * 2.0**octave + 17.3 * octave, seed + octave) * 0.5**octave
@@ -50,6 +50,6 @@ def fractal_noise(points: np.ndarray, octaves: int = 3, seed: int = 0) -> np.nda
 
 
 def smooth_step(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
-    """0 below `low`, 1 above `high`, a smooth S between; also falls when high < low."""
+    """0 below `low`, 1 above `high`, and 3 t^2 - 2 t^3 in between; decreasing if high < low."""
     t = np.clip((x - low) / (np.asarray(high) - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)

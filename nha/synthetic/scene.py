@@ -1,4 +1,4 @@
-"""All surfaces of the subject in one mesh, and where they are in every frame."""
+"""The mesh of all surfaces of the subject, and its vertices in each frame."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from nha.core.types import HeadParams
 from nha.head import joint_limits
 from nha.head.assets import HeadAssets
 from nha.head.model import HeadModel
-from nha.synthetic.anatomy import Anatomy, landmarks_of, measure
+from nha.synthetic.anatomy import Anatomy, landmarks_of, measure_face
 from nha.synthetic.body import build_teeth, build_tongue, build_torso, is_under_clothes
 from nha.synthetic.hair import build_hair
 from nha.synthetic.subject import Subject
 
-# Parts of the head model whose labels the painter interpolates, in this order.
-PAINTED_PARTS = ("nose", "left_ear", "right_ear", "neck", "left_eye_region", "right_eye_region")
+# Parts of the head model whose labels are interpolated, in this order.
+LABELLED_PARTS = ("nose", "left_ear", "right_ear", "neck", "left_eye_region", "right_eye_region")
 _NOT_UNDER_HAIR = ("left_ear", "right_ear", "left_eyeball", "right_eyeball", "mouth")
-_TORSO_FOLLOWS_BODY = 0.35  # share of the body's turn that the shoulders make
+_TORSO_FOLLOWS_BODY = 0.35  # the shoulders' share of the body's turn
 
 
 class Surface(IntEnum):
-    """What a face is made of."""
+    """The surface that a face belongs to."""
 
     SKIN = 0
     LEFT_EYE = 1
@@ -41,8 +41,13 @@ class Surface(IntEnum):
 
 @dataclass(frozen=True)
 class PosedScene:
-    """vertices: float32 [V, 3] world metres; normals: float32 [V, 3] world, unit;
-    tangents: float32 [V, 3] world, along hair strands, 0 elsewhere."""
+    """Vertices of one frame in world coordinates.
+
+    Attributes:
+        vertices: float32 [V, 3] metres.
+        normals: float32 [V, 3] unit vectors.
+        tangents: float32 [V, 3] along hair strands, 0 elsewhere.
+    """
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -50,10 +55,21 @@ class PosedScene:
 
 
 class Scene:
-    """The subject's mesh: the head model's own surface first, then what it does not have.
+    """The mesh of a subject: the head model's surface, then teeth, tongue, torso and hair.
 
-    faces [F, 3] and their surface [F]; coords [V, 3]: for the painter (skin and eyes: template position in
-    face-frame mm; hair: strand; others: see `body`); parts [V, 6] labels of PAINTED_PARTS; tip [V] of hair.
+    Args:
+        assets: the head model.
+        subject: colours and features.
+        shape: [S] identity coefficients.
+
+    Attributes:
+        faces: [F, 3].
+        surface: [F] `Surface`.
+        coords: [V, 3] coordinates for materials: template positions in face frame mm for skin and eyes, strands for
+            hair; for the others see `body`.
+        parts: [V, 6] membership in `LABELLED_PARTS`.
+        tip: [V], 0 at the root and 1 at the end of hair.
+        joints: [5, 3] rest positions of the joints, metres.
     """
 
     def __init__(self, assets: HeadAssets, subject: Subject, shape: np.ndarray):
@@ -61,7 +77,7 @@ class Scene:
         self.head = HeadModel(
             assets, subdivisions=0, close_mouth=True, drop_lower_neck=False, blur_sigma=None
         )
-        self.anatomy: Anatomy = measure(assets)
+        self.anatomy: Anatomy = measure_face(assets)
         frame = self.anatomy.frame
         self.rest = assets.template_vertices + np.einsum(
             "vck,k->vc", assets.shape_directions.astype(np.float64), shape.astype(np.float64)
@@ -101,7 +117,7 @@ class Scene:
             ]
         ).astype(np.float32)
         n_other = sum(counts[1:])
-        labels = [np.isin(np.arange(len(self.rest)), assets.parts[name]) for name in PAINTED_PARTS]
+        labels = [np.isin(np.arange(len(self.rest)), assets.parts[name]) for name in LABELLED_PARTS]
         self.parts = np.pad(np.stack(labels, -1).astype(np.float32), ((0, n_other), (0, 0)))
         self.tip = np.concatenate([np.zeros(sum(counts[:-1])), hair.tip]).astype(np.float32)
         self._upper_teeth, self._lower_teeth, self._tongue = (
@@ -125,7 +141,7 @@ class Scene:
     def _head_faces(
         assets: HeadAssets, subject: Subject, under_clothes: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The head's faces with an open mouth, and their surfaces; what hair or clothes cover is left out."""
+        """The head's faces with an open mouth, and their surfaces, without those hidden by hair or clothes."""
         labels = {
             name: np.isin(np.arange(len(assets.template_vertices)), ids) for name, ids in assets.parts.items()
         }
@@ -140,14 +156,16 @@ class Scene:
         return faces[~hidden], surface[~hidden]
 
     def head_vertices(self, params: HeadParams) -> np.ndarray:
-        """The head model's own vertices [N, V, 3] float32 in file order, world metres."""
+        """The head model's vertices, float32 [N, V, 3] in the order of its files, world metres."""
         with torch.no_grad():
             return self.head(params).numpy()
 
     def pose(self, params: HeadParams, head_vertices: np.ndarray) -> PosedScene:
-        """Put every surface in its place for one frame.
+        """Pose all surfaces for one frame.
 
-        params: of this frame (N = 1); head_vertices: [V, 3] from `head_vertices`.
+        Args:
+            params: the parameters of this frame (N = 1).
+            head_vertices: [V, 3], the result of `head_vertices` for them.
         """
         motion = align(self.rest[self.scalp], head_vertices[self.scalp].astype(np.float64))
         rotation, shift = motion.rotation.T, motion.translation

@@ -1,4 +1,4 @@
-"""What an invented person looks like, drawn from a seed."""
+"""The appearance of an invented person, sampled from a seed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ Rgb = tuple[float, float, float]  # sRGB, 0..1
 
 @dataclass(frozen=True)
 class HairStyle:
-    """How the hair lies. Lengths in millimetres, heights above the eyes' level.
+    """A hair style. Lengths are in millimetres, heights relative to the eyes.
 
-    top_mm, side_mm, back_mm: thickness over the skull; tip_height_mm: where hanging hair ends, None: it stops
-    at the hairline; fringe_height_mm: where a fringe ends, None: forehead free; flow: "parted", "back" or
-    "whorl", the direction of the strands; lump_mm and lump_size_mm: coarse bumps; lock_mm: ridges along the
-    strands; curly: no strands but curls; bun: a knot at the back.
+    Attributes:
+        name: the name of the style.
+        top_mm, side_mm, back_mm: thickness over the skull.
+        tip_height_mm: height at which hanging hair ends; None for hair that ends at the hairline.
+        fringe_height_mm: height at which a fringe ends; None without a fringe.
+        flow: direction of the strands: "parted", "back" or "whorl".
+        lump_mm, lump_size_mm: amplitude and size of coarse irregularities.
+        lock_mm: amplitude of ridges along the strands.
+        curly: curls instead of strands.
+        bun: a bun at the back.
     """
 
     name: str
@@ -34,11 +40,12 @@ class HairStyle:
 
     @property
     def covers_ears(self) -> bool:
+        """Whether hanging hair covers the ears."""
         return self.tip_height_mm is not None
 
     @property
     def slim_face(self) -> bool:
-        """Whether this hair is drawn on a slender face with coloured lips."""
+        """Whether this style is combined with a slender face and coloured lips."""
         return self.covers_ears or self.bun
 
 
@@ -98,10 +105,17 @@ _BACKDROPS: tuple[Rgb, ...] = (
 
 @dataclass(frozen=True)
 class Subject:
-    """Colours (sRGB, 0..1) and features (0..1 unless said) of one person and the place.
+    """The appearance of a person and of the scene.
 
-    freckles, blush, beard: strength; brow_thickness: factor around 1; pattern: "plain", "stripes" or "ribs";
-    light_direction: from the face to the key light, world axes (unit); light_color: its tint.
+    Attributes:
+        seed: the seed of the subject.
+        hair: the hair style.
+        skin_color, lip_color, hair_color, brow_color, eye_color, cloth_color, backdrop_color: sRGB in 0..1.
+        freckles, blush, beard: strength in 0..1.
+        brow_thickness: factor around 1.
+        pattern: pattern of the cloth: "plain", "stripes" or "ribs".
+        light_direction: unit vector from the face to the key light, world axes.
+        light_color: linear colour of the key light.
     """
 
     seed: int
@@ -121,18 +135,18 @@ class Subject:
     light_direction: tuple[float, float, float]
     light_color: Rgb
 
-    def described(self) -> dict:
-        """The fields as plain values for a JSON file; the hair by its name."""
+    def as_dict(self) -> dict:
+        """The attributes as plain values for a JSON file, with the name of the hair style."""
         return asdict(self) | {"hair": self.hair.name}
 
 
 def subject_rng(seed: int, topic: str) -> np.random.Generator:
-    """A generator of its own for each topic, so that a change in one leaves the others as they were."""
+    """A random generator for one topic of a subject, independent of the other topics."""
     return np.random.Generator(np.random.PCG64([seed, *topic.encode()]))
 
 
-def draw_subject(seed: int) -> Subject:
-    """Draw a person. Hair style, skin and clothes step through their lists, so that neighbours differ."""
+def sample_subject(seed: int) -> Subject:
+    """Sample a person. Hair style, skin and clothes cycle through lists, so that consecutive seeds differ."""
     rng = subject_rng(seed, "looks")
     hair = HAIR_STYLES[seed % len(HAIR_STYLES)]
     skin, lips = _SKINS[seed % len(_SKINS)]

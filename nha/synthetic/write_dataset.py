@@ -1,19 +1,18 @@
-"""Writes a synthetic subject's video and, beside it, the truth.
+"""Rendering of a synthetic subject: a video and the exact annotations of its frames.
 
 OUT/video.mp4
 OUT/truth/frame_0000/keypoints_static_0000.json, parsing_0000.png, seg_0000.png, normals_0000.png
 OUT/truth/tracked_flame_params.npz   true parameters, camera and spherical-harmonics light (linear colours)
-OUT/truth/vertices.npz               vertices [F, V, 3] of the un-subdivided head, world metres, without hair;
+OUT/truth/vertices.npz               vertices [F, V, 3] of the head without subdivision, world metres, without hair;
                                      vertex_ids [V] in the head's files; faces [G, 3]; frame [F]; head
 OUT/truth/landmarks.npz              landmarks_px [F, 70, 2] in the mesh's order, visible [F, 70]
-OUT/truth/masks/mask_0000.png        how much of each pixel the person covers, clothes included (0..255)
-OUT/truth/subject.json               what was drawn from the seed
+OUT/truth/masks/mask_0000.png        coverage of each pixel by the person, including clothes (0..255)
+OUT/truth/subject.json               the appearance sampled from the seed
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,99 +27,76 @@ from nha.data.tracking_file import TrackingResult, write_tracking
 from nha.data.video_io import VideoWriter
 from nha.head.load import load_head
 from nha.synthetic.annotations import Truth, annotate
-from nha.synthetic.draw import backdrop, picture, shrink
 from nha.synthetic.light import Light, make_light
-from nha.synthetic.motion import draw_identity, move_head
+from nha.synthetic.motion import head_motion, sample_identity
+from nha.synthetic.rendering import background, downsample, render_frame
 from nha.synthetic.scene import Scene
-from nha.synthetic.seen import see
-from nha.synthetic.subject import draw_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.subject import sample_subject
+from nha.synthetic.visibility import visible_points
 
 FOCAL_OVER_SHORTER_EDGE = 2.9
 _EYES_ABOVE_MIDDLE_MM, _DISTANCE_MM = 16.0, 1000.0
 DESCRIPTION_FILE = "subject.json"
-_SMALLEST_PX, _LARGEST_PX = 32, 2048
-
-
-@dataclass(frozen=True)
-class SyntheticSettings:
-    """What to draw.
-
-    seed: which person, and how they move; frames: how many; size: (height, width) of the video, even;
-    fps: frames per second; head: "auto", "flame", "procedural" or a folder of head model files;
-    supersampling: picture samples per pixel and axis; progress: show a progress bar.
-    """
-
-    seed: int = 0
-    frames: int = 60
-    size: tuple[int, int] = (256, 256)
-    fps: float = 25.0
-    head: str = "procedural"
-    supersampling: int = 2
-    progress: bool = True
-
-    def check(self) -> None:
-        """Raise UserError for a value that cannot be drawn."""
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"--seed must lie in 0..{2**32 - 1}, but is {self.seed}")
-        if self.frames < 1:
-            raise UserError(f"--frames must be at least 1, but is {self.frames}")
-        if any(not _SMALLEST_PX <= side <= _LARGEST_PX or side % 2 for side in self.size):
-            raise UserError(
-                f"--size must be even and {_SMALLEST_PX} to {_LARGEST_PX} pixels, but is {self.size}"
-            )
-        if not 1 <= self.fps <= 240:
-            raise UserError(f"--fps must lie in 1..240, but is {self.fps}")
-        if not 1 <= self.supersampling <= 4:
-            raise UserError(f"--supersampling must lie in 1..4, but is {self.supersampling}")
 
 
 def write_subject(out: Path, settings: SyntheticSettings) -> Path:
-    """Draw a synthetic subject and write its video and truth (see the module's text); returns `out`.
+    """Render a synthetic subject and write its video and annotations.
 
-    What exists there under these names is replaced when everything is drawn. The same settings give the same
-    files. Raises UserError for settings that cannot be drawn, or a folder that cannot be written or whose
-    "truth" holds something else.
+    The module's docstring lists the files. Existing files of an earlier call are replaced at the end. Equal settings
+    give equal files.
+
+    Args:
+        out: the folder to write.
+        settings: the subject and the size of the video.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UserError: a setting is out of range, or the folder cannot be written or contains a `truth` folder from
+            another source.
     """
     settings.check()
     out = require_writable(out)
     _refuse_foreign_truth(out / "truth")
     assets = load_head(settings.head)
-    subject = draw_subject(settings.seed)
-    shape = draw_identity(assets, settings.seed, slim=subject.hair.slim_face)
+    subject = sample_subject(settings.seed)
+    shape = sample_identity(assets, settings.seed, slim=subject.hair.slim_face)
     scene = Scene(assets, subject, shape)
-    params = move_head(assets, shape, settings.frames, settings.seed, _root_position(scene))
+    params = head_motion(assets, shape, settings.frames, settings.seed, _root_position(scene))
     light = make_light(subject)
     truth_camera = make_camera(settings.size)
     n = settings.supersampling
-    picture_camera = make_camera((settings.size[0] * n, settings.size[1] * n))
-    wall = backdrop(subject, picture_camera.image_size)
+    image_camera = make_camera((settings.size[0] * n, settings.size[1] * n))
+    wall = background(subject, image_camera.image_size)
 
     vertices = np.concatenate([scene.head_vertices(chunk) for chunk in _chunks(params)])
     with atomic_directory(out / "truth") as folder, VideoWriter(out / "video.mp4", settings.fps) as video:
         landmarks, visible = [], []
-        for i in tqdm(range(settings.frames), desc="drawing", unit="frame", disable=not settings.progress):
+        for i in tqdm(range(settings.frames), desc="rendering", unit="frame", disable=not settings.progress):
             posed = scene.pose(params[i : i + 1], vertices[i])
-            image, covered = picture(scene, posed, picture_camera, light, wall)
-            video.write(shrink(image, n))
-            truth = annotate(scene, see(scene, posed, truth_camera), vertices[i], truth_camera)
+            image, covered = render_frame(scene, posed, image_camera, light, wall)
+            video.write(downsample(image, n))
+            truth = annotate(scene, visible_points(scene, posed, truth_camera), vertices[i], truth_camera)
             matte = covered.reshape(settings.size[0], n, settings.size[1], n).mean((1, 3))
             _write_frame(folder, i, truth, matte)
             landmarks.append(truth.landmarks_px)
             visible.append(truth.visible)
         write_tracking(folder / "tracked_flame_params.npz", _tracking(params, light, settings))
         _write_arrays(folder, scene, vertices, np.stack(landmarks), np.stack(visible))
-        description = subject.described() | {"head": assets.name, "frames": settings.frames}
+        description = subject.as_dict() | {"head": assets.name, "frames": settings.frames}
         (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
     return out
 
 
 def _refuse_foreign_truth(folder: Path) -> None:
     if folder.exists() and not (folder / DESCRIPTION_FILE).is_file():
-        raise UserError(f"'{folder}' exists and is not from make_synthetic_video.py; choose another --out")
+        raise UserError(f"'{folder}' exists and is not from a synthetic video; choose another output folder")
 
 
 def make_camera(size: tuple[int, int]) -> Camera:
-    """The camera of every synthetic video, for pictures of (height, width)."""
+    """The camera of all synthetic videos, for images of (height, width)."""
     height, width = size
     focal = FOCAL_OVER_SHORTER_EDGE * min(size)
     intrinsics = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
@@ -128,10 +104,10 @@ def make_camera(size: tuple[int, int]) -> Camera:
 
 
 def _root_position(scene: Scene) -> np.ndarray:
-    """Where the head's root joint rests so that the face is in the middle of the picture, world metres."""
+    """Rest position [3] of the head's root joint that centres the face in the image, world metres."""
     frame = scene.anatomy.frame
     root_mm = frame.to_mm(scene.joints[0])
-    # The head looks along -z of the world, so what lies behind its eyes (negative z) is farther away.
+    # The head faces -z of the world, so points behind its eyes (negative z in its frame) are farther away.
     return np.array([0.0, root_mm[1] + _EYES_ABOVE_MIDDLE_MM, _DISTANCE_MM - root_mm[2]]) / frame.mm_per_metre
 
 

@@ -1,1 +1,12 @@
-"""Tracking: head pose, expression, identity, albedo, light and camera of every frame of a video."""
+"""Tracking: head pose, expression, identity, albedo, light and camera of every frame of a video.
+
+`tracker.track_dataset(TrackingSettings(...))` is the entry. Reading order, which is the order in which a run uses the
+modules: `settings`, `tracker`, then `batched` (or `sequential`, the published mode), which show the stages.
+
+- Input: `frames` (images and landmarks), `timeline` (shots and neighbours), `state` (the unknowns).
+- The energy of all stages: `energy`.
+- Stages from landmarks: `landmark_stages`, `camera_init`, `keyframes`, `landmark_fit`, with the least-squares problem
+  in `reprojection`, `landmark_model` and `least_squares`.
+- Stages from images: `stages` (as data), `photometric_fit`, `photometric`, `appearance`, `unwrap`.
+- Output: `progress` (files and resuming), `report`, `tensorboard_log`.
+"""

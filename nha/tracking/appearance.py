@@ -1,4 +1,4 @@
-"""What the head looks like to the tracker: an albedo space under spherical-harmonics light."""
+"""The tracker's colour model: an albedo space under spherical-harmonics light."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from nha.render.shading import spherical_harmonics_basis
 
 PUBLISHED, LINEAR = "published", "linear"
 
-# Texels of the published albedo space are used at half its resolution.
+# The published tracker uses every second texel of the albedo space.
 _TEXEL_STEP = 2
 
 
 @dataclass(frozen=True)
 class AlbedoSpace:
-    """A linear space of albedo maps: mean [R, R, 3] and directions [R, R, 3, T], RGB, 0..255."""
+    """A linear space of albedo maps.
+
+    Attributes:
+        mean: [R, R, 3] RGB in 0..255.
+        directions: [R, R, 3, T], one for each coefficient.
+    """
 
     mean: Tensor
     directions: Tensor
@@ -41,10 +46,15 @@ class AlbedoSpace:
 
 
 def read_albedo_space(path: str | Path, n_components: int, resolution: int = 512) -> AlbedoSpace:
-    """Read `FLAME_texture.npz`, keeping every second texel (the published tracker's texture size).
+    """Read `FLAME_texture.npz`, keeping every second texel as the published tracker does.
 
-    n_components: as many of the directions as there are at most; resolution: R that the file must have.
-    Raises UserError for a file that is not such an archive.
+    Args:
+        path: the file.
+        n_components: how many directions to keep, at most.
+        resolution: the file's number of texels per side.
+
+    Raises:
+        UserError: the file is not such an archive, or has another resolution.
     """
     try:
         with open(path, "rb") as file:
@@ -69,15 +79,20 @@ def read_albedo_space(path: str | Path, n_components: int, resolution: int = 512
 
 
 def grey_albedo_space(grey01: float = 0.6, resolution: int = 4) -> AlbedoSpace:
-    """The albedo of a head model that brings none: one grey, nothing to fit."""
+    """One grey without directions, for head models without an albedo space."""
     mean = torch.full((resolution, resolution, 3), 255 * grey01)
     return AlbedoSpace(mean, torch.zeros(resolution, resolution, 3, 0))
 
 
 def sample_albedo(albedo01: Tensor, uv: Tensor) -> Tensor:
-    """Albedo at texture coordinates, bilinear.
+    """Bilinear samples of an albedo map.
 
-    albedo01: [1, 3, R, R]; uv: [P, 2] in -1..1, (-1, -1) the top left. Returns [P, 3].
+    Args:
+        albedo01: [1, 3, R, R].
+        uv: [P, 2] in -1..1, (-1, -1) the top left.
+
+    Returns:
+        [P, 3] in 0..1.
     """
     sampled = F.grid_sample(albedo01, uv[None, None], mode="bilinear", align_corners=False)
     return sampled[0, :, 0].T
@@ -86,10 +101,15 @@ def sample_albedo(albedo01: Tensor, uv: Tensor) -> Tensor:
 def shade(albedo01: Tensor, normals: Tensor, light: Tensor, appearance: str) -> Tensor:
     """Colours that are compared with an image in 0..1.
 
-    albedo01: [P, 3]; normals: [P, 3] in the world, pointing out; light: [9, 3].
-    appearance: "linear" is albedo times shading. "published" is (albedo / 2 + 1 / 2) shading 2 - 1: the
-    published tracker mixes the ranges 0..1 and -1..1 there; it is kept so that its results can be had.
-    Returns [P, 3].
+    Args:
+        albedo01: [P, 3].
+        normals: [P, 3] in the world, pointing out.
+        light: [9, 3] spherical harmonics.
+        appearance: "linear" is albedo times shading. "published" is (albedo / 2 + 1 / 2) shading 2 - 1: the
+            published tracker mixes the ranges 0..1 and -1..1 there; it is kept to reproduce its results.
+
+    Returns:
+        [P, 3].
     """
     shading = spherical_harmonics_basis(normals) @ light
     if appearance == PUBLISHED:

@@ -1,4 +1,4 @@
-"""First camera and head poses from 2D-3D landmark pairs, with OpenCV."""
+"""Initial camera and head poses from 2D-3D landmark pairs, with OpenCV."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor
 from nha.core.rotations import rotation_vector
 from nha.tracking.frames import MIN_CONFIDENCE, MIN_LANDMARKS
 
-# Focal lengths in units of the longer side that a portrait can have; beyond, an estimate has run away.
+# Plausible focal lengths of portraits, in units of the longer side; estimates outside have diverged.
 FOCAL_RANGE = (0.7, 8.0)
 _N_FOCALS = 25
-# OpenCV looks along +z with x right and y down; we look along +z with x left and y up.
+# OpenCV's camera has x right, y down and z forward; ours has x left, y up and z forward.
 _HALF_TURN = np.diag([-1.0, -1.0, 1.0])
 _CALIBRATION_FLAGS = (
     cv2.CALIB_USE_INTRINSIC_GUESS
@@ -31,9 +31,12 @@ _CALIBRATION_FLAGS = (
 
 @dataclass(frozen=True)
 class RigidPoses:
-    """rotation: [N, 3] axis-angle in radians; translation: [N, 3] metres; error_px: [N] root mean square.
+    """Poses of N frames, NaN in frames with too few landmarks.
 
-    Frames with too few landmarks hold NaN.
+    Attributes:
+        rotation: [N, 3] axis-angle in radians.
+        translation: [N, 3] metres.
+        error_px: [N] root mean square reprojection error.
     """
 
     rotation: Tensor
@@ -44,17 +47,23 @@ class RigidPoses:
 def calibrate(
     landmarks: Tensor, landmarks_px: Tensor, confidence: Tensor, image_size: tuple[int, int]
 ) -> float:
-    """Focal length, in units of the longer side, from landmarks of one or more frames. Method, section 7.
+    """Focal length, in units of the longer side, from landmarks of one or more frames.
 
-    OpenCV's calibration with a free focal length, fixed aspect, centred principal point and no distortion.
-    Where it fails or runs away, the focal length with the least reprojection error out of a fixed range.
-    landmarks: [L, 3] of the resting head, metres; landmarks_px: [N, L, 2]; confidence: [N, L].
+    OpenCV's calibration with a free focal length, fixed aspect, centred principal point and no distortion
+    (`docs/method.md`, section 7). Where it fails or diverges, the focal length with the smallest reprojection error
+    out of a fixed range.
+
+    Args:
+        landmarks: [L, 3] of the resting head, metres.
+        landmarks_px: [N, L, 2].
+        confidence: [N, L] in 0..1.
+        image_size: (height, width).
     """
     longer = max(image_size)
     views = [
-        (landmarks[seen].double().numpy().astype(np.float32), pixels[seen].numpy().astype(np.float32))
-        for pixels, seen in zip(landmarks_px, confidence > MIN_CONFIDENCE, strict=True)
-        if int(seen.sum()) >= MIN_LANDMARKS
+        (landmarks[use].double().numpy().astype(np.float32), pixels[use].numpy().astype(np.float32))
+        for pixels, use in zip(landmarks_px, confidence > MIN_CONFIDENCE, strict=True)
+        if int(use.sum()) >= MIN_LANDMARKS
     ]
     guess = _intrinsics(2.0, image_size)
     try:
@@ -84,8 +93,12 @@ def rigid_poses(
 ) -> RigidPoses:
     """Pose of the rigid head in each frame, robust to single wrong landmarks.
 
-    landmarks: [L, 3] of the resting head (rotation and translation zero), metres, or [N, L, 3];
-    landmarks_px: [N, L, 2]; confidence: [N, L]; focal in units of the longer side; image_size: (H, W).
+    Args:
+        landmarks: [L, 3] or [N, L, 3] of the resting head (rotation and translation zero), metres.
+        landmarks_px: [N, L, 2].
+        confidence: [N, L] in 0..1.
+        focal: focal length in units of the longer side.
+        image_size: (height, width).
     """
     n = len(landmarks_px)
     intrinsics = _intrinsics(focal, image_size)
@@ -94,9 +107,9 @@ def rigid_poses(
     points = landmarks.double().numpy()
     points = np.broadcast_to(points, (n, *points.shape[-2:]))
     for row in range(n):
-        seen = (confidence[row] > MIN_CONFIDENCE).numpy()
-        if seen.sum() >= MIN_LANDMARKS:
-            pose = _pose(points[row][seen], landmarks_px[row].double().numpy()[seen], intrinsics)
+        confident = (confidence[row] > MIN_CONFIDENCE).numpy()
+        if confident.sum() >= MIN_LANDMARKS:
+            pose = _pose(points[row][confident], landmarks_px[row].double().numpy()[confident], intrinsics)
             if pose is not None:
                 rotation[row], translation[row], error[row] = pose
     vectors = torch.full((n, 3), math.nan)
@@ -106,9 +119,9 @@ def rigid_poses(
 
 
 def facing_branch(rotation: Tensor) -> Tensor:
-    """Of the two axis-angle vectors of a rotation the one whose axis points up: [N, 3] to [N, 3].
+    """Of the two axis-angle vectors of a rotation, the one whose axis points up: [N, 3] to [N, 3] radians.
 
-    Heads face the camera near (0, pi, 0), where the vector of least length flips its sign from one side to
+    Heads face the camera near (0, pi, 0), where the shorter of the two vectors changes its sign from one side to
     the other; differences between frames (smoothness, reenactment) need one branch.
     """
     angle = torch.linalg.vector_norm(rotation, dim=-1, keepdim=True)
@@ -122,13 +135,15 @@ def _intrinsics(focal: float, image_size: tuple[int, int]) -> np.ndarray:
     return np.array([[focal_px, 0, width / 2], [0, focal_px, height / 2], [0, 0, 1.0]])
 
 
-def _pose(points: np.ndarray, pixels: np.ndarray, intrinsics: np.ndarray):
+def _pose(
+    points: np.ndarray, pixels: np.ndarray, intrinsics: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Rotation [3, 3], translation [3] in our axes and error in pixels; None where OpenCV finds none."""
     found, vector, shift = cv2.solvePnP(points, pixels, intrinsics, None, flags=cv2.SOLVEPNP_SQPNP)
     if not found or not np.isfinite(vector).all() or shift[2, 0] <= 0:
         return None
     inliers = np.ones(len(points), bool)
-    for _ in range(2):  # fit, drop what is far off, fit again
+    for _ in range(2):  # fit, remove outliers, fit again
         vector, shift = cv2.solvePnPRefineLM(
             points[inliers], pixels[inliers], intrinsics, None, vector, shift
         )

@@ -1,9 +1,9 @@
 """The tracker's energy: every residual and every weight, defined once for both kinds of stages.
 
 `docs/method.md`, section 7. N frames; landmarks are 68 iBUG points, then two iris points in the mesh's order.
-The weights w are `EnergyWeights`, whose defaults w0 are the published ones.
+The weights w are `EnergyWeights`, w0 their defaults.
 
-The **photometric stages** (`fit.py`, Adam) minimise the published energy, with residuals r_k of the priors,
+The **photometric stages** (`photometric_fit.py`, Adam) minimise the published energy, with residuals r_k of the priors,
 landmark distances d_l, confidences c_l and the photometric distance P:
 
     E = w_lmk mean_n mean_l c_l |d_l|_1 + w_eyes_lmk (the same of the irises) + w_photo P
@@ -15,12 +15,12 @@ weights to a negative log posterior, in which a term counts by its standard devi
     E = sum_n sum_l (w_lmk / w0_lmk) c_l huber(|d_l| / sigma_px)
         + 1/2 sum_k (w_k / w0_k) (sum_n |r_k / sigma_k|^2 + s_n |r_smooth / sigma_smooth|^2)
 
-Two things differ, and each has a reason. (1) Scale: the published weights balance the priors against P, which is
-a mean over pixels; without P they would let landmark noise bend the face. `landmark_sigma` in the tables
-below says how far a residual usually is from zero where w = w0; it scales with the weight from there, so that a
-changed weight changes both stages. (2) Shape: the published landmark distance is an L1 norm, which has no second
-derivative; Huber's function is quadratic below and linear above three standard deviations. Residuals that are not
-linear in the unknowns (rotations) enter the landmark stages linearised at the rest pose.
+The two differ in two points. (1) Scale: the published weights balance the priors against P, which is a mean over
+pixels. Without P, priors of that strength would let the face follow the noise of the landmarks. `landmark_sigma` is
+therefore the standard deviation of a residual at w = w0; a changed weight scales it, and so changes both kinds of
+stages. (2) Robustness: the published landmark distance is an L1 norm, which has no second derivative; Huber's
+function is quadratic below and linear above three standard deviations. Residuals that are not linear in the unknowns
+(rotations) enter the landmark stages linearised at the rest pose.
 """
 
 from __future__ import annotations
@@ -85,14 +85,20 @@ def rotation_residual(parameters: Tensor, rest: Tensor) -> Tensor:
     return (now - rotation_matrix(rest.unflatten(0, (-1, 3)))).flatten(1)
 
 
-_ROTATION_LENGTH = math.sqrt(2)  # of `rotation_residual`, per radian
+def _joint_prior(joint: str, sigma_rad: float) -> Prior:
+    return Prior(
+        f"pos_{joint}",
+        lambda u, rest: rotation_residual(getattr(u, joint), rest[joint]),
+        landmark_sigma=math.sqrt(2) * sigma_rad,
+    )
+
 
 FRAME_PRIORS = (
     Prior("expr_reg", lambda u, rest: u.expr, landmark_sigma=1.0),
     Prior("eyes_sym", lambda u, rest: u.eyes[:, 3:] - u.eyes[:, :3], landmark_sigma=1 / 15),
-    Prior("pos_neck", lambda u, rest: rotation_residual(u.neck, rest["neck"]), _ROTATION_LENGTH / 20),
-    Prior("pos_jaw", lambda u, rest: rotation_residual(u.jaw, rest["jaw"]), _ROTATION_LENGTH / 1.5),
-    Prior("pos_eyes", lambda u, rest: rotation_residual(u.eyes, rest["eyes"]), _ROTATION_LENGTH / 3),
+    _joint_prior("neck", sigma_rad=1 / 20),
+    _joint_prior("jaw", sigma_rad=1 / 1.5),
+    _joint_prior("eyes", sigma_rad=1 / 3),
 )
 SHARED_PRIORS = (
     Prior("shape_reg", lambda u, rest: u.shape, landmark_sigma=0.5),

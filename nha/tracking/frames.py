@@ -1,4 +1,4 @@
-"""The frames to be tracked: landmarks in memory, pictures read when they are needed."""
+"""The frames of a dataset folder as the tracker reads them: landmarks in memory, images when they are needed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.core.conventions import N_LANDMARKS, Parsing
+from nha.core.conventions import N_FACE_LANDMARKS, N_LANDMARKS, Parsing
 from nha.core.errors import UserError
 from nha.data.dataset_folder import DatasetFolder, FramePaths, read_keypoints, read_labels, read_rgb
 
-# Landmarks below this confidence do not enter camera and pose estimates. Method, section 7.
+# Landmarks below this confidence are left out of camera and pose estimates. `docs/method.md`, section 7.
 MIN_CONFIDENCE = 0.2
-# With fewer confident landmarks than this a frame counts as one without.
+# A frame with fewer confident landmarks than this counts as a frame without landmarks.
 MIN_LANDMARKS = 12
 
-# Where the head model's colour means something: not hair, clothes, jewellery or the inside of the mouth.
+# Labels whose pixels show the head model's surface: not hair, clothes, jewellery or the inside of the mouth.
 _FACE_LABELS = (
     Parsing.SKIN,
     Parsing.L_BROW,
@@ -31,16 +31,46 @@ _FACE_LABELS = (
     Parsing.U_LIP,
     Parsing.L_LIP,
 )
-_SHOWN_MISSING = 5
+_MAX_LISTED_FILES = 5
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Images and landmarks of N frames.
+
+    Attributes:
+        images: [N, 3, H, W], RGB in 0..1.
+        face_masks: [N, 1, H, W], 1 on the face, or None.
+        landmarks_px: [N, 70, 2].
+        confidence: [N, 70] in 0..1.
+    """
+
+    images: Tensor
+    face_masks: Tensor | None
+    landmarks_px: Tensor
+    confidence: Tensor
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return tuple(self.images.shape[2:])
+
+    def to(self, device: torch.device) -> Observation:
+        """A copy on `device`."""
+        moved = (None if t is None else t.to(device) for t in vars(self).values())
+        return Observation(*moved)
 
 
 @dataclass(frozen=True)
 class TrackingFrames:
     """F frames of a dataset folder.
 
-    frame_ids: F ids, ascending, not necessarily contiguous; paths: their files;
-    image_size: (height, width) of the tracked pictures;
-    landmarks_px: [F, 70, 2], the irises last in the mesh's order; confidence: [F, 70] in 0..1, 0 = unknown.
+    Attributes:
+        frame_ids: F ids, ascending, not necessarily contiguous.
+        paths: their files.
+        image_size: (height, width) of the tracked images.
+        landmarks_px: [F, 70, 2] at that size, the irises last in the mesh's order.
+        confidence: [F, 70] in 0..1, 0 = unknown.
     """
 
     frame_ids: tuple[int, ...]
@@ -55,28 +85,48 @@ class TrackingFrames:
     @property
     def has_landmarks(self) -> Tensor:
         """Bool [F]: frames with enough confident landmarks to find a pose."""
-        return (self.confidence[:, :68] > MIN_CONFIDENCE).sum(1) >= MIN_LANDMARKS
+        return (self.confidence[:, :N_FACE_LANDMARKS] > MIN_CONFIDENCE).sum(1) >= MIN_LANDMARKS
 
-    def rows_of(self, frame_ids: Sequence[int], what: str) -> list[int]:
-        """Row numbers of frames. Raises UserError that names `what` setting asks for frames that are absent."""
+    def ids_of(self, rows: Sequence[int] | Tensor) -> tuple[int, ...]:
+        """Frame ids of row numbers."""
+        return tuple(self.frame_ids[int(row)] for row in rows)
+
+    def rows_of(self, frame_ids: Sequence[int], setting: str) -> list[int]:
+        """Row numbers of frame ids.
+
+        Raises:
+            UserError: the dataset has no such frame; the message names `setting`.
+        """
         rows = {frame_id: row for row, frame_id in enumerate(self.frame_ids)}
         if absent := [frame_id for frame_id in frame_ids if frame_id not in rows]:
-            raise UserError(f"{what} names frames {absent}, which the dataset does not have; choose others")
+            raise UserError(
+                f"{setting} names frames {absent}, which the dataset does not have; choose others"
+            )
         return [rows[frame_id] for frame_id in frame_ids]
 
-    def pictures(self, rows: Sequence[int]) -> Tensor:
-        """Pictures of some frames: [N, 3, H, W], RGB in 0..1."""
+    def observe(self, rows: Sequence[int], device: torch.device, *, with_masks: bool) -> Observation:
+        """Read the images, and the face masks if asked for, of some frames."""
+        rows = list(rows)
+        return Observation(
+            images=self._images(rows),
+            face_masks=self._face_masks(rows) if with_masks else None,
+            landmarks_px=self.landmarks_px[rows],
+            confidence=self.confidence[rows],
+        ).to(device)
+
+    def _images(self, rows: Sequence[int]) -> Tensor:
+        """[N, 3, H, W], RGB in 0..1."""
         height, width = self.image_size
-        pictures = []
+        images = []
         for row in rows:
             rgb = read_rgb(self.paths[row].image)
             if rgb.shape[:2] != (height, width):
                 rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-            pictures.append(torch.from_numpy(rgb))
-        return torch.stack(pictures).permute(0, 3, 1, 2).float() / 255
+            images.append(torch.from_numpy(rgb))
+        return torch.stack(images).permute(0, 3, 1, 2).float() / 255
 
-    def face_masks(self, rows: Sequence[int]) -> Tensor:
-        """1 where the parsing says skin, brow, eye, nose or lip, or where there is no parsing: [N, 1, H, W]."""
+    def _face_masks(self, rows: Sequence[int]) -> Tensor:
+        """[N, 1, H, W]: 1 where the parsing has a face label, and everywhere in frames without parsing."""
         height, width = self.image_size
         masks = []
         for row in rows:
@@ -92,8 +142,13 @@ class TrackingFrames:
 def read_frames(data_path: str | Path, downscale_factor: float = 1.0) -> TrackingFrames:
     """Read the landmarks of every frame of a dataset folder.
 
-    Raises UserError where the folder or files are missing (they are listed), pictures differ in size, or no
-    frame has landmarks.
+    Args:
+        data_path: folder written by `nha preprocess`.
+        downscale_factor: images are tracked at their size divided by this.
+
+    Raises:
+        UserError: the folder or files are missing (they are listed), images differ in size, or no frame has
+            landmarks.
     """
     folder = DatasetFolder.open(data_path)
     frame_ids = folder.frame_ids()
@@ -107,7 +162,7 @@ def read_frames(data_path: str | Path, downscale_factor: float = 1.0) -> Trackin
     landmarks = np.stack([np.concatenate([k.landmarks_px, k.iris_px]) for k in keypoints])
     iris_found = np.stack([(k.iris_px >= 0).all(1) for k in keypoints])
     confidence = np.concatenate([np.stack([k.confidence for k in keypoints]), iris_found], axis=1)
-    confidence = np.where(_inside(landmarks, full_size), confidence, 0).clip(0, 1)
+    confidence = np.where(_near_image(landmarks, full_size), confidence, 0).clip(0, 1)
     assert landmarks.shape == (len(paths), N_LANDMARKS, 2)
     frames = TrackingFrames(
         frame_ids=tuple(frame_ids),
@@ -123,8 +178,8 @@ def read_frames(data_path: str | Path, downscale_factor: float = 1.0) -> Trackin
     return frames
 
 
-def _inside(landmarks_px: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Points that are numbers and lie on the picture or near it; a detector's -1 or 1e9 is no observation."""
+def _near_image(landmarks_px: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """Finite points on the image or near it; detectors write -1 or 1e9 for points that they did not find."""
     height, width = image_size
     size = np.float32([width, height])
     return (np.isfinite(landmarks_px) & (landmarks_px > -0.5 * size) & (landmarks_px < 1.5 * size)).all(-1)
@@ -133,8 +188,8 @@ def _inside(landmarks_px: np.ndarray, image_size: tuple[int, int]) -> np.ndarray
 def _check_files(folder: DatasetFolder, paths: Sequence[FramePaths]) -> None:
     missing = [file for path in paths for file in (path.image, path.keypoints) if not file.is_file()]
     if missing:
-        names = ", ".join(str(file.relative_to(folder.root)) for file in missing[:_SHOWN_MISSING])
-        more = f" and {len(missing) - _SHOWN_MISSING} more" if len(missing) > _SHOWN_MISSING else ""
+        names = ", ".join(str(file.relative_to(folder.root)) for file in missing[:_MAX_LISTED_FILES])
+        more = f" and {len(missing) - _MAX_LISTED_FILES} more" if len(missing) > _MAX_LISTED_FILES else ""
         raise UserError(
             f"'{folder.root}' lacks {names}{more}; complete it with video_to_dataset.py, or remove the frames"
         )

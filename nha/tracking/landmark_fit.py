@@ -7,8 +7,9 @@ cost less than one rendered frame. The batched mode starts from this fit. Its en
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,8 @@ from nha.tracking.energy import (
     JOINTS,
     SHARED_PRIORS,
     SMOOTHNESS_LANDMARK_SIGMA,
+    Prior,
+    RestPose,
     relative_weight,
     smoothness_residual,
 )
@@ -105,7 +108,7 @@ class LandmarkFit:
         self.n_shape, self.n_expr = min(n_shape, head.n_shape), min(n_expr, head.n_expr)
         self.weights = weights or EnergyWeights()
         self.widths = (self.n_expr, *POSE_WIDTHS)
-        # Rotation and translation have no prior; at zero, so that they have no value in the rest pose either.
+        # The point at which priors are linearised. Rotation and translation have none: any value would do.
         rest = start_unknowns(head, 1, 0).to("cpu")
         self.rest = rest.replace(rotation=0 * rest.rotation, translation=0 * rest.translation)
 
@@ -185,40 +188,42 @@ class LandmarkFit:
 
     def _rest_prior(self) -> Quadratic:
         """The energy's priors of each frame's own unknowns, linearised at rest."""
-        at, rest = self._own(self.rest), {name: getattr(self.rest, name)[0].double() for name in JOINTS}
-        precision = at.new_zeros(at.shape[1], at.shape[1])
-        for prior in FRAME_PRIORS:
-            strength = relative_weight(self.weights, prior.name) / prior.landmark_sigma**2
-            precision += strength * self._gram(lambda u, prior=prior: prior.residual(u, rest), at)
-        return Quadratic(precision, at[0])
+        at = self._own(self.rest)[0]
+        return Quadratic(
+            self._precision(FRAME_PRIORS, lambda own: self._with_own(self.rest, own[None]), at), at
+        )
 
     def _smoothness_prior(self, line: Unknowns, closeness: Tensor) -> Quadratic:
         """The energy's smoothness term, with the neighbours fixed where they are."""
         own = self._own(line)
+        # the residual is linear: its derivative is the same everywhere, and for every line
+        gram = _gram(lambda own: smoothness_residual(self._with_own(self.rest, own[None]), self.rest), own[0])
         strength = relative_weight(self.weights, "smooth") / SMOOTHNESS_LANDMARK_SIGMA**2
-        # the residual is linear: its derivative is the same everywhere, and on every line
-        gram = self._gram(lambda u: smoothness_residual(u, self.rest), own[:1])
         return Quadratic(strength * gram, own, closeness.to(own))
 
     def _shared_prior(self, shared: Tensor, sigmas: OffsetSigmas, fixed_focal: bool) -> Quadratic:
-        (shape_prior,) = (prior for prior in SHARED_PRIORS if prior.landmark_sigma is not None)
-        precision, mean = torch.zeros_like(shared), torch.zeros_like(shared)
-        # the residual is the shape itself
-        precision[: self.n_shape] = (
-            relative_weight(self.weights, shape_prior.name) / shape_prior.landmark_sigma**2
+        """The energy's prior of the shape, and those of the landmark offsets and the focal length."""
+        precision = self._precision(
+            SHARED_PRIORS, lambda shared: self.rest.replace(shape=shared[: self.n_shape]), shared
         )
-        precision[self.n_shape : -1] = (1 / sigmas.by_landmark().repeat_interleave(3)).square()
-        precision[-1] = (_FIXED_LOG_FOCAL_SIGMA if fixed_focal else _LOG_FOCAL_SIGMA) ** -2
+        others, mean = torch.zeros_like(shared), torch.zeros_like(shared)
+        others[self.n_shape : -1] = (1 / sigmas.by_landmark().repeat_interleave(3)).square()
+        others[-1] = (_FIXED_LOG_FOCAL_SIGMA if fixed_focal else _LOG_FOCAL_SIGMA) ** -2
         mean[-1] = shared[-1] if fixed_focal else math.log(USUAL_FOCAL)
-        return Quadratic(precision.diag(), mean)
+        return Quadratic(precision + others.diag(), mean)
 
-    def _gram(self, residual: Callable[[Unknowns], Tensor], at: Tensor) -> Tensor:
-        """J^T J of an energy's residual [1, R] by the own unknowns, at [1, P]: [P, P]."""
-        jacobian = torch.autograd.functional.jacobian(
-            lambda own: residual(self._with_own(self.rest, own)), at
-        )
-        jacobian = jacobian[0, :, 0]
-        return jacobian.mT @ jacobian
+    def _precision(
+        self, priors: Sequence[Prior], unknowns_of: Callable[[Tensor], Unknowns], at: Tensor
+    ) -> Tensor:
+        """Sum over priors of w / w0 * J^T J / sigma², J the residual's derivative by the vector `at` [P]: [P, P]."""
+        rest = {name: getattr(self.rest, name)[0].to(at) for name in JOINTS}
+        precision = at.new_zeros(len(at), len(at))
+        for prior in priors:
+            if prior.landmark_sigma is not None:
+                strength = relative_weight(self.weights, prior.name) / prior.landmark_sigma**2
+                residual = functools.partial(_residual_of, prior, unknowns_of, rest)
+                precision += strength * _gram(residual, at)
+        return precision
 
     # --- unknowns <-> vectors -----------------------------------------------------------------------------
 
@@ -250,3 +255,15 @@ class LandmarkFit:
             shape=torch.cat([shared[: self.n_shape], u.shape[self.n_shape :]]),
             focal_and_centre=torch.cat([shared[-1:].exp(), u.focal_and_centre[1:]]),
         )
+
+
+def _residual_of(
+    prior: Prior, unknowns_of: Callable[[Tensor], Unknowns], rest: RestPose, vector: Tensor
+) -> Tensor:
+    return prior.residual(unknowns_of(vector), rest)
+
+
+def _gram(residual: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+    """J^T J, J the derivative of a residual (flattened) by its argument [P], at a point: [P, P]."""
+    jacobian = torch.autograd.functional.jacobian(lambda x: residual(x).flatten(), at, vectorize=True)
+    return jacobian.mT @ jacobian

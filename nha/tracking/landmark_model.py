@@ -1,4 +1,4 @@
-"""The head's landmarks and their derivatives by all parameters, from the few vertices that they need."""
+"""The head's landmarks and their derivatives by all parameters, from the 210 vertices that they need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ POSE_WIDTHS = (3, 3, 3, 3, 6)
 
 @dataclass(frozen=True)
 class LinearisedLandmarks:
-    """points: [N, 70, 3] metres, world; by_coefficients: [N, 70, 3, K]; by_pose: [N, 70, 3, 18]."""
+    """Landmarks of N frames and their derivatives.
+
+    Attributes:
+        points: [N, 70, 3] metres, world.
+        by_coefficients: [N, 70, 3, K].
+        by_pose: [N, 70, 3, 18].
+    """
 
     points: Tensor
     by_coefficients: Tensor
@@ -29,19 +35,19 @@ class LinearisedLandmarks:
 class LandmarkModel:
     """Landmarks as a function of coefficients [N, K] and pose [N, 18].
 
-    The coefficients are those of shape and expression, then 3 x 70 offsets (metres) that move each landmark by
-    itself in the resting head's axes: what a detector means by a landmark is not what the head model means.
+    The coefficients are those of shape and expression, then 3 x 70 offsets (metres, in the resting head's axes), one
+    for each landmark: detectors define landmarks differently from the head model.
 
-    Corners of the landmarks' faces are linear in the coefficients until they are skinned, and skinning is
-    linear in the corners and in the joints' transforms. All large derivatives are therefore products of known
-    matrices; only the five transforms (and the pose correctives' factors) are differentiated numerically.
+    The corners of the landmarks' faces are linear in the coefficients until they are skinned, and skinning is linear
+    in the corners and in the joints' transforms. All large derivatives are therefore products of known matrices; only
+    the five transforms and the factors of the pose correctives are differentiated numerically.
     """
 
     def __init__(self, head: HeadModel) -> None:
-        # on the CPU: the problem is small, its solver is all small matrices
+        # on the CPU: the problem is small, and its solver uses many small matrices
         head = copy.deepcopy(head).cpu()
         corners = head.kept_vertices[head.landmark_corners.reshape(-1)]
-        # everything is taken relative to the root joint, which is where the head's position is
+        # everything is relative to the root joint, whose position is the head's translation
         root, root_directions = head.joint_template[:1], head.joint_directions[:, :1]
         self.template = head.template[corners] - root  # [210, 3]
         directions = head.directions[corners] - root_directions.permute(1, 2, 0)
@@ -70,7 +76,7 @@ class LandmarkModel:
         return self._skinned(corners, lbs.blend_transforms(transforms, self.skinning_weights), pose)
 
     def linearised(self, coefficients: Tensor, pose: Tensor, columns: Tensor) -> LinearisedLandmarks:
-        """Landmarks with their derivatives; K are the coefficients `columns`."""
+        """Landmarks with their derivatives; K is the number of coefficients listed in `columns`."""
         rest, joints = self._rest(coefficients), self._joints(coefficients)
         transforms, feature = self._rig(joints, pose)
         corners = self._corrected(rest, feature)
@@ -117,7 +123,7 @@ class LandmarkModel:
     def _rig_derivatives(self, joints: Tensor, pose: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Transforms by joints [N, 5, 3, 4, 15] and by pose [N, 5, 3, 4, 18], feature by pose [N, 36, 18].
 
-        Central differences in float64, right to nine digits: the rig is so small that this costs less than
+        Central differences in float64, exact to nine digits; the rig is so small that they cost less than
         automatic differentiation.
         """
         n, n_joints = len(pose), joints.shape[1] * 3

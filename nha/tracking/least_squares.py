@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt for many small problems at once, with or without unknowns that they share."""
+"""Levenberg-Marquardt for many small problems at once, with or without shared unknowns."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ import torch
 from torch import Tensor
 
 _START_DAMPING = 1e-2
-_LEAST_DAMPING, _MOST_DAMPING = 1e-7, 1e8
-_EASIER, _HARDER = 0.2, 8.0
-# A problem rests when a step gains less than this part of its cost, or is refused at this damping.
+_MIN_DAMPING, _MAX_DAMPING = 1e-7, 1e8
+_DAMPING_DECREASE, _DAMPING_INCREASE = 0.2, 8.0
+# A problem has converged when a step lowers its cost by less than this part, or is rejected at this damping.
 _MIN_IMPROVEMENT = 1e-4
-_HOPELESS_DAMPING = 10.0
+_STALLED_DAMPING = 10.0
 
 
 @dataclass(frozen=True)
 class Linearised:
-    """residual: [N, R]; by_own: [N, R, P] and by_shared: [N, R, S] its derivatives (None if not asked for)."""
+    """Residuals of N problems and their derivatives.
+
+    Attributes:
+        residual: [N, R].
+        by_own: [N, R, P].
+        by_shared: [N, R, S], or None if not asked for.
+    """
 
     residual: Tensor
     by_own: Tensor
@@ -67,11 +73,20 @@ class Observations(Protocol):
 def minimise_each(
     observed: Observations, priors: list[Quadratic], own: Tensor, shared: Tensor, n_steps: int
 ) -> Tensor:
-    """Minimise N independent problems in parallel; `shared` is held fixed.
+    """Minimise N independent problems in parallel, each with its own damping.
 
-    own: [N, P] start, float64; priors: of the own unknowns. Each problem has its own damping. A step that
-    does not lower a problem's cost, or is not a number, is not taken: the result is finite if the start is.
-    Returns own [N, P].
+    A step that does not lower a problem's cost, or is not a number, is rejected: the result is finite if the start
+    is.
+
+    Args:
+        observed: the residuals.
+        priors: of the own unknowns.
+        own: [N, P] start, float64.
+        shared: [S], fixed.
+        n_steps: the largest number of steps.
+
+    Returns:
+        own [N, P].
     """
 
     def costs(own: Tensor) -> Tensor:
@@ -89,10 +104,10 @@ def minimise_each(
         improvement = torch.where(better, 1 - proposed_cost / cost.clamp_min(1e-12), 0.0)
         own = torch.where(better[:, None], own - step, own)
         cost = torch.where(better, proposed_cost, cost)
-        damping = torch.where(better, damping * _EASIER, damping * _HARDER)
-        damping = damping.clamp(_LEAST_DAMPING, _MOST_DAMPING)
-        going_on = (improvement > _MIN_IMPROVEMENT) | (~better & (damping < _HOPELESS_DAMPING))
-        if not bool(going_on.any()):
+        damping = torch.where(better, damping * _DAMPING_DECREASE, damping * _DAMPING_INCREASE)
+        damping = damping.clamp(_MIN_DAMPING, _MAX_DAMPING)
+        active = (improvement > _MIN_IMPROVEMENT) | (~better & (damping < _STALLED_DAMPING))
+        if not bool(active.any()):
             break
     return own
 
@@ -105,10 +120,13 @@ def minimise_jointly(
     shared: Tensor,
     n_steps: int,
 ) -> tuple[Tensor, Tensor]:
-    """Minimise N problems and the unknowns that they share together.
+    """Minimise N problems together with the unknowns that they share.
 
-    The normal equations have an arrow's shape: the own unknowns are eliminated first (Schur complement).
-    Otherwise as `minimise_each`. Returns own [N, P] and shared [S].
+    The normal equations are an arrow matrix: the own unknowns are eliminated first (Schur complement). Arguments as
+    in `minimise_each`.
+
+    Returns:
+        own [N, P] and shared [S].
     """
 
     def total(own: Tensor, shared: Tensor) -> Tensor:
@@ -120,11 +138,11 @@ def minimise_jointly(
         normal = _joint_normal_equations(observed, own_priors, shared_prior, own, shared)
 
         better = False
-        while not better and damping < _MOST_DAMPING:
+        while not better and damping < _MAX_DAMPING:
             own_step, shared_step = _arrow_step(normal, damping)
             proposed_cost = total(own - own_step, shared - shared_step)
             better = bool(proposed_cost < cost)
-            damping = max(damping * (_EASIER if better else _HARDER), _LEAST_DAMPING)
+            damping = max(damping * (_DAMPING_DECREASE if better else _DAMPING_INCREASE), _MIN_DAMPING)
         if not better:
             break
         improvement = float(1 - proposed_cost / cost.clamp_min(1e-12))
@@ -141,7 +159,7 @@ def shared_variances(
     own: Tensor,
     shared: Tensor,
 ) -> Tensor:
-    """Posterior variances [S] of the shared unknowns at a minimum, the own unknowns left free."""
+    """Posterior variances [S] of the shared unknowns at a minimum, marginalised over the own unknowns."""
     at = _joint_normal_equations(observed, own_priors, shared_prior, own, shared)
     schur = at.shared - (at.cross.mT @ torch.linalg.solve_ex(at.own, at.cross)[0]).sum(0)
     return torch.linalg.inv_ex(schur)[0].diagonal()
@@ -149,7 +167,7 @@ def shared_variances(
 
 @dataclass(frozen=True)
 class _JointNormalEquations:
-    """An arrow: N blocks own [N, P, P], cross [N, P, S], shared [S, S]; gradients [N, P] and [S]."""
+    """An arrow matrix: N blocks own [N, P, P], cross [N, P, S], shared [S, S]; gradients [N, P] and [S]."""
 
     own: Tensor
     cross: Tensor
@@ -175,7 +193,7 @@ def _joint_normal_equations(
 
 def _arrow_step(normal: _JointNormalEquations, damping: float) -> tuple[Tensor, Tensor]:
     right_sides = torch.cat([normal.cross, normal.own_gradient[..., None]], 2)
-    # with hundreds of right sides, inverting and multiplying is several times faster than solving
+    # with hundreds of right-hand sides, inverting and multiplying is several times faster than solving
     eliminated = torch.linalg.inv_ex(_damped(normal.own, damping))[0] @ right_sides
     by_shared, constant = eliminated[..., :-1], eliminated[..., -1]
     schur = _damped(normal.shared, damping) - (normal.cross.mT @ by_shared).sum(0)
@@ -189,6 +207,6 @@ def _half_square(residual: Tensor) -> Tensor:
 
 
 def _damped(normal: Tensor, damping: Tensor | float) -> Tensor:
-    """Marquardt's damping: the diagonal grows by the factor 1 + damping, and by a little on its own."""
+    """Marquardt's damping: the diagonal times 1 + damping, plus a small constant for singular matrices."""
     diagonal = normal.diagonal(dim1=-2, dim2=-1)
     return normal + torch.diag_embed(damping * diagonal + 1e-9)

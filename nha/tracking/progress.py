@@ -1,10 +1,13 @@
-"""The tracker's files: results saved while it runs, and found again by the next run."""
+"""A tracking run's output folder: results are saved while it runs, and a later run continues from them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,16 +31,29 @@ VIDEO_FILE = "tracking.mp4"
 PERSON_FILE = "tracking_person.npz"
 
 _logger = get_logger(__name__)
-# Settings that change neither the numbers nor their order, so that a run may be resumed with others.
+# Settings that do not change the numbers: a run may be resumed with other values.
 _WITHOUT_INFLUENCE = {"save_period": 1, "frame_rate": 25.0, "video": True, "device": "auto"}
+
+
+@contextlib.contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Measure the time of a block and store it in `seconds` under the stage's name."""
+    began = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - began, 3)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come.
+    """The state of a run.
 
-    unknowns: of all F frames; n_processed: frames that are final, in the order in which the mode takes them;
-    keyframes, without_landmarks, outliers: frame ids; seconds: spent so far, by stage.
+    Attributes:
+        unknowns: of all F frames.
+        n_processed: frames that are final, in the order in which the mode takes them.
+        keyframes: frame ids.
+        without_landmarks: frame ids.
+        outliers: ids of frames whose landmarks were rejected.
+        seconds: time spent so far, by stage.
     """
 
     unknowns: Unknowns
@@ -47,8 +63,28 @@ class Progress:
     outliers: tuple[int, ...]
     seconds: dict[str, float]
 
-    def advanced(self, unknowns: Unknowns, n_processed: int, **seconds: float) -> Progress:
-        """The progress after more frames; `seconds` are added to what their stage has taken before."""
+    @classmethod
+    def started(
+        cls,
+        frames: TrackingFrames,
+        unknowns: Unknowns,
+        keyframe_rows: Sequence[int],
+        outlier_rows: Sequence[int],
+        seconds: dict[str, float],
+        n_processed: int = 0,
+    ) -> Progress:
+        """The progress after what the frames share was found; rows are row numbers of `frames`."""
+        return cls(
+            unknowns=unknowns,
+            n_processed=n_processed,
+            keyframes=frames.ids_of(keyframe_rows),
+            without_landmarks=frames.ids_of(torch.nonzero(~frames.has_landmarks)[:, 0]),
+            outliers=frames.ids_of(outlier_rows),
+            seconds=seconds,
+        )
+
+    def advanced(self, unknowns: Unknowns, n_processed: int, seconds: Mapping[str, float]) -> Progress:
+        """The progress after more frames; `seconds` are added to those of their stages."""
         total = dict(self.seconds)
         for stage, spent in seconds.items():
             total[stage] = round(total.get(stage, 0.0) + spent, 3)
@@ -57,9 +93,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Person:
-    """What the batched mode learns of a person beside the unknowns.
+    """What the batched mode finds about a person beside the unknowns.
 
-    albedo: the person's own; landmark_offsets: [70, 3] metres, see `DetectedLandmarks`.
+    Attributes:
+        albedo: the person's own albedo, as a space without directions.
+        landmark_offsets: [70, 3] metres, see `reprojection.DetectedLandmarks`.
     """
 
     albedo: AlbedoSpace
@@ -67,7 +105,7 @@ class Person:
 
 
 class RunFolder:
-    """The output folder of one run with its settings."""
+    """The output folder of one run, with its settings and frames."""
 
     def __init__(self, settings: TrackingSettings, frames: TrackingFrames) -> None:
         self.settings, self.frames = settings, frames
@@ -91,7 +129,7 @@ class RunFolder:
         """Write the result and the progress, each atomically."""
         write_tracking(self.result, to_result(progress.unknowns, self.frames, progress.n_processed))
         notes = {
-            # a run that is killed right here leaves notes that do not belong to the result
+            # if the run is stopped between both files, the checksum shows that they do not belong together
             "result_crc32": zlib.crc32(self.result.read_bytes()),
             "settings": self.fingerprint,
             "frame_ids": list(self.frames.frame_ids),
@@ -104,7 +142,7 @@ class RunFolder:
             temporary.write_text(json.dumps(notes, indent=1), encoding="utf-8")
 
     def save_person(self, person: Person) -> None:
-        """Keep what a resumed run must compare with as well."""
+        """Write what a resumed run needs beside the unknowns."""
         with atomic_path(self.folder / PERSON_FILE) as temporary, open(temporary, "wb") as file:
             np.savez(
                 file,
@@ -114,7 +152,7 @@ class RunFolder:
             )
 
     def load_person(self) -> Person | None:
-        """What was kept, or None where nothing (or nothing that is readable) was."""
+        """What `save_person` wrote, or None where there is nothing readable."""
         try:
             with open(self.folder / PERSON_FILE, "rb") as file:
                 archive = np.load(file, allow_pickle=False)
@@ -125,7 +163,7 @@ class RunFolder:
         return Person(AlbedoSpace(mean, mean.new_zeros(*mean.shape, count)), offsets)
 
     def load(self) -> Progress | None:
-        """What an earlier run with the same settings on the same frames has left, or None."""
+        """The progress of an earlier run with the same settings and frames, or None."""
         given = self.settings.load_tracked_flame_params
         notes_file = self.folder / PROGRESS_FILE
         if not self.result.is_file() or not notes_file.is_file():
@@ -139,7 +177,7 @@ class RunFolder:
         except (ValueError, KeyError, TypeError, OSError, UserError):
             same, result = False, None
         if not same:
-            _logger.info("%s is of another run; starting again", self.result)
+            _logger.info("%s was written with other settings or frames; starting anew", self.result)
             return self._from_given(given) if given else None
         return Progress(
             unknowns=from_result(result),
@@ -154,14 +192,14 @@ class RunFolder:
         result = read_tracking(path)
         if result.image_size != self.frames.image_size or list(result.frame) != list(self.frames.frame_ids):
             raise UserError(
-                f"'{path}' is not a tracking of '{self.settings.data_path}' at this size; leave out "
+                f"'{path}' was not tracked on '{self.settings.data_path}' at this image size; leave out "
                 "--load_tracked_flame_params"
             )
         return Progress(from_result(result), result.n_processed, (), (), (), {})
 
 
 def to_result(unknowns: Unknowns, frames: TrackingFrames, n_processed: int) -> TrackingResult:
-    """The tracker's unknowns as a tracking file holds them."""
+    """The content of a tracking file."""
     u = Unknowns(**{name: value.detach().cpu() for name, value in vars(unknowns).items()})
     return TrackingResult(
         frame=np.asarray(frames.frame_ids, np.int64),
@@ -183,9 +221,9 @@ def to_result(unknowns: Unknowns, frames: TrackingFrames, n_processed: int) -> T
 
 
 def from_result(result: TrackingResult) -> Unknowns:
-    """The inverse of `to_result`; light is that of the first frame."""
+    """The unknowns in a tracking file, with the light of the first frame."""
     if result.K.shape != (3,):
-        raise UserError("a tracking with a 3 x 3 camera cannot be gone on from; track the video anew")
+        raise UserError("a tracking file with a 3 x 3 camera cannot be continued; track the video anew")
     arrays = {
         "expr": result.expr,
         "rotation": result.rotation,

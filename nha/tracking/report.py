@@ -1,4 +1,4 @@
-"""What came out: errors of every frame, a video for looking, and both for TensorBoard."""
+"""Errors of every tracked frame, as JSON and for TensorBoard, and a video that shows the tracked head."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.rotations import rotation_matrix
 from nha.core.system import atomic_path
 from nha.data.video_io import VideoWriter
 from nha.render.camera import project
 from nha.render.shading import phong_image
 from nha.tracking.appearance import AlbedoSpace
-from nha.tracking.fit import Observation
-from nha.tracking.frames import MIN_CONFIDENCE
-from nha.tracking.logbook import Logbook
-from nha.tracking.mesh import TrackerMesh
-from nha.tracking.observe import observe
+from nha.tracking.frames import MIN_CONFIDENCE, Observation
 from nha.tracking.photometric import (
+    TrackerMesh,
     photometric_distance,
     sample_images,
     screen_positions,
@@ -35,9 +33,10 @@ from nha.tracking.photometric import (
 from nha.tracking.progress import Progress, RunFolder
 from nha.tracking.stages import appearance_of
 from nha.tracking.state import Unknowns
+from nha.tracking.tensorboard_log import TensorBoardLog
 from nha.tracking.timeline import make_timeline
 
-# Small pictures are enlarged to about this height, so that the marks on them can be seen.
+# Small images are enlarged to about this height in pixels, so that the landmarks on them are visible.
 _PANEL_HEIGHT = 256
 _DETECTED_RGB, _TRACKED_RGB = (60, 220, 60), (230, 40, 40)
 _OVERLAY_OPACITY = 0.65
@@ -45,10 +44,15 @@ _SHAPE_VIEWS_DEG = (0.0, -60.0, 60.0)
 
 
 @dataclass(frozen=True)
-class DrawnFrame:
-    """One tracked frame as pictures uint8 [H, W, 3], its landmarks [70, 2] pixels and its errors.
+class RenderedFrame:
+    """One tracked frame.
 
-    shapes: the mesh from the camera and from its two sides.
+    Attributes:
+        overlay: uint8 [H, W, 3], the shaded mesh over the image.
+        shapes: uint8 [H, W, 3] each, the shaded mesh from the camera and rotated to both sides.
+        landmarks_px: [70, 2], tracked.
+        landmark_error_px: mean distance of the confident landmarks, NaN where there are none.
+        photometric_error: mean absolute colour difference on the face, in 0..1.
     """
 
     overlay: np.ndarray
@@ -59,38 +63,41 @@ class DrawnFrame:
 
 
 def write_report(
-    mesh: TrackerMesh, albedo: AlbedoSpace, run: RunFolder, progress: Progress, logbook: Logbook
+    mesh: TrackerMesh, albedo: AlbedoSpace, run: RunFolder, progress: Progress, log: TensorBoardLog
 ) -> None:
-    """Write `tracking_report.json` and, if asked for, `tracking.mp4`: frame, overlay, shapes, landmarks."""
+    """Write `tracking_report.json` and, if asked for, `tracking.mp4`: image, overlay, shapes, landmarks."""
     frames, settings = run.frames, run.settings
     device = mesh.faces.device
     video = VideoWriter(run.video, settings.frame_rate) if settings.video else contextlib.nullcontext()
     entries, tracked_px = [], []
     with video as writer:
         for row in tqdm(range(len(frames)), desc="report", unit="frame", disable=None):
-            seen = observe(frames, [row], device, with_masks=True)
+            observation = frames.observe([row], device, with_masks=True)
             unknowns = progress.unknowns.rows([row]).to(device)
-            drawn = draw_frame(mesh, albedo, unknowns, seen, appearance_of(settings))
-            tracked_px.append(drawn.landmarks_px[:68])
-            entries.append(_entry(frames.frame_ids[row], drawn, progress))
+            rendered = render_frame(mesh, albedo, unknowns, observation, appearance_of(settings))
+            tracked_px.append(rendered.landmarks_px[:N_FACE_LANDMARKS])
+            entries.append(_entry(frames.frame_ids[row], rendered, progress))
             if writer is not None:
-                writer.write(panels(seen, drawn))
+                writer.write(panels(observation, rendered))
             if frames.frame_ids[row] in progress.keyframes:
-                logbook.picture("keyframes", panels(seen, drawn), frames.frame_ids[row])
+                log.image("keyframes", panels(observation, rendered), frames.frame_ids[row])
     for entry, jitter in zip(entries, jitter_px(np.stack(tracked_px)), strict=True):
         entry["jitter_px"] = None if math.isnan(jitter) else round(float(jitter), 4)
-        logbook.frame(
-            entry["frame"], {key: entry[key] for key in ("landmark_px", "photometric", "jitter_px")}
-        )
+        errors = {key: entry[key] for key in ("landmark_px", "photometric", "jitter_px")}
+        log.frame_errors(entry["frame"], errors)
     with atomic_path(run.report) as temporary:
         text = json.dumps(_summary(run, progress, entries), indent=1, allow_nan=False)
         temporary.write_text(text, encoding="utf-8")
 
 
 def jitter_px(landmarks_px: np.ndarray) -> np.ndarray:
-    """Mean length of the landmarks' second difference in time around each frame: [F, L, 2] to [F].
+    """Mean length of the landmarks' second difference in time.
 
-    NaN for the first and the last frame.
+    Args:
+        landmarks_px: [F, L, 2].
+
+    Returns:
+        [F] pixels, NaN for the first and the last frame.
     """
     jitter = np.full(len(landmarks_px), np.nan)
     second = landmarks_px[:-2] - 2 * landmarks_px[1:-1] + landmarks_px[2:]
@@ -99,28 +106,30 @@ def jitter_px(landmarks_px: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def draw_frame(
-    mesh: TrackerMesh, albedo: AlbedoSpace, unknowns: Unknowns, seen: Observation, appearance: str
-) -> DrawnFrame:
-    """Draw one tracked frame and measure it."""
-    size = seen.image_size
+def render_frame(
+    mesh: TrackerMesh, albedo: AlbedoSpace, unknowns: Unknowns, observation: Observation, appearance: str
+) -> RenderedFrame:
+    """Render one tracked frame and measure its errors."""
+    size = observation.image_size
     camera = unknowns.camera(size)
     vertices = mesh.head(unknowns.head_params())
     landmarks_px = project(mesh.head.landmarks(vertices), camera)[0, :, :2]
-    known = seen.confidence[0, :68] > MIN_CONFIDENCE
-    distance = torch.linalg.vector_norm(landmarks_px[:68] - seen.landmarks_px[0, :68], dim=1)[known]
+    face = slice(0, N_FACE_LANDMARKS)
+    known = observation.confidence[0, face] > MIN_CONFIDENCE
+    difference = landmarks_px[face] - observation.landmarks_px[0, face]
+    distance = torch.linalg.vector_norm(difference, dim=1)[known]
 
     visible = visible_pixels(vertices, mesh, unknowns, size)
     colours = surface_colours(vertices, mesh, visible, unknowns, albedo, appearance)
     positions = screen_positions(vertices, mesh, visible, unknowns, size)
-    compared = torch.cat([seen.pictures, seen.face_masks], 1)
+    compared = torch.cat([observation.images, observation.face_masks], 1)
     sampled = sample_images(compared, visible, positions)
     error = photometric_distance(colours, sampled[:, :3], sampled[:, 3])
 
     alpha = visible.to_image(torch.ones_like(colours[:, :1])).permute(0, 3, 1, 2) * _OVERLAY_OPACITY
-    shapes = [phong_image(_turned(vertices, angle), mesh.faces, camera)[:, :3] for angle in _SHAPE_VIEWS_DEG]
-    overlay = seen.pictures * (1 - alpha) + shapes[0] * alpha
-    return DrawnFrame(
+    shapes = [phong_image(_rotated(vertices, angle), mesh.faces, camera)[:, :3] for angle in _SHAPE_VIEWS_DEG]
+    overlay = observation.images * (1 - alpha) + shapes[0] * alpha
+    return RenderedFrame(
         overlay=_to_uint8(overlay),
         shapes=tuple(_to_uint8(shape) for shape in shapes),
         landmarks_px=landmarks_px.cpu().numpy(),
@@ -129,37 +138,37 @@ def draw_frame(
     )
 
 
-def _turned(vertices: Tensor, angle_deg: float) -> Tensor:
-    """Vertices [1, V, 3] turned about the upright axis through their middle."""
-    middle = (vertices.amin(1, keepdim=True) + vertices.amax(1, keepdim=True)) / 2
-    turn = rotation_matrix(vertices.new_tensor([0.0, math.radians(angle_deg), 0.0]))
-    return (vertices - middle) @ turn.mT + middle
+def _rotated(vertices: Tensor, angle_deg: float) -> Tensor:
+    """Vertices [1, V, 3] rotated about the vertical axis through their centre."""
+    centre = (vertices.amin(1, keepdim=True) + vertices.amax(1, keepdim=True)) / 2
+    rotation = rotation_matrix(vertices.new_tensor([0.0, math.radians(angle_deg), 0.0]))
+    return (vertices - centre) @ rotation.mT + centre
 
 
-def panels(seen: Observation, drawn: DrawnFrame) -> np.ndarray:
-    """The video's picture: frame, overlay, shapes and landmarks (green detected, red tracked) in a row."""
-    frame = _to_uint8(seen.pictures)
+def panels(observation: Observation, rendered: RenderedFrame) -> np.ndarray:
+    """One image of the video: image, overlay, shapes, landmarks (green detected, red tracked), side by side."""
+    frame = _to_uint8(observation.images)
     factor = max(1, round(_PANEL_HEIGHT / frame.shape[0]))
     large = [
-        np.repeat(np.repeat(picture, factor, 0), factor, 1)
-        for picture in (frame, drawn.overlay, *drawn.shapes, frame)
+        np.repeat(np.repeat(image, factor, 0), factor, 1)
+        for image in (frame, rendered.overlay, *rendered.shapes, frame)
     ]
     marked = np.ascontiguousarray(large[-1])
     radius = max(1, round(marked.shape[0] / 200))
-    known = (seen.confidence[0] > MIN_CONFIDENCE).cpu().numpy()
-    detected = seen.landmarks_px[0].cpu().numpy()[known]
-    for points, colour in ((detected, _DETECTED_RGB), (drawn.landmarks_px, _TRACKED_RGB)):
+    known = (observation.confidence[0] > MIN_CONFIDENCE).cpu().numpy()
+    detected = observation.landmarks_px[0].cpu().numpy()[known]
+    for points, colour in ((detected, _DETECTED_RGB), (rendered.landmarks_px, _TRACKED_RGB)):
         for u, v in np.clip(points * factor, -1e4, 1e4):
             cv2.circle(marked, (round(float(u)), round(float(v))), radius, colour, -1, cv2.LINE_AA)
     return np.concatenate([*large[:-1], marked], axis=1)
 
 
-def _entry(frame_id: int, drawn: DrawnFrame, progress: Progress) -> dict:
-    known = math.isfinite(drawn.landmark_error_px)
+def _entry(frame_id: int, rendered: RenderedFrame, progress: Progress) -> dict:
+    known = math.isfinite(rendered.landmark_error_px)
     return {
         "frame": int(frame_id),
-        "landmark_px": round(drawn.landmark_error_px, 4) if known else None,
-        "photometric": round(drawn.photometric_error, 5),
+        "landmark_px": round(rendered.landmark_error_px, 4) if known else None,
+        "photometric": round(rendered.photometric_error, 5),
         "bridged": frame_id in progress.without_landmarks or frame_id in progress.outliers,
     }
 
@@ -198,7 +207,7 @@ def _summary(run: RunFolder, progress: Progress, entries: list[dict]) -> dict:
 
 
 def gaps(bridged: Sequence[bool], frame_ids: Sequence[int]) -> list[list[int]]:
-    """First and last frame id of each run of bridged frames."""
+    """First and last frame id of each run of frames whose values were interpolated."""
     found: list[list[int]] = []
     for row, (missing, frame_id) in enumerate(zip(bridged, frame_ids, strict=True)):
         if missing and row and bridged[row - 1]:
@@ -208,6 +217,6 @@ def gaps(bridged: Sequence[bool], frame_ids: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def _to_uint8(picture: Tensor) -> np.ndarray:
+def _to_uint8(image: Tensor) -> np.ndarray:
     """[1, 3, H, W] in 0..1 to uint8 [H, W, 3]."""
-    return (picture[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy() * 255 + 0.5).astype(np.uint8)
+    return (image[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy() * 255 + 0.5).astype(np.uint8)

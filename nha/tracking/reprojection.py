@@ -70,8 +70,8 @@ class Reprojection:
         self.columns = torch.cat([self.shared_columns, self.expr_columns])
         self.detected, self.target = detected, detected.from_centre_px
         self.sigma_px, self.longer_side = detected.sigma_px, max(detected.image_size)
-        self.confidence = detected.confidence.double() * relative_landmark_weights(weights)
-        self.weight = self.confidence.sqrt() / self.sigma_px  # [N, 70]
+        self.strength = detected.confidence.double() * relative_landmark_weights(weights)
+        self.weight = self.strength.sqrt() / self.sigma_px  # [N, 70]
 
     def projected(self, own: Tensor, shared: Tensor) -> Tensor:
         """Landmarks in pixels from the image's centre: [N, 70, 2]."""
@@ -86,7 +86,7 @@ class Reprojection:
         """Set Huber's weights for the distances at these unknowns."""
         distance = torch.linalg.vector_norm(self.distances_px(own, shared), dim=-1)
         huber = _HUBER / (distance / self.sigma_px).clamp_min(_HUBER)
-        self.weight = (self.confidence * huber).sqrt() / self.sigma_px
+        self.weight = (self.strength * huber).sqrt() / self.sigma_px
 
     def residuals(self, own: Tensor, shared: Tensor) -> Tensor:
         """[N, 140]."""

@@ -1,4 +1,4 @@
-"""Settings of `optimize_tracking.py`: the published keys, and those of the batched mode."""
+"""Settings of `nha track` and `optimize_tracking.py`: the published keys, and those of the batched mode."""
 
 from __future__ import annotations
 
@@ -6,132 +6,189 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from nha.core.config import nested, setting
+from nha.core.config import Settings, nested, setting
+from nha.core.errors import UserError
 
 
 @dataclass(frozen=True)
-class EnergyWeights:
+class EnergyWeights(Settings):
     """Weights of the energy's terms."""
 
-    w_lmk: float = setting(5.0, help="Weight of the 68 face landmarks.")
-    w_eyes_lmk: float = setting(2.0, help="Weight of the two iris landmarks.")
-    w_eyes_sym: float = setting(10.0, help="Weight that keeps both eyes looking the same way.")
-    w_photo: float = setting(30.0, help="Weight of the photometric term.")
-    w_expr_reg: float = setting(1e-3, help="Weight of the squared expression coefficients.")
-    w_shape_reg: float = setting(1e-3, help="Weight of the squared identity coefficients.")
-    w_tex_reg: float = setting(1e-3, help="Weight of the squared albedo coefficients.")
-    w_pos_glob: float = setting(1e-2, help="Accepted as published, where it has no effect either.")
-    w_pos_neck: float = setting(1e-2, help="Weight that keeps the neck near its rest pose.")
-    w_pos_jaw: float = setting(1e-4, help="Weight that keeps the jaw near its rest pose.")
-    w_pos_eyes: float = setting(1e-4, help="Weight that keeps the eyes near their rest pose.")
-    w_pos_trans: float = setting(10.0, help="Weight of the squared step in position between frames (metres).")
+    # The only place that states them: `energy.py` uses them for the landmark and for the photometric stages.
+
+    w_lmk: float = setting(5.0, minimum=0, help="Weight of the 68 face landmarks.")
+    w_eyes_lmk: float = setting(2.0, minimum=0, help="Weight of the two iris landmarks.")
+    w_eyes_sym: float = setting(
+        10.0, minimum=0, help="Weight of the difference between the rotations of both eyes."
+    )
+    w_photo: float = setting(30.0, minimum=0, help="Weight of the photometric term.")
+    w_expr_reg: float = setting(1e-3, minimum=0, help="Weight of the squared expression coefficients.")
+    w_shape_reg: float = setting(1e-3, minimum=0, help="Weight of the squared identity coefficients.")
+    w_tex_reg: float = setting(1e-3, minimum=0, help="Weight of the squared albedo coefficients.")
+    w_pos_glob: float = setting(1e-2, minimum=0, help="Accepted without effect, as in the published tracker.")
+    w_pos_neck: float = setting(
+        1e-2, minimum=0, help="Weight of the neck's squared deviation from its rest pose."
+    )
+    w_pos_jaw: float = setting(
+        1e-4, minimum=0, help="Weight of the jaw's squared deviation from its rest pose."
+    )
+    w_pos_eyes: float = setting(
+        1e-4, minimum=0, help="Weight of the eyes' squared deviation from their rest pose."
+    )
+    w_pos_trans: float = setting(
+        10.0,
+        minimum=0,
+        help="Sequential mode: weight of the squared change of position between frames (metres).",
+    )
     w_smooth: float = setting(
         0.3,
-        help="Batched mode: weight of the deviation from the mean of the two neighbouring frames.",
+        minimum=0,
+        help="Batched mode: weight of the squared deviation from the line between the two neighbouring "
+        "frames.",
     )
 
 
 @dataclass(frozen=True)
-class SequentialSettings:
+class SequentialSettings(Settings):
     """Sequential mode (as published)."""
 
-    init_steps: int = setting(400, help="Steps of the first frame with its keyframes, and after a cut.")
-    steps_per_frame: int = setting(10, help="Steps of every other frame.")
-    sub_steps: int = setting(5, help="Optimiser steps per step; visibility is found once for all of them.")
-    blur_sigma: tuple[float, float] = setting(
-        (10.0, 1e-4), help="Blur of the picture in pixels, from the first to the last step of a frame."
+    init_steps: int = setting(
+        400, minimum=0, help="Steps of the first frame with its keyframes, and after a cut."
     )
-    sampling_scale: float = setting(4.0, help="The head is drawn at this multiple of the picture's size.")
+    steps_per_frame: int = setting(10, minimum=0, help="Steps of every other frame.")
+    sub_steps: int = setting(
+        5, minimum=1, help="Optimiser steps per step; visibility is computed once for all of them."
+    )
+    blur_sigma: tuple[float, float] = setting(
+        (10.0, 1e-4), help="Gaussian blur of the image in pixels, from the first to the last step of a frame."
+    )
+    sampling_scale: float = setting(
+        4.0, minimum=1e-3, help="The head is rendered at this multiple of the image size."
+    )
     cutframes: list[int] = setting([], help="Ids of frames after a cut; they get init_steps.")
 
 
 @dataclass(frozen=True)
-class BatchedSettings:
+class BatchedSettings(Settings):
     """Batched mode."""
 
-    batch_size: int = setting(16, help="Frames that are refined at the same time.")
-    n_keyframes: int = setting(16, help="How many keyframes to choose where none are given.")
-    appearance_steps: int = setting(40, help="Optimiser steps of albedo and light on the keyframes.")
-    joint_steps: int = setting(
-        20, help="Optimiser steps of shape, camera and light on frames from all over the video; 0: none."
+    batch_size: int = setting(16, minimum=1, help="Number of frames that are refined together.")
+    n_keyframes: int = setting(16, minimum=1, help="Number of keyframes to choose if none are given.")
+    appearance_steps: int = setting(
+        40, minimum=0, help="Optimiser steps of albedo and light on the keyframes."
     )
-    joint_frames: int = setting(32, help="How many frames these are.")
-    joint_shape_lr: float = setting(0.005, help="Learning rate of the shape there.")
-    refine_steps: int = setting(20, help="Optimiser steps of each batch of frames; 0: landmarks only.")
-    refine_sub_steps: int = setting(5, help="Optimiser steps for which visibility is found once.")
+    joint_steps: int = setting(
+        20,
+        minimum=0,
+        help="Joint optimisation of shape, camera and light on frames spread over the video: optimiser "
+        "steps; 0: none.",
+    )
+    joint_frames: int = setting(32, minimum=1, help="Number of frames in that joint optimisation.")
+    joint_shape_lr: float = setting(
+        0.005, minimum=0, help="Learning rate of the shape in the joint optimisation."
+    )
+    refine_steps: int = setting(
+        20, minimum=0, help="Optimiser steps of each batch of frames; 0: landmarks only."
+    )
+    refine_sub_steps: int = setting(
+        5, minimum=1, help="Optimiser steps for which visibility is computed once."
+    )
     refine_blur_sigma: tuple[float, float] = setting(
-        (2.0, 1e-4), help="Blur of the picture in pixels, from the first to the last step."
+        (2.0, 1e-4), help="Gaussian blur of the image in pixels, from the first to the last step."
     )
     refine_sampling_scale: float = setting(
-        0.5, help="The head is drawn at this multiple of the picture's size."
+        0.5, minimum=1e-3, help="The head is rendered at this multiple of the image size."
     )
-    refine_lr: float = setting(0.0005, help="Learning rate of the refinement.")
+    refine_lr: float = setting(0.0005, minimum=0, help="Learning rate of the refinement.")
     landmark_sigma: float = setting(
         0.01,
-        help="Expected error of a landmark, as a part of the face's height, in the landmark-only stages.",
+        minimum=1e-9,
+        help="Standard deviation of a landmark, as a fraction of the face height, in the landmark stages.",
     )
     use_parsing: bool = setting(
         True,
-        help="Compare colours only where the parsing (if there is one) says skin, brow, nose, eye or lip.",
+        help="Compare colours only on skin, brows, nose, eyes and lips of the parsing, if there is one.",
     )
 
 
 @dataclass(frozen=True)
-class TrackingSettings:
-    """Everything that `track_dataset` can be told."""
+class TrackingSettings(Settings):
+    """Settings of the tracker."""
 
     data_path: Path = setting(
-        help="Dataset folder made by video_to_dataset.py.", section="Dataset and output"
+        option="dataset",
+        section="Dataset and output",
+        main=True,
+        help="Dataset folder, as written by `nha preprocess`.",
     )
     output_path: Path = setting(
-        help="Folder for tracked_flame_params.npz, tracking.mp4 and tracking_report.json."
+        option="out",
+        main=True,
+        help="Output folder: tracked_flame_params.npz, tracking.mp4, tracking_report.json.",
+        aliases=("tracking",),
     )
-    downscale_factor: float = setting(1.0, help="Track pictures that are smaller by this factor.")
+    downscale_factor: float = setting(1.0, minimum=1, help="Track images that are smaller by this factor.")
 
-    head: str = setting("auto", help="Head model: auto, flame, procedural or a folder.", section="Head model")
-    n_shape: int = setting(300, help="Identity coefficients to fit.")
-    n_expr: int = setting(100, help="Expression coefficients to fit.")
-    n_tex: int = setting(100, help="Albedo coefficients to fit.")
-    tex_res: int = setting(512, help="Resolution of the albedo space's file.")
+    head: str = setting(
+        "auto", section="Head model", main=True, help="Head model: auto, flame, procedural or a folder."
+    )
+    n_shape: int = setting(300, minimum=1, help="Identity coefficients to fit.")
+    n_expr: int = setting(100, minimum=1, help="Expression coefficients to fit.")
+    n_tex: int = setting(100, minimum=1, help="Albedo coefficients to fit.")
+    tex_res: int = setting(512, minimum=1, help="Resolution of the albedo space's file.")
 
     mode: Literal["batched", "sequential"] = setting(
         "batched",
-        help="batched: all frames in parallel; sequential: frame after frame, as published.",
         section="Run",
+        main=True,
+        help="batched: all frames in parallel; sequential: frame after frame, as published.",
     )
     device: str = setting("auto", help="auto, cpu or cuda.")
     appearance: Literal["auto", "published", "linear"] = setting(
-        "auto", help="Colour model; auto is published in the sequential mode, else linear."
+        "auto", help="Colour model; auto takes published in the sequential mode, else linear."
     )
     keyframes: list[int] = setting(
-        [], help="Ids of frames that, with the first frame, decide shape, albedo, light and camera."
+        [],
+        help="Ids of frames that determine shape, albedo, light and camera (sequential: with the first "
+        "frame).",
     )
-    calibrated: bool = setting(
-        False, help="The focal length is known (give it with --focal) and stays fixed."
-    )
+    calibrated: bool = setting(False, help="Keep the focal length fixed at the value of --focal.")
     focal: float | None = setting(
-        None, help="Focal length in units of the picture's longer side; none: estimated."
+        None, minimum=1e-3, help="Focal length in units of the image's longer side; none: estimated."
     )
-    ignore_lower_neck: bool = setting(True, help="Leave the lower neck out of the photometric term.")
-    save_period: int = setting(1, help="Save after every so many frames (batches in the batched mode).")
+    ignore_lower_neck: bool = setting(True, help="Exclude the lower neck from the photometric term.")
+    save_period: int = setting(
+        1, minimum=1, help="Number of frames (batches in the batched mode) between saves."
+    )
     load_tracked_flame_params: Path | None = setting(
-        None, help="Tracking file to go on from, instead of the one in output_path."
+        None, help="Tracking file to continue from, instead of the one in output_path."
     )
-    frame_rate: float = setting(25.0, help="Frames per second of tracking.mp4.")
+    frame_rate: float = setting(
+        25.0, option="fps", minimum=1e-3, maximum=1000, help="Frames per second of tracking.mp4."
+    )
     video: bool = setting(True, help="Write tracking.mp4.")
 
     lr: float = setting(
-        0.005, help="Learning rate of all unknowns without one of their own.", section="Optimiser"
+        0.005,
+        minimum=0,
+        section="Optimiser",
+        help="Learning rate of all unknowns that have no other one.",
     )
-    pos_lr: float = setting(0.001, help="Learning rate of the position.")
-    light_lr: float = setting(0.005, help="Learning rate of the light.")
-    cam_lr: float = setting(0.005, help="Learning rate of the camera.")
+    pos_lr: float = setting(0.001, minimum=0, help="Learning rate of the position.")
+    light_lr: float = setting(0.005, minimum=0, help="Learning rate of the light.")
+    cam_lr: float = setting(0.005, minimum=0, help="Learning rate of the camera.")
 
     weights: EnergyWeights = nested(EnergyWeights)
     sequential: SequentialSettings = nested(SequentialSettings)
     batched: BatchedSettings = nested(BatchedSettings)
 
     IGNORED: ClassVar = {
-        "img_log_freq": "pictures go into tracking.mp4",
-        "energy_log_freq": "energies go to TensorBoard as they come",
+        "img_log_freq": "images go into tracking.mp4",
+        "energy_log_freq": "energies are logged to TensorBoard at every step",
     }
+
+    def check(self) -> None:
+        """Raise UserError for numbers out of range, and for a calibrated camera without a focal length."""
+        super().check()
+        if self.calibrated and self.focal is None:
+            raise UserError("calibrated = true needs the focal length; pass --focal F (in longer sides)")

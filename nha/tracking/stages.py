@@ -1,4 +1,4 @@
-"""Stages of the tracker as data: what moves, how fast, for how long and under which energy."""
+"""The photometric stages as data: which unknowns move, learning rates, steps and weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nha.tracking.appearance import LINEAR, PUBLISHED
 from nha.tracking.settings import EnergyWeights, TrackingSettings
 from nha.tracking.state import PER_FRAME, SHARED
 
-# Albedo coefficients (standard deviations) and light a step; both are far from their start.
+# Of albedo coefficients and light in the appearance stage; both start far from their values.
 _APPEARANCE_RATE = 0.03
 
 
@@ -18,14 +18,20 @@ _APPEARANCE_RATE = 0.03
 class Stage:
     """One kind of optimisation of a batch of frames.
 
-    name: for messages; moving: the unknowns that move, with their learning rates;
-    n_steps x sub_steps optimiser steps, visibility and blur are found once per step;
-    blur_sigma: pixels, geometrically from first to last over blur_steps steps;
-    sampling_scale: the head is drawn at this multiple of the picture's size;
-    motion: what the position is compared with: the batch's mean ("spread"), the frame before ("previous")
-        or, with rotation and expression, both neighbours in time ("neighbours");
-    face_only: compare colours only where the parsing says face;
-    centred: the camera's centre stays in the picture's middle, where the fit to landmarks takes it to be.
+    Attributes:
+        name: for logs.
+        moving: the unknowns that move, with their learning rates.
+        n_steps, sub_steps: there are n_steps * sub_steps optimiser steps; visibility and blur are found once for
+            sub_steps of them.
+        blur_sigma: Gaussian blur of the image in pixels, from the first to the last step, geometrically.
+        blur_steps: steps after which the last blur is reached.
+        sampling_scale: the head is rasterised at this multiple of the image's size.
+        weights: weights of the energy's terms.
+        motion: what the position is compared with: the batch's mean ("spread"), the frame before ("previous"), or
+            the neighbours in time ("neighbours"; the smoothness term, which includes rotation and expression).
+        appearance: the colour model, see `appearance.shade`.
+        face_only: compare colours only where the parsing has a face label.
+        centred: the principal point stays in the image's centre, as in the fit to landmarks.
     """
 
     name: str
@@ -43,7 +49,7 @@ class Stage:
 
 
 def blur_sigma_at(step: int, n_steps: int, blur_sigma: Sequence[float]) -> float:
-    """Blur of the picture in step 0, 1, ...: geometrically from the first to the last sigma in `n_steps`.
+    """Blur in pixels at step 0, 1, ...: geometrically from the first to the last sigma in `n_steps` steps.
 
     Later steps keep the last sigma (the published first frame uses the same short schedule).
     """
@@ -52,7 +58,7 @@ def blur_sigma_at(step: int, n_steps: int, blur_sigma: Sequence[float]) -> float
 
 
 def learning_rates(settings: TrackingSettings, names: Sequence[str]) -> dict[str, float]:
-    """The published learning rates of some unknowns; a focal length that is given does not move."""
+    """The published learning rates of some unknowns, without that of a given focal length."""
     special = {
         "translation": settings.pos_lr,
         "light": settings.light_lr,
@@ -63,7 +69,7 @@ def learning_rates(settings: TrackingSettings, names: Sequence[str]) -> dict[str
 
 
 def focal_is_given(settings: TrackingSettings) -> bool:
-    """Whether the focal length is known and stays fixed."""
+    """Whether the focal length is given and stays fixed."""
     return settings.calibrated or settings.focal is not None
 
 
@@ -71,7 +77,7 @@ def focal_is_given(settings: TrackingSettings) -> bool:
 
 
 def first_frame_stage(settings: TrackingSettings) -> Stage:
-    """The first frame with all keyframes: everything moves. Method, section 7."""
+    """The first frame with all keyframes: everything moves. `docs/method.md`, section 7."""
     return Stage(
         name="first frame and keyframes",
         moving=learning_rates(settings, PER_FRAME + SHARED),
@@ -87,7 +93,7 @@ def first_frame_stage(settings: TrackingSettings) -> Stage:
 
 
 def next_frame_stage(settings: TrackingSettings, *, after_cut: bool) -> Stage:
-    """A frame that starts from its predecessor: its own unknowns move; longer after a cut."""
+    """A frame that starts from the frame before: its own unknowns move, for more steps after a cut."""
     n_steps = settings.sequential.init_steps if after_cut else settings.sequential.steps_per_frame
     return replace(
         first_frame_stage(settings),
@@ -102,10 +108,10 @@ def next_frame_stage(settings: TrackingSettings, *, after_cut: bool) -> Stage:
 
 
 def appearance_stage(settings: TrackingSettings) -> Stage:
-    """The keyframes, which their landmarks have already placed: albedo and light move.
+    """The keyframes, already placed by their landmarks: albedo and light move.
 
-    Shape and camera stay as the landmarks have them: an albedo space of other people does not explain a face
-    well enough to correct them.
+    Shape and camera stay as fitted to landmarks: an albedo space of other people does not reproduce a face well
+    enough to correct them.
     """
     batched = settings.batched
     n_steps = max(1, round(batched.appearance_steps / batched.refine_sub_steps))
@@ -117,7 +123,7 @@ def appearance_stage(settings: TrackingSettings) -> Stage:
         blur_sigma=batched.refine_blur_sigma,
         blur_steps=n_steps,
         sampling_scale=batched.refine_sampling_scale,
-        # keyframes lie far apart in time: nothing ties their positions
+        # keyframes are far apart in time: their positions are independent
         weights=replace(settings.weights, w_pos_trans=0.0),
         motion="spread",
         appearance=appearance_of(settings),
@@ -126,7 +132,7 @@ def appearance_stage(settings: TrackingSettings) -> Stage:
 
 
 def refinement_stage(settings: TrackingSettings) -> Stage:
-    """A batch of frames around which everything shared is known; neighbours in time hold together."""
+    """A batch of frames when everything shared is known: their own unknowns move, with the smoothness term."""
     batched = settings.batched
     n_steps = -(-batched.refine_steps // batched.refine_sub_steps)
     rate = batched.refine_lr
@@ -143,7 +149,7 @@ def refinement_stage(settings: TrackingSettings) -> Stage:
 def joint_stage(settings: TrackingSettings) -> Stage:
     """Frames from all over the video: what they share moves together with their own unknowns.
 
-    Many views of one albedo tell the shape; that is more than landmarks know of it.
+    Many views of one albedo constrain the shape better than landmarks do.
     """
     batched, refinement = settings.batched, refinement_stage(settings)
     n_steps = -(-batched.joint_steps // batched.refine_sub_steps)
@@ -156,7 +162,7 @@ def joint_stage(settings: TrackingSettings) -> Stage:
         moving={**refinement.moving, **shared},
         n_steps=n_steps,
         blur_steps=n_steps,
-        # the frames lie far apart in time: nothing ties their positions
+        # the frames are far apart in time: their positions are independent
         weights=replace(refinement.weights, w_smooth=0.0),
         motion="spread",
         centred=True,

@@ -1,4 +1,4 @@
-"""What the tracker looks for: the unknowns of a batch of frames and of the whole video."""
+"""The tracker's unknowns: parameters of each frame, and those that all frames of a video share."""
 
 from __future__ import annotations
 
@@ -17,18 +17,24 @@ PER_FRAME = ("expr", "rotation", "translation", "neck", "jaw", "eyes")
 SHARED = ("shape", "texture", "light", "focal_and_centre")
 UNKNOWNS = PER_FRAME + SHARED
 
-# The published start for normalised intrinsics: it is replaced by the calibration from landmarks.
+# The published initial focal length; the calibration from landmarks replaces it.
 START_FOCAL = 2.0
 
 
 @dataclass(frozen=True)
 class Unknowns:
-    """Everything that the energy of N frames depends on. Method, section 7.
+    """Everything that the energy of N frames depends on. `docs/method.md`, section 7.
 
-    expr: [N, E]; rotation: [N, 3] axis-angle in radians; translation: [N, 3] metres;
-    neck, jaw: [N, 3] and eyes: [N, 6], unbounded (before the joint limits);
-    shape: [S]; texture: [T] coefficients of the albedo space; light: [9, 3] spherical harmonics, per channel;
-    focal_and_centre: [3] = (focal length / max(H, W), cx / W, cy / H), cy from the bottom edge.
+    Attributes:
+        expr: [N, E].
+        rotation: [N, 3] axis-angle in radians.
+        translation: [N, 3] metres.
+        neck, jaw: [N, 3], unbounded (before the joint limits).
+        eyes: [N, 6], unbounded, right eye first.
+        shape: [S].
+        texture: [T] coefficients of the albedo space.
+        light: [9, 3] spherical harmonics of each colour channel.
+        focal_and_centre: [3] = (focal length / max(H, W), cx / W, cy / H), cy from the bottom edge.
     """
 
     expr: Tensor
@@ -48,6 +54,12 @@ class Unknowns:
     def replace(self, **changes: Tensor) -> Unknowns:
         """A copy with some fields replaced."""
         return dataclasses.replace(self, **changes)
+
+    def with_focal(self, focal: float) -> Unknowns:
+        """A copy with another focal length, in units of the longer side."""
+        camera = self.focal_and_centre.clone()
+        camera[0] = focal
+        return self.replace(focal_and_centre=camera)
 
     def to(self, device: torch.device | str) -> Unknowns:
         """A copy on `device`."""
@@ -78,7 +90,7 @@ class Unknowns:
         )
 
     def camera(self, image_size: tuple[int, int]) -> Camera:
-        """N cameras at the world's origin for images of (height, width); the intrinsics carry gradients."""
+        """N cameras at the world's origin for images of (height, width), intrinsics with gradients."""
         height, width = image_size
         focal, centre_x, centre_y = self.focal_and_centre.unbind(0)
         focal_px = focal * max(image_size)
@@ -96,9 +108,9 @@ class Unknowns:
 
 
 def start_unknowns(head: HeadModel, n_frames: int, n_texture: int) -> Unknowns:
-    """Unknowns of N frames before anything is known: neutral head, ambient light, centred camera.
+    """The tracker's initial unknowns of N frames: neutral head, ambient light, centred camera.
 
-    The head turns its face to the camera (rotation (0, pi, 0)) from one metre away.
+    The head faces the camera (rotation (0, pi, 0)) at a distance of one metre.
     """
     rest = head.neutral_params(n_frames)
     device = rest.rotation.device

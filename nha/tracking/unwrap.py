@@ -1,8 +1,8 @@
-"""The person's own albedo, unwrapped from tracked pictures.
+"""The person's own albedo, unwrapped from tracked images.
 
-An albedo space learned from other people explains a face only roughly, and what it cannot explain pulls at
-pose and shape. Once landmarks and keyframes have placed the head, the pictures themselves tell the albedo:
-colour divided by shading, gathered in texture space over many frames. The refinement compares with that.
+An albedo space learned from other people reproduces a face only roughly, and the remaining difference biases pose
+and shape. Once landmarks and keyframes have placed the head, the images give the albedo directly: colour divided by
+shading, accumulated in texture space over many frames. The refinement compares images with that albedo.
 """
 
 from __future__ import annotations
@@ -17,52 +17,51 @@ from nha.core.mesh import vertex_normals
 from nha.render.interpolate import CoveredPixels
 from nha.render.shading import spherical_harmonics_basis
 from nha.tracking.appearance import AlbedoSpace
-from nha.tracking.fit import Observation
-from nha.tracking.mesh import TrackerMesh
-from nha.tracking.photometric import visible_pixels
+from nha.tracking.frames import Observation
+from nha.tracking.photometric import TrackerMesh, visible_pixels
 from nha.tracking.state import Unknowns
 
 RESOLUTION = 128
-_LEAST_SHADING = 0.1
-# Texels seen with less than this weight (pixels, facing the camera) keep some of the space's own albedo.
+_MIN_SHADING = 0.1
+# In units of pixels that face the camera; texels with little weight keep some of the albedo space's own albedo.
 _PRIOR_WEIGHT = 0.05
 _GRAZING_POWER = 2
 _HOLE_SIGMAS = (0.8, 2.0)
 
 
 @dataclass
-class AlbedoGatherer:
+class AlbedoAccumulator:
     """Sums of albedo and weight in texture space, added to batch by batch."""
 
     colour: Tensor  # [1, 3, R, R]
     weight: Tensor  # [1, 1, R, R]
 
     @classmethod
-    def empty(cls, device: torch.device) -> AlbedoGatherer:
-        """Nothing gathered yet."""
+    def empty(cls, device: torch.device) -> AlbedoAccumulator:
+        """An accumulator without any pixels."""
         size = (RESOLUTION, RESOLUTION)
         return cls(torch.zeros(1, 3, *size, device=device), torch.zeros(1, 1, *size, device=device))
 
     @torch.no_grad()
-    def add(self, mesh: TrackerMesh, unknowns: Unknowns, seen: Observation) -> None:
-        """Add what the pixels of N tracked frames say about the texels they show."""
+    def add(self, mesh: TrackerMesh, unknowns: Unknowns, observation: Observation) -> None:
+        """Add the pixels of N tracked frames to the texels that they show."""
         vertices = mesh.head(unknowns.head_params())
-        visible = visible_pixels(vertices, mesh, unknowns, seen.image_size)
+        visible = visible_pixels(vertices, mesh, unknowns, observation.image_size)
         normals = vertex_normals(vertices, mesh.faces, eps=1e-6)
         shading = (
             spherical_harmonics_basis(visible.from_vertices(normals, mesh.faces)) @ unknowns.light
-        ).clamp_min(_LEAST_SHADING)
+        ).clamp_min(_MIN_SHADING)
         to_camera = torch.nn.functional.normalize(-visible.from_vertices(vertices, mesh.faces), dim=1)
         facing = (visible.from_vertices(normals, mesh.faces) * to_camera).sum(1).clamp(0, 1)
-        colour = _pixel_values(seen.pictures, visible)
+        colour = _pixel_values(observation.images, visible)
         weight = facing**_GRAZING_POWER
-        if seen.face_masks is not None:
-            weight = weight * _pixel_values(seen.face_masks, visible)[:, 0]
+        if observation.face_masks is not None:
+            weight = weight * _pixel_values(observation.face_masks, visible)[:, 0]
         uv = visible.from_faces(mesh.face_uv[None])
         self._splat(uv, colour / shading, weight)
 
     def _splat(self, uv: Tensor, albedo: Tensor, weight: Tensor) -> None:
-        """Add to the four texels around each position, bilinear."""
+        """Add albedo [P, 3] and weight [P] to the four texels around each position uv [P, 2], bilinearly."""
         position = (uv + 1) / 2 * RESOLUTION - 0.5
         corner = position.floor()
         fraction = position - corner
@@ -78,12 +77,14 @@ class AlbedoGatherer:
                 self.colour.view(3, -1).index_add_(1, texel, (albedo * (weight * part)[:, None]).T)
 
     def albedo_space(self, space: AlbedoSpace, texture: Tensor) -> AlbedoSpace:
-        """The gathered albedo as a space that no coefficient moves; unseen texels show `space`'s albedo."""
+        """The accumulated albedo as a space without directions; unseen texels have the albedo of `space`."""
         prior = torch.nn.functional.interpolate(
             space.albedo01(texture), size=(RESOLUTION, RESOLUTION), mode="bilinear", align_corners=False
         )
         albedo = prior
-        for sigma in reversed(_HOLE_SIGMAS):  # wide first: fills holes, then what was really seen
+        for sigma in reversed(
+            _HOLE_SIGMAS
+        ):  # wide first, which fills holes; the narrow blur then replaces what was seen
             colour, weight = gaussian_blur(self.colour, sigma), gaussian_blur(self.weight, sigma)
             albedo = (colour + _PRIOR_WEIGHT * albedo) / (weight + _PRIOR_WEIGHT)
         mean = 255 * albedo[0].permute(1, 2, 0)

@@ -71,9 +71,7 @@ class AdaptiveResolution:
     def mark_rendered(self, height: int, seconds: float) -> None:
         """The current state was rendered at `height` pixels within `seconds`."""
         self._rendered_height = height
-        if (
-            height == self._height_in_motion
-        ):  # the time of a full image at rest says little about smaller ones
+        if height == self._height_in_motion:  # a full image at rest does not change the height in motion
             self._moving_height = self.rules.next_height(self._moving_height, seconds)
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nha.avatar.avatar import NeuralHeadAvatar
-from nha.data.tracking_file import TrackingResult
+from nha.data.tracked_video import Tracking
 from nha.render.rasterize import raster_backend
 from nha.viewer.scene import open_scene
 from nha.viewer.server import Viewer, import_viser
@@ -17,49 +17,46 @@ from nha.viewer.settings import ViewerSettings
 def view(
     avatar: NeuralHeadAvatar | str | Path,
     *,
-    tracking: TrackingResult | str | Path | None = None,
-    driving: TrackingResult | str | Path | None = None,
-    **options: Any,
+    tracking: Tracking | str | Path | None = None,
+    driving: Tracking | str | Path | None = None,
+    **settings: Any,
 ) -> None:
     """Show an avatar in the browser, with a free camera and sliders; returns after Ctrl-C.
 
     Args:
-        avatar: an open avatar or the path of a checkpoint.
-        tracking: the tracking of its video: the person's shape, and the frames that can be played. None takes for a
-            checkpoint the file that it was trained with, and for an open avatar none.
-        driving: the tracking of another person, whose motion is played instead.
-        options: further fields of `ViewerSettings`, e.g. `port=8081` or `height=512`.
+        avatar: an open avatar, or the path of a checkpoint.
+        tracking: tracking of its video: the person's shape, and the frames that can be played. None takes for a
+            checkpoint the file that it was trained with, if it still exists, and for an open avatar none.
+        driving: tracking of another person, whose motion is played instead.
+        settings: further settings of `nha view`, such as `port` or `height` (pixels).
 
     Raises:
-        UserError: viser is not installed, or settings and files do not fit each other.
+        UserError: viser is not installed, files are missing or do not fit each other, or a setting is wrong.
     """
     is_path = isinstance(avatar, (str, Path))
-    settings = ViewerSettings(ckpt=Path(avatar) if is_path else None, **options)
-    _serve(settings, avatar, tracking, driving)
+    chosen = ViewerSettings.from_ini(
+        avatar=avatar if is_path else None, tracking=tracking, driving=driving, **settings
+    )
+    _serve(chosen, None if is_path else avatar)
 
 
 def view_avatar(settings: ViewerSettings) -> None:
-    """Show an avatar as the settings say, until Ctrl-C or a termination signal. Raises UserError as `view`."""
+    """Show an avatar until Ctrl-C or a termination signal: the program `nha view`. Raises UserError as `view`."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    _serve(settings, settings.ckpt, settings.tracking, settings.driving)
+    _serve(settings)
 
 
-def _serve(
-    settings: ViewerSettings,
-    avatar: NeuralHeadAvatar | str | Path,
-    tracking: TrackingResult | str | Path | None,
-    driving: TrackingResult | str | Path | None,
-) -> None:
+def _serve(settings: ViewerSettings, avatar: NeuralHeadAvatar | None = None) -> None:
     settings.check()
     import_viser()  # an error before the avatar is opened, which takes seconds
     with raster_backend(settings.raster_backend):
         scene = open_scene(
-            avatar,
-            tracking,
+            settings.ckpt if avatar is None else avatar,
+            settings.tracking,
             head=settings.head,
             n_expressions=settings.expressions,
             device=settings.device,
-            driving=driving,
+            driving=settings.driving,
         )
         viewer = Viewer(scene, settings)
         try:

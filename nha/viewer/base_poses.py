@@ -100,9 +100,8 @@ def driven_frames(neutral: HeadParams, camera_rotation: Tensor, driving: Trackin
     params = driving.params_for(sorted(driving.frame.tolist())).to(neutral.expr.device)
     start = driving.params_for([neutral_frame(driving)]).to(neutral.expr.device)
     turn = rotation_matrix(start.rotation).mT @ rotation_matrix(params.rotation)
-    world_from_driving = (
-        torch.from_numpy(driving.RT[:, :3]).to(camera_rotation) @ camera_rotation.T
-    )  # row vectors
+    driving_rotation = torch.from_numpy(driving.RT[:, :3]).to(camera_rotation)
+    world_from_driving = driving_rotation @ camera_rotation.T  # for row vectors
     shift = (params.translation - start.translation) @ world_from_driving
     return transfer(neutral, params, start, (*FACE, "neck")).replace(
         rotation=rotation_vector(rotation_matrix(neutral.rotation) @ turn),

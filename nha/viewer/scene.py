@@ -13,9 +13,10 @@ from torch import Tensor
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.types import HeadParams, Surface
+from nha.data.tracked_video import Tracking
 from nha.data.tracking_file import TrackingResult
 from nha.export.rig import expression_reach
-from nha.export.source import as_tracking, check_same_head, open_source
+from nha.export.source import as_tracking_result, check_same_head, open_source
 from nha.render.shading import phong_image
 from nha.viewer.base_poses import base_poses
 from nha.viewer.controls import JOINT_SLIDERS, Slider, expression_sliders, move_head
@@ -160,12 +161,12 @@ def _expression_usage(avatar: NeuralHeadAvatar, tracking: TrackingResult | None)
 
 def open_scene(
     avatar: NeuralHeadAvatar | str | Path,
-    tracking: TrackingResult | str | Path | None = None,
+    tracking: TrackingResult | Tracking | str | Path | None = None,
     *,
     head: str | Path | None = None,
     n_expressions: int = 10,
     device: str = "auto",
-    driving: TrackingResult | str | Path | None = None,
+    driving: TrackingResult | Tracking | str | Path | None = None,
 ) -> AvatarScene:
     """Open an avatar for viewing.
 
@@ -179,5 +180,5 @@ def open_scene(
     """
     source = open_source(avatar, tracking, head, device)
     return AvatarScene(
-        source.avatar, source.tracking, n_expressions=n_expressions, driving=as_tracking(driving)
+        source.avatar, source.tracking, n_expressions=n_expressions, driving=as_tracking_result(driving)
     )

@@ -1,4 +1,4 @@
-"""Pictures for looking at: colours for quantities, labels, pictures side by side. Pure functions on arrays.
+"""Floor 2: images for reports: colour maps, charts, captions and grids.
 
-Pictures are uint8 [H, W, 3] RGB here; the tensors of the other packages are turned into such by `to_uint8`.
+Images are uint8 [H, W, 3] RGB. `to_uint8` converts the image tensors of the other packages.
 """

@@ -1,4 +1,4 @@
-"""Quantities as colours: tensors of pictures, normals, labels and errors to uint8 RGB."""
+"""Colour maps: image tensors, normals, labels and errors as uint8 RGB."""
 
 from __future__ import annotations
 
@@ -14,16 +14,27 @@ _GOLDEN_RATIO = 0.6180339887
 
 
 def to_uint8(rgb01: Tensor) -> np.ndarray:
-    """A picture [3 or more, H, W] in 0..1 (further channels are left out) as uint8 [H, W, 3], clipped."""
+    """Convert an image tensor to an array, clipping its values.
+
+    Args:
+        rgb01: [C, H, W] in 0..1; channels after the third are ignored.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
     rgb = rgb01[:3].detach().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
     return np.ascontiguousarray(rgb.permute(1, 2, 0).numpy())
 
 
 def normals_to_rgb01(normals: Tensor, alpha: Tensor | None = None) -> Tensor:
-    """Normals (x right, y down, z to the camera) in the usual colours: red right, green *up*, blue to the camera.
+    """Normals in the usual colours: red to the right, green upwards, blue to the camera.
 
-    normals: [N, 3, H, W]; alpha: [N, 1, H, W], white where it is 0; by default where the normal is 0.
-    Returns [N, 3, H, W] in 0..1.
+    Args:
+        normals: [N, 3, H, W], x right, y down, z to the camera.
+        alpha: [N, 1, H, W]; pixels are white where it is 0. By default they are white where the normal is 0.
+
+    Returns:
+        [N, 3, H, W] in 0..1.
     """
     if alpha is None:
         alpha = (normals != 0).any(1, keepdim=True)
@@ -32,7 +43,7 @@ def normals_to_rgb01(normals: Tensor, alpha: Tensor | None = None) -> Tensor:
 
 
 def label_palette(n: int) -> np.ndarray:
-    """n colours that differ from their neighbours in the list, black first: uint8 [n, 3]."""
+    """A list of n colours that differ from their neighbours, black first: uint8 [n, 3]."""
     colours = [
         colorsys.hsv_to_rgb(i * _GOLDEN_RATIO % 1, 0.45 + 0.4 * (i % 2), 0.95 - 0.25 * (i % 3 == 2))
         for i in range(n)
@@ -48,10 +59,14 @@ def colour_labels(labels: np.ndarray) -> np.ndarray:
 
 
 def error_map(prediction: np.ndarray, truth: np.ndarray, full_scale: float = 0.25) -> np.ndarray:
-    """The absolute difference of two pictures as a heat map, dark where they agree.
+    """The absolute difference of two images as a heat map, dark where they agree.
 
-    prediction, truth: uint8 [H, W, 3]; full_scale: the difference (mean over channels, of colours in 0..1)
-    that gets the brightest colour. Returns uint8 [H, W, 3].
+    Args:
+        prediction, truth: uint8 [H, W, 3].
+        full_scale: the difference, averaged over channels in 0..1, that is shown in the brightest colour.
+
+    Returns:
+        uint8 [H, W, 3].
     """
     difference = np.abs(prediction.astype(np.float32) - truth).mean(-1) / 255
     heat = np.rint(np.clip(difference / full_scale, 0, 1) * 255).astype(np.uint8)

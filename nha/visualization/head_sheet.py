@@ -1,4 +1,4 @@
-"""A head model on one sheet: shape with landmarks, parts in colour, UV map, each from three sides."""
+"""An overview image of a head model: surface with landmarks, parts, UV map, each in three views."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEGEND_PIXELS = 230
 CHECKERS = 24  # squares along one side of a UV map
 OPEN_JAW_RAD = 0.35
 _DISTANCE_METRES = 1.2
-_SMALLEST_DEPTH_GAP_METRES = 0.004  # a landmark this far behind the surface is hidden
+_SMALLEST_DEPTH_GAP_METRES = 0.004  # a landmark further behind the surface is hidden
 _BARE_RGB = (205, 205, 205)
 _LANDMARK_RGB = {
     "jaw": (0, 90, 200),
@@ -41,33 +41,38 @@ _LANDMARK_RGB = {
 
 
 def draw_head_sheet(head: HeadModel) -> np.ndarray:
-    """Draw a head model at rest and with its jaw open.
+    """Draw a head model at rest and with an open jaw.
 
-    Rows: the surface with its landmarks; the parts in colour, the smallest one on top where several meet, with
-    a legend; a checkered UV map with the jaw open, the mouth's map in red. Hidden landmarks are not drawn.
-    Returns uint8 [H, W, 3] RGB.
+    The first row shows the surface with its visible landmarks, the second the parts with a legend (smaller parts
+    are drawn over larger ones), the third a checkered UV map with the jaw open and the mouth's map in red.
+
+    Args:
+        head: the head model.
+
+    Returns:
+        uint8 [H, W, 3] RGB.
     """
     closed, open_ = _posed(head, 0.0), _posed(head, OPEN_JAW_RAD)
     camera = _camera(closed)
     rows: list[list[np.ndarray]] = [[], [], []]
     for i, name in enumerate(VIEWS_DEG):
         at_rest, jaw_open, view = closed[i : i + 1], open_[i : i + 1], camera[i : i + 1]
-        rows[0].append(with_caption(_surface_picture(head, at_rest, view), f"{name}: landmarks"))
-        rows[1].append(with_caption(_parts_picture(head.tables, at_rest, view), f"{name}: parts"))
-        rows[2].append(with_caption(_uv_picture(head.tables, jaw_open, view), f"{name}: UV map, jaw open"))
+        rows[0].append(with_caption(_surface_image(head, at_rest, view), f"{name}: landmarks"))
+        rows[1].append(with_caption(_parts_image(head.tables, at_rest, view), f"{name}: parts"))
+        rows[2].append(with_caption(_uv_image(head.tables, jaw_open, view), f"{name}: UV map, jaw open"))
     rows[1].append(_legend(head))
     return grid(rows, gap=4)
 
 
 def _posed(head: HeadModel, jaw_rad: float) -> Tensor:
-    """One head for each view, turned about its own middle: [3, V, 3] metres, in front of the camera."""
+    """One head for each view, rotated about its centre in front of the camera: [3, V, 3] metres."""
     params = head.neutral_params(1)
     jaw = params_from_angles(params.jaw.new_tensor([[jaw_rad, 0.0, 0.0]]), JAW_LIMITS_DEG)
     vertices = head(params.replace(jaw=jaw))[0]
     middle = (head(params)[0].amin(0) + head(params)[0].amax(0)) / 2
     turned = []
     for yaw_deg in VIEWS_DEG.values():
-        # a head looks along +z, the camera too: half a turn makes them face each other
+        # head and camera both face +z: half a turn lets the head face the camera
         angle = math.pi + math.radians(yaw_deg)
         sin, cos = math.sin(angle), math.cos(angle)
         about_y = vertices.new_tensor([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
@@ -76,7 +81,7 @@ def _posed(head: HeadModel, jaw_rad: float) -> Tensor:
 
 
 def _camera(vertices: Tensor) -> Camera:
-    """One camera for each view, all of the same focal length, in which every view fits."""
+    """One camera for each view; all have the largest focal length at which every view fits."""
     reach = (vertices[..., :2].abs() / vertices[..., 2:]).amax()
     focal, centre = 0.47 * TILE_PIXELS / float(reach), TILE_PIXELS / 2
     intrinsics = vertices.new_tensor([[focal, 0, centre], [0, focal, centre], [0, 0, 1]])
@@ -84,8 +89,8 @@ def _camera(vertices: Tensor) -> Camera:
     return Camera(intrinsics.expand(n, 3, 3), torch.eye(3, 4).expand(n, 3, 4), (TILE_PIXELS, TILE_PIXELS))
 
 
-def _surface_picture(head: HeadModel, vertices: Tensor, camera: Camera) -> np.ndarray:
-    picture = to_uint8(phong_image(vertices, head.faces, camera)[0])
+def _surface_image(head: HeadModel, vertices: Tensor, camera: Camera) -> np.ndarray:
+    image = to_uint8(phong_image(vertices, head.faces, camera)[0])
     depth = draw_gbuffer(vertices, head.tables, camera, ("depth",))["depth"][0, 0]
     points = project(head.landmarks(vertices), camera)[0]
     for group, ids in LANDMARK_GROUPS.items():
@@ -93,11 +98,11 @@ def _surface_picture(head: HeadModel, vertices: Tensor, camera: Camera) -> np.nd
             column, row = (min(max(int(x), 0), TILE_PIXELS - 1) for x in (u, v))
             seen = float(depth[row, column])
             if seen < 0 or z < seen + _SMALLEST_DEPTH_GAP_METRES:
-                # shifted by 4 bits: the centre is meant to a sixteenth of a pixel
+                # coordinates in sixteenths of a pixel (4 fractional bits)
                 cv2.circle(
-                    picture, (round(16 * u), round(16 * v)), 40, _LANDMARK_RGB[group], -1, cv2.LINE_AA, 4
+                    image, (round(16 * u), round(16 * v)), 40, _LANDMARK_RGB[group], -1, cv2.LINE_AA, 4
                 )
-    return picture
+    return image
 
 
 def _by_size(labels: Tensor) -> list[int]:
@@ -110,7 +115,7 @@ def _part_colours(n: int) -> np.ndarray:
     return label_palette(n + 1)[1:]  # the first is black, for no part
 
 
-def _parts_picture(tables: SurfaceTables, vertices: Tensor, camera: Camera) -> np.ndarray:
+def _parts_image(tables: SurfaceTables, vertices: Tensor, camera: Camera) -> np.ndarray:
     buffer = draw_gbuffer(vertices, tables, camera, ("hard_labels", "normals"))
     labels = buffer["hard_labels"][0].numpy()
     colours = _part_colours(len(tables.part_names))
@@ -120,7 +125,7 @@ def _parts_picture(tables: SurfaceTables, vertices: Tensor, camera: Camera) -> n
     return _lit(rgb, buffer["normals"][0].numpy(), buffer.alpha[0, 0].numpy())
 
 
-def _uv_picture(tables: SurfaceTables, vertices: Tensor, camera: Camera) -> np.ndarray:
+def _uv_image(tables: SurfaceTables, vertices: Tensor, camera: Camera) -> np.ndarray:
     buffer = draw_gbuffer(vertices, tables, camera, ("uvcoords", "uvmap", "normals"))
     u, v = (buffer["uvcoords"][0, :2].numpy() + 1) / 2
     dark = (np.floor(u * CHECKERS) + np.floor(v * CHECKERS)) % 2 > 0
@@ -131,13 +136,13 @@ def _uv_picture(tables: SurfaceTables, vertices: Tensor, camera: Camera) -> np.n
 
 
 def _lit(rgb: np.ndarray, normals: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours [H, W, 3] 0..255 under a light at the camera, white where alpha [H, W] is 0: uint8."""
+    """Colours [H, W, 3] in 0..255 under a light at the camera, white where alpha [H, W] is 0: uint8."""
     light = 0.55 + 0.45 * np.clip(normals[2], 0, 1)[..., None]
     return np.where(alpha[..., None] > 0, np.rint(rgb * light), 255).astype(np.uint8)
 
 
 def _legend(head: HeadModel) -> np.ndarray:
-    """The parts' names in their colours, smallest first, as they lie on each other."""
+    """The names and colours of the parts, smallest part first."""
     sheet = np.full((TILE_PIXELS, LEGEND_PIXELS, 3), 255, np.uint8)
     colours = _part_colours(len(head.part_names))
     line = min(20, (TILE_PIXELS - 10) // max(len(head.part_names), 1))

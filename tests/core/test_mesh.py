@@ -68,12 +68,12 @@ def test_tangent_frames_are_right_handed_and_orthonormal():
     torch.testing.assert_close(frames.mT @ frames, torch.eye(3).double().expand(1, 50, 3, 3))
     torch.testing.assert_close(torch.linalg.det(frames), torch.ones(1, 50).double())
     torch.testing.assert_close(frames[..., 2], normals)
-    assert (frames[..., 1, 0].abs() < 1e-12).all()  # e_x is level
+    assert (frames[..., 1, 0].abs() < 1e-12).all()  # e_x is horizontal
 
 
 @pytest.mark.parametrize("up", [1.0, -1.0])
 def test_tangent_frame_of_a_normal_along_y_is_defined(up):
-    # a known fault of the published code: there the frame collapses
+    # in the published code the frame is degenerate there
     frames = mesh.tangent_frames(torch.tensor([[[0.0, up, 0.0]]]))
     torch.testing.assert_close(frames[0, 0, :, 0], torch.tensor([0.0, 0.0, 1.0]))
     torch.testing.assert_close(torch.linalg.det(frames), torch.ones(1, 1))
@@ -89,7 +89,7 @@ def test_laplacian_is_mean_of_neighbours_minus_self(blob):
     torch.testing.assert_close(mesh.neighbour_mean_difference(values, edges), slow)
 
 
-def test_laplacian_of_a_lonely_vertex_is_zero(blob):
+def test_laplacian_of_an_isolated_vertex_is_zero(blob):
     values, faces = blob
     edges = mesh.unique_edges(faces)
     lonely = torch.cat([values, torch.ones(2, 1, 3).double()], 1)

@@ -1,4 +1,4 @@
-"""The restricted unpickler: what it reads, what it refuses, and that refusing leaves no trace."""
+"""Readers of untrusted pickles and checkpoints: what they read and what they refuse."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_python_2_strings_and_shared_objects(tmp_path):
 
 
 def chumpy_pickle(*, selection: bool) -> bytes:
-    """What chumpy objects write, made by opcodes: this project does not know chumpy."""
+    """What chumpy objects write, as opcodes, because chumpy is not installed."""
     base = b"cchumpy.ch\nCh\n)\x81}(X\x01\x00\x00\x00x" + inner(np.arange(6.0).reshape(2, 3)) + b"ub"
     if not selection:
         return b"\x80\x02" + base + b"."
@@ -124,7 +124,7 @@ def chumpy_pickle(*, selection: bool) -> bytes:
 
 
 def inner(value) -> bytes:
-    """A value's opcodes without header and stop; memo numbers clash only with what is not read again."""
+    """A value's opcodes without header and stop; memo ids may clash, but clashing values are not used again."""
     return pickle.dumps(value, protocol=2)[2:-1]
 
 
@@ -233,6 +233,7 @@ HOSTILE = {
     "reconstructs a built-in": b"ccopy_reg\n_reconstructor\n(cbuiltins\nobject\ncbuiltins\nobject\nNtR.",
     "sets an attribute of a container": b"}X\x01\x00\x00\x00a}b.",
     "deep": b"(" * 100_000 + b"t" * 100_000 + b".",
+    "name of two lines": b"\x8c\x02a\n\x8c\x01b\x93.",
     "contains itself": b"cchumpy.ch\nCh\n)\x81q\x00}X\x01\x00\x00\x00xh\x00sb.",
 }
 

@@ -16,7 +16,8 @@ from tests.golden_frames import write_golden_frames
 
 def open_dataset(tiny, frame_ids, cache="auto") -> FrameDataset:
     folder = df.DatasetFolder.open(tiny.data_path)
-    return FrameDataset(folder, read_tracking(tiny.tracking_path), frame_ids, cache)
+    store = FrameStore(folder, frame_ids, cache)
+    return FrameDataset(folder, read_tracking(tiny.tracking_path), frame_ids, store)
 
 
 @pytest.mark.parametrize("cache", ["auto", "none"])
@@ -75,7 +76,8 @@ def test_fast_normals_equal_the_slow_ones():
 def test_the_reference_batch_survives_files(golden_dir, tmp_path):
     golden = np.load(golden_dir / "a" / "golden.npz")
     folder = write_golden_frames(golden, tmp_path / "data")
-    dataset = FrameDataset(folder, read_tracking(golden_dir / "a"), golden["in_frame"])
+    store = FrameStore(folder, golden["in_frame"])
+    dataset = FrameDataset(folder, read_tracking(golden_dir / "a"), golden["in_frame"], store)
     batch = dataset.batch([0, 1])
     np.testing.assert_allclose(batch.rgb01 * 2 - 1, golden["in_rgb"], atol=1 / 127)
     np.testing.assert_allclose(batch.normals, golden["in_normal"], atol=1.01 / 127)
@@ -151,10 +153,11 @@ def test_missing_files_are_listed(tiny_dataset):
 def test_a_tracking_of_another_dataset_is_refused(tiny_dataset):
     tiny = tiny_dataset()
     folder, tracking = df.DatasetFolder(tiny.data_path), read_tracking(tiny.tracking_path)
+    store = FrameStore(folder, [0, 1, 2, 3])
     with pytest.raises(UserError, match="does not match .* it has no frame 2, 3;"):
-        FrameDataset(folder, dataclasses.replace(tracking, frame=np.array([0, 1, 7, 8])), [0, 2, 3])
+        FrameDataset(folder, dataclasses.replace(tracking, frame=np.array([0, 1, 7, 8])), [0, 2, 3], store)
     with pytest.raises(UserError, match="made from images of 100 x 50 pixels, these have 32 x 24"):
-        FrameDataset(folder, dataclasses.replace(tracking, image_size=(50, 100)), [0, 1])
+        FrameDataset(folder, dataclasses.replace(tracking, image_size=(50, 100)), [0, 1], store)
 
 
 @pytest.mark.parametrize("cache", ["auto", "none"])

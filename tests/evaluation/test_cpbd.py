@@ -48,7 +48,7 @@ def test_edges_are_counted_over_blocks():
     assert cpbd(torch.cat([smooth, sharp.flip(3), sharp, smooth], 3)).item() == 1
 
 
-def test_blur_lowers_the_score_of_a_image():
+def test_blur_lowers_the_score_of_an_image():
     rng = np.random.default_rng(0)
     image = np.kron(rng.uniform(size=(12, 12)), np.ones((16, 16)))
     scores = []

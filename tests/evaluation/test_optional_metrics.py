@@ -56,7 +56,8 @@ def test_mediapipe_finds_the_face_of_a_synthetic_person(tmp_path: Path):
     pytest.importorskip("mediapipe")
     from nha.data.video_io import iterate_frames
     from nha.evaluation.landmark_distance import landmark_detector
-    from nha.synthetic import SyntheticSettings, write_subject
+    from nha.synthetic.settings import SyntheticSettings
+    from nha.synthetic.write_dataset import write_subject
 
     write_subject(tmp_path, SyntheticSettings(frames=2, size=(160, 160), progress=False))
     rgb = np.stack(list(iterate_frames(tmp_path / "video.mp4")))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from nha.core.alignment import align
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors, vertex_errors_mm
@@ -68,20 +67,6 @@ def test_size_is_an_error_unless_it_is_compensated():
     distances = np.linalg.norm(true - true.mean(1, keepdims=True), axis=-1).mean(1)
     assert errors["vertex_mm"] == pytest.approx(50 * distances, rel=1e-6)
     assert errors["vertex_scaled_mm"].max() < 1e-9
-
-
-def test_alignment_recovers_a_similarity_and_never_reflects():
-    rng = np.random.default_rng(1)
-    source = rng.normal(size=(3, 20, 3))
-    rotation = rotation_matrix(torch.from_numpy(rng.normal(size=(3, 3)))).numpy()
-    target = 1.7 * source @ rotation + [[[1, 2, 3]]]
-    found = align(source, target, with_scale=True)
-    np.testing.assert_allclose(found.apply(source), target, atol=1e-10)
-    np.testing.assert_allclose(found.rotation, rotation, atol=1e-10)
-    np.testing.assert_allclose(found.scale, 1.7)
-    mirrored = align(source, source * [-1, 1, 1])
-    np.testing.assert_allclose(np.linalg.det(mirrored.rotation), 1)
-    np.testing.assert_allclose(mirrored.scale, 1)
 
 
 def test_an_avatar_is_measured_with_its_corrections_and_offsets(assets, avatar, tracking, truth):

@@ -88,15 +88,13 @@ def test_the_orbit_fills_what_the_frames_do_not_show(plain_avatar, tracking):
     tracking = dataclasses.replace(tracking, image_size=(160, 160))
     features = plain_avatar.mouth_features(plain_avatar.surface(neutral_params(plain_avatar, tracking)))
     frames = bake(plain_avatar, features, tracked_views(plain_avatar, tracking, [0, 5]), 64, 0)
-    around = bake(plain_avatar, features, baking_views(plain_avatar, tracking, 2), 64, 0)
-    alone = bake(
-        plain_avatar, features, baking_views(plain_avatar, None, 2), 64, 0
-    )  # without a tracking file
-    covered = around.covered.sum()
+    with_orbit = bake(plain_avatar, features, baking_views(plain_avatar, tracking, 2), 64, 0)
+    without_tracking = bake(plain_avatar, features, baking_views(plain_avatar, None, 2), 64, 0)
+    covered = with_orbit.covered.sum()
     assert frames.seen.sum() < 0.6 * covered
     # the rest is hidden: eye sockets, backs of the eyeballs, behind the lips
-    assert around.seen.sum() > 0.95 * covered
-    assert alone.seen.sum() > 0.95 * covered
+    assert with_orbit.seen.sum() > 0.95 * covered
+    assert without_tracking.seen.sum() > 0.95 * covered
 
 
 def test_the_given_condition_is_used_for_the_mouth(view_independent, tracking):

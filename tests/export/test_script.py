@@ -11,13 +11,14 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+import nha
 from nha.avatar.open import open_avatar, save_avatar
 from nha.core.config import parse_settings
 from nha.core.errors import UserError
 from nha.data.dataset_folder import read_rgb
 from nha.data.tracking_file import read_tracking, write_tracking
 from nha.export.poses import frame_params, pose_avatar
-from nha.export.run import export, export_avatar
+from nha.export.run import export_avatar
 from nha.export.settings import ExportSettings
 from nha.export.textures import sample_texture
 from tests.export.conftest import FRAMES, make_avatar
@@ -251,19 +252,26 @@ def test_other_files_in_the_folder_are_kept(exported, tmp_path):
 
 
 def test_export_from_python_with_an_open_avatar(exported, avatar, tracking, tmp_path, capsys):
-    options = {"tracking": tracking, "frames": (5,), "texture_size": 64, "views": 2}
-    written = export(avatar, tmp_path, ("obj", "ply"), **options)
-    assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()}
-    assert all(path.is_file() for path in written)
+    options = {"tracking": exported.tracking, "frames": (5,), "texture_size": 64, "views": 2}
+    written = nha.export(avatar, tmp_path / "out", formats=("obj", "ply"), **options)
+    assert {path.name for path in written} == {path.name for path in (tmp_path / "out").iterdir()}
     for name in ("frame_0005.obj", "frame_0005.ply", "frame_0005_head.png"):
-        assert (tmp_path / name).read_bytes() == (exported.out / name).read_bytes()
+        assert (tmp_path / "out" / name).read_bytes() == (exported.out / name).read_bytes()
+    assert json.loads(written[-1].read_text("utf-8"))["checkpoint"] is None
     assert capsys.readouterr().out == ""
-    other = dataclasses.replace(tracking, shape=np.zeros(10, np.float32))
+    other = tmp_path / "other.npz"
+    write_tracking(other, dataclasses.replace(tracking, shape=np.zeros(10, np.float32)))
     with pytest.raises(UserError, match="another head model"):
-        export(avatar, tmp_path / "other", "params", tracking=other)
+        nha.export(avatar, tmp_path / "other", formats="params", tracking=other)
 
 
 def test_export_from_python_with_a_checkpoint(exported, tmp_path):
-    written = export(exported.ckpt, tmp_path, "params", tracking=exported.tracking, device="cpu")
+    written = nha.export(
+        exported.ckpt,
+        tmp_path,
+        formats="params",
+        tracking=nha.load_tracking(exported.tracking),
+        device="cpu",
+    )
     assert [path.name for path in written] == ["head_parameters.npz", "head_parameters.json", "export.json"]
     assert written[0].read_bytes() == (exported.out / "head_parameters.npz").read_bytes()

@@ -1,4 +1,4 @@
-"""FLAME's tables without FLAME's table files."""
+"""Tables that are derived from FLAME's model alone."""
 
 import logging
 import pickle
@@ -30,8 +30,8 @@ from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.head.topology import build_topology
 
-# Least overlap (intersection over union) with FLAME's masks. They draw some lines elsewhere: the lids' outer ends,
-# and the brows, which are forehead there.
+# Minimal intersection over union with FLAME's masks. Some borders differ: the outer ends of the lids, and the brows,
+# which belong to the forehead in FLAME's masks.
 LEAST_IOU = dict.fromkeys(("left_eye_lid", "right_eye_lid", "forehead"), 0.6)
 USUAL_IOU = 0.85
 
@@ -57,7 +57,7 @@ def test_steps_fill_and_loops_on_a_sheet():
         graph.ring_loop(np.isin(np.arange(26), [0, 1, 2]), 0)
 
 
-def test_the_hash_knows_triangles_whatever_their_order():
+def test_the_hash_is_independent_of_the_order_of_triangles():
     faces = grid(4, 3)
     same = np.roll(faces[::-1], 1, axis=1)
     assert triangles_sha256(same) == triangles_sha256(faces)
@@ -96,7 +96,7 @@ def test_the_table_of_named_vertices_is_consistent():
         assert len(set(chain)) == len(chain)
 
 
-def test_a_foreign_mesh_gets_nothing_derived(assets, tmp_path):
+def test_nothing_is_derived_for_another_mesh(assets, tmp_path):
     shutil.copy(assets.folder / "generic_model.pkl", tmp_path)
     with pytest.raises(
         UserError, match=r"not have FLAME's triangles.*head_template_mesh\.obj from the repository"
@@ -104,9 +104,9 @@ def test_a_foreign_mesh_gets_nothing_derived(assets, tmp_path):
         read_head_folder(tmp_path)
 
 
-def test_words_for_what_is_derived():
+def test_summary_of_derived_tables():
     assert derived_summary(()) == "nothing"
-    assert derived_surface((OPEN_MESH,)) == ()  # the other mesh file says the same
+    assert derived_surface((OPEN_MESH,)) == ()  # the other mesh file contains the same
     assert derived_surface((CLOSED_MESH,)) == ("mouth faces",)
     assert derived_summary(REQUIRED_FILES) == "UV map, mouth faces, parts, landmarks (estimated), lower neck"
 
@@ -124,7 +124,7 @@ def alone(flame_alone):
     return read_head_folder(flame_alone)
 
 
-def test_the_model_file_alone_opens_and_says_what_is_derived(flame_alone, monkeypatch, caplog):
+def test_the_model_file_alone_is_enough_and_derived_tables_are_logged(flame_alone, monkeypatch, caplog):
     monkeypatch.setattr(logging.getLogger("nha"), "propagate", True)
     assets = load_head(flame_alone)
     assert assets.derived == REQUIRED_FILES
@@ -165,8 +165,8 @@ def test_derived_parts_are_symmetric(published, alone):
         }
 
 
-def test_the_drawn_mesh_is_the_published_one(published, alone):
-    """Method, section 1: 16 227 vertices, 32 392 faces, 15 135 vertices with offsets."""
+def test_the_rendered_mesh_is_the_published_one(published, alone):
+    """`docs/method.md`, section 1: 16 227 vertices, 32 392 faces, 15 135 vertices with offsets."""
     assert np.array_equal(np.sort(alone.lower_neck_faces), np.sort(published.lower_neck_faces))
     ours, theirs = (build_topology(assets, blur_sigma=None) for assets in (alone, published))
     assert (len(ours.kept_vertices), len(ours.faces)) == (16227, 32392)
@@ -175,16 +175,16 @@ def test_the_drawn_mesh_is_the_published_one(published, alone):
     assert np.array_equal(ours.all_faces[outside_mouth], theirs.all_faces[outside_mouth])
 
 
-def test_the_mouth_is_closed_where_the_lips_meet(published, alone):
+def test_the_mouth_is_closed_where_the_lips_touch(published, alone):
     ours, theirs = (assets.closed.faces[9976:] for assets in (alone, published))
     assert np.array_equal(np.unique(ours), np.unique(theirs))
     assert len(ours) == len(theirs) == 30
-    # watertight: inside, each edge is met once from either side; the rest of the edges are the ring
+    # watertight: each inner edge belongs to two faces of opposite direction; the other edges form the ring
     directed = [tuple(edge) for edge in ours[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).tolist()]
     assert len(set(directed)) == len(directed)
     free = [(a, b) for a, b in directed if (b, a) not in directed]
     assert len(free) == 32
-    # and the strip goes on from the lips' outside: their triangles run along the ring the other way
+    # the orientation is that of the outer lips: their triangles traverse the ring in the opposite direction
     steps = MeshGraph(alone.open.faces, 5023).steps_from(alone.parts["mouth"])
     on_pocket = MeshGraph(alone.open.faces, 5023).steps_from(
         MeshGraph(alone.open.faces, 5023).border_loop(named_vertices().mouth_boundary)
@@ -199,7 +199,7 @@ def test_the_mouth_is_closed_where_the_lips_meet(published, alone):
     assert all((b, a) in outside for a, b in free)
 
 
-def test_uv_charts_do_not_fold_and_stay_in_the_picture(alone):
+def test_uv_charts_do_not_fold_and_stay_in_0_to_1(alone):
     uvs, uv_faces = alone.closed.uvs, alone.closed.uv_faces
     assert uvs.min() >= 0
     assert uvs.max() <= 1
@@ -208,12 +208,12 @@ def test_uv_charts_do_not_fold_and_stay_in_the_picture(alone):
     head, mouth = areas[:9976], areas[9976:]
     assert head.sum() > 0.7
     assert mouth.sum() == pytest.approx(np.pi * 0.45**2, rel=0.02)
-    # painted, the triangles cover as much as their areas add up to: none lies on another
+    # the covered area equals the sum of the triangles' areas, so none overlap
     size = 1024
-    painted = np.zeros((size, size), np.uint8)
+    covered = np.zeros((size, size), np.uint8)
     for corners in uvs[uv_faces[:9976]]:
-        cv2.fillConvexPoly(painted, np.rint(corners * (size - 1)).astype(np.int32), 1)
-    assert painted.mean() == pytest.approx(head.sum(), rel=0.03)
+        cv2.fillConvexPoly(covered, np.rint(corners * (size - 1)).astype(np.int32), 1)
+    assert covered.mean() == pytest.approx(head.sum(), rel=0.03)
 
 
 def landmark_points(assets) -> np.ndarray:
@@ -232,7 +232,7 @@ def test_landmarks_are_near_the_published_ones(published, alone):
 
 
 @pytest.mark.parametrize("absent", [(CLOSED_MESH,), (OPEN_MESH,), (PARTS_FILE, LANDMARK_FILE)])
-def test_each_file_is_stood_in_for_by_itself(flame_like, published, tmp_path, absent):
+def test_each_file_is_derived_separately(flame_like, published, tmp_path, absent):
     shutil.copytree(flame_like, tmp_path / "head", ignore=shutil.ignore_patterns(*absent))
     assets = read_head_folder(tmp_path / "head")
     assert assets.derived == absent
@@ -244,14 +244,14 @@ def test_each_file_is_stood_in_for_by_itself(flame_like, published, tmp_path, ab
     assert (head.n_vertices, len(head.faces)) == (16227, 32392)
 
 
-def test_an_albedo_space_is_not_laid_on_another_uv_map(flame_alone, tmp_path):
+def test_an_albedo_space_is_not_used_with_another_uv_map(flame_alone, tmp_path):
     shutil.copytree(flame_alone, tmp_path / "head")
     (tmp_path / "head" / TEXTURE_FILE).touch()
     assert read_head_folder(tmp_path / "head").texture_file is None
 
 
 def test_the_model_may_list_its_triangles_in_any_order(flame_alone, alone, tmp_path):
-    """As another writer of the same mesh would: tables name vertices, not faces."""
+    """The derived tables depend on vertices, not on the order of faces."""
     model = load_pickle(flame_alone / "flame2023_Open.pkl")
     model["f"] = np.roll(np.asarray(model["f"])[::-1], 1, axis=1)
     (tmp_path / "flame2023.pkl").write_bytes(pickle.dumps(model))

@@ -38,7 +38,7 @@ def test_a_missing_file_is_named(folder):
         read_head_folder(folder)
 
 
-def test_an_empty_folder_says_what_to_fetch_and_where(tmp_path):
+def test_an_empty_folder_is_an_error_with_names_and_sources(tmp_path):
     with pytest.raises(
         UserError, match=r"has no generic_model\.pkl.*flame2023_Open\.pkl.*flame\.is\.tue\.mpg\.de"
     ):
@@ -52,8 +52,8 @@ def test_every_flame_release_is_found_by_its_name(folder, name):
     assert read_head_folder(folder).texture_file is None
 
 
-def test_the_form_of_2023_open_is_read(folder):
-    """As its users describe it: protocol 5, no chumpy, a sparse regressor, and entries that others lack."""
+def test_the_format_of_2023_open_is_read(folder):
+    """As described by its users: protocol 5, no chumpy, a sparse regressor, and entries of no other release."""
     model = pickle.loads((folder / "generic_model.pkl").read_bytes())
     model["J_regressor"] = scipy.sparse.csc_matrix(model["J_regressor"])
     model["J"] = np.zeros((5, 3))
@@ -88,7 +88,7 @@ def test_a_model_of_other_sizes_is_refused(folder):
         read_head_folder(folder)
 
 
-def test_files_of_two_head_models_are_noticed(folder):
+def test_files_of_two_head_models_are_an_error(folder):
     parts = {"mouth": np.array([10**6])}
     (folder / "FLAME_masks_mouth.pkl").write_bytes(pickle.dumps(parts))
     with pytest.raises(UserError, match="different head models"):
@@ -101,7 +101,7 @@ def test_an_obj_without_texture_coordinates_is_refused(folder):
         read_head_folder(folder)
 
 
-def test_a_path_to_the_model_file_is_as_good_as_its_folder(folder):
+def test_the_path_of_the_model_file_stands_for_its_folder(folder):
     assert read_head_folder(folder / "generic_model.pkl").folder == folder
     (folder / "generic_model.pkl").rename(folder / "any name.pkl")
     assert read_head_folder(folder / "any name.pkl").name == "procedural"

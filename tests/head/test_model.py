@@ -58,7 +58,7 @@ def test_vertices_equal_plain_skinning(assets):
         np.testing.assert_allclose(ours[i].numpy(), slow_pose(assets, params, i), atol=2e-6)
 
 
-def test_neutral_head_stands_with_its_root_at_the_origin(assets, head):
+def test_the_root_of_the_neutral_head_is_at_the_origin(assets, head):
     vertices = head(head.neutral_params(1))[0]
     root = head.joint_regressor[0] @ head.template
     torch.testing.assert_close(vertices, head.template[head.kept_vertices] - root, atol=1e-6, rtol=0)
@@ -74,7 +74,7 @@ def test_translation_and_rotation_are_rigid_about_the_root(head):
     torch.testing.assert_close(head(turned), head(upright) @ matrix.T, atol=1e-6, rtol=0)
 
 
-def test_offsets_move_along_the_normal_and_leave_the_plain_head(head):
+def test_offsets_move_along_the_normal_and_do_not_change_the_plain_head(head):
     params = random_params(head, 1, scale=0.1)
     offsets = torch.zeros(1, head.n_vertices, 3)
     offsets[:, head.offset_vertices, 2] = 0.01
@@ -84,7 +84,7 @@ def test_offsets_move_along_the_normal_and_leave_the_plain_head(head):
         moved[head.offset_vertices], torch.full((len(head.offset_vertices),), 0.01), rtol=0.02, atol=0
     )
     torch.testing.assert_close(posed.plain_vertices, head(params))
-    # outwards: the head grows
+    # offsets point outwards, so the head becomes larger
     size = lambda v: (v.amax(1) - v.amin(1)).min()  # noqa: E731
     assert size(posed.vertices) > size(posed.plain_vertices) + 0.01
 
@@ -108,7 +108,7 @@ def test_gradients_of_parameters_and_offsets():
         return head(base.replace(**dict(zip(fields, values, strict=True))))[:, some]
 
     assert torch.autograd.gradcheck(picked, leaves)
-    # frames are detached on purpose: offsets act linearly, through skinning alone
+    # tangent frames are detached, so offsets act linearly, only through skinning
     moved = lambda o: head(base, o)[:, some].sum()  # noqa: E731
     first = torch.autograd.grad(moved(offsets), offsets)[0]
     second = torch.autograd.grad(moved(offsets * 3), offsets)[0] / 3
@@ -116,7 +116,7 @@ def test_gradients_of_parameters_and_offsets():
     assert first.abs().sum() > 0
 
 
-def test_batch_members_do_not_touch_each_other(head):
+def test_batch_members_are_independent(head):
     params = random_params(head, 3)
     torch.testing.assert_close(head(params)[1:2], head(params[1:2]), atol=1e-6, rtol=0)
 
@@ -128,7 +128,7 @@ def test_plain_landmarks_equal_the_full_pass(head):
     torch.testing.assert_close(head.plain_landmarks(params, ids), full, atol=2e-6, rtol=0)
 
 
-def test_tables_fit_together(head):
+def test_tables_are_consistent(head):
     tables = head.tables
     assert tables.faces.max() == head.n_vertices - 1
     assert tables.faces.unique().numel() == head.n_vertices
@@ -170,3 +170,10 @@ def test_the_trackers_mesh_has_an_open_mouth(assets, close_mouth):
     mesh = assets.closed if close_mouth else assets.open
     assert torch.equal(head.faces, torch.from_numpy(mesh.faces))
     assert len(assets.closed.faces) > len(assets.open.faces)
+
+
+def test_a_head_model_is_built_from_a_name_or_folder(assets):
+    for source in ("procedural", str(assets.folder), assets.folder):
+        built = HeadModel(source, subdivisions=0, blur_sigma=None)
+        assert built.name == "procedural"
+        assert np.array_equal(built.template.numpy(), assets.template_vertices)

@@ -72,7 +72,7 @@ def test_counts(head):
 
 def test_mesh_is_manifold_with_a_neck_and_a_mouth_border(head):
     edges = directed_edges(head.faces)
-    assert len(np.unique(edges, axis=0)) == len(edges), "two faces walk an edge in the same direction"
+    assert len(np.unique(edges, axis=0)) == len(edges), "two faces have an edge in the same direction"
     undirected, uses = np.unique(np.sort(edges, axis=1), axis=0, return_counts=True)
     assert set(uses.tolist()) == {1, 2}
     border = undirected[uses == 1]
@@ -114,8 +114,8 @@ def test_no_degenerate_faces(head):
         assert longest.max() < 0.035
 
 
-def test_faces_look_outwards(head):
-    # Neighbours agree (see the manifold test), so one place of each component would do.
+def test_faces_are_oriented_outwards(head):
+    # Neighbours have the same orientation (see the manifold test), so one face of each component is enough.
     vertices, faces = head.template_vertices, head.faces
     normals = face_normals(vertices, faces)
     outside = {
@@ -140,7 +140,7 @@ def test_head_is_symmetric(head):
     np.testing.assert_allclose(vertices[order], mirrored[other], atol=1e-9)
 
 
-def test_size_and_joints_are_a_grown_up_head(head):
+def test_size_and_joints_are_those_of_an_adult(head):
     vertices = head.template_vertices
     face_height = 1.62 - landmarks(head, vertices)[8, 1]
     assert 0.19 < face_height < 0.23
@@ -294,7 +294,7 @@ def test_blink_closes_the_lids_over_the_eyeball(head, side):
     assert np.array_equal(rest[other_eye], shut[other_eye])
 
 
-def test_lids_stay_off_the_eyeballs_of_other_people(head):
+def test_lids_do_not_touch_the_eyeballs_of_random_identities(head):
     rng = np.random.default_rng(0)
     for _ in range(20):
         coefficients = np.zeros(300)
@@ -308,7 +308,7 @@ def test_lids_stay_off_the_eyeballs_of_other_people(head):
             assert np.linalg.norm(lids - centre, axis=1).min() > radius
 
 
-def test_directions_move_something_and_are_local(head):
+def test_directions_are_not_zero_and_local(head):
     whole_head = {
         "head_size",
         "head_width",
@@ -342,7 +342,7 @@ def test_directions_are_smooth(head):
         assert (stretch < 0.0003 + 0.5 * length).all(), name
 
 
-def test_expressions_do_what_they_are_called(head):
+def test_expressions_match_their_names(head):
     rest = landmarks(head, head.template_vertices)
 
     def moved(name: str, landmark: int, axis: int) -> float:
@@ -376,7 +376,7 @@ def test_mouth_features_span_their_range(head):
     assert (opened[[0, 7, 8]] > rest[[0, 7, 8]] + 0.005).all()
 
 
-def test_texture_paints_lips_iris_and_brows(head):
+def test_texture_has_lips_iris_and_brows(head):
     size = len(head.texture_mean)
     assert head.texture_mean.shape == (512, 512, 3)
     assert head.texture_directions.shape == (512, 512, 3, len(head.texture_names))
@@ -395,7 +395,7 @@ def test_texture_paints_lips_iris_and_brows(head):
     assert colour(19).sum() < cheek.sum() - 60
 
 
-def test_written_folder_holds_the_same_head_again(head, spaced_dir):
+def test_the_written_folder_contains_the_same_head(head, spaced_dir):
     folder = write_head_folder(spaced_dir / "head")  # generates it a second time
     assert [p.name for p in spaced_dir.iterdir()] == ["head"]
     assets = read_head_folder(folder)

@@ -13,7 +13,7 @@ def grid(rows: int, columns: int, step: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def slow_distances(vertices: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The published relaxation, written as the text says it, in float64."""
+    """The published relaxation as plain loops in float64."""
     count = len(vertices)
     distance = np.ones((count, count))
     np.fill_diagonal(distance, 0)

@@ -6,7 +6,7 @@ SQUARE = np.array([[0, 1, 2], [0, 2, 3]])
 
 
 def slow(faces, split, n_vertices):
-    """Walk the triangles one by one, as the text says."""
+    """Subdivision as a loop over triangles."""
     midpoint, edges, children = {}, [], []
     for a, b, c in faces[split]:
         new = []
@@ -36,7 +36,7 @@ def test_a_square_by_hand():
     assert cut.edges.tolist() == [[0, 1], [1, 2], [2, 0], [2, 3], [3, 0]]
 
 
-def test_equals_a_walk_over_random_triangles():
+def test_equals_a_loop_over_random_triangles():
     rng = np.random.default_rng(0)
     faces = np.stack([rng.choice(30, 3, replace=False) for _ in range(60)])
     split = rng.random(60) < 0.7

@@ -13,7 +13,8 @@ from nha.optimization.config import LossSettings, OptimizationSettings, RunSetti
 from nha.optimization.stages import Stage
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
-from nha.synthetic.write_dataset import SyntheticSettings, write_subject
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 from tests.small import SMALL
 
 

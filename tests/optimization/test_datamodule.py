@@ -3,33 +3,19 @@
 import dataclasses
 import types
 
-import pytest
 import pytorch_lightning as lightning
 import torch
 
 from nha.core.types import FrameBatch
-from nha.data.settings import DataSettings
 from nha.optimization.datamodule import FrameDataModule
-
-
-@pytest.fixture
-def settings(tiny_dataset) -> DataSettings:
-    tiny = tiny_dataset(frame_ids=(0, 1, 2, 5, 6, 7), image_size=(12, 16))
-    return DataSettings(
-        tiny.data_path,
-        tiny.tracking_path,
-        tiny.split_path,
-        train_batch_size=(3, 2, 1),
-        validation_batch_size=(1, 1, 1),
-    )
 
 
 def epoch(loader) -> list[list[int]]:
     return [batch.frame_id.tolist() for batch in loader]
 
 
-def test_batches_of_each_stage(settings):
-    data = FrameDataModule(settings)
+def test_batches_of_each_stage(six_frames):
+    data = FrameDataModule(six_frames)
     assert (data.max_frame_id, data.image_size) == (7, (12, 16))
     for stage, sizes in ((0, [3, 2]), (1, [2, 2, 1]), (2, [1] * 5)):
         data.stage = stage
@@ -39,11 +25,11 @@ def test_batches_of_each_stage(settings):
         assert epoch(data.val_dataloader()) == [[7]]
 
 
-def test_the_order_is_a_function_of_seed_and_epoch(settings):
-    settings = dataclasses.replace(settings, train_batch_size=(1, 1, 1))
+def test_the_order_is_a_function_of_seed_and_epoch(six_frames):
+    single = dataclasses.replace(six_frames, train_batch_size=(1, 1, 1))
 
     def order(seed: int, epoch_of_run: int) -> list[list[int]]:
-        data = FrameDataModule(settings, seed=seed)
+        data = FrameDataModule(single, seed=seed)
         data.trainer = types.SimpleNamespace(current_epoch=epoch_of_run, world_size=1)
         return epoch(data.train_dataloader())
 
@@ -53,7 +39,7 @@ def test_the_order_is_a_function_of_seed_and_epoch(settings):
     assert order(1, 1) == orders[1]
 
 
-def test_lightning_trains_and_validates_with_it(settings, tmp_path):
+def test_lightning_trains_and_validates_with_it(six_frames, tmp_path):
     class Module(lightning.LightningModule):
         def __init__(self):
             super().__init__()
@@ -76,5 +62,5 @@ def test_lightning_trains_and_validates_with_it(settings, tmp_path):
         num_sanity_val_steps=0, enable_model_summary=False, default_root_dir=tmp_path, accelerator="cpu",
         log_every_n_steps=1,
     )  # fmt: skip
-    trainer.fit(module, datamodule=FrameDataModule(settings))
+    trainer.fit(module, datamodule=FrameDataModule(six_frames))
     assert sorted(module.seen) == [0, 1, 2, 5, 6, 7]

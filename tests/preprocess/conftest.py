@@ -18,6 +18,13 @@ import torch
 
 from nha.core.conventions import Parsing
 from nha.core.optional_files import optional_file
+from nha.data.dataset_folder import (
+    DatasetFolder,
+    Keypoints,
+    write_keypoints,
+    write_labels,
+    write_normals,
+)
 from nha.data.video_io import VideoWriter
 from nha.preprocess.crop import FrameTransform
 from nha.preprocess.estimators import (
@@ -31,6 +38,7 @@ from nha.preprocess.estimators import (
     ParsingEstimator,
 )
 from nha.preprocess.networks.published import NETWORKS
+from nha.preprocess.options import PreprocessOptions
 from parity_checks.deterministic import filled
 
 HEIGHT, WIDTH, SIDE = 72, 96, 20
@@ -66,6 +74,33 @@ def weights(tmp_path_factory) -> Path:
         path.parent.mkdir()
         torch.save(state, path)
     return folder
+
+
+@pytest.fixture
+def truth_options(spaced_dir, fakes) -> PreprocessOptions:
+    """A video of 96 x 72 with truth beside it; frame 2 has no face and the irises of frame 1 are hidden."""
+    n_frames = 4
+    video = fakes.write_video(spaced_dir / "video.mp4", fakes.walking_square(n_frames))
+    truth = DatasetFolder(spaced_dir / "truth")
+    rng = np.random.default_rng(0)
+    for frame_id in range(n_frames):
+        paths = truth.paths(frame_id)
+        labels = np.zeros((fakes.HEIGHT, fakes.WIDTH), np.uint8)
+        labels[10:60, 20:70] = Parsing.SKIN
+        labels[10:20, 20:70] = Parsing.HEADWEAR
+        labels[50:60, 20:70] = Parsing.CLOTH
+        write_labels(paths.parsing, labels)
+        write_normals(paths.normals, np.where(labels[..., None] > 0, np.float32([0, 0.6, 0.8]), 0))
+        landmarks = rng.uniform(20, 60, (68, 2)).astype(np.float32)
+        irises = np.float32([[30, 30], [50, 31]]) if frame_id != 1 else np.full((2, 2), -1, np.float32)
+        if frame_id != 2:
+            confidence = rng.random(68).astype(np.float32)
+            write_keypoints(
+                paths.keypoints, Keypoints(landmarks, np.full(68, 7, np.float32), confidence, irises)
+            )
+    return PreprocessOptions(
+        video=video, out_path=spaced_dir / "data", estimators="truth", scale=96, max_missing=0.5
+    )
 
 
 def draw_frame(*squares: tuple[int, int, tuple[int, int, int]]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The annotators' networks: published names and shapes, golden outputs, sizes, and the video's memory."""
+"""Networks of the published estimators: names and shapes of weights, golden outputs, sizes, recurrent state."""
 
 from __future__ import annotations
 

@@ -113,8 +113,10 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
     whole = replace(options, out_path=options.out_path.with_name("whole"))
     build_dataset(whole, fakes.fake_estimators(sequential))
 
-    pack = fakes.fake_estimators(sequential)
-    broken = replace(pack, **{annotation: Interrupting(getattr(pack, annotation), method, after=3)})
+    estimators = fakes.fake_estimators(sequential)
+    broken = replace(
+        estimators, **{annotation: Interrupting(getattr(estimators, annotation), method, after=3)}
+    )
     with pytest.raises(KeyboardInterrupt):
         build_dataset(options, broken)
     (options.out_path / "frame_0001" / ".image_0001.123.abcd.part.png").write_bytes(b"half")
@@ -257,8 +259,8 @@ def test_scale_square_and_originals(fakes, options):
 
 def test_crop_to_head_uses_one_box_for_all_frames(fakes, options):
     cropped = replace(options, crop_to_head=True)
-    pack = fakes.fake_estimators(sequential=True)
-    build_dataset(cropped, pack)
+    estimators = fakes.fake_estimators(sequential=True)
+    build_dataset(cropped, estimators)
     transform = json.loads((cropped.out_path / "transforms.json").read_text())
     assert transform["crop_w"] < 96
     shapes = {read_rgb(DatasetFolder(cropped.out_path).paths(i).image).shape for i in range(N_FRAMES)}
@@ -289,8 +291,8 @@ def test_an_output_folder_with_another_dataset_is_refused(fakes, options, conten
 def test_bad_input_creates_nothing(fakes, options):
     for change, message in (
         ({"video": options.video.with_name("missing.mp4")}, "not found"),
-        ({"scale": 16}, "too small"),
-        ({"max_missing": 1.5}, "share"),
+        ({"scale": 16}, "--scale must be at least 64"),
+        ({"max_missing": 1.5}, "--max_missing must be at most 1"),
         ({"max_frames": -1}, "max_frames"),
     ):
         with pytest.raises(UserError, match=message):

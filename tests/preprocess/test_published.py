@@ -396,9 +396,9 @@ def test_auto_takes_for_each_annotation_what_is_there(options, weights, spaced_d
 
 def test_auto_takes_landmarks_too_where_package_and_weights_are_there(options, face_alignment):
     pytest.importorskip("mediapipe", exc_type=ImportError)
-    pack = make_estimators(options)
-    assert pack.names["landmarks"] == "face-alignment 3DFAN4"
-    pack.close()
+    estimators = make_estimators(options)
+    assert estimators.names["landmarks"] == "face-alignment 3DFAN4"
+    estimators.close()
 
 
 def test_published_says_everything_that_is_missing(options, weights, spaced_dir, torch_home, monkeypatch):
@@ -429,7 +429,7 @@ def test_weights_of_another_network_stop_the_run(options, weights, spaced_dir):
 
 
 @pytest.mark.slow
-def test_a_video_with_the_published_annotators(run_script, fakes, weights, face_alignment, spaced_dir):
+def test_a_video_with_the_published_estimators(run_script, fakes, weights, face_alignment, spaced_dir):
     """The script from end to end, in a process of its own."""
     pytest.importorskip("mediapipe", exc_type=ImportError)
     video = fakes.write_video(spaced_dir / "video.mp4", fakes.walking_square(3))

@@ -15,7 +15,6 @@ from nha.preprocess.estimators import MattingEstimator
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.preprocess.registry import COMBINATIONS, ESTIMATORS, Registration, make_estimators, parse_selection
-from tests.preprocess.test_truth import options  # noqa: F401 - a video with ground truth
 
 
 def test_every_registered_estimator_loads_and_implements_its_annotation():
@@ -62,7 +61,7 @@ def test_unknown_selections_are_refused(text, message, tmp_path):
         PreprocessOptions(tmp_path / "video", tmp_path / "out", estimators=text).check()
 
 
-def test_an_estimator_from_outside_the_package(options, monkeypatch):  # noqa: F811
+def test_an_estimator_from_outside_the_package(truth_options, monkeypatch):
     class Everything(MattingEstimator):
         name = "everything is foreground"
 
@@ -71,15 +70,19 @@ def test_an_estimator_from_outside_the_package(options, monkeypatch):  # noqa: F
 
     monkeypatch.setitem(ESTIMATORS["matting"], "everything", Registration(Everything))
     out = build_dataset(
-        PreprocessOptions(options.video, options.out_path, "truth,matting=everything", max_missing=0.5)
+        PreprocessOptions(
+            truth_options.video, truth_options.out_path, "truth,matting=everything", max_missing=0.5
+        )
     )
 
     assert read_info(out).estimators == {**dict.fromkeys(ESTIMATORS, "truth"), "matting": Everything.name}
     assert (read_labels(DatasetFolder(out).paths(0).parsing) > 0).any()
 
 
-def test_estimators_that_need_a_mesh_need_landmarks_with_one(options):  # noqa: F811
-    mixed = PreprocessOptions(options.video, options.out_path, "truth,parsing=mediapipe,normals=mediapipe")
+def test_estimators_that_need_a_mesh_need_landmarks_with_one(truth_options):
+    mixed = PreprocessOptions(
+        truth_options.video, truth_options.out_path, "truth,parsing=mediapipe,normals=mediapipe"
+    )
     with pytest.raises(UserError, match="of parsing, normals need a face mesh.*landmarks=mediapipe"):
         make_estimators(mixed)
 

@@ -11,55 +11,23 @@ from nha.core.conventions import Parsing, Segmentation
 from nha.core.errors import UserError
 from nha.data.dataset_folder import (
     DatasetFolder,
-    Keypoints,
     read_keypoints,
     read_labels,
     read_normals,
     read_transforms,
-    write_keypoints,
     write_labels,
-    write_normals,
 )
 from nha.preprocess.crop import FrameTransform
 from nha.preprocess.dataset_info import read_info
-from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 
-N_FRAMES = 4
 
-
-@pytest.fixture
-def options(spaced_dir, fakes) -> PreprocessOptions:
-    """A video of 96 x 72 with truth beside it; frame 2 has no face and the irises of frame 1 are hidden."""
-    video = fakes.write_video(spaced_dir / "video.mp4", fakes.walking_square(N_FRAMES))
-    truth = DatasetFolder(spaced_dir / "truth")
-    rng = np.random.default_rng(0)
-    for frame_id in range(N_FRAMES):
-        paths = truth.paths(frame_id)
-        labels = np.zeros((fakes.HEIGHT, fakes.WIDTH), np.uint8)
-        labels[10:60, 20:70] = Parsing.SKIN
-        labels[10:20, 20:70] = Parsing.HEADWEAR
-        labels[50:60, 20:70] = Parsing.CLOTH
-        write_labels(paths.parsing, labels)
-        write_normals(paths.normals, np.where(labels[..., None] > 0, np.float32([0, 0.6, 0.8]), 0))
-        landmarks = rng.uniform(20, 60, (68, 2)).astype(np.float32)
-        irises = np.float32([[30, 30], [50, 31]]) if frame_id != 1 else np.full((2, 2), -1, np.float32)
-        if frame_id != 2:
-            confidence = rng.random(68).astype(np.float32)
-            write_keypoints(
-                paths.keypoints, Keypoints(landmarks, np.full(68, 7, np.float32), confidence, irises)
-            )
-    return PreprocessOptions(
-        video=video, out_path=spaced_dir / "data", estimators="truth", scale=96, max_missing=0.5
-    )
-
-
-def test_at_the_videos_size_nothing_changes(options):
-    info = read_info(build_dataset(options))
+def test_at_the_videos_size_nothing_changes(truth_options):
+    info = read_info(build_dataset(truth_options))
     assert info.estimators["normals"] == "truth"
     assert info.frames_without_face == [2]
     assert info.frames_without_iris == [1]
-    truth, made = DatasetFolder(options.video.parent / "truth"), DatasetFolder(options.out_path)
+    truth, made = DatasetFolder(truth_options.video.parent / "truth"), DatasetFolder(truth_options.out_path)
     assert made.frame_ids() == [0, 1, 3]
     for frame_id in made.frame_ids():
         before, after = truth.paths(frame_id), made.paths(frame_id)
@@ -77,10 +45,10 @@ def test_at_the_videos_size_nothing_changes(options):
         np.testing.assert_allclose(read_normals(after.normals), expected_normals, atol=1 / 127)
 
 
-def test_points_and_labels_take_part_in_square_and_scale(fakes, options):
-    square = replace(options, force_square=True, scale=192)
+def test_points_and_labels_take_part_in_square_and_scale(fakes, truth_options):
+    square = replace(truth_options, force_square=True, scale=192)
     build_dataset(square)
-    truth, made = DatasetFolder(options.video.parent / "truth"), DatasetFolder(square.out_path)
+    truth, made = DatasetFolder(truth_options.video.parent / "truth"), DatasetFolder(square.out_path)
     transform = FrameTransform.from_json(read_transforms(made.transforms))
     before, after = truth.paths(0), made.paths(0)
     back = fakes.points_to_video(transform, read_keypoints(after.keypoints).landmarks_px)
@@ -93,20 +61,20 @@ def test_points_and_labels_take_part_in_square_and_scale(fakes, options):
     assert (parsing == Parsing.SKIN).sum() == 4 * 30 * 50
 
 
-def test_a_video_without_truth_is_a_user_error(options, tmp_path):
-    alone = replace(options, video=options.video.rename(tmp_path / "alone.mp4"))
+def test_a_video_without_truth_is_a_user_error(truth_options, tmp_path):
+    alone = replace(truth_options, video=truth_options.video.rename(tmp_path / "alone.mp4"))
     with pytest.raises(UserError, match="no ground truth in"):
         build_dataset(alone)
     assert not alone.out_path.exists()
 
 
-def test_truth_of_another_size_or_with_holes_is_a_user_error(options):
-    paths = DatasetFolder(options.video.parent / "truth").paths(3)
+def test_truth_of_another_size_or_with_holes_is_a_user_error(truth_options):
+    paths = DatasetFolder(truth_options.video.parent / "truth").paths(3)
     write_labels(paths.parsing, np.zeros((10, 10), np.uint8))
     with pytest.raises(UserError, match="do not belong together"):
-        build_dataset(options)
-    assert not options.out_path.exists()
+        build_dataset(truth_options)
+    assert not truth_options.out_path.exists()
     paths.parsing.unlink()
     with pytest.raises(UserError, match="parsing_0003"):
-        build_dataset(options)
-    assert not options.out_path.exists()
+        build_dataset(truth_options)
+    assert not truth_options.out_path.exists()

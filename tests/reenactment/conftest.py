@@ -1,4 +1,4 @@
-"""The avatar and the dataset of the evaluation's tests."""
+"""The avatar and the dataset are those of the evaluation's tests."""
 
 from tests.evaluation.conftest import avatar, checkpoint, settings
 

@@ -31,7 +31,7 @@ def test_a_colour_is_visible_around_the_head(text, rgb, rendered):
     assert image[0, 0].tolist() == list(rgb)
 
 
-def test_a_image_fills_the_frame(rendered, spaced_dir):
+def test_an_image_fills_the_frame(rendered, spaced_dir):
     write_rgb(spaced_dir / "b.png", np.full((40, 20, 3), (9, 99, 199), np.uint8))
     image = Background(str(spaced_dir / "b.png"), 25).compose(rendered, 7)
     assert (image[:, :5] == (9, 99, 199)).all()

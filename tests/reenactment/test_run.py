@@ -199,7 +199,7 @@ def test_wrong_input_is_a_one_line_error_and_leaves_no_file(options, head, tmp_p
         ({"driving_video": [tmp_path / "no.mp4"]}, "video not found"),
         ({"driving_video": [short]}, "has 1 frames, but frame 1 was tracked"),
         ({"background": "reddish"}, "neither a colour"),
-        ({"frame_rate": 0.0}, "frame_rate"),
+        ({"frame_rate": 0.0}, "--fps must be at least"),
         ({"smooth": -1.0}, "smooth"),
     ):
         with pytest.raises(UserError, match=message) as error:
@@ -210,7 +210,8 @@ def test_wrong_input_is_a_one_line_error_and_leaves_no_file(options, head, tmp_p
 
 @pytest.mark.slow
 def test_a_driving_video_is_tracked_first(options, run_script, tmp_path):
-    from nha.synthetic import SyntheticSettings, write_subject
+    from nha.synthetic.settings import SyntheticSettings
+    from nha.synthetic.write_dataset import write_subject
 
     write_subject(tmp_path / "video", SyntheticSettings(frames=6, size=(64, 64), progress=False))
     arguments = [

@@ -1,4 +1,4 @@
-"""Value noise against a slow twin, one point at a time."""
+"""Value noise against a slow reference that computes one point at a time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def _slow_value_noise(point: np.ndarray, seed: int) -> float:
     return total
 
 
-def test_value_noise_equals_its_slow_twin():
+def test_value_noise_equals_its_slow_reference():
     points = np.random.default_rng(0).uniform(-9, 9, (200, 3))
     expected = [_slow_value_noise(point, 4) for point in points]
     np.testing.assert_allclose(value_noise(points, 4), expected, atol=1e-5)
 
 
-def test_lattice_values_look_unrelated():
+def test_lattice_values_are_uncorrelated():
     lattice = np.stack(np.meshgrid(*[np.arange(-12.0, 12)] * 3), -1).reshape(-1, 3)
     values = value_noise(lattice, 1)
     assert 0 <= values.min() < 0.001

@@ -1,4 +1,4 @@
-"""A synthetic subject: files, determinism, and truth that agrees with itself and with the head model."""
+"""A synthetic subject: its files, determinism, and consistency of the annotations with the head model."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.render.camera import project
-from nha.synthetic import SyntheticSettings, write_subject
-from nha.synthetic.motion import draw_identity, move_head
+from nha.synthetic.motion import head_motion, sample_identity
+from nha.synthetic.settings import SyntheticSettings
+from nha.synthetic.write_dataset import write_subject
 
 SIZE = (64, 96)
 N_FRAMES = 4
@@ -84,7 +85,7 @@ def test_same_seed_same_files(subject, head_folder, tmp_path):
         path.relative_to(again) for path in (again / "truth").rglob("*.*") if path.is_file()
     )
     for name in files:
-        if name.suffix == ".npz":  # archives carry the time of day
+        if name.suffix == ".npz":  # archives contain the time of writing
             first, second = np.load(subject / name), np.load(again / name)
             assert all(np.array_equal(first[key], second[key]) for key in first.files)
         else:
@@ -150,7 +151,7 @@ def test_landmarks_lie_on_their_labels(frames):
     for landmarks, label in expected.items():
         for landmark in landmarks:
             assert label in labels_near(keypoints.landmarks_px[landmark]), (landmark, label)
-    # Mesh order: the person's right iris first, which a camera sees on the left.
+    # Mesh order: the person's right iris, on the left in the image, comes first.
     assert Parsing.R_EYE in labels_near(keypoints.iris_px[0])
     assert Parsing.L_EYE in labels_near(keypoints.iris_px[1])
     assert keypoints.iris_px[0, 0] < keypoints.iris_px[1, 0]
@@ -163,16 +164,16 @@ def test_visible_and_hidden_landmarks(frames):
 
 
 def test_labels_agree_with_segmentation_and_mask(frames):
-    seen = set()
+    labels = set()
     for frame in frames:
         parsing = frame["parsing"]
         head = (parsing != Parsing.BACKGROUND) & (parsing != Parsing.CLOTH)
         assert np.array_equal(frame["seg"], np.where(head, 101, 0))
         assert (frame["mask"][parsing != Parsing.BACKGROUND] > 0).mean() > 0.99
         assert (frame["mask"][parsing == Parsing.BACKGROUND] < 255).mean() > 0.99
-        seen |= set(np.unique(parsing).tolist())
+        labels |= set(np.unique(parsing).tolist())
     everywhere = {0, 1, 2, 3, 4, 5, 10, 12, 13, 14, 16, 17}
-    assert everywhere <= seen <= everywhere | {7, 8, 11}
+    assert everywhere <= labels <= everywhere | {7, 8, 11}
 
 
 def test_normals_are_unit_and_face_the_camera(frames):
@@ -188,7 +189,7 @@ def test_normals_are_unit_and_face_the_camera(frames):
 
 
 def test_normals_directions(frames):
-    """x right, y down, z to the camera: the nose's tip looks out, the forehead up, the cheeks aside."""
+    """x right, y down, z to the camera: the tip of the nose faces the camera, the cheeks face sideways."""
     normals, keypoints = frames[0]["normals"], frames[0]["keypoints"]
     points = keypoints.landmarks_px
 
@@ -196,7 +197,7 @@ def test_normals_directions(frames):
         return normals[int(point[1]), int(point[0])]
 
     assert normal_at(points[30])[2] > 0.5
-    assert normal_at(0.5 * (points[36] + points[3]))[0] < -0.2  # the picture's left
+    assert normal_at(0.5 * (points[36] + points[3]))[0] < -0.2  # the left of the image
     assert normal_at(0.5 * (points[45] + points[13]))[0] > 0.2
     assert normal_at(0.5 * (points[8] + points[57]))[1] > normal_at(points[27])[1] - 0.5
 
@@ -212,7 +213,7 @@ def test_first_frame_is_frontal_and_neutral(subject, head_folder):
 
 def test_motion_is_smooth_and_reaches_both_profiles(head_folder):
     assets = read_head_folder(head_folder)
-    params = move_head(assets, draw_identity(assets, 3), 60, 3, np.zeros(3))
+    params = head_motion(assets, sample_identity(assets, 3), 60, 3, np.zeros(3))
     whole = rotation_matrix(params.rotation) @ rotation_matrix(neck_angles(params.neck))
     gaze = whole @ torch.tensor([0.0, 0.0, 1.0])
     yaw = torch.rad2deg(torch.atan2(gaze[:, 0], -gaze[:, 2]))
@@ -242,7 +243,7 @@ def test_a_foreign_truth_folder_is_not_replaced(tmp_path, head_folder):
     assert [path.name for path in tmp_path.rglob("*.*")] == ["thesis.txt"]
 
 
-def test_a_dataset_can_be_made_from_it(subject, frames, tmp_path):
+def test_a_dataset_can_be_built_from_it(subject, frames, tmp_path):
     options = PreprocessOptions(
         video=subject / "video.mp4", out_path=tmp_path / "data", estimators="truth", scale=max(SIZE)
     )

@@ -1,4 +1,4 @@
-"""A small film of a moving head with known parameters, as a dataset folder."""
+"""A short clip of a moving head with known parameters, as a dataset folder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.render.camera import project
 from nha.tracking.appearance import LINEAR, AlbedoSpace
-from nha.tracking.mesh import TrackerMesh, tracker_mesh
-from nha.tracking.photometric import surface_colours, visible_pixels
+from nha.tracking.photometric import TrackerMesh, surface_colours, tracker_mesh, visible_pixels
 from nha.tracking.state import Unknowns, start_unknowns
 
 FRAME_IDS = (0, 1, 2, 4, 5, 6, 7)  # 3 is missing
@@ -25,7 +24,7 @@ TRUE_FOCAL = 2.4
 
 
 @dataclass(frozen=True)
-class Film:
+class Clip:
     """A dataset folder with what it shows."""
 
     folder: Path
@@ -67,8 +66,8 @@ def true_unknowns(mesh: TrackerMesh) -> Unknowns:
     )
 
 
-def write_film(folder: Path, mesh: TrackerMesh, truth: Unknowns) -> torch.Tensor:
-    """Draw the head with a blotchy skin; returns the landmarks [N, 70, 2]."""
+def write_clip(folder: Path, mesh: TrackerMesh, truth: Unknowns) -> torch.Tensor:
+    """Render the head with a blotchy skin; returns the landmarks [N, 70, 2]."""
     generator = torch.Generator().manual_seed(4)
     blotches = torch.nn.functional.interpolate(
         0.3 + 0.5 * torch.rand(1, 3, 24, 24, generator=generator), size=(64, 64), mode="bilinear"
@@ -79,12 +78,12 @@ def write_film(folder: Path, mesh: TrackerMesh, truth: Unknowns) -> torch.Tensor
         landmarks = project(mesh.head.landmarks(vertices), truth.camera(IMAGE_SIZE))[..., :2]
         visible = visible_pixels(vertices, mesh, truth, IMAGE_SIZE)
         colours = surface_colours(vertices, mesh, visible, truth, albedo, LINEAR)
-        pictures = visible.to_image(colours.clamp(0, 1), background=0.2)
+        images = visible.to_image(colours.clamp(0, 1), background=0.2)
     dataset = DatasetFolder(folder)
     for row, frame_id in enumerate(FRAME_IDS):
         paths = dataset.paths(frame_id)
         paths.folder.mkdir(parents=True)
-        write_rgb(paths.image, (pictures[row].numpy() * 255).astype(np.uint8))
+        write_rgb(paths.image, (images[row].numpy() * 255).astype(np.uint8))
         points = landmarks[row].numpy()
         write_keypoints(
             paths.keypoints,
@@ -94,6 +93,6 @@ def write_film(folder: Path, mesh: TrackerMesh, truth: Unknowns) -> torch.Tensor
 
 
 @pytest.fixture
-def film(tmp_path: Path, head_mesh: TrackerMesh) -> Film:
+def clip(tmp_path: Path, head_mesh: TrackerMesh) -> Clip:
     truth = true_unknowns(head_mesh)
-    return Film(tmp_path / "film", truth, write_film(tmp_path / "film", head_mesh, truth))
+    return Clip(tmp_path / "clip", truth, write_clip(tmp_path / "clip", head_mesh, truth))

@@ -89,7 +89,7 @@ def test_shared_and_own_unknowns_are_found_together():
     assert float(shared[0]) == pytest.approx(0.7, abs=1e-3)
 
 
-def test_a_problem_that_is_not_a_number_keeps_its_start():
+def test_a_problem_with_nan_keeps_its_start():
     x = torch.linspace(0, 1, 9).double()
     y = torch.stack([2 * x, x * torch.nan])
     none = Quadratic(torch.zeros(1, 1).double(), torch.zeros(1).double())
@@ -181,7 +181,7 @@ def test_an_offset_moves_its_landmark_with_the_head(head_mesh, random_head):
 
 
 def detections(head, n, offsets, noise_px, seed=0):
-    """A head that turns, as a detector sees it that means other points, and errs."""
+    """A rotating head, and its landmarks from a detector with noise that defines them with offsets."""
     generator = torch.Generator().manual_seed(seed)
     size = (200, 200)
     start = start_unknowns(head, n, 0)
@@ -206,7 +206,7 @@ def rotation_errors(found, truth):
     return torch.rad2deg(torch.linalg.vector_norm(rotation_vector(turned), dim=1))
 
 
-def test_what_a_detector_means_by_a_landmark_is_learned(head_mesh):
+def test_the_detectors_landmark_offsets_are_learned(head_mesh):
     head = head_mesh.head
     generator = torch.Generator().manual_seed(1)
     offsets = 0.003 * torch.randn(70, 3, generator=generator)
@@ -227,7 +227,7 @@ def test_what_a_detector_means_by_a_landmark_is_learned(head_mesh):
         if name == "biased":
             correlation = torch.corrcoef(torch.stack([inner.flatten(), given[17:68].flatten()]))[0, 1]
             assert float(correlation) > 0.6
-        else:  # the evidence says that there are none
+        else:  # the evidence is against offsets
             assert float(inner.square().mean().sqrt()) < 3e-4
     assert errors["exact"] < 2.0
     assert errors["biased"] < 4.0

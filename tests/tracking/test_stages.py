@@ -14,10 +14,9 @@ from nha.core.errors import UserError
 from nha.render.interpolate import CoveredPixels
 from nha.tracking.appearance import LINEAR, PUBLISHED, grey_albedo_space, shade
 from nha.tracking.energy import landmark_distance, smoothness
-from nha.tracking.fit import StageFitter, Surroundings
 from nha.tracking.frames import read_frames
-from nha.tracking.observe import observe
 from nha.tracking.photometric import sample_images
+from nha.tracking.photometric_fit import PhotometricFit, TemporalContext
 from nha.tracking.settings import TrackingSettings
 from nha.tracking.stages import (
     appearance_stage,
@@ -28,7 +27,7 @@ from nha.tracking.stages import (
     refinement_stage,
 )
 from nha.tracking.state import PER_FRAME, SHARED, UNKNOWNS
-from nha.tracking.timeline import Timeline, bridge, neighbour_mean
+from nha.tracking.timeline import Timeline, interpolate_gaps, neighbour_mean
 
 PUBLISHED_INI = """
 [dataset]
@@ -117,63 +116,67 @@ def test_blur_schedule():
 
 
 def test_visibility_is_found_once_per_step_and_gradients_flow_in_every_sub_step(
-    film, head_mesh, settings, monkeypatch
+    clip, head_mesh, settings, monkeypatch
 ):
-    import nha.tracking.fit as module
+    import nha.tracking.photometric_fit as module
 
-    frames = read_frames(film.folder)
+    frames = read_frames(clip.folder)
     stage = refinement_stage(settings)
-    seen = observe(frames, [0, 1], torch.device("cpu"), with_masks=True)
-    fitter = StageFitter(head_mesh, grey_albedo_space(), 300, 100)
+    seen = frames.observe([0, 1], torch.device("cpu"), with_masks=True)
+    fitter = PhotometricFit(head_mesh, grey_albedo_space(), 300, 100)
     calls = []
     find = module.visible_pixels
     monkeypatch.setattr(module, "visible_pixels", lambda *a, **k: calls.append(1) or find(*a, **k))
-    fitter.fit(stage, seen, film.truth.rows([0, 1]), Surroundings())
+    fitter.minimise(stage, seen, clip.truth.rows([0, 1]), TemporalContext())
     assert len(calls) == stage.n_steps == 4
 
-    unknowns = film.truth.rows([0, 1])
+    unknowns = clip.truth.rows([0, 1])
     rotation = unknowns.rotation.clone().requires_grad_()
     unknowns = unknowns.replace(rotation=rotation)
     visible, gradients = None, []
     for _ in range(2):
-        terms, visible = fitter.terms(stage, seen, seen.pictures, unknowns, Surroundings(), visible)
+        terms, visible = fitter.terms(stage, seen, seen.images, unknowns, TemporalContext(), visible)
         gradients.append(torch.autograd.grad(terms["photo"], rotation)[0])
     assert float(gradients[0].norm()) > 0
     assert torch.equal(gradients[0], gradients[1])
 
 
-def test_only_what_the_stage_names_moves(film, head_mesh, settings):
-    frames = read_frames(film.folder)
+def test_only_what_the_stage_names_moves(clip, head_mesh, settings):
+    frames = read_frames(clip.folder)
     stage = appearance_stage(settings)
-    seen = observe(frames, [0, 3], torch.device("cpu"), with_masks=True)
-    start = film.truth.rows([0, 3])
-    found = StageFitter(head_mesh, grey_albedo_space(), 300, 100).fit(stage, seen, start, Surroundings())
+    seen = frames.observe([0, 3], torch.device("cpu"), with_masks=True)
+    start = clip.truth.rows([0, 3])
+    found = PhotometricFit(head_mesh, grey_albedo_space(), 300, 100).minimise(
+        stage, seen, start, TemporalContext()
+    )
     moved = {name for name in UNKNOWNS if not torch.equal(getattr(found, name), getattr(start, name))}
     assert moved == {"light"}
 
 
 @pytest.mark.parametrize("focal", [None, 2.4])
-def test_joint_stage_moves_what_frames_share(film, head_mesh, settings, focal):
-    frames = read_frames(film.folder)
+def test_joint_stage_moves_what_frames_share(clip, head_mesh, settings, focal):
+    frames = read_frames(clip.folder)
     stage = joint_stage(replace(settings, focal=focal))
-    seen = observe(frames, [0, 3], torch.device("cpu"), with_masks=True)
-    start = film.truth.rows([0, 3])
-    found = StageFitter(head_mesh, grey_albedo_space(), 12, 100).fit(stage, seen, start, Surroundings())
+    seen = frames.observe([0, 3], torch.device("cpu"), with_masks=True)
+    start = clip.truth.rows([0, 3])
+    found = PhotometricFit(head_mesh, grey_albedo_space(), 12, 100).minimise(
+        stage, seen, start, TemporalContext()
+    )
     moved = {name for name in UNKNOWNS if not torch.equal(getattr(found, name), getattr(start, name))}
     assert moved == set(UNKNOWNS) - {"texture"} - ({"focal_and_centre"} if focal else set())
     assert found.focal_and_centre[1:].tolist() == [0.5, 0.5]
     assert torch.equal(found.shape[12:], start.shape[12:])
 
 
-def test_not_a_number_never_leaves_a_stage(film, head_mesh, settings):
-    frames = read_frames(film.folder)
-    seen = observe(frames, [0, 1], torch.device("cpu"), with_masks=True)
-    seen.pictures[0] = torch.nan
-    start = film.truth.rows([0, 1])
-    fitter = StageFitter(head_mesh, grey_albedo_space(), 300, 100)
+def test_not_a_number_never_leaves_a_stage(clip, head_mesh, settings):
+    frames = read_frames(clip.folder)
+    seen = frames.observe([0, 1], torch.device("cpu"), with_masks=True)
+    seen.images[0] = torch.nan
+    start = clip.truth.rows([0, 1])
+    fitter = PhotometricFit(head_mesh, grey_albedo_space(), 300, 100)
     few = replace(settings.sequential, steps_per_frame=2, sub_steps=2, sampling_scale=1.0)
     stage = next_frame_stage(replace(settings, sequential=few), after_cut=False)
-    found = fitter.fit(stage, seen, start, Surroundings())
+    found = fitter.minimise(stage, seen, start, TemporalContext())
     assert bool(found.is_finite().all())
 
 
@@ -206,31 +209,31 @@ def test_colour_models():
         shade(albedo, normals, light, "nice")
 
 
-def test_bridging_is_linear_in_time_and_keeps_to_the_shot(film):
+def test_bridging_is_linear_in_time_and_keeps_to_the_shot(clip):
     ids = np.array([0, 1, 2, 4, 5, 6, 7])
     values = torch.tensor([0.0, 9, 9, 4, 9, 60, 70])[:, None].expand(-1, 3).clone()
-    unknowns = film.truth.replace(translation=values)
+    unknowns = clip.truth.replace(translation=values)
     known = torch.tensor([True, False, False, True, False, True, True])
     timeline = Timeline(ids, np.array([0, 0, 0, 0, 0, 1, 1]))
-    bridged = bridge(unknowns, known, timeline).translation[:, 0]
+    bridged = interpolate_gaps(unknowns, known, timeline).translation[:, 0]
     assert bridged.tolist() == [0, 1, 2, 4, 4, 60, 70]
 
 
-def test_neighbours_respect_cuts_and_gaps(film):
+def test_neighbours_respect_cuts_and_gaps(clip):
     ids = np.array([0, 1, 2, 4, 20, 21, 22])
     timeline = Timeline(ids, np.array([0, 0, 0, 0, 0, 0, 1]))
     part, closeness = timeline.position_and_closeness()
     assert closeness.tolist() == pytest.approx([0, 1, 2 / 3, 0, 0, 0, 0])
     assert float(part[2]) == pytest.approx(1 / 3)
     values = torch.arange(7.0)[:, None].expand(-1, 3)
-    mean, _ = neighbour_mean(film.truth.replace(translation=values), timeline)
+    mean, _ = neighbour_mean(clip.truth.replace(translation=values), timeline)
     assert mean.translation[:, 0].tolist() == pytest.approx([0, 1, 1 + 2 / 3, 3, 4, 5, 6])
 
 
-def test_steady_motion_is_not_rough(film):
+def test_steady_motion_is_not_rough(clip):
     steady = torch.arange(7.0)[:, None].expand(-1, 3) * 0.01
-    still = {name: torch.zeros_like(getattr(film.truth, name)) for name in PER_FRAME}
-    unknowns = film.truth.replace(**still).replace(translation=steady)
+    still = {name: torch.zeros_like(getattr(clip.truth, name)) for name in PER_FRAME}
+    unknowns = clip.truth.replace(**still).replace(translation=steady)
     before, after, inner = unknowns.rows([0]), unknowns.rows([6]), unknowns.rows(range(1, 6))
     half, one = torch.full((5,), 0.5), torch.ones(5)
     assert float(smoothness(inner, before, after, half, one)) == pytest.approx(0, abs=1e-9)

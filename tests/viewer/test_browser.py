@@ -17,7 +17,7 @@ from nha.data.dataset_folder import read_rgb
 from nha.data.video_io import iterate_frames
 from nha.viewer.server import import_viser
 
-viser = pytest.importorskip("viser", reason="viser is not installed ([viewer] in setup.py)")
+viser = pytest.importorskip("viser", reason="viser is not installed ([viewer] in pyproject.toml)")
 
 from tests.viewer.browser import Browser, find_chromium  # noqa: E402 - needs websockets, a dependency of viser
 
@@ -253,7 +253,7 @@ def test_without_viser_the_error_names_the_installation(monkeypatch):
     [
         (("--ckpt", "nowhere.ckpt"), "nowhere.ckpt"),
         (("--ckpt", "CKPT", "--host", "192.0.2.1"), "cannot listen on 192.0.2.1"),
-        (("--ckpt", "CKPT", "--port", "70000"), "--port must lie in"),
+        (("--ckpt", "CKPT", "--port", "70000"), "--port must be at most 65535"),
         (("--ckpt", "CKPT", "--tracking", "nowhere"), "no tracking file at 'nowhere'"),
     ],
 )

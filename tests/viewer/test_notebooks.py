@@ -12,7 +12,7 @@ import pytest
 
 from tests.test_demo import QUICK
 
-nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed ([notebook] in setup.py)")
+nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed ([notebook] in pyproject.toml)")
 nbformat = pytest.importorskip("nbformat")
 
 FOLDER = Path(__file__).resolve().parents[2] / "jupyter_notebooks"

@@ -42,9 +42,8 @@ def test_the_neutral_head_looks_into_the_trackers_camera(scene, tracking):
     height, width = tracking.image_size
     assert abs(float(nose[0]) - width / 2) < 0.03 * width
     assert 0 < float(nose[1]) < height
-    assert (
-        abs(float(eyes[0, 2] - eyes[1, 2])) < 0.005
-    )  # both are equally far away: the head looks straight ahead
+    # both eyes are equally far away: the head looks straight ahead
+    assert abs(float(eyes[0, 2] - eyes[1, 2])) < 0.005
     assert float(nose[2]) < float(eyes[:, 2].min())  # the nose is nearer
 
 
@@ -118,8 +117,8 @@ def test_a_driving_video_moves_the_head(scene, tracking):
     assert (
         rotated(scene.poses.neutral.rotation).inv() * rotated(head.rotation) * own.inv()
     ).magnitude() < 1e-4
-    seen = (head.translation - scene.poses.neutral.translation)[0].numpy() @ tracking.RT[:, :3]
-    assert np.allclose(seen, (moved.translation - neutral.translation)[0], atol=1e-6)
+    in_camera = (head.translation - scene.poses.neutral.translation)[0].numpy() @ tracking.RT[:, :3]
+    assert np.allclose(in_camera, (moved.translation - neutral.translation)[0], atol=1e-6)
 
 
 # --- videos -----------------------------------------------------------------------------------------------

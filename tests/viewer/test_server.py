@@ -12,6 +12,7 @@ import pytest
 
 from nha.data.dataset_folder import read_rgb
 from nha.data.video_io import iterate_frames
+from nha.viewer.app import view
 from nha.viewer.panel import Command
 from nha.viewer.server import Viewer
 from nha.viewer.settings import ViewerSettings
@@ -129,3 +130,18 @@ def test_the_camera_is_reset(viewer, client, scene):
     press(viewer, client, "camera")
     assert client.camera.position == scene.viewpoint.position
     assert client.camera.fov == scene.viewpoint.fov_rad
+
+
+def test_an_open_avatar_is_viewed_from_python(scene, files, monkeypatch, capsys):
+    shown = []
+
+    def interrupt(viewer: Viewer) -> None:
+        shown.append(viewer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Viewer, "run", interrupt)
+    view(scene.avatar, tracking=files.tracking, port=8610, height=64)
+    assert shown[0].scene.avatar is scene.avatar
+    assert shown[0].scene.poses.frame_ids == (0, 1, 2, 5)
+    assert shown[0].settings.height == 64
+    assert shown[0].url in capsys.readouterr().out

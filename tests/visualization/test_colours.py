@@ -6,15 +6,15 @@ import torch
 from nha.visualization.colours import colour_labels, error_map, label_palette, normals_to_rgb01, to_uint8
 
 
-def test_pictures_are_clipped_and_rounded():
+def test_images_are_clipped_and_rounded():
     rgb01 = torch.tensor([-0.5, 0.0, 0.5, 1.0, 3.0]).expand(4, 1, 5)
-    picture = to_uint8(rgb01)
-    assert picture.dtype == np.uint8
-    assert picture.shape == (1, 5, 3)
-    assert picture[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+    image = to_uint8(rgb01)
+    assert image.dtype == np.uint8
+    assert image.shape == (1, 5, 3)
+    assert image[0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
-def test_normals_point_where_their_colour_says():
+def test_colours_of_normals():
     right, down, to_camera, none = [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]
     normals = torch.tensor([right, down, to_camera, none]).float().T[None, :, None]  # [1, 3, 1, 4]
     rgb01 = normals_to_rgb01(normals)[0, :, 0].T
@@ -29,7 +29,7 @@ def test_alpha_decides_what_is_background():
     assert rgb01[0, 0, 0].tolist() == [0.5, 1.0]
 
 
-def test_labels_have_colours_of_their_own():
+def test_labels_have_different_colours():
     palette = label_palette(32)
     assert palette[0].tolist() == [0, 0, 0]
     assert len(np.unique(palette, axis=0)) == 32

@@ -18,14 +18,14 @@ def sheet() -> np.ndarray:
 
 
 def tile(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
-    """One picture without its caption."""
+    """One image without its caption."""
     top = row * (TILE_PIXELS + CAPTION_HEIGHT + 4) + CAPTION_HEIGHT
     left = column * (TILE_PIXELS + 4)
     return sheet[top : top + TILE_PIXELS, left : left + TILE_PIXELS]
 
 
-def outline(picture: np.ndarray) -> np.ndarray:
-    return (picture < 250).any(-1)
+def outline(image: np.ndarray) -> np.ndarray:
+    return (image < 250).any(-1)
 
 
 def test_every_tile_shows_a_head_that_fits(sheet):
@@ -44,7 +44,7 @@ def test_views_differ_and_the_front_is_symmetric(sheet):
     assert (front != front[:, ::-1]).mean() < 0.01
     assert (side != side[:, ::-1]).mean() > 0.05
     assert (three_quarter != front).mean() > 0.05
-    # a nose in profile points to the right of the picture, where the person's front is at +90 degrees
+    # a nose in profile points to the right of the image, where the person's front is at +90 degrees
     rightmost = side[: TILE_PIXELS // 2].any(0).nonzero()[0].max()
     assert rightmost > TILE_PIXELS / 2
 

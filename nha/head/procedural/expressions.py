@@ -1,13 +1,12 @@
-"""Expression directions: muscle-like movements, natural at coefficient 1."""
+"""Expression directions: movements by groups of facial muscles, of natural strength at coefficient 1."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from nha.head.procedural.fields import SIDES, FieldMaker
-from nha.head.procedural.lids import lid_displacement
+from nha.head.procedural.fields import SIDES, FieldMaker, lid_displacement
 
-# A coefficient of 1.5 shuts the eye.
+# The coefficient at which the eye is closed.
 BLINK_CLOSED_AT = 1.5
 
 
@@ -74,7 +73,7 @@ def _upper_face_sides(make: FieldMaker, side: str) -> dict[str, np.ndarray]:
 
 
 def expression_directions(make: FieldMaker) -> dict[str, np.ndarray]:
-    """Return the expression directions by name, each [V, 3] in mm at coefficient 1."""
+    """The expression directions by name, each [V, 3] in mm at coefficient 1."""
     fields: dict[str, np.ndarray] = {}
     groups = [_mouth_sides(make, side) for side in SIDES] + [_mouth(make)]
     groups += [_upper_face_sides(make, side) for side in SIDES]

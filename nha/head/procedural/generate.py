@@ -1,4 +1,4 @@
-"""The whole procedural head as the arrays of FLAME's files."""
+"""Generation of all tables of the procedural head."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nha.head.procedural.expressions import expression_directions
-from nha.head.procedural.fields import FieldMaker
+from nha.head.procedural.fields import FieldMaker, lid_displacement
 from nha.head.procedural.identity import identity_directions
 from nha.head.procedural.landmarks import build_landmarks
-from nha.head.procedural.lids import lid_displacement
-from nha.head.procedural.mouth_range import feature_pairs, feature_range
+from nha.head.procedural.mouth_features import feature_pairs, feature_range
 from nha.head.procedural.regions import build_parts, lower_neck_faces
 from nha.head.procedural.rig import (
     JOINT_PARENTS,
@@ -29,13 +28,24 @@ N_SHAPE, N_EXPRESSION = 300, 100
 
 @dataclass(frozen=True)
 class HeadFiles:
-    """The content of a head folder, in FLAME's layout; metres, +x the person's left, +y up, +z forward.
+    """The content of a head folder in FLAME's layout: metres, +x to the person's left, +y up, +z forward.
 
-    template_vertices [V, 3]; shape_directions [V, 3, 300], expression_directions [V, 3, 100] (zero padded);
-    pose_directions [V, 3, 36]; joint_regressor [5, V]; skinning_weights [V, 5]; joint_parents (-1, 0, 1, 1, 1);
-    faces [F, 3] without and mouth_faces [M, 3] closing the mouth; uvs [T, 2], uv_faces [F, 3],
-    mouth_uv_faces [M, 3]; parts name -> vertex ids; landmark_faces [70], landmark_barycentric [70, 3];
-    lower_neck_faces; mouth features; texture_mean [512, 512, 3] and texture_directions [512, 512, 3, 10], BGR 0..255.
+    Attributes:
+        template_vertices: [V, 3].
+        shape_directions, expression_directions: [V, 3, 300] and [V, 3, 100], padded with zeros.
+        pose_directions: [V, 3, 36].
+        joint_regressor: [5, V].
+        skinning_weights: [V, 5].
+        joint_parents: (-1, 0, 1, 1, 1).
+        faces, mouth_faces: [F, 3] and the faces that close the mouth [M, 3].
+        uvs, uv_faces, mouth_uv_faces: [T, 2], [F, 3] and [M, 3]; see `UvMap`.
+        parts: vertex ids by name.
+        landmark_faces, landmark_barycentric: [70] and [70, 3].
+        lower_neck_faces: ids of the faces of the lower neck.
+        mouth_feature_pairs, mouth_feature_minimum, mouth_feature_maximum: [10, 2], [10] and [10] metres.
+        shape_names, expression_names: names of the directions.
+        texture_mean, texture_directions: [512, 512, 3] and [512, 512, 3, 10], BGR in 0..255.
+        texture_names: names of the texture directions.
     """
 
     template_vertices: np.ndarray
@@ -72,7 +82,7 @@ def _padded(fields: dict[str, np.ndarray], count: int) -> np.ndarray:
 
 
 def generate_head() -> HeadFiles:
-    """Generate the procedural head; takes no input and gives the same result on every call."""
+    """Generate the procedural head; deterministic."""
     template: Template = build_template()
     make = FieldMaker(template)
     shapes, expressions = identity_directions(make), expression_directions(make)

@@ -1,12 +1,11 @@
-"""Identity directions: what makes one head differ from another, one standard deviation each."""
+"""Identity directions: differences between heads, each of one standard deviation."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from nha.head.procedural.fields import FieldMaker
-from nha.head.procedural.lids import lid_displacement
-from nha.head.procedural.rig import smooth_step
+from nha.head.procedural.fields import FieldMaker, lid_displacement
+from nha.head.procedural.sculpt import smooth_step
 
 
 def _whole_head(make: FieldMaker) -> dict[str, np.ndarray]:
@@ -106,7 +105,7 @@ def _nose(make: FieldMaker) -> dict[str, np.ndarray]:
 def _mouth_and_ears(make: FieldMaker) -> dict[str, np.ndarray]:
     upper, lower = 1.0 - make.lower_side, make.lower_side
     lips = make.near_lips
-    # The line where the lips touch stays closed: fullness acts on the red of the lips, not on their contact.
+    # Fullness acts on the red of the lips but not on their line of contact, which stays closed.
     red = np.zeros(len(lips))
     red[make.template.skin.mouth_rings] = np.array([0.1, 0.5, 1.0, 1.0, 0.8, 0.35, 0, 0, 0, 0])[:, None]
     flat = np.clip(1.0 - (np.abs(make.points[:, 0]) / 27.0) ** 2, 0, None)
@@ -128,7 +127,7 @@ def _mouth_and_ears(make: FieldMaker) -> dict[str, np.ndarray]:
 
 
 def identity_directions(make: FieldMaker) -> dict[str, np.ndarray]:
-    """Return the identity directions by name, each [V, 3] in mm for one standard deviation."""
+    """The identity directions by name, each [V, 3] in mm for one standard deviation."""
     fields: dict[str, np.ndarray] = {}
     for group in (_whole_head, _jaw_and_cheeks, _brows_and_eyes, _nose, _mouth_and_ears):
         fields.update(group(make))

@@ -1,4 +1,4 @@
-"""68 iBUG landmarks and two iris points as triangles with barycentric weights."""
+"""The 68 iBUG landmarks and two irises as triangles with barycentric coordinates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nha.head.procedural.sculpt import project_along_rays, skin_from_front
 from nha.head.procedural.template import Template
 
 _JAW_ANCHOR = np.array([0.0, -20.0, -14.0])
-# Left jaw line from beside the ear to beside the chin, then the chin; (x, y, z) in mm, put on the skin by rays.
+# The left jaw line from ear to chin: (x, y, z) in mm, projected onto the skin.
 _JAW_TARGETS = np.array(
     [
         (72, 17, -14),
@@ -33,7 +33,7 @@ _LIP_BORDER_RING = 2
 
 
 def _closest_on_triangles(point: np.ndarray, corners: np.ndarray) -> tuple[int, np.ndarray]:
-    """Return which triangle of [M, 3, 3] is closest to a point [3], and the barycentrics of the closest point."""
+    """The id of the triangle [M, 3, 3] closest to a point [3], and barycentric coordinates of its closest point."""
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     u, v, w = b - a, c - a, point - a
     uu, uv, vv = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)
@@ -47,7 +47,7 @@ def _closest_on_triangles(point: np.ndarray, corners: np.ndarray) -> tuple[int, 
         ],
         -1,
     )
-    bary = np.clip(bary, 0.0, None)  # exact inside; outside a point nearby, enough for a landmark
+    bary = np.clip(bary, 0.0, None)  # exact for points inside a triangle, an approximation outside
     bary /= bary.sum(1, keepdims=True)
     distance = np.linalg.norm(np.einsum("mk,mkc->mc", bary, corners) - point, axis=1)
     best = int(distance.argmin())
@@ -55,7 +55,7 @@ def _closest_on_triangles(point: np.ndarray, corners: np.ndarray) -> tuple[int, 
 
 
 def _left_targets(template: Template) -> dict[int, tuple[np.ndarray, np.ndarray | None]]:
-    """Return, for iBUG ids of the left side and the midline, a point [3] mm and the vertices it must lie near."""
+    """Target point [3] in mm, and the vertices it must lie near, for iBUG ids of the left side and the midline."""
     points, rings = template.vertices, template.skin
     targets: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
     directions = _JAW_TARGETS - _JAW_ANCHOR
@@ -90,7 +90,7 @@ _MIRROR_ID |= {52: 50, 53: 49, 54: 48, 55: 59, 56: 58, 63: 61, 64: 60, 65: 67}
 
 
 def build_landmarks(template: Template) -> tuple[np.ndarray, np.ndarray]:
-    """Return landmark faces [70] (int64, ids in the list without mouth faces) and barycentrics [70, 3]."""
+    """Landmark faces [70] (int64, ids in the list without mouth faces) and barycentrics [70, 3]."""
     points, faces = template.vertices, template.faces
     skin_faces = np.flatnonzero((faces < template.n_skin).all(1))
     centroid = points[faces].mean(1)

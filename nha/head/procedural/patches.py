@@ -1,8 +1,8 @@
-"""Ring patches of the left half: lids around the eye opening, lips around the mouth opening, the ear.
+"""Patches of the left half of the skin: eyelids, lips and the ear as rings around the openings.
 
-A patch is an array [rings, points, 3] in sculpting coordinates (mm). Ring 0 lies on the implicit skin and
-is where the patch is sewn into the rest of the skin. The half mouth runs from the upper midline by way of
-the left corner to the lower midline; eye and ear rings are closed loops.
+A patch is an array [rings, points, 3] in sculpting coordinates (mm). Ring 0 lies on the implicit skin, where the patch
+joins the rest of the mesh. Rings of the half mouth run from the upper midline over the left corner to the lower
+midline; those of eye and ear are closed loops.
 """
 
 from __future__ import annotations
@@ -10,21 +10,16 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from nha.head.procedural.sculpt import project_along_rays, skin_from_front
+from nha.head.procedural.sculpt import project_along_rays, skin_from_front, smooth_step
 
 EYE_CENTRE = np.array([31.5, 25.0, 38.5])
 EYE_RADIUS = 12.2
 EYE_POINTS = 32
-EYE_RIM_RING = 6  # the last ring on the outside of the lids; the next ones line the socket
+EYE_RIM_RING = 6  # the last ring on the outside of the lids; the following ones are in the socket
 MOUTH_HALF_STEPS = 20
 LIP_RINGS = (2, 3, 4, 5, 6)  # from the border of the red of the lips to the line where they touch
 LIP_CONTACT_RING = 6
 EAR_POINTS = 32
-
-
-def _smooth_step(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    t = np.clip((x - low) / (high - low), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
 
 
 def _smooth_max(a: np.ndarray, b: np.ndarray, blend: float) -> np.ndarray:
@@ -32,10 +27,10 @@ def _smooth_max(a: np.ndarray, b: np.ndarray, blend: float) -> np.ndarray:
 
 
 def lid_support(dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """Return how far in front of the eye's centre (mm) a lid passes at (dx, dy) mm from the centre.
+    """The z of a lid in mm in front of the eye's centre at (dx, dy) mm from the centre.
 
-    Over the eyeball it follows the ball with a small gap; towards the corners it continues on a plane that
-    leans back to the outside, as the orbit does.
+    Over the eyeball a lid follows the ball with a small gap. Towards the corners it continues on a plane that
+    leans back on the outer side, like the orbit.
     """
     radius = EYE_RADIUS + 0.45
     rho = np.hypot(dx, dy)
@@ -49,7 +44,7 @@ def lid_support(dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
 
 
 def _eye_opening(phi: np.ndarray) -> np.ndarray:
-    """Return the almond of the open lids [M, 2], mm from the eye's centre; phi 0 is the outer corner."""
+    """The outline of the open lids [M, 2] in mm from the eye's centre; phi = 0 is the outer corner."""
     cos, sin = np.cos(phi), np.sin(phi)
     x = np.where(cos > 0, 13.4, 12.6) * cos - 0.9 * sin
     height = np.where(sin > 0, 4.6, 4.0)
@@ -58,7 +53,7 @@ def _eye_opening(phi: np.ndarray) -> np.ndarray:
 
 
 def eye_patch() -> np.ndarray:
-    """Return the left eye's rings [13, 32, 3]: 7 over the lids to their rim, 5 down the socket, 1 its end."""
+    """The left eye's rings [13, 32, 3]: 7 over the lids to their rim, 5 down the socket, 1 its end."""
     phi = 2 * np.pi * np.arange(EYE_POINTS) / EYE_POINTS
     opening = _eye_opening(phi)
     outer = np.stack([0.8 + 20.0 * np.cos(phi), 1.2 + 14.2 * np.sin(phi)], -1)
@@ -66,11 +61,11 @@ def eye_patch() -> np.ndarray:
     for t in (1.0, 0.74, 0.53, 0.36, 0.22, 0.10, 0.0):
         flat = opening + t * (outer - opening)
         skin = skin_from_front(EYE_CENTRE[0] + flat[:, 0], EYE_CENTRE[1] + flat[:, 1])
-        thickness = 0.25 + 1.15 * _smooth_step(np.array(t), 0.0, 0.1)
+        thickness = 0.25 + 1.15 * smooth_step(np.array(t), 0.0, 0.1)
         upper = np.clip(np.sin(phi), 0, 1)
         crease = -1.3 * upper * np.exp(-(((t - 0.42) / 0.13) ** 2))
         lid = EYE_CENTRE[2] + lid_support(flat[:, 0], flat[:, 1]) + thickness
-        blend = _smooth_step(np.array(t), 0.16, 1.0)
+        blend = smooth_step(np.array(t), 0.16, 1.0)
         z = (1 - blend) * lid + blend * skin[:, 2] + crease
         rings.append(np.stack([skin[:, 0], skin[:, 1], z], -1))
     return np.stack(rings + _socket_rings(rings[-1], phi))
@@ -85,7 +80,7 @@ def _socket_rings(rim: np.ndarray, phi: np.ndarray) -> list[np.ndarray]:
     for share, end in ((0.3, 82.0), (0.65, 82.0), (1.0, 82.0), (1.0, 120.0), (1.0, 155.0), (1.0, 172.0)):
         angle = polar + share * (np.radians(end) - polar)
         length = radius + min(2.0 * share, 1.0) * (EYE_RADIUS + 0.9 - radius)
-        # The narrow opening bunches its points towards the corners; deep down they spread evenly again.
+        # Points are dense at the corners of the narrow opening and evenly spaced at the bottom of the socket.
         even = np.clip((end - 75.0) / 30.0, 0.0, 1.0) * share
         turn = azimuth + even * ((phi - azimuth + np.pi) % (2 * np.pi) - np.pi)
         direction = np.stack([np.sin(angle) * np.cos(turn), np.sin(angle) * np.sin(turn), np.cos(angle)], -1)
@@ -109,7 +104,7 @@ _MOUTH_RINGS = (
 
 
 def mouth_patch() -> np.ndarray:
-    """Return the left half of the lips [10, 21, 3]: skin, red of the lips, lip line, then the inner mouth."""
+    """The left half of the lips [10, 21, 3]: skin, red of the lips, lip line, then the inner mouth."""
     phi = np.pi * np.arange(MOUTH_HALF_STEPS + 1) / MOUTH_HALF_STEPS
     sin, cos = np.sin(phi), np.cos(phi)
     sin[[0, -1]] = 0.0
@@ -156,13 +151,13 @@ _EAR_OUTLINE = np.array(
 
 
 def ear_patch() -> np.ndarray:
-    """Return the left ear [10, 32, 3]: root on the head, back, rim, helix, groove, antihelix, concha."""
+    """The left ear [10, 32, 3]: root on the head, back, rim, helix, groove, antihelix, concha."""
     phi = 2 * np.pi * np.arange(EAR_POINTS) / EAR_POINTS
     shape = CubicSpline(_EAR_OUTLINE[:, 0], _EAR_OUTLINE[:, 1:], bc_type="periodic")(np.degrees(phi))
     outline, root, lift, fold = shape.T
     fold = np.clip(fold, 0.0, 1.0)
     towards = np.stack([np.cos(phi), np.sin(phi)], -1)  # (rear, up)
-    hub = np.array([-4.5, -3.5])  # the bowl's centre, towards the face, as the ear canal is
+    hub = np.array([-4.5, -3.5])  # the centre of the concha, shifted towards the face like the ear canal
     rim = outline[:, None] * towards
     tragus = 5.0 * np.exp(-(((phi - np.radians(192)) / 0.42) ** 2))
 
@@ -195,7 +190,7 @@ _EAR_LEAN = np.radians(9.0)
 
 
 def _over_the_head(flat: np.ndarray) -> np.ndarray:
-    """Return the skin [M, 3] beside the points (rear, up) [M, 2] of the ear's plane, in mm."""
+    """The skin [M, 3] beside the points (rear, up) [M, 2] of the ear's plane, in mm."""
     rear, up = flat.T
     y = _EAR_CENTRE[1] + np.cos(_EAR_LEAN) * up - np.sin(_EAR_LEAN) * rear
     z = _EAR_CENTRE[2] - np.cos(_EAR_LEAN) * rear - np.sin(_EAR_LEAN) * up

@@ -11,14 +11,14 @@ SIDES = ("left", "right")
 
 
 def _grow(selected: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Return a vertex mask [V] grown by one ring of triangles."""
+    """A vertex mask [V] grown by one ring of triangles."""
     grown = selected.copy()
     grown[faces[selected[faces].any(1)]] = True
     return grown
 
 
 def face_mask(points: np.ndarray) -> np.ndarray:
-    """Return which points [V, 3] (mm) lie on the face: from the hair line to the jaw line, in front of the ears."""
+    """Bool [V]: points [V, 3] (mm) on the face, from hairline to jaw line and in front of the ears."""
     x, y, z = points.T
     jaw_line = -88.0 + 0.50 * np.clip(52.0 - z, 0, None)
     hair_line = 92.0 - 0.0065 * x**2
@@ -27,7 +27,7 @@ def face_mask(points: np.ndarray) -> np.ndarray:
 
 
 def build_parts(template: Template) -> dict[str, np.ndarray]:
-    """Return the named parts as sorted vertex ids (int64), the names being those of FLAME's mask file."""
+    """The parts in FLAME's mask file as sorted vertex ids (int64)."""
     points, n_skin = template.vertices, template.n_skin
     count = len(points)
     x, y, z = points.T
@@ -80,7 +80,7 @@ def build_parts(template: Template) -> dict[str, np.ndarray]:
 
 
 def lower_neck_faces(template: Template) -> np.ndarray:
-    """Return the ids (int64) of the faces below the middle of the neck, which tracking leaves out."""
+    """Ids (int64) of the faces below the middle of the neck, which are removed for rendering."""
     top = template.vertices[template.faces][:, :, 1].max(1)
     below = np.isin(template.faces, template.skin.neck_rings[1:]).all(1)
     return np.flatnonzero(below & (top < -120.0)).astype(np.int64)

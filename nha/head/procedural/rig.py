@@ -5,20 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from nha.head.procedural.patches import MOUTH_HALF_STEPS
+from nha.head.procedural.sculpt import smooth_step
 from nha.head.procedural.template import Template, eye_centre
 
 JOINT_PARENTS = (-1, 0, 1, 1, 1)  # root, neck, jaw, left eye, right eye
 _JOINTS_MM = {"root": (0.0, -150.0, -58.0), "neck": (0.0, -107.0, -36.0), "jaw": (0.0, -22.0, -14.0)}
 
 
-def smooth_step(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
-    """Return 0 below `low`, 1 above `high`, and a smooth S between them."""
-    t = np.clip((x - low) / (high - low), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
-
-
 def neighbour_mean(values: np.ndarray, faces: np.ndarray, count: int) -> np.ndarray:
-    """Return for each vertex the mean of its neighbours' values [V, C]."""
+    """The mean of the values [V, C] at each vertex's neighbours."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.unique(np.sort(edges, axis=1), axis=0)
     total, degree = np.zeros((count, values.shape[1])), np.zeros(count)
@@ -29,15 +24,15 @@ def neighbour_mean(values: np.ndarray, faces: np.ndarray, count: int) -> np.ndar
 
 
 def lower_lip_share(template: Template) -> np.ndarray:
-    """Return [10, 40] for the mouth's rings: 0 on the upper lip, 1 on the lower, smooth at the corners."""
+    """Weights [10, 40] on the mouth's rings: 0 on the upper lip, 1 on the lower, smooth at the corners."""
     angle = np.pi * np.arange(2 * MOUTH_HALF_STEPS) / MOUTH_HALF_STEPS
     cos = np.cos(angle)
-    share = 0.5 - 0.5 * np.sign(cos) * np.abs(cos) ** 0.75  # the open mouth is a rounded almond
+    share = 0.5 - 0.5 * np.sign(cos) * np.abs(cos) ** 0.75  # gives the open mouth rounded corners
     return np.tile(share, (len(template.skin.mouth_rings), 1))
 
 
 def jaw_weights(template: Template) -> np.ndarray:
-    """Return how far each vertex [V] follows the jaw: 1 on chin and lower lip, 0 above the lip line and on the neck."""
+    """Skinning weights [V] of the jaw: 1 on chin and lower lip, 0 above the lip line and on the neck."""
     x, y, z = template.vertices.T
     line = -14.0 - 25.0 * np.clip((z + 14.0) / 74.0, -0.3, 1.2)
     to_mouth = np.linalg.norm(np.stack([np.abs(x) - 12.0, y + 39.0, z - 62.0], -1), axis=1)
@@ -58,7 +53,7 @@ def jaw_weights(template: Template) -> np.ndarray:
 
 
 def skinning_weights(template: Template) -> np.ndarray:
-    """Return weights [V, 5] for root, neck, jaw, left eye, right eye; rows sum to 1."""
+    """Weights [V, 5] for root, neck, jaw, left eye, right eye; rows sum to 1."""
     y = template.vertices[:, 1]
     weights = np.zeros((len(y), 5))
     jaw = jaw_weights(template)
@@ -70,7 +65,7 @@ def skinning_weights(template: Template) -> np.ndarray:
 
 
 def joint_regressor(template: Template) -> np.ndarray:
-    """Return the matrix [5, V] that takes vertices to joints; rows sum to 1, symmetric, not negative."""
+    """The matrix [5, V] from vertices to joints: non-negative, symmetric in x, rows sum to 1."""
     points = template.vertices
     rows = np.zeros((5, len(points)))
     for joint, name in enumerate(("root", "neck", "jaw")):
@@ -98,7 +93,7 @@ def joint_regressor(template: Template) -> np.ndarray:
 
 
 def _weights_to_reach(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return positive weights [M], sum 1, with mean `target` [3]: the most even ones (exponential tilting)."""
+    """The positive weights [M] with sum 1 and mean `target` [3] of maximal entropy (exponential tilting)."""
     centred = (points - target) / 50.0
     tilt = np.zeros(3)
     for _ in range(60):
@@ -111,10 +106,13 @@ def _weights_to_reach(points: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def pose_directions(template: Template, blink: dict[str, np.ndarray]) -> np.ndarray:
-    """Return pose correctives [V, 3, 36] in mm for the four non-root rotations minus identity, row-major.
+    """Pose correctives [V, 3, 36] in mm per unit of the pose feature (four rotations minus identity, row-major).
 
-    The upper lid follows the eye when it looks up or down (blink: the closing displacement [V, 3] of either
-    side), and the nape bulges a little when the neck bends back.
+    The upper lid follows the eye when it looks up or down, and the nape bulges when the neck bends back.
+
+    Args:
+        template: the neutral head.
+        blink: the displacement [V, 3] in mm that closes the lids, for each side.
     """
     directions = np.zeros((len(template.vertices), 3, 36))
     for joint, side in ((3, "left"), (4, "right")):
@@ -127,6 +125,6 @@ def pose_directions(template: Template, blink: dict[str, np.ndarray]) -> np.ndar
 
 
 def joints_mm(template: Template) -> np.ndarray:
-    """Return the neutral joints [5, 3] in sculpting coordinates."""
+    """The neutral joints [5, 3] in sculpting coordinates."""
     fixed = [np.array(_JOINTS_MM[name]) for name in ("root", "neck", "jaw")]
     return np.stack([*fixed, eye_centre("left"), eye_centre("right")])

@@ -1,8 +1,7 @@
-"""The neutral skin as an implicit surface: ellipsoids and tapered capsules melted into one solid.
+"""The neutral skin as an implicit surface: a smooth union of ellipsoids and tapered capsules.
 
-Everything here is in *sculpting coordinates*: millimetres, origin between the ears at eye height minus
-25 mm, +x the person's left, +y up, +z forward. The solid is symmetric in x. Lids, lips and ears are not
-part of it: they are built on top of it as ring patches.
+Sculpting coordinates are millimetres with the origin between the ears, 25 mm below the eyes, +x to the person's left,
++y up and +z forward. The solid is symmetric in x. Eyelids, lips and ears are built on it by `patches`.
 """
 
 from __future__ import annotations
@@ -11,18 +10,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-# The point from which every part of the solid above the neck ring can be seen from inside.
+# A ray from this point to any surface point above the neck ring stays inside the solid.
 STAR_CENTRE = np.array([0.0, 0.0, -15.0])
 
 
+def smooth_step(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
+    """0 below `low`, 1 above `high`, and 3 t^2 - 2 t^3 in between."""
+    t = np.clip((x - low) / (high - low), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
 def smooth_min(a: np.ndarray, b: np.ndarray, blend_mm: float) -> np.ndarray:
-    """Return the union of two distance fields, rounded over `blend_mm`."""
+    """The union of two signed distance fields, rounded over `blend_mm`."""
     overlap = np.maximum(blend_mm - np.abs(a - b), 0.0) / blend_mm
     return np.minimum(a, b) - overlap * overlap * blend_mm * 0.25
 
 
 def smooth_subtract(solid: np.ndarray, tool: np.ndarray, blend_mm: float) -> np.ndarray:
-    """Return `solid` with `tool` carved out of it, edges rounded over `blend_mm`."""
+    """The distance field `solid` without `tool`, edges rounded over `blend_mm`."""
     return -smooth_min(-solid, tool, blend_mm)
 
 
@@ -31,7 +36,7 @@ def _length(vectors: np.ndarray) -> np.ndarray:
 
 
 def ellipsoid(points: np.ndarray, centre: tuple, radii: tuple) -> np.ndarray:
-    """Return the approximate signed distance [...] of points [..., 3] to an ellipsoid (negative inside)."""
+    """The approximate signed distance [...] of points [..., 3] to an ellipsoid (negative inside)."""
     scaled = (points - np.asarray(centre, float)) / np.asarray(radii, float)
     norm = _length(scaled)
     slope = _length(scaled / np.asarray(radii, float))
@@ -41,7 +46,7 @@ def ellipsoid(points: np.ndarray, centre: tuple, radii: tuple) -> np.ndarray:
 def capsule(
     points: np.ndarray, start: tuple, end: tuple, start_radius: float, end_radius: float
 ) -> np.ndarray:
-    """Return the approximate signed distance [...] of points [..., 3] to a capsule of changing radius."""
+    """The approximate signed distance [...] of points [..., 3] to a capsule of changing radius."""
     start, end = np.asarray(start, float), np.asarray(end, float)
     axis = end - start
     along = np.clip((points - start) @ axis / (axis @ axis), 0.0, 1.0)
@@ -50,7 +55,7 @@ def capsule(
 
 
 def _pair(shape: Callable[[np.ndarray], np.ndarray], points: np.ndarray, blend_mm: float) -> np.ndarray:
-    """Return the union of a shape and its mirror image, without a crease where they meet."""
+    """The smooth union of a shape and its mirror image."""
     return smooth_min(shape(points), shape(points * np.array([-1.0, 1.0, 1.0])), blend_mm)
 
 
@@ -91,7 +96,7 @@ def _nose(d: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 
 def skin_distance(points: np.ndarray) -> np.ndarray:
-    """Return the approximate signed distance [...] in mm of points [..., 3] to the skin (negative inside)."""
+    """The approximate signed distance [...] in mm of points [..., 3] to the skin (negative inside)."""
     return _nose(_face_features(_skull_and_jaw(points), points), points)
 
 
@@ -103,9 +108,16 @@ def project_along_rays(
     halvings: int = 7,
     secants: int = 7,
 ) -> np.ndarray:
-    """Return the points [M, 3] where rays [M, 3] leave the solid, between near (inside) and far (outside).
+    """The points [M, 3] where rays leave the solid.
 
-    A few halvings isolate the crossing, then the Illinois variant of the secant rule sharpens it.
+    Bisection isolates the crossing, then the Illinois variant of the secant method refines it.
+
+    Args:
+        origins: [3] or [M, 3] mm.
+        directions: [M, 3] of unit length.
+        near_mm, far_mm: distances along the rays inside and outside the solid.
+        halvings: the number of bisection steps.
+        secants: the number of secant steps.
     """
     near, far = np.full(len(directions), float(near_mm)), np.full(len(directions), float(far_mm))
     near_value, far_value = np.full(len(near), -1.0), np.full(len(near), 1.0)
@@ -116,7 +128,7 @@ def project_along_rays(
             middle = (near * far_value - far * near_value) / (far_value - near_value)
         value = skin_distance(origins + middle[:, None] * directions)
         inside = value < 0
-        # Illinois: the end that stays put loses half its weight, so that both ends close in.
+        # Illinois: the value at the end that is kept is halved, so that both ends converge.
         far_value = np.where(inside, far_value * (0.5 if step > halvings else 1.0), value)
         near_value = np.where(inside, value, near_value * (0.5 if step > halvings else 1.0))
         near, far = np.where(inside, middle, near), np.where(inside, far, middle)
@@ -125,15 +137,15 @@ def project_along_rays(
 
 
 def skin_from_centre(directions: np.ndarray, coarse: bool = False) -> np.ndarray:
-    """Return the skin points [M, 3] seen from the star centre in `directions` [M, 3] (unit length).
+    """The skin points [M, 3] seen from the star centre in `directions` [M, 3] (unit length).
 
-    coarse: good to about a millimetre, for points that are only candidates.
+    coarse: accurate to about a millimetre, which is enough for candidates.
     """
     return project_along_rays(STAR_CENTRE, directions, 20.0, 260.0, secants=2 if coarse else 7)
 
 
 def skin_near(points: np.ndarray) -> np.ndarray:
-    """Return points [M, 3] that lie within 2 cm of the skin, moved onto it along the rays from the star centre."""
+    """Points [M, 3] within 2 cm of the skin, moved onto it along rays from the star centre."""
     arm = points - STAR_CENTRE
     reach = np.linalg.norm(arm, axis=1, keepdims=True)
     direction = arm / reach
@@ -142,6 +154,6 @@ def skin_near(points: np.ndarray) -> np.ndarray:
 
 
 def skin_from_front(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the skin points [M, 3] at (x, y), seen from the front."""
+    """The skin points [M, 3] at (x, y), seen from the front."""
     start = np.stack([x, y, np.zeros_like(x)], -1)
     return project_along_rays(start, np.tile([0.0, 0.0, 1.0], (len(x), 1)), 0.0, 120.0)

@@ -1,4 +1,4 @@
-"""The neutral head in one piece: skin, left and right eyeball, and the triangles that close the mouth."""
+"""The neutral head: skin, left and right eyeball, and the triangles that close the mouth."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ _EYEBALL_POINTS = 24
 class Template:
     """The neutral head in sculpting coordinates.
 
-    vertices [V, 3] mm; faces [F, 3] without, mouth_faces [M, 3] with which the mouth is closed; mirror [V].
-    n_skin: the skin's vertices come first, then the left and the right eyeball, `n_eyeball` each: front
-    pole, rings from front to back, back pole. skin holds the rings by name.
+    Attributes:
+        vertices: [V, 3] mm: the skin, the left eyeball, the right eyeball. An eyeball starts at the front pole,
+            continues with rings from front to back and ends with the back pole.
+        faces: [F, 3] without the faces that close the mouth.
+        mouth_faces: [M, 3], the faces that close the mouth.
+        mirror: [V], the corresponding vertex on the other side.
+        n_skin: the number of vertices of the skin.
+        n_eyeball: the number of vertices of each eyeball.
+        skin: the rings by name.
     """
 
     vertices: np.ndarray
@@ -32,31 +38,31 @@ class Template:
     skin: SkinMesh
 
     def eyeball(self, side: str) -> np.ndarray:
-        """Return the vertex ids of the "left" or "right" eyeball."""
+        """The vertex ids of the "left" or "right" eyeball."""
         start = self.n_skin + (self.n_eyeball if side == "right" else 0)
         return np.arange(start, start + self.n_eyeball)
 
     def eye_rings(self, side: str) -> np.ndarray:
-        """Return the ring vertex ids [13, 32] of one eye; both start at the outer corner and go over the top."""
+        """The ring vertex ids [13, 32] of one eye, from the outer corner over the top."""
         return self.skin.eye_rings if side == "left" else self.mirror[self.skin.eye_rings]
 
     def ear_rings(self, side: str) -> np.ndarray:
-        """Return the ring vertex ids [10, 32] of one ear."""
+        """The ring vertex ids [10, 32] of one ear."""
         return self.skin.ear_rings if side == "left" else self.mirror[self.skin.ear_rings]
 
 
 def eye_centre(side: str) -> np.ndarray:
-    """Return the centre [3] of one eyeball in sculpting coordinates."""
+    """The centre [3] of one eyeball in sculpting coordinates."""
     return EYE_CENTRE * np.array([1.0 if side == "left" else -1.0, 1.0, 1.0])
 
 
 def to_metres(points_mm: np.ndarray) -> np.ndarray:
-    """Return sculpting coordinates [..., 3] as metres in the head model's own frame."""
+    """Sculpting coordinates [..., 3] as metres in the head model's own frame."""
     return points_mm / 1000.0 + ORIGIN_METRES
 
 
 def build_eyeball() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a ball around the origin: vertices [B, 3] mm, outward faces [G, 3], polar angle of each vertex [B]."""
+    """A ball around the origin: vertices [B, 3] mm, outward faces [G, 3], polar angle of each vertex [B]."""
     polar = np.concatenate(
         [
             [0.0],
@@ -79,7 +85,7 @@ def build_eyeball() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def build_template() -> Template:
-    """Build the neutral head, the same on every call."""
+    """Build the neutral head; deterministic."""
     skin = build_skin()
     ball, ball_faces, _ = build_eyeball()
     flip = np.array([-1.0, 1.0, 1.0])

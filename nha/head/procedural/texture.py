@@ -1,4 +1,4 @@
-"""The albedo space of the tracker: a mean skin and ten directions, painted as functions of the place on the head."""
+"""The albedo space of the tracker: a mean and ten directions as functions of the position on the head."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scipy.ndimage import distance_transform_edt
 
 from nha.head.procedural.fields import bump
 from nha.head.procedural.patches import EYE_RADIUS
-from nha.head.procedural.rig import smooth_step
+from nha.head.procedural.sculpt import smooth_step
 from nha.head.procedural.template import Template, eye_centre
 from nha.head.procedural.unwrap import UvMap
 
@@ -29,10 +29,16 @@ DIRECTION_NAMES = (
 def rasterise_uv(
     uvs: np.ndarray, uv_faces: np.ndarray, size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw UV triangles: face id [size, size] (-1 = none), barycentrics [size, size, 3], cover count [size, size].
+    """Rasterise UV triangles. Row 0 is the top (v = 1); a texel is covered if its centre is inside a triangle.
 
-    Row 0 is the top (v = 1); a texel is covered where its centre lies inside a triangle, edges excluded for
-    the count.
+    Args:
+        uvs: [T, 2] in 0..1, v up.
+        uv_faces: [F, 3] ids into `uvs`.
+        size: texels per side.
+
+    Returns:
+        Face ids [size, size] (-1 for none), barycentric coordinates [size, size, 3], and the number of triangles that
+        cover each texel [size, size], in which points on edges do not count.
     """
     xy = uvs * np.array([size, -size]) + np.array([0.0, size]) - 0.5
     face_id = np.full((size, size), -1)
@@ -57,7 +63,7 @@ def rasterise_uv(
 
 
 def _waves(points: np.ndarray, wavelength_mm: float, seed: int) -> np.ndarray:
-    """Return a smooth noise [M], about -1..1: a sum of plane waves with fixed random directions."""
+    """Smooth noise [M], roughly in -1..1: a sum of plane waves with fixed random directions."""
     rng = np.random.Generator(np.random.PCG64(seed))
     directions = rng.standard_normal((10, 3))
     directions *= (2 * np.pi / wavelength_mm) / np.linalg.norm(directions, axis=1, keepdims=True)
@@ -67,7 +73,7 @@ def _waves(points: np.ndarray, wavelength_mm: float, seed: int) -> np.ndarray:
 
 
 def _vertex_masks(template: Template) -> np.ndarray:
-    """Return [V, 4]: red of the lips, inside of mouth, lash line, socket."""
+    """Masks [V, 4] in 0..1: red of the lips, inside of the mouth, lash line, eye socket."""
     masks = np.zeros((len(template.vertices), 4))
     rings = template.skin.mouth_rings
     masks[rings[2:7], 0] = np.array([0.35, 0.9, 1.0, 1.0, 1.0])[:, None]
@@ -81,7 +87,7 @@ def _vertex_masks(template: Template) -> np.ndarray:
 
 
 def _regions(p: np.ndarray) -> dict[str, np.ndarray]:
-    """Return soft masks [M] of places on the skin, p [M, 3] in mm."""
+    """Soft masks [M] in 0..1 of regions of the skin. p: [M, 3] mm."""
     mirrored = np.stack([np.abs(p[:, 0]), p[:, 1], p[:, 2]], -1)
     x, y, z = mirrored.T
     brow_y = (
@@ -116,7 +122,7 @@ def _mix(base: np.ndarray, colour: tuple, share: np.ndarray) -> np.ndarray:
 
 
 def _paint_skin(p: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return RGB [M, 3] in 0..255 of the mean skin, and the direction deltas of the skin by name."""
+    """RGB [M, 3] in 0..255 of the mean skin, and the directions [M, 3] by name. p: [M, 3] mm."""
     place = _regions(p)
     lips, mouth, lash, socket = masks.T
     rgb = np.tile([206.0, 163.0, 138.0], (len(p), 1))
@@ -154,7 +160,7 @@ def _paint_skin(p: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, dict[str,
 
 
 def _paint_eye(local: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return RGB [M, 3] of an eyeball seen from its centre (mm), and the iris direction's delta."""
+    """RGB [M, 3] in 0..255 of an eyeball and its iris direction. local: [M, 3] mm from the eyeball's centre."""
     polar = np.arccos(np.clip(local[:, 2] / np.linalg.norm(local, axis=1), -1, 1))
     radius = EYE_RADIUS * np.sin(np.minimum(polar, np.pi / 2)) + EYE_RADIUS * np.maximum(polar - np.pi / 2, 0)
     azimuth = np.arctan2(local[:, 1], local[:, 0])
@@ -172,7 +178,7 @@ def _paint_eye(local: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build_texture(template: Template, uv_map: UvMap) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean [512, 512, 3] and directions [512, 512, 3, 10], float32, BGR in 0..255, row 0 at the top."""
+    """The mean [512, 512, 3] and directions [512, 512, 3, 10], float32, BGR in 0..255, row 0 at the top."""
     face_id, bary, _ = rasterise_uv(uv_map.uvs, uv_map.uv_faces, TEXTURE_SIZE)
     covered = face_id >= 0
     corners = template.faces[face_id[covered]]
@@ -191,7 +197,7 @@ def build_texture(template: Template, uv_map: UvMap) -> tuple[np.ndarray, np.nda
     mean = np.zeros((TEXTURE_SIZE, TEXTURE_SIZE, 3))
     space = np.zeros((TEXTURE_SIZE, TEXTURE_SIZE, 3, len(DIRECTION_NAMES)))
     mean[covered], space[covered] = rgb, directions
-    # Texels outside the charts repeat the nearest one, so that sampling near a seam stays clean.
+    # Texels outside the charts repeat the nearest covered one for correct interpolation at borders.
     nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
     mean, space = mean[tuple(nearest)], space[tuple(nearest)]
     mean = np.clip(np.round(mean), 0, 255)

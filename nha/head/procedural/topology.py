@@ -1,7 +1,7 @@
-"""The skin's mesh: points on the implicit skin, a Delaunay triangulation of the left half, ring patches, mirror.
+"""The skin's mesh: a Delaunay triangulation of points on the left half, patches, and the mirror image.
 
-The left half seen from the star centre is a disc; stereographic projection towards +x keeps the shape of
-small triangles, so that a flat Delaunay triangulation there is a good one on the skin.
+Seen from the star centre the left half is a disc. Stereographic projection towards +x preserves the shape of small
+triangles, so a Delaunay triangulation in the plane is also a good one on the skin.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ _RELAXATIONS = 10
 
 @dataclass(frozen=True)
 class SkinMesh:
-    """The skin without eyeballs: vertices [V, 3] mm, faces [F, 3] outward, and where its parts are.
+    """The skin without eyeballs, with its rings as vertex ids.
 
-    Rings of the left side: eye [13, 32], ear [10, 32]; mouth [10, 40] is the full loop (upper middle, left
-    corner, lower middle, right corner); neck [8, 48] rows from the top down, starting at the front, by the left.
-    mirror [V] is the vertex on the other side. mouth_faces [M, 3] close the lips.
+    Attributes:
+        vertices: [V, 3] mm.
+        faces: [F, 3], counter-clockwise seen from outside.
+        mouth_faces: [M, 3], the faces that close the lips.
+        mirror: [V], the corresponding vertex on the other side.
+        eye_rings, ear_rings: [13, 32] and [10, 32] of the left side.
+        mouth_rings: [10, 40], from the upper middle over the left corner and the lower middle.
+        neck_rings: [8, 48], rows from the top down, from the front over the left side.
     """
 
     vertices: np.ndarray
@@ -41,7 +46,7 @@ class SkinMesh:
 
 
 def edge_length_mm(points: np.ndarray) -> np.ndarray:
-    """Return the wanted edge length [M] at skin points [M, 3]: fine where a face moves, coarse on the skull."""
+    """The desired edge length [M] at skin points [M, 3]: short where a face moves, long on the skull."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     face = np.clip((15.0 - z) / 70.0, 0, 1) + np.clip((y - 62.0) / 40.0, 0, 1)
     length = 5.2 + 6.0 * np.clip(face, 0, 1)
@@ -64,7 +69,7 @@ def _to_plane(points: np.ndarray) -> np.ndarray:
 
 
 def _open_to_midline(half_ring: np.ndarray) -> np.ndarray:
-    """Return the flat polygon of a hole that the midline cuts, reaching over the disc's edge."""
+    """The polygon of a hole on the midline in the plane, extended beyond the disc's edge."""
     flat = _to_plane(half_ring)
     beyond = 1.5 * flat[[-1, 0]]
     return np.concatenate([flat, beyond[:1], 1.5 * flat[[-1, 0]].mean(0, keepdims=True), beyond[1:]])
@@ -79,7 +84,7 @@ def _inside_polygon(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
 
 
 def _neck_row(y: float) -> np.ndarray:
-    """Return one row of the left half of the neck [25, 3], front to back; the lowest rows flare."""
+    """One row of the left half of the neck [25, 3], from front to back; the lowest rows widen."""
     angle = np.pi * np.arange(NECK_HALF_STEPS + 1) / NECK_HALF_STEPS
     direction = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], -1)
     direction[[0, -1], 0] = 0.0
@@ -90,9 +95,9 @@ def _neck_row(y: float) -> np.ndarray:
 
 
 def _midline(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Return points [M, 3] of the skin's midline strictly between two of its points, spaced as wanted.
+    """Points [M, 3] on the skin's midline strictly between two of its points, with the desired spacing.
 
-    The way goes by rising angle from +z over +y: up the face, over the crown, down the nape, up the throat.
+    The angle increases from +z over +y: up the face, over the crown, down the nape, up the throat.
     """
     start, end = (np.arctan2(*(p - STAR_CENTRE)[1:3]) for p in (first, last))
     if end < start:
@@ -109,11 +114,11 @@ def _midline(first: np.ndarray, last: np.ndarray) -> np.ndarray:
 
 
 def _scatter(fixed: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
-    """Return free points [M, 3] of the left half, a wanted edge length apart from each other and the fixed."""
+    """Points [M, 3] of the left half at the desired edge length from each other and from the fixed points."""
     rng = np.random.Generator(np.random.PCG64(_SEED))
     direction = rng.standard_normal((20000, 3))
     forward = direction[:11000]
-    forward[:, 2] = np.abs(forward[:, 2]) * 1.2  # more tries where the mesh is fine
+    forward[:, 2] = np.abs(forward[:, 2]) * 1.2  # more candidates where the mesh is fine
     direction[:, 0] = np.abs(direction[:, 0])
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     points = skin_from_centre(direction, coarse=True)
@@ -137,7 +142,7 @@ def _scatter(fixed: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
 
 def _triangulate(points: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
     flat = _to_plane(points)
-    # Mirror-symmetric rings lie on circles; the small twist decides such ties alike on every machine.
+    # Points of symmetric rings are cocircular; a small shift makes the triangulation unique on every machine.
     twisted = flat + 1e-6 * np.stack([np.sin(7e3 * flat[:, 1] + 1), np.sin(9e3 * flat[:, 0] + 2)], -1)
     faces = Delaunay(twisted).simplices
     centroid = flat[faces].mean(1)
@@ -152,7 +157,7 @@ def _triangulate(points: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
 
 
 def _relax(points: np.ndarray, n_fixed: int, holes: list[np.ndarray]) -> np.ndarray:
-    """Move the free points to the weighted middle of their triangles, a few times, staying on the skin."""
+    """Move the free points to the weighted centroids of their triangles a few times, keeping them on the skin."""
     for _ in range(_RELAXATIONS):
         faces = _triangulate(points, holes)
         corner = points[faces]
@@ -168,7 +173,7 @@ def _relax(points: np.ndarray, n_fixed: int, holes: list[np.ndarray]) -> np.ndar
 
 
 def _strip(outer: np.ndarray, inner: np.ndarray, closed: bool) -> np.ndarray:
-    """Return triangles between two vertex rows of equal length.
+    """Triangles between two vertex rows of equal length.
 
     Seen with `outer` below and running to the right, the faces are counter-clockwise.
     """
@@ -182,7 +187,7 @@ def _strip(outer: np.ndarray, inner: np.ndarray, closed: bool) -> np.ndarray:
 
 
 def build_skin() -> SkinMesh:
-    """Build the skin's mesh, the same on every call."""
+    """Build the skin's mesh; deterministic."""
     eye, ear, mouth = patches.eye_patch(), patches.ear_patch(), patches.mouth_patch()
     neck = np.stack([_neck_row(y) for y in (NECK_RING_Y, *_NECK_ROWS_Y)])
     midline = np.concatenate([_midline(mouth[0, 0], neck[0, -1]), _midline(neck[0, 0], mouth[0, -1])])
@@ -211,7 +216,7 @@ def build_skin() -> SkinMesh:
         for outer, inner in zip(ids[:-1], ids[1:], strict=True):
             strip = _strip(outer, inner, closed)
             faces.append(strip[:, ::-1] if flip else strip)
-    for ids in (eye_ids, ear_ids):  # close the bottom of the socket and of the ear's bowl
+    for ids in (eye_ids, ear_ids):  # close the bottom of the eye socket and of the concha
         pole = len(points)
         points = np.concatenate([points, points[ids[-1]].mean(0, keepdims=True)])
         faces.append(np.stack([ids[-1], np.roll(ids[-1], -1), np.full(len(ids[-1]), pole)], -1))
@@ -226,7 +231,7 @@ def _mirror(
     mouth_ids: np.ndarray,
     neck_ids: np.ndarray,
 ) -> SkinMesh:
-    """Return the whole skin of a left half [M, 3]; vertices with x = 0 belong to both sides."""
+    """The whole skin from its left half [M, 3]; vertices with x = 0 belong to both sides."""
     on_midline = points[:, 0] == 0.0
     other = np.arange(len(points))
     other[~on_midline] = len(points) + np.arange((~on_midline).sum())
@@ -250,7 +255,7 @@ def _mirror(
 
 
 def _mouth_faces(loop: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """Return the triangles that close the lips along their contact loop, seen from the front."""
+    """The triangles that close the lips along their contact loop, seen from the front."""
     quarter = len(loop) // 4
     upper, lower = loop[quarter::-1], loop[quarter : 2 * quarter + 1]  # left corner to the middle
     faces = [(upper[0], upper[1], lower[1])]

@@ -1,4 +1,4 @@
-"""UV charts of the procedural head: the skin cut open at the back, two eyeball discs, the mouth."""
+"""The UV map of the procedural head: the skin cut open at the back, two eyeball discs, the mouth."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from nha.head.procedural.sculpt import STAR_CENTRE
 from nha.head.procedural.template import Template, build_eyeball
 from nha.head.procedural.topology import NECK_HALF_STEPS
 
-_SEAM_END_DEGREES = 112.0  # where the cut from the nape stops, from the forehead's direction over the crown
+_SEAM_END_DEGREES = (
+    112.0  # end of the cut that starts at the nape, as an angle from the forehead over the crown
+)
 
 
 @dataclass(frozen=True)
 class UvMap:
-    """uvs [T, 2] in 0..1, v up; uv_faces [F, 3] for the faces, mouth_uv_faces [M, 3] for the mouth faces.
+    """UV coordinates of the head and of the mouth, which has its own map.
 
-    skin_vertex [T] is the vertex of each UV point. The mouth's points lie on a map of their own.
+    Attributes:
+        uvs: [T, 2] in 0..1, v up.
+        uv_faces: [F, 3] ids into `uvs` for the faces.
+        mouth_uv_faces: [M, 3] ids into `uvs` for the mouth faces.
+        skin_vertex: [T], the vertex of each UV point.
     """
 
     uvs: np.ndarray
@@ -29,7 +35,7 @@ class UvMap:
 
 
 def _seam(template: Template) -> np.ndarray:
-    """Return the vertices of the cut, from the bottom of the nape to the crown."""
+    """The vertices along the cut, from the bottom of the nape to the crown."""
     points, rings = template.vertices, template.skin
     taken = np.concatenate([rings.neck_rings.ravel(), rings.mouth_rings.ravel()])
     middle = np.setdiff1d(np.flatnonzero(points[: template.n_skin, 0] == 0.0), taken)
@@ -41,7 +47,7 @@ def _seam(template: Template) -> np.ndarray:
 
 
 def _cut_open(template: Template) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return skin faces with the seam doubled, each cut point's vertex, and the border loop (counter-clockwise)."""
+    """Skin faces with duplicate points along the seam, the vertex of each point, the border (counter-clockwise)."""
     faces = template.faces[(template.faces < template.n_skin).all(1)].copy()
     seam = _seam(template)
     copies = template.n_skin + np.arange(len(seam) - 1)
@@ -51,7 +57,7 @@ def _cut_open(template: Template) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     faces[right] = rename[faces[right]]
     neck = template.skin.neck_rings[-1]
     n = NECK_HALF_STEPS
-    # From the nape's left copy forward past the left shoulder and back on the right: decreasing u, hence reversed.
+    # From the left side of the nape over the front to its right side u decreases, hence the reversal.
     bottom = np.concatenate([neck[n::-1], neck[:n:-1], copies[:1]])
     border = np.concatenate([bottom[::-1], seam[1:], copies[:0:-1]])
     return faces, np.concatenate([np.arange(template.n_skin), seam[:-1]]), border
@@ -61,7 +67,7 @@ def _skin_chart(template: Template) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     faces, vertex, border = _cut_open(template)
     points = template.vertices[vertex]
     rim = template.skin.mouth_rings[-1]
-    hub = len(points)  # a helper point closes the mouth, so that the chart is a disc
+    hub = len(points)  # an additional point closes the mouth, so that the chart is a disc
     cap = np.stack([rim, np.roll(rim, -1), np.full(len(rim), hub)], -1)
     points = np.concatenate([points, points[rim].mean(0, keepdims=True) - np.array([[0.0, 0.0, 4.0]])])
     disc = np.concatenate([faces, cap[:, ::-1]])
@@ -82,7 +88,7 @@ def _skin_chart(template: Template) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _eye_chart(template: Template, side: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a disc chart of one eyeball: UVs, faces into them, vertex of each UV; the back pole is opened."""
+    """A disc chart of one eyeball: UVs, faces into them, vertex of each UV; the back pole is opened."""
     ball, faces, polar = build_eyeball()
     azimuth = np.arctan2(ball[:, 1], ball[:, 0])
     if side == "right":
@@ -93,7 +99,7 @@ def _eye_chart(template: Template, side: str) -> tuple[np.ndarray, np.ndarray, n
 
 
 def build_uv_map(template: Template) -> UvMap:
-    """Unwrap the head; charts do not overlap, the mouth's faces have a map of their own (0.05..0.95)."""
+    """Unwrap the head into charts that do not overlap; the mouth faces have their own map (0.05..0.95)."""
     uv, faces, vertex = _skin_chart(template)
     all_uv, all_faces, all_vertex = [uv], [faces], [vertex]
     offset = len(uv)
@@ -104,7 +110,7 @@ def build_uv_map(template: Template) -> UvMap:
         all_vertex.append(vertex)
         offset += len(uv)
     loop = np.unique(template.mouth_faces)
-    # The closed lips are a slit; for the map their two edges are opened to an ellipse.
+    # The closed lips are a slit: the two edges become a circle on the map.
     order = template.skin.mouth_rings[6]
     angle = 2 * np.pi * np.arange(len(order)) / len(order)
     flat = {

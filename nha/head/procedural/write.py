@@ -1,4 +1,4 @@
-"""Writes the procedural head as a folder of the files that FLAME is published in."""
+"""Writing of the procedural head in the files in which FLAME is published."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ import numpy as np
 from nha.core.system import atomic_directory
 from nha.head.procedural.generate import HeadFiles, generate_head
 
-# To be raised with every change of the generated head, so that folders written before it can be told apart.
+# Increase it with every change of the generated head, so that older folders are replaced.
 GENERATOR_VERSION = 1
 
 
 def write_head_folder(folder: str | Path) -> Path:
-    """Generate the head and write its folder, whole or not at all; an existing folder is replaced.
+    """Generate the procedural head and write its folder atomically; an existing folder is replaced.
 
-    Returns the folder. Raises OSError where it cannot be written.
+    Args:
+        folder: the folder to write.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
     folder = Path(folder)
     head = generate_head()
@@ -53,7 +60,7 @@ def write_head_folder(folder: str | Path) -> Path:
 def _write_model(path: Path, head: HeadFiles) -> None:
     parents = np.array(head.joint_parents, dtype=np.int64).astype(
         np.uint32
-    )  # the root's -1 wraps, as published
+    )  # -1 of the root becomes 2^32 - 1, as published
     model = {
         "v_template": head.template_vertices,
         "f": head.faces.astype(np.uint32),

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
-from nha.preprocess.estimators import EstimatorContext, Face, Frame, NormalEstimator
-from nha.preprocess.networks.published import (
-    InputRange,
-    batch_size_on,
-    input_range_suffix,
-    load_published,
-    to_batch01,
-    to_input_range,
-)
+from nha.preprocess.estimators import Face, Frame, NormalEstimator
+from nha.preprocess.networks.published import PublishedEstimator, to_batch01
 
 NETWORK_SIDE_PX = 256
 BOX_SIZE = 1.2  # of the landmarks' larger extent
@@ -61,20 +53,11 @@ class SquareBox:
         return image
 
 
-class ResNetUNetNormals(NormalEstimator):
+class ResNetUNetNormals(PublishedEstimator, NormalEstimator):
     """Normals of the face in single frames."""
 
-    def __init__(self, weights: Path, device: torch.device, input_range: InputRange = "plain") -> None:
-        self.name = f"ResNetUNet face normals{input_range_suffix(input_range)}"
-        self.batch_size = batch_size_on(device)
-        self._input_range = input_range
-        self._device = device
-        self._net = load_published("face-normals", weights).to(device)
-
-    @classmethod
-    def create(cls, context: EstimatorContext) -> ResNetUNetNormals:
-        """See `Estimator.create`."""
-        return cls(context.weights, context.device, context.options.parsing_range)
+    title = "ResNetUNet face normals"
+    network = "face-normals"
 
     def normals(self, frame: Frame, face: Face, segmentation: np.ndarray) -> np.ndarray:
         """See `NormalEstimator.normals`."""
@@ -92,7 +75,7 @@ class ResNetUNetNormals(NormalEstimator):
     @torch.inference_mode()
     def _run(self, cut_out: list[np.ndarray]) -> np.ndarray:
         """Unit normals [N, 256, 256, 3] of images in 0..255: x right, y down, z towards the camera."""
-        rgb01 = to_input_range(to_batch01(cut_out, self._device), self._input_range)
+        rgb01 = self._in_range(to_batch01(cut_out, self._device))
         y_up = self._net(rgb01).permute(0, 2, 3, 1).cpu().numpy()
         return unit_length(y_up * np.float32([1, -1, 1]))
 

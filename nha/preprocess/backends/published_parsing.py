@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,35 +10,19 @@ import torch
 import torch.nn.functional as F
 
 from nha.preprocess.cleanup import assign_eye_sides
-from nha.preprocess.estimators import EstimatorContext, Face, Frame, ParsingEstimator
+from nha.preprocess.estimators import Face, Frame, ParsingEstimator
 from nha.preprocess.networks.mobilenet_v3 import IMAGENET_MEAN, IMAGENET_STD
-from nha.preprocess.networks.published import (
-    InputRange,
-    batch_size_on,
-    input_range_suffix,
-    load_published,
-    to_batch01,
-    to_input_range,
-)
+from nha.preprocess.networks.published import PublishedEstimator, to_batch01
 
 NETWORK_SIDE_PX = 512
 BACKGROUND_RGB01 = (0.47, 1.0, 0.6)  # green
 
 
-class BiSeNetParsing(ParsingEstimator):
+class BiSeNetParsing(PublishedEstimator, ParsingEstimator):
     """Parsing of single frames, which the network receives as squares with a green background."""
 
-    def __init__(self, weights: Path, device: torch.device, input_range: InputRange = "plain") -> None:
-        self.name = f"BiSeNet-19{input_range_suffix(input_range)}"
-        self.batch_size = batch_size_on(device)
-        self._input_range = input_range
-        self._device = device
-        self._net = load_published("face-parsing", weights).to(device)
-
-    @classmethod
-    def create(cls, context: EstimatorContext) -> BiSeNetParsing:
-        """See `Estimator.create`."""
-        return cls(context.weights, context.device, context.options.parsing_range)
+    title = "BiSeNet-19"
+    network = "face-parsing"
 
     def parsing(self, frame: Frame, face: Face, matte: np.ndarray) -> np.ndarray:
         """See `ParsingEstimator.parsing`."""
@@ -62,7 +45,7 @@ class BiSeNetParsing(ParsingEstimator):
         if rgb01.shape[2:] != size:
             rgb01 = F.interpolate(rgb01, size, mode="bilinear", align_corners=False, antialias=True)
         mean, std = (rgb01.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-        scores = self._net((to_input_range(rgb01, self._input_range) - mean) / std)
+        scores = self._net((self._in_range(rgb01) - mean) / std)
         labels = scores.argmax(1).to(torch.uint8).cpu().numpy()
         side = squares[0].shape[0]
         return [cv2.resize(each, (side, side), interpolation=cv2.INTER_NEAREST_EXACT) for each in labels]

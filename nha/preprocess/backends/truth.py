@@ -54,7 +54,7 @@ class _Truth(Estimator):
         truth = DatasetFolder(folder)
         if not truth.frame_ids():
             raise UserError(
-                f"no ground truth in '{folder}': only videos of make_synthetic_video.py have it; "
+                f"no ground truth in '{folder}': only videos of `nha synthetic` have it; "
                 "use --estimators mediapipe"
             )
         return cls(truth)

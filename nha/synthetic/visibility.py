@@ -1,4 +1,4 @@
-"""What each pixel sees of a posed scene."""
+"""Rasterisation of a posed scene: the surface point at each pixel."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ from nha.core.types import Camera, Fragments
 from nha.render.camera import project
 from nha.render.interpolate import covered_pixels
 from nha.render.rasterize import rasterize
-from nha.synthetic.scene import PAINTED_PARTS, PosedScene, Scene, Surface
+from nha.synthetic.scene import LABELLED_PARTS, PosedScene, Scene, Surface
 
 _EYE_REGION_COLUMNS = {
-    Surface.LEFT_EYE: PAINTED_PARTS.index("left_eye_region"),
-    Surface.RIGHT_EYE: PAINTED_PARTS.index("right_eye_region"),
+    Surface.LEFT_EYE: LABELLED_PARTS.index("left_eye_region"),
+    Surface.RIGHT_EYE: LABELLED_PARTS.index("right_eye_region"),
 }
 
 
-_PARTS_COLUMN = 12  # of the attributes: position, normal, tangent and coords come first
+_PARTS_COLUMN = 12  # in the attributes, after position, normal, tangent and coords
 
 
 @dataclass(frozen=True)
-class SeenPoints:
-    """The nearest surface at each covered pixel (M of them) of an image of `size` = (H, W).
+class VisiblePoints:
+    """The nearest surface points at the M covered pixels of an image.
 
-    pixel: [M] flat index; surface: [M]; position, normal (unit), tangent: [M, 3] world; coords: [M, 3];
-    parts: [M, 6]; tip: [M]; from_inside: bool [M], the back of a face is seen; depth: [H, W] metres, inf where
-    nothing is.
+    Attributes:
+        size: (H, W).
+        pixel: [M] index into the flattened image.
+        surface: [M] `Surface`.
+        position, normal, tangent: [M, 3] world metres and unit vectors.
+        coords, parts, tip: [M, 3], [M, 6] and [M] as in `Scene`.
+        from_inside: bool [M], True if the back of a face is visible.
+        depth: [H, W] metres, inf at uncovered pixels.
     """
 
     size: tuple[int, int]
@@ -44,8 +49,8 @@ class SeenPoints:
     depth: np.ndarray
 
 
-def see(scene: Scene, posed: PosedScene, camera: Camera) -> SeenPoints:
-    """Rasterise a posed scene; the eyelid rule keeps lids in front of eyeballs (method, section 2)."""
+def visible_points(scene: Scene, posed: PosedScene, camera: Camera) -> VisiblePoints:
+    """Rasterise a posed scene; eyelids are kept in front of eyeballs (`docs/method.md`, section 2)."""
     vertices = torch.from_numpy(posed.vertices)[None]
     faces = torch.from_numpy(scene.faces)
     fragments = rasterize(project(vertices, camera), faces, camera.image_size, layers=2)
@@ -54,7 +59,7 @@ def see(scene: Scene, posed: PosedScene, camera: Camera) -> SeenPoints:
     near = covered_pixels(fragments)
     face = near.face.numpy().copy()
     values = near.from_vertices(torch.from_numpy(attributes)[None], faces).numpy()
-    _let_lids_win(scene, values, face, near.pixel, fragments, attributes)
+    _put_lids_in_front(scene, values, face, near.pixel, fragments, attributes)
 
     position, normal = values[:, :3], values[:, 3:6]
     normal = normal / np.maximum(np.sqrt(np.einsum("mk,mk->m", normal, normal))[:, None], 1e-9)
@@ -64,7 +69,7 @@ def see(scene: Scene, posed: PosedScene, camera: Camera) -> SeenPoints:
     from_inside = np.einsum("mk,mk->m", centre - position, flat_normal) < 0
     depth = np.full(camera.image_size[0] * camera.image_size[1], np.inf, np.float32)
     depth[near.pixel.numpy()] = position[:, 2]
-    return SeenPoints(
+    return VisiblePoints(
         size=camera.image_size,
         pixel=near.pixel.numpy(),
         surface=scene.surface[face],
@@ -79,7 +84,7 @@ def see(scene: Scene, posed: PosedScene, camera: Camera) -> SeenPoints:
     )
 
 
-def _let_lids_win(
+def _put_lids_in_front(
     scene: Scene,
     values: np.ndarray,
     face: np.ndarray,
@@ -87,7 +92,7 @@ def _let_lids_win(
     fragments: Fragments,
     attributes: np.ndarray,
 ) -> None:
-    """Where an eyeball pokes through the lid of its side, take the lid; changes `values` and `face`."""
+    """Replace an eyeball in front of the lid of its side by the lid, in place in `values` and `face`."""
     eyeball = np.flatnonzero(np.isin(scene.surface[face], list(_EYE_REGION_COLUMNS)))
     there = pixel[torch.from_numpy(eyeball)]
     second_face = fragments.face_index[..., 1].reshape(-1)[there].numpy()

@@ -1,4 +1,4 @@
-"""The ten lip distances that describe a mouth, and the range they take over random expressions."""
+"""The ten distances between lip vertices that describe an open mouth, and their range."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SAMPLES = 1500
 
 
 def feature_pairs(template: Template) -> np.ndarray:
-    """Return ten vertex pairs [10, 2]: opening in the middle and aside, diagonals, width."""
+    """Ten vertex pairs [10, 2]: opening in the middle and aside, diagonals, width."""
     ring = template.skin.mouth_rings[_RING]
     n = len(ring)
 
@@ -42,9 +42,14 @@ def feature_pairs(template: Template) -> np.ndarray:
 def feature_range(
     template: Template, pairs: np.ndarray, expressions: np.ndarray, weights: np.ndarray, jaw: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 1st and 99th percentile [10] in metres of each distance over random expressions and jaw angles.
+    """The 1st and 99th percentile [10] in metres of each distance over random expressions and jaw angles.
 
-    expressions [E, V, 3] mm, weights [V, 5] skinning weights, jaw [3] the jaw joint in mm.
+    Args:
+        template: the neutral head.
+        pairs: [10, 2] vertex ids.
+        expressions: [E, V, 3] mm at coefficient 1.
+        weights: [V, 5] skinning weights.
+        jaw: [3] the jaw joint in mm.
     """
     rng = np.random.Generator(np.random.PCG64(7))
     ids = np.unique(pairs)

@@ -1,0 +1,261 @@
+"""The pipeline as functions: what `import nha` offers. Each function imports its packages when it is called."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from nha.avatar.avatar import NeuralHeadAvatar
+    from nha.data.tracked_video import Tracking
+    from nha.reenactment.settings import ReenactmentSettings
+
+
+def preprocess(video: str | Path, out: str | Path, **settings: Any) -> Path:
+    """Turn a portrait video into a dataset folder: frames [H, W, 3], landmarks, parsing, masks and normals.
+
+    An interrupted run continues when it is called again with the same arguments.
+
+    Args:
+        video: video of one person, in any format that FFmpeg reads.
+        out: dataset folder to write.
+        settings: further settings of `nha preprocess`, such as `scale` (longer edge of the frames in pixels) or
+            `crop_to_head`.
+
+    Returns:
+        Path of the dataset folder.
+
+    Raises:
+        UserError: for unusable input, or a wrong setting (the message names the nearest).
+    """
+    from nha.preprocess.options import PreprocessOptions
+    from nha.preprocess.pipeline import build_dataset
+
+    options = PreprocessOptions.from_ini(video=video, out=out, **settings)
+    return build_dataset(options)
+
+
+def track(
+    dataset: str | Path,
+    out: str | Path,
+    *,
+    head: str | Path = "auto",
+    config: str | Path | None = None,
+    **settings: Any,
+) -> Tracking:
+    """Fit a head model to every frame of a dataset.
+
+    Args:
+        dataset: dataset folder.
+        out: output folder: tracking file, report and video.
+        head: head model: auto, flame, procedural or a folder.
+        config: INI file with further settings, or a short name such as "tracking".
+        settings: further settings of `nha track`, such as `mode` or `device`.
+
+    Returns:
+        The tracking; `params(frame_id)` gives `HeadParams` with a leading dimension of 1, `camera(frame_id)` a camera.
+
+    Raises:
+        UserError: for a dataset that cannot be tracked, or a wrong setting.
+    """
+    from nha.tracking.settings import TrackingSettings
+    from nha.tracking.tracker import track_dataset
+
+    return track_dataset(TrackingSettings.from_ini(config, dataset=dataset, out=out, head=head, **settings))
+
+
+def train(
+    dataset: str | Path,
+    tracking: str | Path | Tracking,
+    out: str | Path,
+    *,
+    config: str | Path | None = None,
+    **settings: Any,
+) -> NeuralHeadAvatar:
+    """Fit a neural head avatar to a tracked video, in three stages: geometry, texture, joint.
+
+    An interrupted run continues when it is called again with the same arguments.
+
+    Args:
+        dataset: dataset folder.
+        tracking: tracking of this dataset.
+        out: output folder: `avatar.ckpt`, training checkpoints and logs.
+        config: INI file with further settings, or a short name such as "demo"; None uses the published settings.
+        settings: further settings of `nha train`, such as `epochs_offset` or `device`.
+
+    Returns:
+        The avatar in evaluation mode, on the CPU. Its `render` returns images [N, 3, H, W] in 0..1.
+
+    Raises:
+        UserError: for data that do not fit each other, or a wrong setting.
+    """
+    from nha.optimization.config import OptimizationSettings
+    from nha.optimization.run import optimize_avatar as optimize
+
+    chosen = OptimizationSettings.from_ini(config, dataset=dataset, tracking=tracking, out=out, **settings)
+    chosen.check()
+    return load_avatar(optimize(chosen).avatar_path, head=chosen.run.head)
+
+
+optimize_avatar = train
+
+
+def load_avatar(
+    path: str | Path, head: str | Path | None = None, device: torch.device | str = "cpu"
+) -> NeuralHeadAvatar:
+    """Open an avatar, ours or one of the published code.
+
+    Args:
+        path: checkpoint file.
+        head: head model: auto, flame, procedural or a folder; None takes the one that the avatar was trained with.
+        device: device of the networks.
+
+    Returns:
+        The avatar in evaluation mode. Its `render` returns images [N, 3, H, W] in 0..1.
+
+    Raises:
+        UserError: if checkpoint or head model are missing, damaged or do not fit each other.
+    """
+    from nha.avatar.open import open_avatar
+
+    return open_avatar(path, head, device)
+
+
+def evaluate(
+    avatar: str | Path,
+    dataset: str | Path,
+    tracking: str | Path | Tracking,
+    out: str | Path | None = None,
+    **settings: Any,
+) -> dict[str, dict[str, float]]:
+    """Score an avatar on the frames of a dataset; writes scores, videos and an HTML report.
+
+    Args:
+        avatar: checkpoint file.
+        dataset: dataset folder.
+        tracking: tracking of this dataset.
+        out: output folder; None is the folder `evaluation` beside the checkpoint.
+        settings: further settings of `nha evaluate`, such as `split`, `novel_views` or `turntable`.
+
+    Returns:
+        Mean scores by part of the split ("train", "held_out") and metric; `scores.json` has those of every frame.
+
+    Raises:
+        UserError: for data that do not fit each other, or a wrong setting.
+    """
+    from nha.evaluation.run import evaluate_avatar
+    from nha.evaluation.settings import EvaluationSettings
+
+    folder = {} if out is None else {"out": out}
+    chosen = EvaluationSettings.from_ini(
+        avatar=[avatar], dataset=dataset, tracking=tracking, **folder, **settings
+    )
+    (means,) = evaluate_avatar(chosen).means.values()
+    return means
+
+
+def reenact(
+    avatar: str | Path,
+    tracking: str | Path | Tracking,
+    out: str | Path,
+    *,
+    driving_tracking: str | Path | Tracking | None = None,
+    driving_video: str | Path | None = None,
+    **settings: Any,
+) -> list[Path]:
+    """Animate an avatar with another person's motion and write three videos of images [H, W, 3].
+
+    Args:
+        avatar: checkpoint of the avatar that is animated.
+        tracking: tracking of this avatar's video.
+        out: output folder.
+        driving_tracking: tracking of the driving video.
+        driving_video: the driving video; without `driving_tracking` it is preprocessed and tracked first.
+        settings: further settings of `nha reenact`, such as `keep_pose` or `background`.
+
+    Returns:
+        Paths of the videos: the animated avatar, the driving person, and both side by side.
+
+    Raises:
+        UserError: for files that are missing or do not fit each other, or a wrong setting.
+    """
+    from nha.reenactment.run import reenact_avatar
+    from nha.reenactment.settings import ReenactmentSettings
+
+    driving = {
+        key: [value]
+        for key, value in (("driving_tracking_results", driving_tracking), ("driving_video", driving_video))
+        if value is not None
+    }
+    chosen = ReenactmentSettings.from_ini(avatar=avatar, tracking=tracking, out=out, **driving, **settings)
+    return [path for files in reenact_avatar(track_driving_videos(chosen)) for path in files]
+
+
+def export(
+    avatar: NeuralHeadAvatar | str | Path,
+    out: str | Path,
+    *,
+    tracking: str | Path | Tracking | None = None,
+    **settings: Any,
+) -> list[Path]:
+    """Write an avatar as files for other programs: OBJ, PLY, GLB and head parameters (metres, +y up).
+
+    Args:
+        avatar: an open avatar, or the path of a checkpoint.
+        out: output folder.
+        tracking: tracking of the avatar's video: the person's shape, the frames, the animation. None takes for a
+            checkpoint the file that it was trained with, if it still exists, and for an open avatar none.
+        settings: further settings of `nha export`, such as `formats`, `frames` or `texture_size` (texels).
+
+    Returns:
+        Paths of the written files; the last one is the summary `export.json`.
+
+    Raises:
+        UserError: for files that are missing or do not fit each other, or a wrong setting.
+    """
+    from nha.export.run import export_avatar
+    from nha.export.settings import ExportSettings
+
+    is_path = isinstance(avatar, (str, Path))
+    chosen = ExportSettings.from_ini(
+        avatar=avatar if is_path else None, out=out, tracking=tracking, **settings
+    )
+    return export_avatar(chosen, None if is_path else avatar)[0]
+
+
+def track_driving_videos(settings: ReenactmentSettings) -> ReenactmentSettings:
+    """Preprocess and track the driving videos of a reenactment that has no driving tracking files.
+
+    The target's head model and image size are used. Datasets and tracking files are written to the output folder;
+    finished ones of an earlier run are used again.
+
+    Returns:
+        Settings with the tracking files; the given ones if they have tracking files already.
+    """
+    if settings.driving_tracking_results:
+        return settings
+    from nha.avatar.checkpoint import read_checkpoint
+    from nha.data.tracking_file import read_tracking
+    from nha.preprocess.options import SMALLEST_SCALE_PX
+    from nha.reenactment.files import driving_people
+
+    people = driving_people(settings)
+    head = settings.head or read_checkpoint(settings.target_ckpt).hyper_parameters.get("head") or "auto"
+    scale = max(SMALLEST_SCALE_PX, *read_tracking(settings.target_tracking_results).image_size)
+    trackings = []
+    for person in people:
+        work = person.files.prediction.parent / f"{person.name}_tracked"
+        dataset = preprocess(
+            person.video,
+            work / "dataset",
+            estimators=settings.driving_estimators,
+            scale=scale,
+            max_frames=settings.max_frames,
+            device=settings.device,
+        )
+        tracking = track(dataset, work / "tracking", head=str(head), device=settings.device)
+        trackings.append(tracking.path)
+    return dataclasses.replace(settings, driving_tracking_results=trackings)

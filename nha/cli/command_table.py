@@ -1,0 +1,115 @@
+"""The table of commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nha.cli import commands
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its function, its line in `nha --help`, and the examples in its own --help."""
+
+    function: Callable[[commands.Call], None]
+    summary: str
+    examples: str
+
+
+def _examples(*lines: str) -> str:
+    return "\n".join(["examples:", *(f"  {line}" for line in lines)])
+
+
+COMMANDS = {
+    "demo": Command(
+        commands.demo,
+        "run the whole pipeline on two synthetic people",
+        _examples("nha demo", "nha demo --quick --frames 8 --size 64 --out out/demo"),
+    ),
+    "preprocess": Command(
+        commands.preprocess,
+        "video -> dataset folder with annotations",
+        _examples(
+            "nha preprocess --video me.mp4 --out me/dataset",
+            "nha preprocess --video me.mp4 --out me/dataset --scale 256 --crop_to_head",
+        ),
+    ),
+    "track": Command(
+        commands.track,
+        "dataset -> head parameters and camera of every frame",
+        _examples(
+            "nha track --dataset me/dataset --out me/tracking",
+            "nha track --config tracking --dataset me/dataset --out me/tracking --mode sequential",
+        ),
+    ),
+    "train": Command(
+        commands.train,
+        "dataset and tracking -> avatar",
+        _examples(
+            "nha train --config demo --dataset me/dataset --tracking me/tracking --out me/avatar",
+            "nha train --dataset me/dataset --tracking me/tracking --out me/avatar --perceptual none",
+        ),
+    ),
+    "evaluate": Command(
+        commands.evaluate,
+        "scores, videos and a report of one or several avatars",
+        _examples(
+            "nha evaluate --avatar me/avatar/avatar.ckpt --dataset me/dataset --tracking me/tracking",
+            "nha evaluate --avatar a.ckpt b.ckpt --dataset me/dataset --tracking me/tracking --out compared",
+        ),
+    ),
+    "reenact": Command(
+        commands.reenact,
+        "animate an avatar with another person's motion",
+        _examples(
+            "nha reenact --avatar me/avatar/avatar.ckpt --tracking me/tracking \\",
+            "    --driving_tracking_results friend/tracking --out me/reenactment",
+            "nha reenact --avatar me/avatar/avatar.ckpt --tracking me/tracking \\",
+            "    --driving_video friend.mp4 --out me/reenactment",
+        ),
+    ),
+    "view": Command(
+        commands.view,
+        "interactive viewer in the browser",
+        _examples("nha view --avatar me/avatar/avatar.ckpt --tracking me/tracking"),
+    ),
+    "export": Command(
+        commands.export,
+        "avatar -> OBJ, PLY, GLB and head parameters",
+        _examples(
+            "nha export --avatar me/avatar/avatar.ckpt --tracking me/tracking --out me/export",
+            "nha export --avatar me/avatar/avatar.ckpt --formats glb --out me/export",
+        ),
+    ),
+    "check dataset": Command(
+        commands.check_dataset,
+        "check a dataset folder",
+        _examples("nha check dataset me/dataset --tracking me/tracking --report me/check.html"),
+    ),
+    "check weights": Command(
+        commands.check_weights,
+        "list optional weight files and whether they load",
+        _examples("nha check weights", "nha check weights --require arcface"),
+    ),
+    "head make": Command(
+        commands.make_head,
+        "generate the procedural head model",
+        _examples("nha head make --out my_head --preview my_head.png"),
+    ),
+    "head inspect": Command(
+        commands.inspect_head,
+        "describe and draw a head model",
+        _examples("nha head inspect procedural", "nha head inspect assets/flame --out flame.png"),
+    ),
+    "synthetic": Command(
+        commands.synthetic,
+        "video of a synthetic person with known annotations",
+        _examples("nha synthetic --out person --seed 3 --frames 100 --size 256"),
+    ),
+    "convert": Command(
+        commands.convert,
+        "convert checkpoints to and from the published layout",
+        _examples("nha convert me/avatar/avatar.ckpt published.ckpt --to published --head assets/flame"),
+    ),
+}
