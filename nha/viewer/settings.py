@@ -67,8 +67,12 @@ class ViewerSettings(Settings):
         maximum=4096,
         help="Height in pixels of the image while nothing moves.",
     )
-    smallest_height: int = setting(
-        96, minimum=16, maximum=4096, help="Smallest height in pixels while something moves."
+    min_height: int = setting(
+        96,
+        aliases=("smallest_height",),
+        minimum=16,
+        maximum=4096,
+        help="Smallest height in pixels while something moves.",
     )
     target_fps: float = setting(
         10.0,
@@ -76,9 +80,9 @@ class ViewerSettings(Settings):
         maximum=240,
         help="Target frames per second while something moves; the resolution drops to hold this rate.",
     )
-    film_height: int = setting(
+    video_height: int = setting(
         384,
-        option="video_height",
+        aliases=("film_height",),
         minimum=16,
         maximum=4096,
         help="Height of recorded videos in pixels.",
