@@ -86,11 +86,19 @@ def read_head_folder(path: str | Path) -> HeadAssets:
             f"'{main_file}' does not have FLAME's triangles, so the missing files cannot be derived; get "
             f"{where_from(found.missing)}; or use the procedural head"
         )
+    assets = _assemble(folder, model, tables, found.missing)
+    _check(assets)
+    return assets
+
+
+def _assemble(
+    folder: Path, model: dict[str, np.ndarray], tables: HeadTables, derived: tuple[str, ...]
+) -> HeadAssets:
     description = head_description(folder, len(model["v_template"]))
     texture = folder / TEXTURE_FILE
     # the albedo space is defined on FLAME's own UV map
-    has_texture = texture.is_file() and "UV map" not in derived_surface(found.missing)
-    assets = HeadAssets(
+    has_texture = texture.is_file() and "UV map" not in derived_surface(derived)
+    return HeadAssets(
         name=description.get("name", folder.name),
         folder=folder,
         licence=description.get("licence", "unknown"),
@@ -111,10 +119,8 @@ def read_head_folder(path: str | Path) -> HeadAssets:
         texture_file=texture if has_texture else None,
         shape_names=tuple(description.get("shape_names", ())),
         expression_names=tuple(description.get("expression_names", ())),
-        derived=found.missing,
+        derived=derived,
     )
-    _check(assets)
-    return assets
 
 
 def _if_present(read: Callable[[Path], T], path: Path) -> T | None:

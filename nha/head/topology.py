@@ -85,11 +85,6 @@ def build_topology(
     faces, uvs, uv_faces = mesh.faces, mesh.uvs, mesh.uv_faces
     names = assets.part_names
     labels = assets.hard_labels()
-    blurred = np.zeros(labels.shape, np.float32)
-    if blur_sigma is not None:
-        edges = np.unique(np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1), axis=0)
-        inputs = (assets.template_vertices, edges, labels, blur_sigma)
-        blurred = cached_array(soft_labels, SOFT_LABELS_VERSION, *inputs)
     dropped = np.zeros(len(faces), bool)
     if drop_lower_neck:
         dropped[assets.lower_neck_faces] = True
@@ -97,7 +92,8 @@ def build_topology(
         name: getattr(assets, name)
         for name in ("template_vertices", "shape_directions", "expression_directions", "pose_directions")
     }
-    tables |= {"skinning_weights": assets.skinning_weights, "soft_labels": blurred}
+    tables["skinning_weights"] = assets.skinning_weights
+    tables["soft_labels"] = _blurred_labels(assets, faces, blur_sigma)
 
     for _ in range(subdivisions):
         in_eyeball = labels[:, _columns(names, EYEBALL_PARTS)].any(1)[faces].all(1)
@@ -128,6 +124,15 @@ def build_topology(
         **{name: table for name, table in tables.items() if name != "soft_labels"},
         soft_labels=tables["soft_labels"][kept],
     )
+
+
+def _blurred_labels(assets: HeadAssets, faces: np.ndarray, sigma: float | None) -> np.ndarray:
+    """Soft labels float32 [V, P] of the vertices before subdivision, zeros for sigma None."""
+    labels = assets.hard_labels()
+    if sigma is None:
+        return np.zeros(labels.shape, np.float32)
+    edges = np.unique(np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1), axis=0)
+    return cached_array(soft_labels, SOFT_LABELS_VERSION, assets.template_vertices, edges, labels, sigma)
 
 
 def _normed_corners(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

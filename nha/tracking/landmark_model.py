@@ -84,16 +84,16 @@ class LandmarkModel:
         by_joints, by_pose, feature_by_pose = self._rig_derivatives(joints, pose)
 
         # a corner moves its landmark by its barycentric weight times its own rotation
-        turned = blended[..., :3] * self.barycentric[..., None]  # [N, 210, 3, 3]
-        by_rest = _carry(turned, self.directions[..., columns])
-        by_feature = _carry(turned, self.pose_directions)
-        # a transform [3, 4] moves a landmark by the weighted homogeneous corners that it carries
+        rotated = blended[..., :3] * self.barycentric[..., None]  # [N, 210, 3, 3]
+        by_rest = _rotate_directions(rotated, self.directions[..., columns])
+        by_feature = _rotate_directions(rotated, self.pose_directions)
+        # a transform [3, 4] moves a landmark by the weighted homogeneous corners
         homogeneous = torch.cat([corners, torch.ones_like(corners[..., :1])], 2)
-        carried = (self.barycentric * self.skinning_weights)[..., None] * homogeneous[:, :, None]
-        carried = _over_corners(carried)  # [N, 70, 5, 4]
-        through_joints = torch.einsum("nljh,njchm->nlcm", carried, by_joints)
+        weighted = (self.barycentric * self.skinning_weights)[..., None] * homogeneous[:, :, None]
+        weighted = _over_corners(weighted)  # [N, 70, 5, 4]
+        through_joints = torch.einsum("nljh,njchm->nlcm", weighted, by_joints)
         through_joints = through_joints @ self.joint_directions[columns].flatten(1).mT
-        through_pose = torch.einsum("nljh,njchp->nlcp", carried, by_pose)
+        through_pose = torch.einsum("nljh,njchp->nlcp", weighted, by_pose)
         through_pose = through_pose + (by_feature.flatten(1, 2) @ feature_by_pose).view_as(through_pose)
         through_pose[..., 3:6] += torch.eye(3)
         return LinearisedLandmarks(
@@ -153,9 +153,9 @@ def _over_corners(values: Tensor) -> Tensor:
     return values.unflatten(1, (N_LANDMARKS, 3)).sum(2)
 
 
-def _carry(turned: Tensor, directions: Tensor) -> Tensor:
-    """Sum over corners of [N, 210, 3, 3] times [210, 3, K]: [N, 70, 3, K], as one product per landmark."""
-    n, k = len(turned), directions.shape[-1]
-    left = turned.view(n, N_LANDMARKS, 3, 3, 3).permute(1, 0, 3, 2, 4).reshape(N_LANDMARKS, n * 3, 9)
+def _rotate_directions(rotated: Tensor, directions: Tensor) -> Tensor:
+    """Rotations [N, 210, 3, 3] times directions [210, 3, K], summed over corners: [N, 70, 3, K]."""
+    n, k = len(rotated), directions.shape[-1]
+    left = rotated.view(n, N_LANDMARKS, 3, 3, 3).permute(1, 0, 3, 2, 4).reshape(N_LANDMARKS, n * 3, 9)
     right = directions.reshape(N_LANDMARKS, 9, k)
     return (left @ right).view(N_LANDMARKS, n, 3, k).transpose(0, 1)

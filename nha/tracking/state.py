@@ -30,7 +30,7 @@ class Unknowns:
         rotation: [N, 3] axis-angle in radians.
         translation: [N, 3] metres.
         neck, jaw: [N, 3], unbounded (before the joint limits).
-        eyes: [N, 6], unbounded, right eye first.
+        eyes: [N, 6], unbounded, left eye first.
         shape: [S].
         texture: [T] coefficients of the albedo space.
         light: [9, 3] spherical harmonics of each colour channel.

@@ -82,9 +82,8 @@ class AlbedoAccumulator:
             space.albedo01(texture), size=(RESOLUTION, RESOLUTION), mode="bilinear", align_corners=False
         )
         albedo = prior
-        for sigma in reversed(
-            _HOLE_SIGMAS
-        ):  # wide first, which fills holes; the narrow blur then replaces what was seen
+        # the wide blur first, which fills holes; the narrow one then replaces what was seen
+        for sigma in reversed(_HOLE_SIGMAS):
             colour, weight = gaussian_blur(self.colour, sigma), gaussian_blur(self.weight, sigma)
             albedo = (colour + _PRIOR_WEIGHT * albedo) / (weight + _PRIOR_WEIGHT)
         mean = 255 * albedo[0].permute(1, 2, 0)

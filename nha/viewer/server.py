@@ -99,7 +99,7 @@ class Viewer:
 
     def _resolution_rules(self) -> ResolutionRules:
         s = self.settings
-        return ResolutionRules(s.height, s.smallest_height, 1 / s.target_fps)
+        return ResolutionRules(s.height, s.min_height, 1 / s.target_fps)
 
     def _send(self, client: Any, rendered: RenderedImage) -> None:
         quality = _QUALITY_FULL if rendered.is_full else _QUALITY_MOVING
@@ -182,7 +182,7 @@ class Viewer:
         self._recording = None
         self.panel.show_recording(False)
         requests = list(recording.frames(time.perf_counter(), s.frame_rate))
-        size = s.film_height, round(s.film_height * client.camera.aspect)
+        size = s.video_height, round(s.video_height * client.camera.aspect)
         with self._notification("rendering the video", f"{len(requests)} frames") as show_progress:
             path = write_video(
                 self._free_path("video", "mp4"), self.scene, requests, size, s.frame_rate,

@@ -6,6 +6,7 @@ Each frame is a dark image with a bright square for each face; red marks the per
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,7 @@ from nha.preprocess.estimators import (
 from nha.preprocess.networks.published import NETWORKS
 from nha.preprocess.options import PreprocessOptions
 from parity_checks.deterministic import filled
+from tests.preprocess.published import FAKE_FACE_ALIGNMENT, FAN_FILES
 
 HEIGHT, WIDTH, SIDE = 72, 96, 20
 RED, BLUE = (255, 60, 60), (60, 60, 255)
@@ -209,3 +211,29 @@ def fake_estimators(sequential: bool = False) -> EstimatorSet:
         parsing=FakeParsing(),
         normals=FakeNormals(),
     )
+
+
+@pytest.fixture
+def torch_home(tmp_path: Path, monkeypatch) -> Path:
+    """$TORCH_HOME with files under the names of face-alignment's weights; returns the folder that they are in."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch home"))
+    checkpoints = tmp_path / "torch home" / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    for name in FAN_FILES:
+        torch.save({"state_dict": {"weight": torch.zeros(1)}}, checkpoints / name)
+    return checkpoints
+
+
+@pytest.fixture
+def face_alignment(tmp_path: Path, monkeypatch, torch_home: Path) -> ModuleType:
+    """The stand-in for the package, importable here and in scripts that a test starts."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    (folder / "face_alignment.py").write_text(FAKE_FACE_ALIGNMENT)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "face_alignment", raising=False)
+    import face_alignment
+
+    yield face_alignment
+    sys.modules.pop("face_alignment", None)

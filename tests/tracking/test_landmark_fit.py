@@ -112,10 +112,10 @@ def test_camera_and_poses_from_landmarks(head_mesh):
     )
     resting = head.landmarks(head(head.neutral_params(1)))[0, :68]
     pixels = landmarks_of(head, truth, size)[:, :68].clone()
-    pixels[1, 30] += 40  # one wrong landmark must not matter
+    pixels[1, 30] += 40  # one outlier
     confidence = torch.ones(3, 68)
     assert calibrate(resting, pixels[[0, 2]], confidence[[0, 2]], size) == pytest.approx(2.5, rel=0.02)
-    confidence[2, 8:] = 0  # too few to say anything
+    confidence[2, 8:] = 0  # fewer than MIN_LANDMARKS
     poses = rigid_poses(resting, pixels, confidence, 2.5, size)
     assert torch.allclose(poses.rotation[:2], truth.rotation[:2], atol=1e-2)
     assert torch.allclose(poses.translation[:2], truth.translation[:2], atol=1e-2)
@@ -234,7 +234,7 @@ def test_the_detectors_landmark_offsets_are_learned(head_mesh):
 
 
 def test_gaze_and_lids_are_found(head_mesh, head_assets):
-    """Irises turn the eyes, lid landmarks shut them; neither explains the other."""
+    """Iris landmarks determine the eyes' rotation, lid landmarks the blink expressions."""
     head, size = head_mesh.head, (256, 256)
     start = start_unknowns(head, 3, 0).replace(translation=torch.tensor([[0.0, 0.0, 0.7]]).repeat(3, 1))
     eyes_rad = torch.tensor([[0.0, 0.25, 0.0], [-0.15, -0.2, 0.0], [0.0, 0.0, 0.0]]).repeat(1, 2)

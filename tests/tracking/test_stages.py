@@ -141,7 +141,7 @@ def test_visibility_is_found_once_per_step_and_gradients_flow_in_every_sub_step(
     assert torch.equal(gradients[0], gradients[1])
 
 
-def test_only_what_the_stage_names_moves(clip, head_mesh, settings):
+def test_only_the_stages_moving_unknowns_move(clip, head_mesh, settings):
     frames = read_frames(clip.folder)
     stage = appearance_stage(settings)
     seen = frames.observe([0, 3], torch.device("cpu"), with_masks=True)
@@ -168,7 +168,7 @@ def test_joint_stage_moves_what_frames_share(clip, head_mesh, settings, focal):
     assert torch.equal(found.shape[12:], start.shape[12:])
 
 
-def test_not_a_number_never_leaves_a_stage(clip, head_mesh, settings):
+def test_results_of_a_stage_are_finite(clip, head_mesh, settings):
     frames = read_frames(clip.folder)
     seen = frames.observe([0, 1], torch.device("cpu"), with_masks=True)
     seen.images[0] = torch.nan
@@ -180,7 +180,7 @@ def test_not_a_number_never_leaves_a_stage(clip, head_mesh, settings):
     assert bool(found.is_finite().all())
 
 
-def test_unknown_landmarks_have_no_pull():
+def test_unknown_landmarks_have_no_gradient():
     landmarks = torch.zeros(1, 2, 2, requires_grad=True)
     target = torch.tensor([[[torch.nan, 1.0], [4.0, 2.0]]])
     distance = landmark_distance(landmarks, target, torch.tensor([[0.0, 1.0]]), (20, 40))
@@ -209,7 +209,7 @@ def test_colour_models():
         shade(albedo, normals, light, "nice")
 
 
-def test_bridging_is_linear_in_time_and_keeps_to_the_shot(clip):
+def test_gaps_are_interpolated_linearly_within_a_shot(clip):
     ids = np.array([0, 1, 2, 4, 5, 6, 7])
     values = torch.tensor([0.0, 9, 9, 4, 9, 60, 70])[:, None].expand(-1, 3).clone()
     unknowns = clip.truth.replace(translation=values)
@@ -230,7 +230,7 @@ def test_neighbours_respect_cuts_and_gaps(clip):
     assert mean.translation[:, 0].tolist() == pytest.approx([0, 1, 1 + 2 / 3, 3, 4, 5, 6])
 
 
-def test_steady_motion_is_not_rough(clip):
+def test_steady_motion_has_no_smoothness_cost(clip):
     steady = torch.arange(7.0)[:, None].expand(-1, 3) * 0.01
     still = {name: torch.zeros_like(getattr(clip.truth, name)) for name in PER_FRAME}
     unknowns = clip.truth.replace(**still).replace(translation=steady)

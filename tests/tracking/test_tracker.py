@@ -1,4 +1,4 @@
-"""Both procedures on a small clip with known truth: accuracy, gaps, outliers, resume, bad input."""
+"""Both modes on a short clip with ground truth: accuracy, gaps, outliers, resuming, wrong input."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_sequential_mode_follows_the_head(clip, head_mesh, tmp_path):
     assert np.ptp(result.rotation[:, 1]) > 0.3
 
 
-def test_frames_without_a_face_are_bridged(clip, tmp_path):
+def test_frames_without_a_face_are_interpolated(clip, tmp_path):
     dataset = DatasetFolder(clip.folder)
     for frame_id, wrong in ((2, "nothing seen"), (5, "nonsense")):
         path = dataset.paths(frame_id).keypoints
@@ -110,7 +110,7 @@ def test_frames_without_a_face_are_bridged(clip, tmp_path):
     assert float(rotation_errors_deg(result, clip).max()) < 3.0
 
 
-def test_a_frame_of_another_face_is_bridged(clip, tmp_path):
+def test_a_frame_of_another_face_is_interpolated(clip, tmp_path):
     """Somebody else's face, whole and well detected, but far away and smaller."""
     path = DatasetFolder(clip.folder).paths(4).keypoints
     keypoints = read_keypoints(path)
@@ -124,7 +124,7 @@ def test_a_frame_of_another_face_is_bridged(clip, tmp_path):
     assert float(rotation_errors_deg(result, clip).max()) < 3.0
 
 
-def test_cuts_are_found_without_being_named(clip, head_mesh, tmp_path):
+def test_cuts_are_detected(clip, head_mesh, tmp_path):
     """From frame 5 on the head is nearer and at the other side: no frame may lie between the shots."""
     dataset = DatasetFolder(clip.folder)
     for frame_id in (5, 6, 7):
@@ -141,7 +141,7 @@ def test_cuts_are_found_without_being_named(clip, head_mesh, tmp_path):
     assert float(rotation_errors_deg(result, clip, slice(0, 4)).max()) < 3.0
 
 
-def test_the_run_can_be_watched(clip, tmp_path):
+def test_tensorboard_gets_curves_and_images(clip, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     settings = quick_settings(clip, tmp_path)
@@ -155,11 +155,11 @@ def test_the_run_can_be_watched(clip, tmp_path):
 
 
 class StoppedError(Exception):
-    """Stands for a killed process."""
+    """Simulates a stopped process."""
 
 
 @pytest.mark.parametrize("mode", ["batched", "sequential"])
-def test_a_stopped_run_goes_on_to_the_same_result(clip, tmp_path, monkeypatch, mode):
+def test_a_resumed_run_gives_the_same_result(clip, tmp_path, monkeypatch, mode):
     from nha.tracking.progress import RunFolder
 
     whole = track_dataset(quick_settings(clip, tmp_path, mode=mode, output_path=tmp_path / "whole"))
@@ -191,7 +191,7 @@ def test_other_settings_start_again(clip, tmp_path):
 
 
 def test_a_result_of_another_run_is_not_continued(clip, tmp_path):
-    """Killed between two files, with another run's result in the folder: the shape would be the other's."""
+    """A run stopped between both files, with the result of another run in the folder."""
     other = track_dataset(quick_settings(clip, tmp_path, focal=1.5, output_path=tmp_path / "other"))
     settings = quick_settings(clip, tmp_path)
     path = track_dataset(settings).path
@@ -241,7 +241,7 @@ def test_output_that_cannot_be_written(clip, tmp_path):
         ({"head": "no such folder"}, "neither auto"),
     ],
 )
-def test_settings_that_cannot_be_met(clip, tmp_path, changes, message):
+def test_wrong_settings_are_refused(clip, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         track_dataset(quick_settings(clip, tmp_path, **changes))
 

@@ -76,7 +76,7 @@ def out(tmp_path_factory) -> Path:
 def session(repository, files, out) -> Iterator[Session]:
     running = Session(
         repository, "--ckpt", files.ckpt, "--tracking", files.tracking, "--out", out, "--height", 96,
-        "--smallest_height", 48, "--film_height", 64, "--texture_size", 32, "--device", "cpu", "--port", 8570,
+        "--min_height", 48, "--film_height", 64, "--texture_size", 32, "--device", "cpu", "--port", 8570,
     )  # fmt: skip
     yield running
     assert running.end() == 0, "".join(running.lines)

@@ -51,7 +51,7 @@ class FakeClient:
 @pytest.fixture
 def viewer(scene, tmp_path):
     settings = ViewerSettings(
-        ckpt=None, out=tmp_path, height=96, smallest_height=48, film_height=64, texture_size=32, port=8600
+        ckpt=None, out=tmp_path, height=96, min_height=48, video_height=64, texture_size=32, port=8600
     )
     viewer = Viewer(scene, settings)
     yield viewer
