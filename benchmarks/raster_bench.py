@@ -28,8 +28,8 @@ from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.render.camera import project
 from nha.render.gbuffer import CHANNELS, draw_gbuffer, visible_surface
-from nha.render.rasterize import BACKENDS, rasterize
-from nha.render.shading import phong_picture
+from nha.render.rasterize import BACKENDS, rasterize, set_raster_backend
+from nha.render.shading import phong_image
 
 
 def main() -> None:
@@ -49,7 +49,8 @@ def main() -> None:
     head = HeadModel(load_head(options.head)).to(device)
     vertices = _facing_vertices(head, options.batch)
     camera = _camera(vertices, options.size)
-    timings = _measure(vertices, head.tables, camera, options.backend, options.repeats)
+    set_raster_backend(options.backend)
+    timings = _measure(vertices, head.tables, camera, options.repeats)
 
     setup = {
         "size": options.size,
@@ -92,29 +93,27 @@ def _camera(vertices: Tensor, size: int) -> Camera:
     )
 
 
-def _measure(
-    vertices: Tensor, tables: SurfaceTables, camera: Camera, backend: str, repeats: int
-) -> dict[str, float]:
+def _measure(vertices: Tensor, tables: SurfaceTables, camera: Camera, repeats: int) -> dict[str, float]:
     screen = project(vertices, camera)
-    two_nearest = rasterize(screen, tables.faces, camera.image_size, backend=backend)
+    two_nearest = rasterize(screen, tables.faces, camera.image_size)
     moving = vertices.clone().requires_grad_()
 
     def forward_and_backward() -> None:
-        drawn = draw_gbuffer(moving, tables, camera, ["normals", "screen_coords"], backend)
+        drawn = draw_gbuffer(moving, tables, camera, ["normals", "screen_coords"])
         torch.autograd.grad(drawn["normals"].sum() + drawn["screen_coords"].sum(), moving)
 
     def draw(*channels: str) -> Callable[[], object]:
-        return lambda: draw_gbuffer(vertices, tables, camera, channels, backend)
+        return lambda: draw_gbuffer(vertices, tables, camera, channels)
 
     work: dict[str, Callable[[], object]] = {
         "project": lambda: project(vertices, camera),
-        "rasterize, two layers": lambda: rasterize(screen, tables.faces, camera.image_size, backend=backend),
+        "rasterize, two layers": lambda: rasterize(screen, tables.faces, camera.image_size),
         "eyelid rule": lambda: visible_surface(two_nearest, tables),
         "G-buffer, alpha alone": draw(),
         "G-buffer, all channels": draw(*CHANNELS),
         **{f"G-buffer, alpha + {name}": draw(name) for name in CHANNELS},
         "normals, screen_coords, backward": forward_and_backward,
-        "Phong picture": lambda: phong_picture(vertices, tables.faces, camera, backend),
+        "Phong image": lambda: phong_image(vertices, tables.faces, camera),
     }
     return {name: round(_median_ms(function, repeats, vertices.device), 3) for name, function in work.items()}
 

@@ -119,7 +119,7 @@ def with_frames(rows: list[int], n_faces: int):
 
 @pytest.mark.slow
 def test_frames_in_another_order_and_numbers_that_are_wrong(golden_dir, parity, tmp_path):
-    folder = copy_of(golden_dir / "c", tmp_path)
+    folder = copy_of(golden_dir / "a", tmp_path)
     in_another_order = with_frames([1, 0], n_faces=len(np.load(folder / "golden.npz")["faces"]))
     wrong = {"verts", "faces", "bary", "rgba_eval", "grad_joint_expr", "prep_lmk2d", "trust_semantics"}
 

@@ -84,6 +84,22 @@ class Report:
         if (deviation := self._deviation(name, ours, golden, limit)) is not None:
             self.add(name, golden.shape, deviation.max(), deviation.mean(), limit)
 
+    def absolute_or_rounding(
+        self, name: str, ours: Tensor, golden: Tensor, kind: str, rounding: Tensor
+    ) -> None:
+        """Every element within the tolerance, but for a few that stay within what float32 rounding explains.
+
+        rounding: bound on the effect of one rounding, broadcast over the elements (see `rounding.py`). Both sides
+        round, hence twice. At most a share of `rounded_share` of the elements may use it.
+        """
+        limit = self.tolerance[kind]
+        if (deviation := self._deviation(name, ours, golden, limit)) is None:
+            return
+        over = deviation > limit
+        few = over.double().mean().item() <= self.tolerance["rounded_share"]
+        ok = few and bool((deviation <= torch.where(over, 2 * rounding, limit)).all())
+        self.add(name, golden.shape, deviation.max(), deviation.mean(), limit, ok)
+
     def count(self, name: str, differs: Tensor, kind: str) -> None:
         """At most so many elements of a bool tensor are set."""
         number = int(differs.sum())

@@ -14,7 +14,6 @@ from nha.core.images import gaussian_blur
 from nha.head.assets import HeadAssets
 from nha.render.camera import project
 from nha.render.interpolate import CoveredPixels
-from nha.render.rasterize import raster_backend
 from nha.tracking.appearance import PUBLISHED, AlbedoSpace, read_albedo_space
 from nha.tracking.energy import geometric_terms, translation_step, weighted_sum
 from nha.tracking.photometric import (
@@ -66,16 +65,15 @@ class Scene:
     mesh: TrackerMesh
     albedo: AlbedoSpace
     device: torch.device
-    backend: str
 
     @classmethod
-    def of(cls, folder: TrackerFolder, assets: HeadAssets, device: torch.device, backend: str) -> Scene:
+    def of(cls, folder: TrackerFolder, assets: HeadAssets, device: torch.device) -> Scene:
         """Raises UserError where the head model's files hold no albedo space."""
         if assets.texture_file is None:
             raise UserError(f"'{assets.folder}' has no FLAME_texture.npz, which the tracker's numbers need")
         mesh = tracker_mesh(assets, ignore_lower_neck=folder.setting("ignore_lower_neck"))
         albedo = read_albedo_space(assets.texture_file, folder.setting("n_tex"), folder.setting("tex_res"))
-        return cls(mesh.to(device), albedo.to(device), device, backend)
+        return cls(mesh.to(device), albedo.to(device), device)
 
 
 class Point:
@@ -120,8 +118,7 @@ class Point:
 
     def seen_at(self, scale: float) -> CoveredPixels:
         scene = self.scene
-        with raster_backend(scene.backend):
-            return visible_pixels(self.vertices, scene.mesh, self.unknowns, self.image_size, scale)
+        return visible_pixels(self.vertices, scene.mesh, self.unknowns, self.image_size, scale)
 
     def colours(self, seen: CoveredPixels) -> Tensor:
         return surface_colours(
@@ -189,10 +186,10 @@ class Point:
         }
 
 
-def check_tracker(report: Report, path: Path, assets: HeadAssets, device: torch.device, backend: str) -> None:
+def check_tracker(report: Report, path: Path, assets: HeadAssets, device: torch.device) -> None:
     """Every quantity of a tracker folder."""
     folder = TrackerFolder(path)
-    scene = Scene.of(folder, assets, device, backend)
+    scene = Scene.of(folder, assets, device)
     for name in folder.points:
         check_point(report, folder, Point(name, folder, scene))
     report.rest_not_checked(folder.quantities(), "no check knows it")

@@ -196,13 +196,7 @@ class NeuralHeadAvatar(nn.Module):
             rgb01 = self.paint(gbuffer, self.mouth_features(surface, condition_noise), painted)
         return Rendering(rgb01, gbuffer.alpha, gbuffer, surface, painted)
 
-    def forward(
-        self,
-        tracked: HeadParams,
-        camera: Camera,
-        frame_ids: Tensor | None = None,
-        backend: str | None = None,  # TRANSITION: ignored, see set_raster_backend
-    ) -> Tensor:
+    def forward(self, tracked: HeadParams, camera: Camera, frame_ids: Tensor | None = None) -> Tensor:
         """Images of N frames: [N, 4, H, W], rgb01 on white and alpha. Arguments as in `render`."""
         return self.render(tracked, camera, frame_ids=frame_ids).rgba
 
@@ -246,14 +240,10 @@ class NeuralHeadAvatar(nn.Module):
     # --- image ----------------------------------------------------------------------------------------------
 
     def rasterize(
-        self,
-        surface: Surface,
-        camera: Camera,
-        channels: Sequence[str] = PAINTED_CHANNELS,
-        backend: str | None = None,  # TRANSITION
+        self, surface: Surface, camera: Camera, channels: Sequence[str] = PAINTED_CHANNELS
     ) -> GBuffer:
         """Rasterise the surfaces once; channels as in `nha.render.gbuffer`, labels of DRAWN_PARTS."""
-        return draw_gbuffer(surface.vertices, self.drawn_tables, camera, channels, backend)
+        return draw_gbuffer(surface.vertices, self.drawn_tables, camera, channels)
 
     @torch.no_grad()
     def mouth_features(self, surface: Surface, noise: HeadParams | None = None) -> Tensor:

@@ -36,3 +36,13 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries use numpy's global generator
     torch.manual_seed(seed)
+
+
+def set_precision(precision: str) -> None:
+    """Choose the precision of float32 matrix products and convolutions.
+
+    precision: `highest` is float32 everywhere, `high` allows tf32, `medium` bfloat16 products where supported.
+    cuDNN convolves in tf32 by default, which `torch.set_float32_matmul_precision` alone does not change.
+    """
+    torch.set_float32_matmul_precision(precision)
+    torch.backends.cudnn.allow_tf32 = precision != "highest"

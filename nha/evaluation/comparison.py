@@ -10,7 +10,7 @@ from torch import Tensor
 from nha.core.types import Camera, Rendering
 from nha.evaluation.rendered_frames import RenderedFrames
 from nha.evaluation.scores import FrameScores
-from nha.render.shading import phong_picture
+from nha.render.shading import phong_image
 from nha.visualization.colours import error_map, normals_to_rgb01, to_uint8
 from nha.visualization.layout import side_by_side
 
@@ -28,7 +28,7 @@ def normals_and_geometry(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Show the meshes of N rendered heads: normals in colours and the shaded surface, uint8 [H, W, 3] each."""
     normals = normals_to_rgb01(rendering.gbuffer["normals"], rendering.alpha)
-    geometry = phong_picture(rendering.surface.vertices, faces, camera)
+    geometry = phong_image(rendering.surface.vertices, faces, camera)
     return [(to_uint8(normals[i]), to_uint8(geometry[i])) for i in range(len(normals))]
 
 

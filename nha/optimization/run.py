@@ -17,7 +17,7 @@ from torch import nn
 
 from nha.avatar.checkpoint import load_state, read_checkpoint
 from nha.avatar.open import build_avatar, save_avatar
-from nha.core.device import pick_device, seed_everything
+from nha.core.device import pick_device, seed_everything, set_precision
 from nha.core.errors import UserError
 from nha.core.paths import PART_WEIGHTS
 from nha.core.system import get_logger, require_writable
@@ -81,7 +81,7 @@ def optimize_avatar(
     stages = make_stages(settings, extra_terms)
     perceptual = _perceptual_distance(settings, stages)
     _check_machine(settings, device, perceptual)
-    torch.set_float32_matmul_precision(settings.run.precision)
+    set_precision(settings.run.precision)
     output = require_writable(settings.run.default_root_dir)  # created late: a refused run leaves no folder
     assets = load_head(settings.run.head)
     avatar = build_avatar(assets, settings.avatar, data.max_frame_id, texture_net, offset_net)

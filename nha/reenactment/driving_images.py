@@ -12,7 +12,7 @@ from nha.core.errors import UserError
 from nha.data.video_io import iterate_frames
 from nha.head.model import HeadModel
 from nha.reenactment.tracked_people import TrackedPerson
-from nha.render.shading import phong_picture
+from nha.render.shading import phong_image
 from nha.visualization.colours import to_uint8
 
 # Frame ids, in ascending order over all calls -> one image uint8 [H, W, 3] for each.
@@ -40,7 +40,7 @@ def driving_images(
         if avatar is not None:
             images = avatar.render(params, camera, frame_ids=torch.tensor(frame_ids, device=device)).rgb01
         else:
-            images = phong_picture(head(params), head.faces, camera)
+            images = phong_image(head(params), head.faces, camera)
         return [to_uint8(image) for image in images]
 
     return render

@@ -20,7 +20,7 @@ MIN_DEPTH_METRES = 1e-8
 
 
 def to_camera(points_world: Tensor, camera: Camera) -> Tensor:
-    """Move points from the world frame to the camera frame: x_cam = x_world @ R + T.
+    """Points in the camera frame: x_cam = x_world @ R + T.
 
     Args:
         points_world: [N, V, 3] metres.
@@ -35,10 +35,10 @@ def to_camera(points_world: Tensor, camera: Camera) -> Tensor:
 
 
 def project(points_world: Tensor, camera: Camera) -> Tensor:
-    """Project world points to pixels.
+    """World points in pixels.
 
     u = cx - fx x / z and v = (H - cy) - fy y / z: the principal point's cy counts from the *bottom* edge, a
-    property of the published tracking files (method, section 2).
+    property of the published tracking files. `docs/method.md`, section 2.
 
     Args:
         points_world: [N, V, 3] metres.
@@ -66,7 +66,7 @@ def project(points_world: Tensor, camera: Camera) -> Tensor:
 
 
 def pixels_to_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Convert pixels to image NDC: x = 1 - 2u / W (grows left), y = 1 - 2v / H (grows up).
+    """Pixels in image NDC: x = 1 - 2u / W (grows left), y = 1 - 2v / H (grows up).
 
     Args:
         pixels: [..., 2 or more], u and v come first, the rest is ignored.
@@ -76,37 +76,41 @@ def pixels_to_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:
         [..., 2].
     """
     height, width = image_size
-    return torch.stack((1 - 2 * pixels[..., 0] / width, 1 - 2 * pixels[..., 1] / height), dim=-1)
-
-
-def ndc_to_pixels(ndc: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Convert image NDC [..., 2] to pixels [..., 2], the inverse of `pixels_to_ndc`."""
-    height, width = image_size
-    return torch.stack(((1 - ndc[..., 0]) * width / 2, (1 - ndc[..., 1]) * height / 2), dim=-1)
+    x = 1 - divide_rounded(2 * pixels[..., 0], width)
+    y = 1 - divide_rounded(2 * pixels[..., 1], height)
+    return torch.stack((x, y), dim=-1)
 
 
 def pixels_to_raster_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Convert pixels [..., 2 or more] to raster NDC [..., 2], where the shorter side spans -1..1."""
+    """Pixels [..., 2 or more] in raster NDC [..., 2], where the shorter side spans -1..1."""
     height, width = image_size
     shorter = min(height, width)
-    return torch.stack(
-        ((width - 2 * pixels[..., 0]) / shorter, (height - 2 * pixels[..., 1]) / shorter), dim=-1
-    )
+    x, y = width - 2 * pixels[..., 0], height - 2 * pixels[..., 1]
+    return torch.stack((divide_rounded(x, shorter), divide_rounded(y, shorter)), dim=-1)
 
 
 def pixel_centres_raster_ndc(image_size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Give the raster NDC of the pixel centres: x of each column [W] and y of each row [H], float32."""
+    """Raster NDC of the pixel centres: x of each column [W] and y of each row [H], float32."""
     height, width = image_size
     return _centres(width, height, device), _centres(height, width, device)
 
 
 def _centres(length: int, other_length: int, device: torch.device) -> Tensor:
-    """Give the centres of `length` pixels along one axis, from the positive end to the negative.
+    """The centres of `length` pixels along one axis, from the positive end to the negative.
 
-    Rounded like PyTorch3D, which counts pixels from the negative end: pixels on a face's edge then fall the same
-    way as in the published results.
+    Rounded like PyTorch3D, which counts pixels from the negative end, so that pixels on a face's edge are covered as in
+    the published results.
     """
     half_span = torch.tensor(max(length / other_length, 1.0), device=device)
     from_negative_end = torch.arange(length, device=device, dtype=torch.float32)
-    centres = (2 * half_span * from_negative_end + half_span) / length - half_span
+    centres = divide_rounded(2 * half_span * from_negative_end + half_span, length) - half_span
     return centres.flip(0)
+
+
+def divide_rounded(values: Tensor, divisor: float) -> Tensor:
+    """Values divided by a number, correctly rounded on every device.
+
+    On CUDA torch replaces a division by a Python number by a multiplication with its reciprocal, which can differ from
+    the quotient in the last bit; a pixel at a face's edge is then covered on one device and not on the other.
+    """
+    return values / values.new_full((), divisor)

@@ -1,4 +1,4 @@
-"""The G-buffer: all that the avatar and its losses need to know of the visible surface, from one pass."""
+"""The G-buffer: images of the visible surface's attributes, from one rasterisation. `docs/method.md`, section 2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nha.render.camera import pixels_to_ndc, project
 from nha.render.interpolate import CoveredPixels, covered_pixels
 from nha.render.rasterize import rasterize
 
-# Shorter summed normals than this are not stretched to unit length.
+# Summed normals shorter than this are not scaled to unit length.
 NORMAL_EPS = 1e-6
 
 CHANNELS = (
@@ -21,7 +21,6 @@ CHANNELS = (
     "screen_coords",
     "hard_labels",
     "soft_labels",
-    "face_coords_normed",
     "uvcoords",
     "uvmap",
     "depth",
@@ -33,35 +32,33 @@ def draw_gbuffer(
     tables: SurfaceTables,
     camera: Camera,
     channels: Sequence[str],
-    backend: str | None = None,
 ) -> GBuffer:
-    """Rasterise N meshes of one topology once and draw the requested channels of what is visible.
+    """The G-buffer of N meshes of one topology, rasterised once, with the requested channels.
 
-    Every channel is [N, C, H, W]; "alpha" (1) is always there: 1 where a face is seen, else 0. On request:
+    Every channel is [N, C, H, W]; "alpha" (1) is always present: 1 where a face is visible, else 0. On request:
 
     - "normals" (3): vertex normals in the camera frame, interpolated, times -1, so that x points right, y
       down and z towards the camera; not renormalised; background 0. Gradient through the vertices.
-    - "screen_coords" (2): where the surface point lies on the image, -1..1, x grows left, y grows up;
-      background 0. Gradient through the corners' projections (see `interpolate.screen_coordinates`).
+    - "screen_coords" (2): position of the surface point on the image, -1..1, x grows left, y grows up; background 0.
+      The corners' projected positions, summed with the detached perspective-correct barycentrics: not exactly the
+      projection of the interpolated point, but the quantity that the published method differentiates. Gradient through
+      the corners.
     - "hard_labels", "soft_labels" (P): part labels, interpolated; background 0. No gradient.
-    - "face_coords_normed" (3): position on the template, -1..1 per axis; background 0. No gradient.
     - "uvcoords" (3): (2u-1, -(2v-1), 1), (-1, -1) the texture's top left; background 0. No gradient.
     - "uvmap" (1): 1 where the mouth's texture map paints, else 0. No gradient.
     - "depth" (1): camera z in metres, background -1. No gradient.
 
-    The fragments have one layer, the visible surface after the eyelid rule (see `visible_surface`). Method,
-    section 2.
+    The fragments have one layer, the visible surface after the eyelid rule (see `visible_surface`).
 
     Args:
         vertices: [N, V, 3] world, metres.
         tables: the mesh's faces and surface attributes.
         camera: N cameras.
         channels: names from the list above.
-        backend: see `rasterize`.
 
     Raises:
         ValueError: an unknown channel's name, or vertices that are not [N, V, 3].
-        UserError: the backend cannot be used.
+        UserError: the chosen raster backend cannot be used.
     """
     unknown = set(channels) - {*CHANNELS, "alpha"}
     if unknown:
@@ -70,7 +67,7 @@ def draw_gbuffer(
         )
     faces = tables.faces
     screen = project(vertices, camera)  # [N, V, 3]
-    two_nearest = rasterize(screen, faces, camera.image_size, layers=2, backend=backend)
+    two_nearest = rasterize(screen, faces, camera.image_size, layers=2)
     fragments = visible_surface(two_nearest, tables)
     covered = covered_pixels(fragments)
 
@@ -80,7 +77,6 @@ def draw_gbuffer(
         "screen_coords": lambda: covered.draw_vertices(pixels_to_ndc(screen, camera.image_size), faces),
         "hard_labels": lambda: covered.draw_vertices(tables.hard_labels.detach()[None], faces),
         "soft_labels": lambda: covered.draw_vertices(tables.soft_labels.detach()[None], faces),
-        "face_coords_normed": lambda: covered.draw_faces(tables.face_coords_normed.detach()[None]),
         "uvcoords": lambda: covered.draw_faces(tables.face_uvcoords.detach()[None]),
         "uvmap": lambda: _face_constants(covered, tables.face_uvmap.to(vertices.dtype)),
         "depth": lambda: fragments.depth[..., 0].to(vertices.dtype)[:, None],
@@ -91,11 +87,10 @@ def draw_gbuffer(
 
 
 def visible_surface(two_nearest: Fragments, tables: SurfaceTables) -> Fragments:
-    """Pick the visible one of the two nearest faces by the eyelid rule.
+    """The visible one of the two nearest faces, by the eyelid rule.
 
-    Lids are thin and lie close to the eyeball, which pokes through them while a head is fitted. Where the
-    nearest face has an eyeball label > 0 and the second nearest the same side's eye-region label > 0, the
-    second is taken.
+    Eyelids are thin and lie close to the eyeball, which intersects them while a head is fitted. Where the nearest face
+    has an eyeball label > 0 and the second nearest the same side's eye-region label > 0, the second is taken.
 
     Args:
         two_nearest: fragments with at least two layers.
@@ -115,10 +110,10 @@ def visible_surface(two_nearest: Fragments, tables: SurfaceTables) -> Fragments:
 
 
 def _sides_touched(tables: SurfaceTables, part: str) -> Tensor:
-    """Tell which of a face's corners lie in a part of the left (bit 1) and right (bit 2) side: [F + 1] uint8.
+    """Whether a corner of each face lies in a part of the left (bit 1) or right (bit 2) side: [F + 1] uint8.
 
     Inside a face all barycentrics are > 0, so these are the faces where the interpolated label is > 0. The last
-    entry is 0: it answers for -1, no face.
+    entry, 0, is the value for face index -1 (no face).
     """
     sides = torch.zeros(len(tables.hard_labels), dtype=torch.uint8, device=tables.faces.device)
     for bit, side in ((1, "left"), (2, "right")):
@@ -129,7 +124,7 @@ def _sides_touched(tables: SurfaceTables, part: str) -> Tensor:
 
 
 def _take_second(layers: Tensor, where: tuple[Tensor, ...]) -> Tensor:
-    """Take [N, H, W, 1, ...] from layers [N, H, W, 2 or more, ...]: the first, but the second at `where`."""
+    """The first layer, the second at `where`: [N, H, W, 2 or more, ...] to [N, H, W, 1, ...]."""
     taken = layers[:, :, :, :1].clone(memory_format=torch.contiguous_format)
     taken[:, :, :, 0][where] = layers[:, :, :, 1][where]
     return taken

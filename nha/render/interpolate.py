@@ -1,8 +1,7 @@
-"""Carry values from faces and vertices to the pixels that see them.
+"""Interpolation of face and vertex values at the pixels that the mesh covers.
 
-Work is done on covered pixels only: values are gathered there, weighted with the (detached) barycentrics, and
-written back into an image that is 0 on the background. Gradients reach the values, never the barycentrics.
-On the CPU numba kernels do it.
+Values are gathered at covered pixels only, weighted with the detached barycentrics, and written into an image that is 0
+on the background. Gradients reach the values, never the barycentrics. On the CPU numba kernels do the work.
 """
 
 from __future__ import annotations
@@ -13,13 +12,12 @@ import torch
 from torch import Tensor
 
 from nha.core.types import Fragments
-from nha.render.camera import pixels_to_ndc
 from nha.render.interpolate_numba import DrawRows, SumRows
 
 
 @dataclass(frozen=True)
 class CoveredPixels:
-    """The pixels that see a face, as flat lists of P.
+    """The pixels that a mesh covers, as flat lists of P.
 
     Attributes:
         pixel: [P] long, position in the flattened [N * H * W] image.
@@ -36,14 +34,14 @@ class CoveredPixels:
     shape: tuple[int, int, int]
 
     def only(self, chosen: Tensor) -> CoveredPixels:
-        """Those of the pixels where `chosen`, bool [N, 1, H, W], is set."""
+        """The pixels among these where `chosen`, bool [N, 1, H, W], is set."""
         kept = chosen.flatten()[self.pixel]
         return CoveredPixels(
             self.pixel[kept], self.image[kept], self.face[kept], self.barycentric[kept], self.shape
         )
 
     def to_image(self, values: Tensor, background: float = 0.0) -> Tensor:
-        """Spread values [P, C] over an image [N, H, W, C]; other pixels get the background."""
+        """Values [P, C] as an image [N, H, W, C]; other pixels get the background value."""
         batch, height, width = self.shape
         canvas = values.new_full((batch * height * width, values.shape[-1]), background)
         return canvas.index_copy(0, self.pixel, values).view(batch, height, width, values.shape[-1])
@@ -82,7 +80,7 @@ class CoveredPixels:
         weights = self.barycentric.to(table.dtype)
         if table.device.type == "cpu":
             return SumRows.apply(table, rows, weights)
-        # a weighted bag of three rows: gathers and sums in one pass, and its backward adds into the rows
+        # a weighted bag of three rows gathers and sums in one pass, and its backward adds into the rows
         return torch.nn.functional.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
 
     def _draw_rows(self, table: Tensor, rows: Tensor) -> Tensor:
@@ -93,7 +91,7 @@ class CoveredPixels:
 
 
 def covered_pixels(fragments: Fragments, layer: int = 0) -> CoveredPixels:
-    """List the pixels that see a face in the given layer."""
+    """The pixels that are covered in the given layer."""
     face_index = fragments.face_index[..., layer]
     batch, height, width = face_index.shape
     flat = face_index.reshape(-1)
@@ -108,32 +106,13 @@ def covered_pixels(fragments: Fragments, layer: int = 0) -> CoveredPixels:
     )
 
 
-def interpolate_faces(fragments: Fragments, face_values: Tensor, layer: int = 0) -> Tensor:
-    """Interpolate values given per face corner.
-
-    Args:
-        fragments: what the pixels see.
-        face_values: [N or 1, F, 3, C].
-        layer: which of the fragments' layers.
-
-    Returns:
-        [N, H, W, C], 0 on the background; differentiable in face_values.
-
-    Raises:
-        ValueError: face_values has another shape.
-    """
-    _check_batch("face_values", face_values, 4, fragments)
-    covered = covered_pixels(fragments, layer)
-    return covered.to_image(covered.from_faces(face_values))
-
-
 def interpolate_vertices(
     fragments: Fragments, vertex_values: Tensor, faces: Tensor, layer: int = 0
 ) -> Tensor:
-    """Interpolate values given per vertex.
+    """Interpolated vertex values as an image.
 
     Args:
-        fragments: what the pixels see.
+        fragments: the rasterised meshes.
         vertex_values: [N or 1, V, C].
         faces: [F, 3] long, those that were rasterised.
         layer: which of the fragments' layers.
@@ -147,28 +126,6 @@ def interpolate_vertices(
     _check_batch("vertex_values", vertex_values, 3, fragments)
     covered = covered_pixels(fragments, layer)
     return covered.to_image(covered.from_vertices(vertex_values, faces))
-
-
-def screen_coordinates(
-    fragments: Fragments, screen: Tensor, faces: Tensor, image_size: tuple[int, int], layer: int = 0
-) -> Tensor:
-    """Say where on the image each pixel's surface point lies, so that losses can pull it elsewhere.
-
-    The corners' projected positions are summed with the detached perspective-correct barycentrics. This is
-    not the projection of the interpolated point (it is off by a fraction of a face), but it is what the
-    published method differentiates (method, section 2): the corners carry the gradient.
-
-    Args:
-        fragments: what the pixels see.
-        screen: [N, V, 3] pixels and camera z, from `camera.project`.
-        faces: [F, 3] long.
-        image_size: (H, W) of the frame that `screen` is in.
-        layer: which of the fragments' layers.
-
-    Returns:
-        [N, H, W, 2] image NDC (-1..1, x grows left, y grows up), 0 on the background.
-    """
-    return interpolate_vertices(fragments, pixels_to_ndc(screen, image_size), faces, layer)
 
 
 def _check_batch(name: str, values: Tensor, ndim: int, fragments: Fragments) -> None:

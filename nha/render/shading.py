@@ -1,4 +1,4 @@
-"""Light on surfaces: spherical-harmonics shading for fitting, Phong pictures for looking."""
+"""Shading: the spherical-harmonics basis for fitting, Phong images for inspection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nha.render.interpolate import covered_pixels
 from nha.render.rasterize import rasterize
 
 # Norms of the real spherical harmonics times the cosine lobe's weight of each band, as the published tracker
-# has them (method, section 7).
+# has them (`docs/method.md`, section 7).
 _BAND_0 = 1 / math.sqrt(4 * math.pi)
 _BAND_1 = (2 * math.pi / 3) * math.sqrt(3 / (4 * math.pi))
 _BAND_2 = (math.pi / 4) * 3 * math.sqrt(5 / (12 * math.pi))
@@ -37,9 +37,9 @@ LIGHT_DIRECTION_WORLD = (0.0, math.sqrt(0.5), -math.sqrt(0.5))  # from the surfa
 
 
 def spherical_harmonics_basis(normals: Tensor) -> Tensor:
-    """Evaluate the nine shading basis functions.
+    """The nine shading basis functions at normals.
 
-    1, x, y, z, xy, xz, yz, x^2 - y^2, 3 z^2 - 1, each times its factor in `SH_FACTORS` (method, section 7).
+    1, x, y, z, xy, xz, yz, x^2 - y^2, 3 z^2 - 1, each times its factor in `SH_FACTORS`. `docs/method.md`, section 7.
 
     Args:
         normals: [..., 3] in the world frame; used as they are, not normalised.
@@ -52,42 +52,21 @@ def spherical_harmonics_basis(normals: Tensor) -> Tensor:
     return torch.stack(basis, dim=-1) * normals.new_tensor(SH_FACTORS)
 
 
-def spherical_harmonics_shading(normals: Tensor, light: Tensor) -> Tensor:
-    """Shade normals with second-order spherical-harmonics light, per colour channel.
+def phong_image(vertices: Tensor, faces: Tensor, camera: Camera) -> Tensor:
+    """Images of the mesh as a smooth grey-blue surface under one light, for inspecting the geometry.
 
-    Args:
-        normals: [N, ..., 3] in the world frame.
-        light: [N or 1, 9, 3], basis function by RGB channel.
-
-    Returns:
-        [N, ..., 3], the factor by which albedo is multiplied (not clipped).
-
-    Raises:
-        ValueError: light is not [N or 1, 9, 3].
-    """
-    if light.ndim != 3 or light.shape[1:] != (9, 3) or len(light) not in (1, len(normals)):
-        raise ValueError(f"light must be [{len(normals)} or 1, 9, 3], got {list(light.shape)}")
-    basis = spherical_harmonics_basis(normals)  # [N, ..., 9]
-    shading = basis.reshape(len(normals), -1, 9) @ light  # [N, M, 3]
-    return shading.reshape(normals.shape)
-
-
-def phong_picture(vertices: Tensor, faces: Tensor, camera: Camera, backend: str | None = None) -> Tensor:
-    """Draw the mesh as a smooth grey-blue surface under one light, for looking at geometry.
-
-    Nearest front face; no gradient is meant to be used here. Method, section 2 ("shaded mesh").
+    The nearest front face counts. Not meant for gradients. `docs/method.md`, section 2.
 
     Args:
         vertices: [N, V, 3] world, metres.
         faces: [F, 3] long.
         camera: N cameras.
-        backend: see `rasterize`.
 
     Returns:
-        [N, 4, H, W]: rgb 0..1 on white, and alpha (1 where the mesh is seen).
+        [N, 4, H, W]: rgb 0..1 on white, and alpha (1 where the mesh is visible).
     """
     screen = project(vertices, camera)
-    fragments = rasterize(screen, faces, camera.image_size, layers=1, cull_back_faces=True, backend=backend)
+    fragments = rasterize(screen, faces, camera.image_size, layers=1, cull_back_faces=True)
     covered = covered_pixels(fragments)
     normals = covered.from_vertices(vertex_normals(vertices, faces, eps=NORMAL_EPS), faces)  # [P, 3]
     normals = torch.nn.functional.normalize(normals, dim=-1, eps=NORMAL_EPS)

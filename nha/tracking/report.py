@@ -19,7 +19,7 @@ from nha.core.rotations import rotation_matrix
 from nha.core.system import atomic_path
 from nha.data.video_io import VideoWriter
 from nha.render.camera import project
-from nha.render.shading import phong_picture
+from nha.render.shading import phong_image
 from nha.tracking.appearance import AlbedoSpace
 from nha.tracking.frames import MIN_CONFIDENCE, Observation
 from nha.tracking.photometric import (
@@ -127,9 +127,7 @@ def render_frame(
     error = photometric_distance(colours, sampled[:, :3], sampled[:, 3])
 
     alpha = visible.to_image(torch.ones_like(colours[:, :1])).permute(0, 3, 1, 2) * _OVERLAY_OPACITY
-    shapes = [
-        phong_picture(_rotated(vertices, angle), mesh.faces, camera)[:, :3] for angle in _SHAPE_VIEWS_DEG
-    ]
+    shapes = [phong_image(_rotated(vertices, angle), mesh.faces, camera)[:, :3] for angle in _SHAPE_VIEWS_DEG]
     overlay = observation.images * (1 - alpha) + shapes[0] * alpha
     return RenderedFrame(
         overlay=_to_uint8(overlay),

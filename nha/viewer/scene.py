@@ -17,7 +17,7 @@ from nha.data.tracked_video import Tracking
 from nha.data.tracking_file import TrackingResult
 from nha.export.rig import expression_reach
 from nha.export.source import as_tracking_result, check_same_head, open_source
-from nha.render.shading import phong_picture
+from nha.render.shading import phong_image
 from nha.viewer.base_poses import base_poses
 from nha.viewer.controls import JOINT_SLIDERS, Slider, expression_sliders, move_head
 from nha.viewer.viewpoint import Viewpoint, viewpoint_of
@@ -142,7 +142,7 @@ class AvatarScene:
         surface = self.surface(state)
         camera = viewpoint.camera(image_size).to(surface.vertices.device)
         if mode == "surface":
-            image = phong_picture(surface.vertices, self.avatar.head.faces, camera)
+            image = phong_image(surface.vertices, self.avatar.head.faces, camera)
         elif mode == "normals":
             rendering = self.avatar.draw(surface, camera, channels=("normals",), paint=False)
             image = normals_to_rgb01(rendering.gbuffer["normals"], rendering.alpha)

@@ -18,7 +18,7 @@ from nha.head.flame_files import read_head_folder
 from nha.head.joint_limits import EYES_LIMITS_DEG, JAW_LIMITS_DEG, params_from_angles
 from nha.head.model import HeadModel
 from nha.render.gbuffer import draw_gbuffer
-from nha.render.shading import phong_picture
+from nha.render.shading import phong_image
 
 TILE_PIXELS = 384
 MOUTH_INSIDE_RGB01 = (0.25, 0.08, 0.08)
@@ -94,7 +94,7 @@ def write_head_preview(folder: Path, image: Path) -> None:
             if tile.get("textured"):
                 drawn = textured_image(vertices, model, albedo, camera)
             else:
-                drawn = phong_picture(vertices, model.faces, camera)[:, :3]
+                drawn = phong_image(vertices, model.faces, camera)[:, :3]
             tiles.append(drawn[0].permute(1, 2, 0))
         rows.append(torch.cat(tiles, 1))
     sheet = (torch.cat(rows, 0) * 255).round().byte().numpy()

@@ -15,7 +15,7 @@ from nha.head.joint_limits import JAW_LIMITS_DEG, params_from_angles
 from nha.head.model import HeadModel
 from nha.render.camera import project
 from nha.render.gbuffer import draw_gbuffer
-from nha.render.shading import phong_picture
+from nha.render.shading import phong_image
 from nha.visualization.colours import label_palette, to_uint8
 from nha.visualization.layout import grid, with_caption
 
@@ -90,7 +90,7 @@ def _camera(vertices: Tensor) -> Camera:
 
 
 def _surface_image(head: HeadModel, vertices: Tensor, camera: Camera) -> np.ndarray:
-    image = to_uint8(phong_picture(vertices, head.faces, camera)[0])
+    image = to_uint8(phong_image(vertices, head.faces, camera)[0])
     depth = draw_gbuffer(vertices, head.tables, camera, ("depth",))["depth"][0, 0]
     points = project(head.landmarks(vertices), camera)[0]
     for group, ids in LANDMARK_GROUPS.items():

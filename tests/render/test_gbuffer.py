@@ -64,11 +64,26 @@ def test_values_against_a_naive_twin(tetrahedra, tables, camera):
     for name, values in vertex_channels.items():
         expected = (values[n[:, None], tables.faces[face]] * bary).sum(1)
         torch.testing.assert_close(drawn[name][n, :, row, column], expected, msg=name)
-    face_channels = {"uvcoords": tables.face_uvcoords, "face_coords_normed": tables.face_coords_normed}
-    for name, values in face_channels.items():
-        torch.testing.assert_close(drawn[name][n, :, row, column], (values[face] * bary).sum(1), msg=name)
+    uvcoords = (tables.face_uvcoords[face] * bary).sum(1)
+    torch.testing.assert_close(drawn["uvcoords"][n, :, row, column], uvcoords)
     assert torch.equal(drawn["uvmap"][n, 0, row, column], tables.face_uvmap[face].float())
     assert torch.equal(drawn["depth"][n, 0, row, column], drawn.fragments.depth[n, row, column, 0])
+
+
+def test_screen_coordinates_carry_the_corners_gradient(tetrahedra, tables, camera):
+    vertices = tetrahedra.clone().requires_grad_()
+    drawn = draw_gbuffer(vertices, tables, camera, ["screen_coords"])
+    weights = torch.randn(drawn["screen_coords"].shape, generator=torch.Generator().manual_seed(1))
+    (gradient,) = torch.autograd.grad((drawn["screen_coords"] * weights).sum(), vertices)
+    # the same sum with the barycentrics as constants
+    twin = tetrahedra.clone().requires_grad_()
+    n, row, column = drawn.alpha[:, 0].nonzero(as_tuple=True)
+    face = drawn.fragments.face_index[n, row, column, 0]
+    bary = drawn.fragments.barycentric[n, row, column, 0][..., None]
+    corners = pixels_to_ndc(project(twin, camera), camera.image_size)[n[:, None], tables.faces[face]]
+    (expected,) = torch.autograd.grad(((corners * bary).sum(1) * weights[n, :, row, column]).sum(), twin)
+    assert gradient.abs().sum() > 0
+    torch.testing.assert_close(gradient, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_normals_point_to_the_camera_with_y_down(tables, camera):

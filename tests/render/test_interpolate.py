@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from nha.core.types import Fragments
-from nha.render.camera import pixels_to_ndc
-from nha.render.interpolate import covered_pixels, interpolate_faces, interpolate_vertices, screen_coordinates
+from nha.render.interpolate import covered_pixels, interpolate_vertices
 from nha.render.rasterize import rasterize
 
 IMAGE_SIZE = (29, 41)  # that of the random triangles
@@ -39,8 +38,9 @@ def test_faces_and_vertices_against_the_twin(scene, sets, layer):
     screen, faces, fragments = scene
     face_values = torch.randn(sets, len(faces), 3, 4, dtype=torch.double)
     vertex_values = torch.randn(sets, screen.shape[1], 4, dtype=torch.double)
+    covered = covered_pixels(fragments, layer)
     torch.testing.assert_close(
-        interpolate_faces(fragments, face_values, layer), _twin_faces(fragments, face_values, layer)
+        covered.to_image(covered.from_faces(face_values)), _twin_faces(fragments, face_values, layer)
     )
     torch.testing.assert_close(
         interpolate_vertices(fragments, vertex_values, faces, layer),
@@ -88,22 +88,8 @@ def test_gradients_against_finite_differences(random_triangles):
     face_values = torch.randn(1, len(faces), 3, 2, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(lambda v: interpolate_vertices(fragments, v, faces), vertex_values)
     assert torch.autograd.gradcheck(lambda v: covered.draw_vertices(v, faces), vertex_values)
-    assert torch.autograd.gradcheck(lambda v: interpolate_faces(fragments, v), face_values)
+    assert torch.autograd.gradcheck(covered.from_faces, face_values)
     assert torch.autograd.gradcheck(covered.draw_faces, face_values)
-
-
-def test_screen_coordinates_carry_the_corners_gradient(scene):
-    screen, faces, fragments = scene
-    screen = screen.clone().requires_grad_()
-    coordinates = screen_coordinates(fragments, screen, faces, IMAGE_SIZE)
-    twin = _twin_vertices(fragments, pixels_to_ndc(screen, IMAGE_SIZE), faces)
-    torch.testing.assert_close(coordinates, twin)
-    weights = torch.randn_like(coordinates)
-    (gradient,) = torch.autograd.grad((coordinates * weights).sum(), screen)
-    (expected,) = torch.autograd.grad((twin * weights).sum(), screen)
-    torch.testing.assert_close(gradient, expected)
-    assert gradient[..., :2].abs().sum() > 0
-    assert gradient[..., 2].abs().sum() == 0  # barycentrics are constants: no gradient along depth
 
 
 def test_nothing_covered(random_triangles):
@@ -121,7 +107,5 @@ def test_nothing_covered(random_triangles):
 
 def test_shape_errors(scene):
     screen, faces, fragments = scene
-    with pytest.raises(ValueError, match="face_values"):
-        interpolate_faces(fragments, torch.rand(len(faces), 3, 2))
     with pytest.raises(ValueError, match="vertex_values"):
         interpolate_vertices(fragments, torch.rand(3, screen.shape[1], 2), faces)

@@ -7,7 +7,6 @@ import torch
 
 from nha.core.types import Camera
 from nha.render.camera import (
-    ndc_to_pixels,
     pixel_centres_raster_ndc,
     pixels_to_ndc,
     pixels_to_raster_ndc,
@@ -54,11 +53,10 @@ def test_project_is_differentiable(camera):
     assert torch.autograd.gradcheck(lambda p: project(p, camera), points.requires_grad_())
 
 
-def test_image_ndc_spans_the_image_and_inverts():
+def test_image_ndc_spans_the_image():
     corners = torch.tensor([[0.0, 0.0], [40.0, 30.0], [20.0, 15.0]])
     ndc = pixels_to_ndc(corners, (30, 40))
     assert ndc.tolist() == [[1.0, 1.0], [-1.0, -1.0], [0.0, 0.0]]
-    torch.testing.assert_close(ndc_to_pixels(ndc, (30, 40)), corners)
 
 
 @pytest.mark.parametrize("image_size", [(30, 40), (40, 30)])

@@ -7,8 +7,8 @@ import torch
 
 from nha.render.camera import project
 from nha.render.gbuffer import draw_gbuffer
-from nha.render.rasterize import rasterize
-from nha.render.shading import phong_picture
+from nha.render.rasterize import raster_backend, rasterize
+from nha.render.shading import phong_image
 
 CHANNELS = ("normals", "screen_coords", "hard_labels", "depth")
 
@@ -62,13 +62,14 @@ def test_labels(golden, drawn, same):
 
 
 def test_shaded(golden):
-    picture = phong_picture(golden["verts"], golden.tables.faces, golden.camera)
-    difference = (picture - golden["shaded"]).abs()
+    image = phong_image(golden["verts"], golden.tables.faces, golden.camera)
+    difference = (image - golden["shaded"]).abs()
     assert difference.mean() < 2e-5
     assert (difference.amax(1) > 5e-3).float().mean() <= 1e-4
 
 
 def test_reference_backend_draws_the_same(golden, drawn):
-    again = draw_gbuffer(golden["verts"], golden.tables, golden.camera, ["depth"], backend="reference")
+    with raster_backend("reference"):
+        again = draw_gbuffer(golden["verts"], golden.tables, golden.camera, ["depth"])
     assert torch.equal(again.fragments.face_index, drawn.fragments.face_index)
     assert torch.equal(again["depth"], drawn["depth"])

@@ -12,9 +12,8 @@ from nha.render.shading import (
     AMBIENT,
     DIFFUSE,
     SURFACE_RGB01,
-    phong_picture,
+    phong_image,
     spherical_harmonics_basis,
-    spherical_harmonics_shading,
 )
 
 
@@ -47,25 +46,14 @@ def test_basis_functions_are_orthogonal_over_the_sphere():
 
 
 def test_the_trackers_first_light_leaves_albedo_unchanged():
-    light = torch.zeros(1, 9, 3)
-    light[:, 0] = math.sqrt(4 * math.pi)
+    light = torch.zeros(9, 3)
+    light[0] = math.sqrt(4 * math.pi)
     normals = torch.nn.functional.normalize(torch.randn(2, 5, 6, 3), dim=-1)
-    torch.testing.assert_close(spherical_harmonics_shading(normals, light), torch.ones(2, 5, 6, 3))
-
-
-def test_shading_is_per_image_and_differentiable():
-    light = torch.randn(2, 9, 3, dtype=torch.double, requires_grad=True)
-    normals = torch.randn(2, 4, 3, dtype=torch.double, requires_grad=True)
-    shading = spherical_harmonics_shading(normals, light)
-    expected = torch.einsum("npk,nkc->npc", spherical_harmonics_basis(normals), light)
-    torch.testing.assert_close(shading, expected)
-    assert torch.autograd.gradcheck(spherical_harmonics_shading, (normals, light))
-    with pytest.raises(ValueError, match="light must be"):
-        spherical_harmonics_shading(normals, light[:, :4])
+    torch.testing.assert_close(spherical_harmonics_basis(normals) @ light, torch.ones(2, 5, 6, 3))
 
 
 def _wall(camera: Camera, vertices: list[list[float]]) -> torch.Tensor:
-    return phong_picture(torch.tensor([vertices]), torch.tensor([[0, 1, 2]]), camera)[0]
+    return phong_image(torch.tensor([vertices]), torch.tensor([[0, 1, 2]]), camera)[0]
 
 
 def test_phong_of_a_wall_facing_the_camera(camera):
