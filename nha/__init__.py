@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from nha.api import (
         evaluate,
         export,
-        load_avatar,
         optimize_avatar,
         preprocess,
         reenact,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
         train,
     )
     from nha.avatar.avatar import NeuralHeadAvatar
+    from nha.avatar.open import load_avatar
     from nha.core.errors import UserError
     from nha.core.types import Camera, HeadParams
     from nha.data.tracked_video import Tracking, load_tracking
@@ -50,7 +50,7 @@ _MODULES = {
     "UserError": "nha.core.errors",
     "evaluate": "nha.api",
     "export": "nha.api",
-    "load_avatar": "nha.api",
+    "load_avatar": "nha.avatar.open",
     "load_head": "nha.head.load",
     "load_tracking": "nha.data.tracked_video",
     "optimize_avatar": "nha.api",
@@ -60,23 +60,7 @@ _MODULES = {
     "train": "nha.api",
 }
 
-__all__ = [
-    "Camera",
-    "HeadParams",
-    "NeuralHeadAvatar",
-    "Tracking",
-    "UserError",
-    "evaluate",
-    "export",
-    "load_avatar",
-    "load_head",
-    "load_tracking",
-    "optimize_avatar",
-    "preprocess",
-    "reenact",
-    "track",
-    "train",
-]
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

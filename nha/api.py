@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import torch
-
     from nha.avatar.avatar import NeuralHeadAvatar
     from nha.data.tracked_video import Tracking
     from nha.reenactment.settings import ReenactmentSettings
@@ -92,6 +90,7 @@ def train(
     Raises:
         UserError: for data that do not fit each other, or a wrong setting.
     """
+    from nha.avatar.open import load_avatar
     from nha.optimization.config import OptimizationSettings
     from nha.optimization.run import optimize_avatar as optimize
 
@@ -101,27 +100,6 @@ def train(
 
 
 optimize_avatar = train
-
-
-def load_avatar(
-    path: str | Path, head: str | Path | None = None, device: torch.device | str = "cpu"
-) -> NeuralHeadAvatar:
-    """Open an avatar, ours or one of the published code.
-
-    Args:
-        path: checkpoint file.
-        head: head model: auto, flame, procedural or a folder; None takes the one that the avatar was trained with.
-        device: device of the networks.
-
-    Returns:
-        The avatar in evaluation mode. Its `render` returns images [N, 3, H, W] in 0..1.
-
-    Raises:
-        UserError: if checkpoint or head model are missing, damaged or do not fit each other.
-    """
-    from nha.avatar.open import open_avatar
-
-    return open_avatar(path, head, device)
 
 
 def evaluate(

@@ -200,3 +200,14 @@ def run_script() -> Callable[..., subprocess.CompletedProcess]:
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=REPOSITORY)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_module() -> Callable[..., subprocess.CompletedProcess]:
+    """run_module("nha", "--help") runs `python -m nha --help` and captures its output (text)."""
+
+    def run(module: str, *arguments: str | Path, timeout_s: float = 300.0) -> subprocess.CompletedProcess:
+        command: Sequence[str] = [sys.executable, "-m", module, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=REPOSITORY)
+
+    return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from nha.core.errors import UserError
@@ -46,37 +47,36 @@ class Tracking:
         """(height, width) in pixels of the images that were tracked."""
         return self._result.image_size
 
-    def params(self, frame_id: int) -> HeadParams:
-        """Head parameters of one frame.
+    def params(self, frame_ids: int | Iterable[int]) -> HeadParams:
+        """Head parameters of one frame or of N frames.
 
         Args:
-            frame_id: one of `frame_ids`.
+            frame_ids: one of `frame_ids`, or several.
 
         Returns:
-            Parameters of one head: shape [1, S], expr [1, E], rotation [1, 3] axis-angle in radians, translation
-            [1, 3] in metres, neck [1, 3], jaw [1, 3], eyes [1, 6] (unbounded, before the joint limits).
+            Parameters of N heads (1 for a single id): shape [N, S], expr [N, E], rotation [N, 3] axis-angle in
+            radians, translation [N, 3] in metres, neck [N, 3], jaw [N, 3], eyes [N, 6] (unbounded, before the joint
+            limits).
 
         Raises:
-            UserError: if the frame was not tracked.
+            UserError: if a frame was not tracked.
         """
-        self._require(frame_id)
-        return self._result.params_for([frame_id])
+        return self._result.params_for(self._tracked(frame_ids))
 
-    def camera(self, frame_id: int, image_size: tuple[int, int] | None = None) -> Camera:
-        """The camera of one frame.
+    def camera(self, frame_ids: int | Iterable[int], image_size: tuple[int, int] | None = None) -> Camera:
+        """The camera of one frame or of N frames.
 
         Args:
-            frame_id: one of `frame_ids`.
-            image_size: (height, width) in pixels of the image to render; None takes the tracked size.
+            frame_ids: one of `frame_ids`, or several.
+            image_size: (height, width) in pixels of the images to render; None takes the tracked size.
 
         Returns:
-            One camera: intrinsics [1, 3, 3] in pixels, extrinsics [1, 3, 4].
+            N cameras (1 for a single id): intrinsics [N, 3, 3] in pixels, extrinsics [N, 3, 4].
 
         Raises:
-            UserError: if the frame was not tracked.
+            UserError: if a frame was not tracked.
         """
-        self._require(frame_id)
-        return self._result.camera_for([frame_id], image_size or self.image_size)
+        return self._result.camera_for(self._tracked(frame_ids), image_size or self.image_size)
 
     def __len__(self) -> int:
         return len(self._result)
@@ -87,11 +87,13 @@ class Tracking:
     def __repr__(self) -> str:
         return f"Tracking('{self._path}', {len(self)} frames)"
 
-    def _require(self, frame_id: int) -> None:
-        if self._result.missing_frames([frame_id]):
+    def _tracked(self, frame_ids: int | Iterable[int]) -> list[int]:
+        ids = [int(i) for i in frame_ids] if isinstance(frame_ids, Iterable) else [int(frame_ids)]
+        if missing := self._result.missing_frames(ids):
             raise UserError(
-                f"frame {frame_id} was not tracked; choose one of the frames {some_of(self.frame_ids)}"
+                f"frame {some_of(missing)} was not tracked; choose among the frames {some_of(self.frame_ids)}"
             )
+        return ids
 
 
 def load_tracking(path: str | Path) -> Tracking:

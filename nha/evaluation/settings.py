@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nha.core.common_settings import device_setting, raster_backend_setting
 from nha.core.config import Settings, nested, setting
 from nha.core.errors import UserError
 from nha.data.settings import DataSettings
@@ -55,10 +56,8 @@ class EvaluationSettings(Settings):
     )
 
     batch_size: int = setting(4, section="Run", minimum=1, help="Frames rendered at the same time.")
-    device: str = setting("auto", help="auto, cpu or cuda.")
-    raster_backend: str = setting(
-        "auto", option="backend", help="Rasteriser: auto, numba, triton, reference or pytorch3d."
-    )
+    device: str = device_setting()
+    raster_backend: str = raster_backend_setting()
     data: DataSettings = nested(DataSettings)
 
     IGNORED = DataSettings.IGNORED

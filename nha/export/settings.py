@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nha.core.common_settings import (
+    checkpoint_head_setting,
+    checkpoint_setting,
+    device_setting,
+    raster_backend_setting,
+)
 from nha.core.config import Settings, setting
 from nha.core.errors import UserError
 
@@ -17,13 +23,7 @@ FORMATS: tuple[Format, ...] = ("obj", "ply", "glb", "params")  # in the order in
 class ExportSettings(Settings):
     """Settings of an export."""
 
-    ckpt: Path | None = setting(
-        section="Input",
-        option="avatar",
-        main=True,
-        help="Checkpoint of the avatar, ours or published.",
-        aliases=("checkpoint_file",),
-    )
+    ckpt: Path | None = checkpoint_setting(section="Input")
     tracking: Path | None = setting(
         None,
         main=True,
@@ -34,7 +34,7 @@ class ExportSettings(Settings):
     frames: tuple[int, ...] = setting(
         (), help="Ids of tracked frames to write as OBJ and PLY files; [] writes the neutral head."
     )
-    head: str | None = setting(None, help="Head model; none takes the one that the avatar was trained with.")
+    head: str | None = checkpoint_head_setting()
 
     out: Path = setting(section="Output", main=True, help="Output folder.", aliases=("out_path",))
     formats: tuple[Format, ...] = setting(FORMATS, main=True, help="File formats to write.")
@@ -68,10 +68,8 @@ class ExportSettings(Settings):
         25.0, option="fps", minimum=1e-3, maximum=1000, help="Frames per second of the animation."
     )
 
-    device: str = setting("auto", section="Machine", help="auto, cpu or cuda.")
-    raster_backend: str = setting(
-        "auto", option="backend", help="Rasteriser: auto, numba, triton, reference or pytorch3d."
-    )
+    device: str = device_setting(section="Machine")
+    raster_backend: str = raster_backend_setting()
 
     def check(self) -> None:
         """Raise UserError for a number out of its range."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from nha.avatar.settings import AvatarSettings
+from nha.core.common_settings import device_setting, raster_backend_setting
 from nha.core.config import Settings, nested, setting
 from nha.data.settings import DataSettings
 
@@ -114,7 +115,7 @@ class RunSettings(Settings):
         help="Avatar (ours or published) to start from; none starts from scratch.",
     )
     resume: bool = setting(True, help="Continue an interrupted run in the output folder.")
-    device: str = setting("auto", help="auto, cpu or cuda.")
+    device: str = device_setting()
     devices: int = setting(
         1, minimum=1, help="Devices (processes on a CPU) per machine; each batch is split between them."
     )
@@ -123,9 +124,7 @@ class RunSettings(Settings):
         "auto",
         help="Lightning's strategy for several devices; auto is distributed data parallel.",
     )
-    raster_backend: str = setting(
-        "auto", option="backend", help="Rasteriser: auto, numba, triton, reference or pytorch3d."
-    )
+    raster_backend: str = raster_backend_setting()
     precision: Literal["highest", "high", "medium"] = setting(
         "highest",
         help="Precision of float32 matrix products, see torch.set_float32_matmul_precision; high (TF32) and medium "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nha.core.common_settings import device_setting, raster_backend_setting
 from nha.core.config import Settings, setting
 from nha.core.errors import UserError
 
@@ -101,10 +102,8 @@ class ReenactmentSettings(Settings):
         None,
         help="Head model of both avatars: flame, procedural or a folder; none takes the one in each checkpoint.",
     )
-    device: str = setting("auto", help="auto, cpu or cuda.")
-    raster_backend: str = setting(
-        "auto", option="backend", help="Rasteriser: auto, numba, triton, reference or pytorch3d."
-    )
+    device: str = device_setting()
+    raster_backend: str = raster_backend_setting()
 
     def check(self) -> None:
         """Raise UserError for numbers out of range, lists of different lengths and missing checkpoints."""

@@ -32,7 +32,13 @@ PERSON_FILE = "tracking_person.npz"
 
 _logger = get_logger(__name__)
 # Settings that do not change the numbers: a run may be resumed with other values.
-_WITHOUT_INFLUENCE = {"save_period": 1, "frame_rate": 25.0, "video": True, "device": "auto"}
+_WITHOUT_INFLUENCE = {
+    "save_period": 1,
+    "frame_rate": 25.0,
+    "video": True,
+    "device": "auto",
+    "raster_backend": "auto",
+}
 
 
 @contextlib.contextmanager

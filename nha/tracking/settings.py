@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from nha.core.common_settings import device_setting, raster_backend_setting
 from nha.core.config import Settings, nested, setting
 from nha.core.errors import UserError
 
@@ -143,7 +144,8 @@ class TrackingSettings(Settings):
         main=True,
         help="batched: all frames in parallel; sequential: frame after frame, as published.",
     )
-    device: str = setting("auto", help="auto, cpu or cuda.")
+    device: str = device_setting()
+    raster_backend: str = raster_backend_setting()
     appearance: Literal["auto", "published", "linear"] = setting(
         "auto", help="Colour model; auto takes published in the sequential mode, else linear."
     )

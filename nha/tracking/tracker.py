@@ -7,6 +7,7 @@ from nha.core.system import get_logger
 from nha.data.tracked_video import Tracking
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
+from nha.render.rasterize import raster_backend
 from nha.tracking.appearance import AlbedoSpace, grey_albedo_space, read_albedo_space
 from nha.tracking.batched import track_in_batches
 from nha.tracking.frames import read_frames
@@ -53,7 +54,7 @@ def track_dataset(settings: TrackingSettings) -> Tracking:
             "%d of %d frames are tracked (%s); continuing", progress.n_processed, len(frames), run.result
         )
     if progress is None or progress.n_processed < len(frames) or not run.report.is_file():
-        with open_tensorboard_log(run.folder) as log:
+        with raster_backend(settings.raster_backend), open_tensorboard_log(run.folder) as log:
             fit = PhotometricFit(mesh, albedo, settings.n_shape, settings.n_expr, log.energies)
             track = track_sequentially if settings.mode == "sequential" else track_in_batches
             progress, albedo = track(fit, run, progress)

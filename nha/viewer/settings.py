@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nha.core.common_settings import (
+    checkpoint_head_setting,
+    checkpoint_setting,
+    device_setting,
+    raster_backend_setting,
+)
 from nha.core.config import Settings, setting
 
 
@@ -12,13 +18,7 @@ from nha.core.config import Settings, setting
 class ViewerSettings(Settings):
     """Settings of the viewer."""
 
-    ckpt: Path | None = setting(
-        section="Input",
-        option="avatar",
-        main=True,
-        help="Checkpoint of the avatar, ours or published.",
-        aliases=("checkpoint_file",),
-    )
+    ckpt: Path | None = checkpoint_setting(section="Input")
     tracking: Path | None = setting(
         None,
         main=True,
@@ -32,7 +32,7 @@ class ViewerSettings(Settings):
         help="Tracking file of another person, or its folder, whose motion is played instead.",
         aliases=("driving_tracking_results",),
     )
-    head: str | None = setting(None, help="Head model; none takes the one that the avatar was trained with.")
+    head: str | None = checkpoint_head_setting()
     expressions: int = setting(10, minimum=0, help="Number of expression sliders.")
     texture_size: int = setting(
         256,
@@ -95,7 +95,5 @@ class ViewerSettings(Settings):
         help="Frames per second of played and recorded videos.",
     )
 
-    device: str = setting("auto", section="Machine", help="auto, cpu or cuda.")
-    raster_backend: str = setting(
-        "auto", option="backend", help="Rasteriser: auto, numba, triton, reference or pytorch3d."
-    )
+    device: str = device_setting(section="Machine")
+    raster_backend: str = raster_backend_setting()

@@ -1,6 +1,8 @@
 """Settings from INI files and command lines."""
 
 import dataclasses
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -11,6 +13,7 @@ from nha.core import config
 from nha.core.config import format_settings, nested, parse_settings, setting
 from nha.core.config_values import describe_kind, format_value, parse_value
 from nha.core.errors import UserError
+from nha.core.paths import config_file
 
 PerStage = tuple[float, float, float]
 FixPoints = list[tuple[float, float]]
@@ -407,3 +410,115 @@ class ListOfPaths:
 )
 def test_paths_in_a_list_may_hold_spaces(argv, paths):
     assert parse_settings(ListOfPaths, argv, description="d").ckpt == [Path(path) for path in paths]
+
+
+# --- settings from Python --------------------------------------------------------------------------------
+
+
+def test_settings_from_a_file_and_keywords(ini):
+    path = ini("batch = [4, 2, 1]\nlr = 0.25\nkeyframes = [1]\ngpus = 3")
+    settings = Settings.from_ini(
+        path, dataset="a, folder", keyframes=(3, 4), checkpoint=Path("c.ckpt"), w_lap=[[1, 0.1]]
+    )
+    assert settings == Settings(
+        data_path=Path("a, folder"),
+        batch=(4, 2, 1),
+        keyframes=[3, 4],
+        checkpoint=Path("c.ckpt"),
+        w_lap=[(1.0, 0.1)],
+        trainer=Trainer(learning_rate=0.25),
+    )
+    assert Settings.from_ini(data_path="x") == Settings(data_path=Path("x"))
+    assert Settings.from_ini(data_path="x", checkpoint=None, fast=True).trainer.fast is True
+    third = Settings.from_ini(data_path="x", learning_rate=1 / 3)
+    assert third.trainer.learning_rate == 1 / 3  # to the last bit
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"keyframe": [1]}, "unknown setting 'keyframe' among the keywords; did you mean 'keyframes'?"),
+        ({"batch": (1, 2)}, r"setting 'batch' must be a list of 3, each a whole number, not '\[1, 2\]'"),
+        ({"fast": 2}, "setting 'fast' must be true or false, not '2'"),
+        ({"gpus": 3}, "unknown setting 'gpus'"),
+    ],
+)
+def test_wrong_keywords_are_errors(keywords, message):
+    with pytest.raises(UserError, match=message):
+        Settings.from_ini(data_path="x", **keywords)
+
+
+def test_a_missing_keyword_is_named():
+    with pytest.raises(UserError, match=r"missing setting 'data_path'; .*in Python: data_path=VALUE"):
+        Settings.from_ini()
+
+
+@dataclass(frozen=True)
+class Ranges(config.Settings):
+    """Settings."""
+
+    share: float = setting(0.5, option="part", help="Share.", minimum=0, maximum=1)
+    sizes: list[int] = setting([1], help="Sizes.", minimum=1)
+    limit: int | None = setting(None, help="Limit.", maximum=9)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--share", "2"], "--part must be at most 1, but is 2"),
+        (["--part=-0.5"], "--part must be at least 0, but is -0.5"),
+        (["--sizes", "3", "0"], "--sizes must be at least 1, but is 0"),
+        (["--limit", "10"], "--limit must be at most 9, but is 10"),
+    ],
+)
+def test_numbers_out_of_range(argv, message):
+    with pytest.raises(UserError, match=message):
+        parse_settings(Ranges, argv, description="d")
+
+
+def test_numbers_in_range_and_those_of_finished_settings():
+    assert parse_settings(Ranges, ["--share", "1", "--limit", "none"], description="d") == Ranges(share=1.0)
+    Ranges().check()
+    with pytest.raises(UserError, match="--sizes must be at least 1"):
+        Ranges(sizes=[2, 0]).check()
+
+
+@dataclass(frozen=True)
+class Positional(config.Settings):
+    """Settings."""
+
+    source: Path = setting(option="avatar", positional=True, main=True, help="From.")
+    target: Path = setting(option="out", positional=True, help="To.")
+    names: list[str] = setting([], help="Names.")
+
+
+@pytest.mark.parametrize(
+    "argv", [["a", "b"], ["--avatar", "a", "--out", "b"], ["--source=a", "--target=b"], ["a", "--out", "b"]]
+)
+def test_positional_settings_have_names_too(argv):
+    assert parse_settings(Positional, argv, description="d") == Positional(Path("a"), Path("b"))
+
+
+def test_options_with_names_may_be_repeated():
+    argv = ["a", "b", "--names", "one", "--names", "two"]
+    assert parse_settings(Positional, argv, description="d").names == ["one", "two"]
+
+
+def test_short_names_of_configurations(repository, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("demo", "configs/demo.ini"):
+        assert config_file(name) == repository / "nha" / "configs" / "demo.ini"
+    (tmp_path / "demo").write_text("")
+    assert config_file("demo") == Path("demo")  # a file of the user comes first
+    with pytest.raises(UserError, match="'other.ini' does not exist; name an INI file, or one of demo, "):
+        config_file("other.ini")
+
+
+def test_settings_from_python_need_no_configargparse():
+    code = (
+        "import sys; sys.modules['configargparse'] = None\n"
+        "from nha.optimization.config import OptimizationSettings\n"
+        "print(OptimizationSettings.from_ini('demo', dataset='d', tracking='t', out='o').schedule.epochs_offset)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "25\n"), done.stderr

@@ -15,8 +15,8 @@ from nha.preprocess.backends.region_colours import (
     RegionEstimate,
     average_over_time,
     classify_regions,
-    describe_surroundings,
     estimate_regions,
+    measure_surroundings,
 )
 
 SKIN_RGB, SHADOW_RGB = (205, 160, 140), (165, 120, 100)
@@ -49,8 +49,8 @@ def classify(rgb: np.ndarray, regions: np.ndarray) -> np.ndarray:
     )
     nothing = np.zeros(SHAPE, bool)
     chin, brow = np.array([160.0, 205.0]), np.array([140.0, 118.0])
-    place = describe_surroundings(regions < 255, face > 0, nothing, axes, chin, brow)
-    return classify_regions(rgb, estimate_regions(rgb, place, nothing).posterior)
+    position = measure_surroundings(regions < 255, face > 0, nothing, axes, chin, brow)
+    return classify_regions(rgb, estimate_regions(rgb, position, nothing).posterior)
 
 
 @pytest.mark.parametrize(

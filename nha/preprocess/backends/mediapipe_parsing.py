@@ -38,16 +38,16 @@ class MediapipeParsing(ParsingEstimator):
         features = _feature_labels(mesh, topology, shape)
         ears = [ear_region(mesh, axes, left, shape) for left in (True, False)]
         brow_top = min(mesh[np.r_[topology.right_brow, topology.left_brow], :2], key=lambda point: point[1])
-        place = region_colours.describe_surroundings(
+        position = region_colours.measure_surroundings(
             foreground, on_face, ears[0] | ears[1], axes, mesh[CHIN, :2], brow_top
         )
         has_own_colour = (features > 0) & (features != Parsing.NOSE)
-        estimate = region_colours.estimate_regions(frame.rgb, place, has_own_colour)
+        estimate = region_colours.estimate_regions(frame.rgb, position, has_own_colour)
         posterior = region_colours.average_over_time(estimate, self._keep(frame.frame_id, estimate))
         regions = region_colours.classify_regions(frame.rgb, posterior)
         regions[~foreground] = OUTSIDE
         height = _height_map(axes, shape)
-        regions[on_face & foreground & (height < place.brow_height)] = region_colours.SKIN
+        regions[on_face & foreground & (height < position.brow_height)] = region_colours.SKIN
         labels = _name_regions(regions, on_face, ears, axes, height)
         return _draw_features(labels, features)
 

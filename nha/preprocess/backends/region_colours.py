@@ -66,7 +66,7 @@ def working_size(shape: tuple[int, ...]) -> tuple[int, int]:
     return max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor))
 
 
-def describe_surroundings(
+def measure_surroundings(
     foreground: np.ndarray,
     face: np.ndarray,
     ear: np.ndarray,
@@ -119,20 +119,20 @@ class RegionEstimate:
     posterior: np.ndarray
 
 
-def estimate_regions(rgb: np.ndarray, place: FaceSurroundings, features: np.ndarray) -> RegionEstimate:
+def estimate_regions(rgb: np.ndarray, position: FaceSurroundings, features: np.ndarray) -> RegionEstimate:
     """Combine the likelihood of the colours with the prior of the positions.
 
     Args:
         rgb: uint8 [H, W, 3].
-        place: positions relative to the face.
+        position: positions relative to the face.
         features: bool [H, W], eyes, brows, lips and mouth, whose colours do not count as skin.
     """
     small_rgb = cv2.resize(rgb, working_size(rgb.shape), interpolation=cv2.INTER_AREA)
-    likelihood = _colour_likelihoods(_colour_bins(small_rgb), place, _to_working_size(features))
-    joint = [prior * likelihood[k] for k, prior in enumerate(_priors(place))]
+    likelihood = _colour_likelihoods(_colour_bins(small_rgb), position, _to_working_size(features))
+    joint = [prior * likelihood[k] for k, prior in enumerate(_priors(position))]
     # Pixels at the silhouette mix two colours, so they get a small weight.
-    weight = np.where(place.rim, np.float32(RIM_WEIGHT), np.float32(1)) * place.foreground / sum(joint)
-    certain_skin = place.face & (place.height < place.brow_height)
+    weight = np.where(position.rim, np.float32(RIM_WEIGHT), np.float32(1)) * position.foreground / sum(joint)
+    certain_skin = position.face & (position.height < position.brow_height)
     posterior = [np.where(certain_skin, np.float32(k == SKIN), joint[k] * weight) for k in range(4)]
     blurred = cv2.GaussianBlur(small_rgb, (5, 5), 0).astype(np.float32)
     return RegionEstimate(blurred, cv2.merge([plane.astype(np.float32) for plane in posterior]))
@@ -204,18 +204,25 @@ def _histogram(bins: np.ndarray) -> np.ndarray:
     return (smooth / max(float(smooth.sum()), 1e-6)).ravel()
 
 
-def _colour_likelihoods(bins: np.ndarray, place: FaceSurroundings, features: np.ndarray) -> list[np.ndarray]:
-    body = place.foreground & ~place.face
+def _colour_likelihoods(
+    bins: np.ndarray, position: FaceSurroundings, features: np.ndarray
+) -> list[np.ndarray]:
+    body = position.foreground & ~position.face
     skin_seed = (
-        place.foreground & (place.inside > 0.04) & (place.height < place.brow_height + 0.1) & ~features
+        position.foreground
+        & (position.inside > 0.04)
+        & (position.height < position.brow_height + 0.1)
+        & ~features
     )
     skin = _histogram(bins[skin_seed])
-    above = place.height > place.brow_height
-    hair = _distinct(bins[body & above & (place.outside > 0.06)], skin)
-    on_shoulders = (place.sideways > 0.55) & (place.below_chin > 0.1)
-    cloth = _distinct(bins[body & (on_shoulders | (place.below_chin > 0.6))], skin)
-    under_chin = body & (place.outside > CHIN_REACH) & (place.below_chin > 0) & (place.below_chin < 0.3)
-    under_chin &= place.sideways < 0.25
+    above = position.height > position.brow_height
+    hair = _distinct(bins[body & above & (position.outside > 0.06)], skin)
+    on_shoulders = (position.sideways > 0.55) & (position.below_chin > 0.1)
+    cloth = _distinct(bins[body & (on_shoulders | (position.below_chin > 0.6))], skin)
+    under_chin = (
+        body & (position.outside > CHIN_REACH) & (position.below_chin > 0) & (position.below_chin < 0.3)
+    )
+    under_chin &= position.sideways < 0.25
     # The neck is skin in the shadow of the chin: pixels there that are not cloth.
     neck = 0.5 * skin + 0.5 * _distinct(bins[under_chin], cloth)
     return [(histogram + RARE_COLOUR)[bins] for histogram in (skin, hair, cloth, neck)]
@@ -234,30 +241,32 @@ def _distinct(seed_bins: np.ndarray, known: np.ndarray) -> np.ndarray:
     return cleaned / remaining if remaining > 0.1 else np.zeros_like(known)
 
 
-def _priors(place: FaceSurroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _priors(position: FaceSurroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Prior of each class given the position: four maps, not normalised."""
-    in_upper_face = place.face & (place.height > place.brow_height)
-    near_face = np.exp(-place.outside / 0.08)
-    above_chin = place.below_chin < 0
-    beside_or_above = place.height > UNDER_JAW
+    in_upper_face = position.face & (position.height > position.brow_height)
+    near_face = np.exp(-position.outside / 0.08)
+    above_chin = position.below_chin < 0
+    beside_or_above = position.height > UNDER_JAW
 
-    chin = 0.8 * np.exp(-place.outside / CHIN_REACH) * (place.outside < 2 * CHIN_REACH)
+    chin = 0.8 * np.exp(-position.outside / CHIN_REACH) * (position.outside < 2 * CHIN_REACH)
     skin = np.where(in_upper_face, 0.95, 0.02 + np.where(beside_or_above, 0.5 * near_face, chin))
-    skin = np.where(place.ear, 0.6, skin)
-    hair = np.where(in_upper_face, 0.05 + 0.4 * np.exp(-place.inside / 0.05), 0.5)
+    skin = np.where(position.ear, 0.6, skin)
+    hair = np.where(in_upper_face, 0.05 + 0.4 * np.exp(-position.inside / 0.05), 0.5)
     # Below the chin there is only long hair, on either side of the neck; a beard counts as skin.
-    long_hair = 0.25 * np.exp(-np.maximum(place.below_chin, 0) / 0.5) * _step(-place.sideways, -0.6, 0.05)
-    long_hair = long_hair * (0.05 + 0.95 * _step(place.sideways, 0.25, 0.05))
-    hair = np.where(place.height < UNDER_JAW, np.minimum(hair, 0.01 + long_hair), hair)
-    cloth = _step(place.below_chin, 0.15, 0.06) * (0.2 + 0.8 * _step(place.below_chin, 0.45, 0.1))
-    cloth = cloth + 0.3 * _step(place.sideways, 0.45, 0.05) * _step(place.below_chin, 0.0, 0.05)
-    neck = (
-        _step(-place.height, 0.3, 0.05)
-        * _step(-place.sideways, -0.5, 0.06)
-        * _step(-place.below_chin, -0.8, 0.1)
+    long_hair = (
+        0.25 * np.exp(-np.maximum(position.below_chin, 0) / 0.5) * _step(-position.sideways, -0.6, 0.05)
     )
-    neck = np.where(place.face, 0.0, neck)
-    return skin, hair, np.where(above_chin & (place.sideways < 0.4), 1e-3, cloth + 1e-3), neck + 1e-4
+    long_hair = long_hair * (0.05 + 0.95 * _step(position.sideways, 0.25, 0.05))
+    hair = np.where(position.height < UNDER_JAW, np.minimum(hair, 0.01 + long_hair), hair)
+    cloth = _step(position.below_chin, 0.15, 0.06) * (0.2 + 0.8 * _step(position.below_chin, 0.45, 0.1))
+    cloth = cloth + 0.3 * _step(position.sideways, 0.45, 0.05) * _step(position.below_chin, 0.0, 0.05)
+    neck = (
+        _step(-position.height, 0.3, 0.05)
+        * _step(-position.sideways, -0.5, 0.06)
+        * _step(-position.below_chin, -0.8, 0.1)
+    )
+    neck = np.where(position.face, 0.0, neck)
+    return skin, hair, np.where(above_chin & (position.sideways < 0.4), 1e-3, cloth + 1e-3), neck + 1e-4
 
 
 def _step(values: np.ndarray, middle: float, width: float) -> np.ndarray:
