@@ -39,7 +39,7 @@ QUICK = {
 # The same for the Python example; `tracking.params(10)` needs a frame that the tiny video has.
 QUICK_PYTHON = {
     "scale=256": 'scale=64, estimators="truth"',
-    '"experiments/me/tracking")': '"experiments/me/tracking", refine_steps=5, appearance_steps=5, n_keyframes=4, '
+    '"experiments/talk/tracking")': '"experiments/talk/tracking", refine_steps=5, appearance_steps=5, n_keyframes=4, '
     'head="procedural", device="cpu")',
     'config="demo"': 'config="demo", epochs_offset=1, epochs_texture=1, epochs_joint=1, head="procedural", '
     'device="cpu"',
@@ -129,6 +129,11 @@ def test_own_video(readme, repository, tmp_path):
     here = {
         "my_video.mp4": str(tmp_path / "video.mp4"),
         "friend.mp4": str(tmp_path / "video.mp4"),
+        "talk.mp4": str(tmp_path / "video.mp4"),
+        "experiments/talk": str(tmp_path / "talk"),
+        # the larger dataset is not made again: its training differs
+        "experiments/me_512/dataset": str(tmp_path / "me" / "dataset"),
+        "experiments/me_512/tracking": str(tmp_path / "me" / "tracking"),
         "experiments/me": str(tmp_path / "me"),
         "experiments/friend": str(tmp_path / "me"),  # one video is enough to see that the commands run
     }
