@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -119,6 +120,22 @@ def test_api_document_names_everything_public():
         if not (inspect.isclass(value) and issubclass(value, Exception)):
             missing = [p for p in inspect.signature(value).parameters if not re.search(rf"\b{p}\b", section)]
             assert not missing, f"{name} lacks {missing}; run `python docs/write_api.py`"
+
+
+def test_examples_of_the_api_document_fit_the_signatures():
+    api = (ROOT / "docs" / "api.md").read_text("utf-8")
+    examples = re.findall(r"\*\*Example\*\*\n\n```python\n(.*?)\n```", api, re.DOTALL)
+    assert len(examples) == len(nha.__all__)
+    calls = [node for text in examples for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    used = set()
+    for call in calls:
+        function = call.func
+        if not isinstance(function, ast.Attribute) or ast.unparse(function.value) != "nha":
+            continue
+        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+        inspect.signature(getattr(nha, function.attr)).bind(*call.args, **keywords)
+        used.add(function.attr)
+    assert {name for name in nha.__all__ if name.islower()} <= used
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
