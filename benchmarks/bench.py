@@ -2,9 +2,9 @@
 
     python benchmarks/bench.py [--device auto] [--size 192] [--batch 2] [--head auto] [--json FILE] [--compare FILE]
 
-The published networks on made-up frames of one head model: building the model, rasterising, one step of each
-stage (drawing, losses, gradients, optimisers), a finished picture, loading a batch. Medians after a warm-up, with
-the fastest and slowest run; peak memory is the process's on a CPU, the allocator's on a GPU.
+Times networks of the published sizes on synthetic frames of one head model: building the avatar, rasterising, one step
+of each stage (rendering, losses, gradients, optimisers), rendering one image, loading a batch. Prints medians after a
+warm-up with the fastest and slowest run. Peak memory is that of the process on a CPU, of torch's allocator on a GPU.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from nha.avatar.open import build_head
 from nha.avatar.settings import AvatarSettings
 from nha.core.conventions import Parsing, Segmentation
 from nha.core.device import pick_device, seed_everything
+from nha.core.paths import PART_WEIGHTS
 from nha.core.system import atomic_path, run_script
 from nha.core.types import Camera, FrameBatch, HeadParams
 from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_labels, write_rgb
@@ -37,28 +38,27 @@ from nha.head.model import HeadModel
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
 from nha.optimization.objective import Objective
 from nha.optimization.optimizers import begin_stage, make_optimizers
-from nha.optimization.run import PART_WEIGHTS
 from nha.optimization.sampling import parameter_noise, step_generator
 from nha.optimization.stages import make_stages
 from nha.render.camera import project
 from nha.render.rasterize import rasterize
 
 HEAD_DISTANCE_METRES = 0.9
-FOCAL_SHARE = 2.6  # focal length over image size: the head fills most of the picture
+FOCAL_SHARE = 2.6  # focal length over image size
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, print a table, write JSON where asked."""
+    """Measure, print a table, and write it as JSON with `--json`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--size", type=int, default=192, help="side of the pictures in pixels")
-    parser.add_argument("--batch", type=int, default=2, help="frames a step")
+    parser.add_argument("--size", type=int, default=192, help="side of the square images in pixels")
+    parser.add_argument("--batch", type=int, default=2, help="frames per step")
     parser.add_argument("--head", default="auto", help="auto, flame, procedural or a folder")
-    parser.add_argument("--repeats", type=int, default=5, help="measured runs of each part")
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--compare", type=Path, help="figures of an earlier run: print the ratio to them")
+    parser.add_argument("--repeats", type=int, default=5, help="timed runs of each part")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--compare", type=Path, help="figures of an earlier run; prints the ratio to them")
     arguments = parser.parse_args(argv)
 
     figures = measure(arguments)
@@ -78,7 +78,6 @@ def measure(arguments: argparse.Namespace) -> dict:
     """All figures: seconds (`_s`), milliseconds (`_ms`), MiB (`_mb`)."""
     seed_everything(0)
     device = pick_device(arguments.device)
-    start = time.perf_counter()
     settings = OptimizationSettings(
         run=RunSettings(default_root_dir=Path()),
         data=None,
@@ -86,6 +85,7 @@ def measure(arguments: argparse.Namespace) -> dict:
         losses=LossSettings(perceptual="none"),
         avatar=AvatarSettings(),
     )
+    start = time.perf_counter()
     head = build_head(load_head(arguments.head), settings.avatar)
     avatar = NeuralHeadAvatar(head, settings.avatar, arguments.batch).to(device)
     figures: dict = {"init_s": time.perf_counter() - start}
@@ -96,7 +96,7 @@ def measure(arguments: argparse.Namespace) -> dict:
         figures[name] = statistics.median(seconds)
         spread[name] = [min(seconds), max(seconds)]
 
-    batch = made_up_batch(avatar.head, arguments.batch, arguments.size).to(device)
+    batch = synthetic_batch(head, arguments.batch, arguments.size)
     screen = project(avatar.head(batch.tracked), batch.camera)
     record("rasterize_ms", lambda: rasterize(screen, avatar.head.faces, batch.camera.image_size), 1e3)
     record("loader_ms", loader(arguments.batch, arguments.size), 1e3)
@@ -108,10 +108,10 @@ def measure(arguments: argparse.Namespace) -> dict:
     avatar.eval()
 
     @torch.no_grad()
-    def picture() -> None:
+    def render_image() -> None:
         avatar(batch.tracked[:1], batch.camera[:1], batch.frame_id[:1])
 
-    record("inference_s", picture)
+    record("inference_s", render_image)
     figures["peak_memory_mb"] = peak_memory_mb(device)
     figures["spread"] = spread
     figures["machine"] = {
@@ -126,7 +126,7 @@ def measure(arguments: argparse.Namespace) -> dict:
 
 
 def one_step(avatar, objective, stage, active, batch, settings) -> Callable[[], None]:
-    """A training step as `AvatarModule` does it."""
+    """A function that takes one training step, with the same calls as `AvatarModule.training_step`."""
     weights = stage.weights_at(stage.first_epoch)
 
     def step() -> None:
@@ -154,29 +154,39 @@ def one_step(avatar, objective, stage, active, batch, settings) -> Callable[[], 
     return step
 
 
-def made_up_batch(head: HeadModel, n: int, size: int) -> FrameBatch:
-    """n frames of a head that turns, annotated from its own drawing; colours are noise."""
+@torch.no_grad()
+def synthetic_batch(head: HeadModel, n: int, size: int) -> FrameBatch:
+    """N frames of a head that turns, on the head's device.
+
+    Masks and landmarks come from a rasterisation of the head itself; colours and normals are noise.
+
+    Args:
+        head: the head model.
+        n: number of frames.
+        size: side of the square images in pixels.
+    """
     p = head.neutral_params(n)
+    device = p.rotation.device
     turn = torch.linspace(-0.3, 0.3, n) if n > 1 else torch.zeros(1)
     tracked: HeadParams = p.replace(
-        rotation=torch.stack([torch.zeros(n), torch.pi + turn, torch.zeros(n)], 1),
-        translation=torch.tensor([0.0, 0.0, HEAD_DISTANCE_METRES]).expand(n, 3),
+        rotation=torch.stack([torch.zeros(n), torch.pi + turn, torch.zeros(n)], 1).to(device),
+        translation=torch.tensor([0.0, 0.0, HEAD_DISTANCE_METRES], device=device).expand(n, 3),
     )
     focal = FOCAL_SHARE * size
     intrinsics = torch.tensor([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]]).expand(n, 3, 3)
-    extrinsics = torch.eye(3, 4).expand(n, 3, 4)
-    camera = Camera(intrinsics, extrinsics, (size, size))
+    camera = Camera(intrinsics, torch.eye(3, 4).expand(n, 3, 4), (size, size)).to(device)
     vertices = head(tracked)
     covered = rasterize(project(vertices, camera), head.faces, (size, size)).face_index[..., 0] >= 0
     landmarks = project(head.landmarks(vertices), camera)[..., :2]
-    rows = torch.arange(size)[:, None].expand(size, size)
+    rows = torch.arange(size, device=device)[:, None].expand(size, size)
     labels = torch.where(rows < size // 4, int(Parsing.HAIR), int(Parsing.SKIN))
-    return FrameBatch(
+    noise = torch.nn.functional.normalize(torch.randn(n, 3, size, size), dim=1).to(device)
+    batch = FrameBatch(
         frame_id=torch.arange(n),
         rgb01=torch.rand(n, 3, size, size),
         segmentation=torch.where(covered, int(Segmentation.HEAD), 0),
         parsing=torch.where(covered, labels, 0),
-        normals=torch.nn.functional.normalize(torch.randn(n, 3, size, size), dim=1) * covered[:, None],
+        normals=noise * covered[:, None],
         landmarks_px=landmarks[:, :68] + 1,
         landmark_confidence=torch.ones(n, 68),
         iris_px=landmarks[:, 68:],
@@ -184,25 +194,28 @@ def made_up_batch(head: HeadModel, n: int, size: int) -> FrameBatch:
         tracked=tracked,
         camera=camera,
     )
+    return batch.to(device)
 
 
 def loader(n: int, size: int) -> Callable[[], object]:
-    """Reading a batch from the cache of decoded frames."""
+    """A function that reads a batch of n square frames from the cache of decoded frames; size: side in pixels."""
     scratch = tempfile.TemporaryDirectory()
     folder = DatasetFolder(Path(scratch.name))
-    picture = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
     for frame_id in range(n):
         paths = folder.paths(frame_id)
-        write_rgb(paths.image, picture)
-        write_rgb(paths.normals, picture)
-        write_labels(paths.parsing, picture[..., 0] % 18)
-        write_labels(paths.segmentation, picture[..., 1])
+        write_rgb(paths.image, image)
+        write_rgb(paths.normals, image)
+        write_labels(paths.parsing, image[..., 0] % 18)
+        write_labels(paths.segmentation, image[..., 1])
         points = np.zeros((70, 2), np.float32)
         ones = np.ones(68, np.float32)
         write_keypoints(paths.keypoints, Keypoints(points[:68], ones, ones, points[68:]))
     store = FrameStore(folder, range(n), "auto")
-    read = lambda: (store.read(list(range(n))), scratch)  # noqa: E731 - keeps the folder alive
-    return read
+    return lambda: (
+        store.read(list(range(n))),
+        scratch,
+    )  # holds a reference, so that the folder is not deleted
 
 
 def timed(function: Callable[[], object], repeats: int, device: torch.device) -> list[float]:
@@ -218,7 +231,7 @@ def timed(function: Callable[[], object], repeats: int, device: torch.device) ->
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak of the allocator on a GPU, of the process's resident memory on a CPU."""
+    """Peak memory in MiB: of the allocator on a GPU, of the process's resident memory on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

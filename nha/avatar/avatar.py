@@ -6,18 +6,18 @@ and no optimisers here. See `docs/method.md`, section 3.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from nha.avatar.conditioning import ConditionRanges
+from nha.avatar.drawn_parts import drawn_tables, require_drawn_parts
 from nha.avatar.frame_parameters import FrameParameters
 from nha.avatar.settings import AvatarSettings
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix
-from nha.core.types import Camera, GBuffer, HeadParams, Rendering, Surface, SurfaceTables
+from nha.core.types import Camera, GBuffer, HeadParams, Rendering, Surface
 from nha.head.joint_limits import neck_angles
 from nha.head.model import HeadModel
 from nha.head.mouth_features import N_ROTATION_FEATURES, soft_clip_rotation
@@ -28,18 +28,6 @@ from nha.nets.texture_net import TextureNet
 from nha.render.gbuffer import draw_gbuffer
 from nha.render.interpolate import CoveredPixels, covered_pixels
 
-# The parts that rendering (eyelid rule, mouth) and the losses use; the others are not rasterised.
-DRAWN_PARTS = (
-    "left_ear",
-    "left_eye_region",
-    "left_eyeball",
-    "mouth",
-    "neck",
-    "right_ear",
-    "right_eye_region",
-    "right_eyeball",
-    "scalp",
-)
 PAINTED_CHANNELS = ("normals",)  # G-buffer channels that `paint` reads
 # A neck weight below this share changes no float32 sum: those vertices need no pose-dependent offset.
 SMALLEST_NECK_WEIGHT = 2.0**-24
@@ -85,9 +73,7 @@ class NeuralHeadAvatar(nn.Module):
             raise UserError(
                 f"head model '{head.name}' has no mouth features; add a head.json with mouth_features to its folder"
             )
-        missing = [name for name in DRAWN_PARTS if name not in head.part_names]
-        if missing:
-            raise UserError(f"head model '{head.name}' lacks the parts {', '.join(missing)}")
+        require_drawn_parts(head)
         s = settings
         n_mouth = len(head.mouth_pairs) + N_ROTATION_FEATURES
         self.settings = settings
@@ -120,18 +106,6 @@ class NeuralHeadAvatar(nn.Module):
     def device(self) -> torch.device:
         """The device of the avatar's tensors."""
         return self.vertex_features.device
-
-    @property
-    def drawn_tables(self) -> SurfaceTables:
-        """The head's surface tables with the parts of DRAWN_PARTS only."""
-        columns = [self.head.part(name) for name in DRAWN_PARTS]
-        tables = self.head.tables
-        return dataclasses.replace(
-            tables,
-            hard_labels=tables.hard_labels[:, columns],
-            soft_labels=tables.soft_labels[:, columns],
-            part_names=DRAWN_PARTS,
-        )
 
     # --- the whole sequence ---------------------------------------------------------------------------------
 
@@ -243,7 +217,7 @@ class NeuralHeadAvatar(nn.Module):
         self, surface: Surface, camera: Camera, channels: Sequence[str] = PAINTED_CHANNELS
     ) -> GBuffer:
         """Rasterise the surfaces once; channels as in `nha.render.gbuffer`, labels of DRAWN_PARTS."""
-        return draw_gbuffer(surface.vertices, self.drawn_tables, camera, channels)
+        return draw_gbuffer(surface.vertices, drawn_tables(self.head), camera, channels)
 
     @torch.no_grad()
     def mouth_features(self, surface: Surface, noise: HeadParams | None = None) -> Tensor:

@@ -91,9 +91,6 @@ def load_avatar(
     )
 
 
-open_avatar = load_avatar  # TRANSITION
-
-
 def avatar_from_checkpoint(
     checkpoint: AvatarCheckpoint,
     assets: HeadAssets,

@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from nha.avatar.open import open_avatar
+from nha.avatar.open import load_avatar
 from nha.cli.demo_subject import (
     HEAD,
     Steps,
@@ -70,7 +70,7 @@ def judge(
     tracking, truth = read_tracking(paths.tracking), read_truth(paths.truth)
     errors = summarise(tracking_errors(assets, tracking, truth))
     data = FrameSplits(optimization_settings(paths, settings).data)
-    avatar = open_avatar(paths.avatar / "avatar.ckpt", HEAD)
+    avatar = load_avatar(paths.avatar / "avatar.ckpt", HEAD)
     evaluation = evaluate_on_dataset(avatar, data, paths.comparison)
     fitted = summarise(avatar_errors(assets, avatar, tracking, data.split.frame_ids(), truth))
     held_out = evaluation.means["held_out"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from nha.avatar.neutral_frame import neutral_frame
-from nha.avatar.open import open_avatar
+from nha.avatar.open import load_avatar
 from nha.core.device import pick_device
 from nha.core.names import distinct_names
 from nha.core.system import get_logger, require_writable
@@ -109,7 +109,7 @@ def _open_avatars(
     subjects = []
     for name, checkpoint, tracking in zip(names, settings.ckpt, tracking_files, strict=True):
         data = FrameSplits(dataclasses.replace(settings.data, tracking_results_path=tracking))
-        avatar = open_avatar(checkpoint, settings.head, device)
+        avatar = load_avatar(checkpoint, settings.head, device)
         subjects.append(AvatarOnDataset(name, checkpoint, avatar, data))
     return subjects
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from nha.avatar.neutral_frame import neutral_frame
-from nha.avatar.open import open_avatar
+from nha.avatar.open import load_avatar
 from nha.core.errors import UserError
 from nha.core.system import get_logger
 from nha.core.types import Camera
@@ -45,7 +45,7 @@ def open_person(
         head: head model; None takes the one in the checkpoint.
         device: where the avatar is rendered.
     """
-    avatar = open_avatar(checkpoint, head, device)
+    avatar = load_avatar(checkpoint, head, device)
     _check_sizes(tracking, avatar.head.n_shape, avatar.head.n_expr, f"of '{checkpoint}'")
     return TrackedPerson(Actor(avatar, tracking.params_for([neutral]).to(device), neutral), tracking)
 

@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from nha.avatar.avatar import DRAWN_PARTS, NeuralHeadAvatar
+from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.drawn_parts import DRAWN_PARTS, drawn_tables
 from nha.avatar.settings import AvatarSettings
 from nha.core.rotations import rotation_matrix
 from nha.head.joint_limits import neck_angles
@@ -94,8 +95,8 @@ def test_batch_members_do_not_touch_each_other(avatar, head):
     torch.testing.assert_close(both[1:], one, atol=1e-5, rtol=0)
 
 
-def test_drawn_tables_hold_the_named_parts(avatar, head):
-    tables = avatar.drawn_tables
+def test_drawn_tables_hold_the_named_parts(head):
+    tables = drawn_tables(head)
     assert tables.part_names == DRAWN_PARTS
     for column, name in enumerate(DRAWN_PARTS):
         assert torch.equal(tables.hard_labels[:, column], head.hard_labels[:, head.part(name)])

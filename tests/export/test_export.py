@@ -12,7 +12,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 import nha
-from nha.avatar.open import open_avatar, save_avatar
+from nha.avatar.open import load_avatar, save_avatar
 from nha.core.config import parse_settings
 from nha.core.errors import UserError
 from nha.data.dataset_folder import read_rgb
@@ -51,7 +51,7 @@ def exported(head, assets, tracking, run_script, tmp_path_factory) -> Exported:
 
 @pytest.fixture
 def avatar(exported):
-    return open_avatar(exported.ckpt).requires_grad_(False)
+    return load_avatar(exported.ckpt).requires_grad_(False)
 
 
 def settings_for(exported: Exported, out: Path, *options: str) -> ExportSettings:

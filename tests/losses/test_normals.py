@@ -16,9 +16,9 @@ SIZE = 50  # sigma 1, erosion radius 1
 
 def random_case(n: int = 1, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
-    drawn, target = torch.randn(2, n, 3, SIZE, SIZE, generator=generator, dtype=torch.float64)
+    rendered, target = torch.randn(2, n, 3, SIZE, SIZE, generator=generator, dtype=torch.float64)
     mask = torch.rand(n, 1, SIZE, SIZE, generator=generator) > 0.3
-    return drawn, target, mask, torch.zeros(n, SIZE, SIZE, 2, dtype=torch.float64)
+    return rendered, target, mask, torch.zeros(n, SIZE, SIZE, 2, dtype=torch.float64)
 
 
 def blur_numpy(image: np.ndarray) -> np.ndarray:
@@ -27,67 +27,87 @@ def blur_numpy(image: np.ndarray) -> np.ndarray:
 
 
 def test_value_against_numpy() -> None:
-    drawn, target, mask, screen = random_case()
+    rendered, target, mask, screen = random_case()
     m = mask.numpy().astype(float)
 
     def details(x: np.ndarray) -> np.ndarray:
         return x - m * blur_numpy(x * m) / (blur_numpy(m) + 1e-7)
 
-    expected = (np.abs(details(drawn.numpy()) - details(target.numpy())) * m).sum() / (3 * m.sum())
-    assert normal_loss(drawn, target, mask, screen).item() == pytest.approx(expected, rel=1e-12)
+    expected = (np.abs(details(rendered.numpy()) - details(target.numpy())) * m).sum() / (3 * m.sum())
+    assert normal_loss(rendered, target, mask, screen).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_identical_normals_cost_nothing() -> None:
-    drawn, _, mask, screen = random_case()
-    assert normal_loss(drawn, drawn, mask, screen).item() == 0
+    rendered, _, mask, screen = random_case()
+    assert normal_loss(rendered, rendered, mask, screen).item() == 0
 
 
 def test_a_constant_difference_is_low_frequency() -> None:
-    drawn, _, mask, screen = random_case()
-    assert normal_loss(drawn + 0.3, drawn, mask, screen).item() < 1e-6
+    rendered, _, mask, screen = random_case()
+    assert normal_loss(rendered + 0.3, rendered, mask, screen).item() < 1e-6
 
 
-def test_gradient_of_the_drawn_normals_ignores_the_blur() -> None:
-    drawn, target, mask, screen = random_case()
-    drawn.requires_grad_()
-    normal_loss(drawn, target, mask, screen).backward()
+def test_gradient_of_the_rendered_normals_ignores_the_blur() -> None:
+    rendered, target, mask, screen = random_case()
+    rendered.requires_grad_()
+    normal_loss(rendered, target, mask, screen).backward()
     step = 1 / (3 * mask.sum().item())
-    inside = mask.expand_as(drawn)
-    assert torch.allclose(drawn.grad[inside].abs(), torch.full((), step, dtype=torch.float64))
-    assert not drawn.grad[~inside].any()
+    inside = mask.expand_as(rendered)
+    assert torch.allclose(rendered.grad[inside].abs(), torch.full((), step, dtype=torch.float64))
+    assert not rendered.grad[~inside].any()
 
 
-def test_gradient_of_the_position_follows_the_pictures_details() -> None:
-    # the picture holds a bump of n_x that lies 2 pixels to the right of the drawn one: the surface goes right
+def test_position_gradient_moves_the_surface_towards_matching_details() -> None:
+    # the estimated normals have a bump 2 pixels to the right of the rendered one: the surface should move right
     columns = torch.arange(SIZE, dtype=torch.float64)
     bump = torch.exp(-((columns - 25) ** 2) / 18).expand(1, 3, SIZE, SIZE)
-    drawn, target = bump.clone(), bump.roll(2, 3)
+    rendered, target = bump.clone(), bump.roll(2, 3)
     screen = torch.zeros(1, SIZE, SIZE, 2, dtype=torch.float64, requires_grad=True)
-    normal_loss(drawn, target, torch.ones(1, 1, SIZE, SIZE, dtype=torch.bool), screen).backward()
+    normal_loss(rendered, target, torch.ones(1, 1, SIZE, SIZE, dtype=torch.bool), screen).backward()
     descent_x, descent_y = -screen.grad.sum((0, 1, 2))
     assert descent_x < 0  # screen x grows to the left
     assert abs(descent_y) < 1e-12
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_position_gradient_is_the_finite_difference_of_shifting_the_target(axis: int) -> None:
+    # an empty border keeps the one-sided differences at the image's edge out of the comparison
+    rendered, target, mask, screen = random_case()
+    mask[..., :3, :] = mask[..., -3:, :] = mask[..., :3] = mask[..., -3:] = False
+    screen.requires_grad_()
+    normal_loss(rendered, target, mask, screen).backward()
+    m = mask.numpy().astype(float)
+
+    def details(x: torch.Tensor) -> torch.Tensor:
+        return x - torch.from_numpy(m * blur_numpy(x.numpy() * m) / (blur_numpy(m) + 1e-7))
+
+    difference = details(rendered) - details(target)
+    slope = (details(target).roll(-1, 3 - axis) - details(target).roll(1, 3 - axis)) / 2
+    per_pixel = -(difference.sign() * slope * mask).sum() / (3 * mask.sum())
+    # screen_coords grow to the left and upwards, hence the sign; a unit is SIZE / 2 pixels
+    assert screen.grad[..., axis].sum().item() == pytest.approx(-per_pixel.item() * SIZE / 2, rel=1e-9)
+
+
 def test_a_batch_pools_its_pixels() -> None:
-    drawn, target, mask, screen = random_case(2)
+    rendered, target, mask, screen = random_case(2)
     mask[1, :, 20:] = False
     single = [
-        normal_loss(drawn[i : i + 1], target[i : i + 1], mask[i : i + 1], screen[:1]).item() for i in (0, 1)
+        normal_loss(rendered[i : i + 1], target[i : i + 1], mask[i : i + 1], screen[:1]).item()
+        for i in (0, 1)
     ]
     counts = mask.sum((1, 2, 3)).tolist()
     expected = (single[0] * counts[0] + single[1] * counts[1]) / sum(counts)
-    assert normal_loss(drawn, target, mask, screen).item() == pytest.approx(expected)
+    assert normal_loss(rendered, target, mask, screen).item() == pytest.approx(expected)
 
 
-def test_empty_mask_is_finite_and_still() -> None:
-    drawn, target, mask, screen = random_case()
-    drawn.requires_grad_()
+def test_empty_mask_is_zero_without_gradient() -> None:
+    rendered, target, mask, screen = random_case()
+    rendered.requires_grad_()
     screen.requires_grad_()
-    loss = normal_loss(drawn, target, mask & False, screen)
+    loss = normal_loss(rendered, target, mask & False, screen)
     loss.backward()
     assert loss.item() == 0
-    assert not drawn.grad.any()
+    assert not rendered.grad.any()
     assert not screen.grad.any()
 
 

@@ -1,4 +1,4 @@
-"""The perceptual term on a small feature network; tests/nets holds the real one to its golden numbers."""
+"""The perceptual term with a small feature network; tests/nets checks the real one against its golden numbers."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class SmallFeatures(nn.Module):
         return taps
 
 
-def pictures(n: int = 2, size: int = 16):
+def images(n: int = 2, size: int = 16):
     return torch.rand(2, n, 3, size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def everywhere(picture: Tensor) -> Tensor:
-    return torch.ones_like(picture[:, :1])
+def everywhere(image: Tensor) -> Tensor:
+    return torch.ones_like(image[:, :1])
 
 
-def test_identical_pictures_cost_nothing() -> None:
-    drawn, _ = pictures()
-    assert perceptual_loss(SmallFeatures(), drawn, drawn, everywhere(drawn)).item() == 0
+def test_identical_images_cost_nothing() -> None:
+    rendered, _ = images()
+    assert perceptual_loss(SmallFeatures(), rendered, rendered, everywhere(rendered)).item() == 0
 
 
 def test_gram_matrix_by_hand() -> None:
@@ -57,58 +57,60 @@ def test_distance_by_hand() -> None:
     assert perceptual_distance(features, zero).item() == 2 + (1 + 4 + 9 + 16)
 
 
-def test_the_network_sees_minus_one_to_one() -> None:
+def test_the_network_gets_values_in_minus_one_to_one() -> None:
     seen = []
 
     def features(x: Tensor) -> list[Tensor]:
         seen.append((x.min().item(), x.max().item()))
         return [x] * 4
 
-    picture = torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2).expand(1, 3, 2, 2)
-    perceptual_loss(features, picture, picture, everywhere(picture))
+    image = torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2).expand(1, 3, 2, 2)
+    perceptual_loss(features, image, image, everywhere(image))
     assert seen == [(-1.0, 1.0)] * 2
 
 
 def test_gradient() -> None:
     net = SmallFeatures().requires_grad_(False)
-    drawn, target = pictures(n=1, size=8)
+    rendered, target = images(n=1, size=8)
     assert torch.autograd.gradcheck(
-        lambda x: perceptual_loss(net, x, target, everywhere(x)), drawn.clone().requires_grad_()
+        lambda x: perceptual_loss(net, x, target, everywhere(x)), rendered.clone().requires_grad_()
     )
 
 
 def test_the_border_of_the_head_gets_no_gradient_and_the_value_is_the_same() -> None:
     net = SmallFeatures()
-    drawn, target = pictures(n=1, size=100)  # erosion radius 2
-    drawn.requires_grad_()
+    rendered, target = images(n=1, size=100)  # erosion radius 2
+    rendered.requires_grad_()
     target.requires_grad_()
-    alpha = everywhere(drawn)
+    alpha = everywhere(rendered)
     alpha[:, :, 50:] = 0
-    loss = perceptual_loss(net, drawn, target, alpha)
+    loss = perceptual_loss(net, rendered, target, alpha)
     loss.backward()
-    assert loss.item() == perceptual_loss(net, drawn, target, torch.ones_like(alpha)).item()
+    assert loss.item() == perceptual_loss(net, rendered, target, torch.ones_like(alpha)).item()
     assert target.grad is None
-    assert not drawn.grad[:, :, 48:].any()
-    assert drawn.grad[:, :, :48].abs().amin(1).gt(0).all()  # outside the image counts as set
+    assert not rendered.grad[:, :, 48:].any()
+    assert rendered.grad[:, :, :48].abs().amin(1).gt(0).all()  # outside the image counts as set
 
 
 def test_a_batch_is_the_mean_of_its_frames() -> None:
     net = SmallFeatures()
-    drawn, target = pictures()
+    rendered, target = images()
     single = [
-        perceptual_loss(net, drawn[i : i + 1], target[i : i + 1], everywhere(drawn[:1])).item()
+        perceptual_loss(net, rendered[i : i + 1], target[i : i + 1], everywhere(rendered[:1])).item()
         for i in (0, 1)
     ]
-    assert perceptual_loss(net, drawn, target, everywhere(drawn)).item() == pytest.approx(sum(single) / 2)
+    assert perceptual_loss(net, rendered, target, everywhere(rendered)).item() == pytest.approx(
+        sum(single) / 2
+    )
 
 
-def test_nothing_drawn_is_finite_and_still() -> None:
-    drawn, target = pictures()
-    drawn.requires_grad_()
-    loss = perceptual_loss(SmallFeatures(), drawn, target, 0 * everywhere(drawn))
+def test_nothing_rendered_gives_no_gradient() -> None:
+    rendered, target = images()
+    rendered.requires_grad_()
+    loss = perceptual_loss(SmallFeatures(), rendered, target, 0 * everywhere(rendered))
     loss.backward()
     assert loss.isfinite()
-    assert not drawn.grad.any()
+    assert not rendered.grad.any()
 
 
 def test_missing_weights_need_a_zero_weight(spaced_dir: Path) -> None:

@@ -14,9 +14,9 @@ HEIGHT, WIDTH = 10, 12
 
 def random_case(n: int = 2):
     generator = torch.Generator().manual_seed(0)
-    drawn, target = torch.rand(2, n, 3, HEIGHT, WIDTH, generator=generator, dtype=torch.float64)
+    rendered, target = torch.rand(2, n, 3, HEIGHT, WIDTH, generator=generator, dtype=torch.float64)
     mask = torch.rand(n, 1, HEIGHT, WIDTH, generator=generator) > 0.4
-    return drawn, target, mask, torch.zeros(n, HEIGHT, WIDTH, 2, dtype=torch.float64)
+    return rendered, target, mask, torch.zeros(n, HEIGHT, WIDTH, 2, dtype=torch.float64)
 
 
 def test_background_and_clothes_become_white() -> None:
@@ -29,23 +29,23 @@ def test_background_and_clothes_become_white() -> None:
 
 
 def test_value_by_hand_in_units_of_minus_one_to_one() -> None:
-    drawn, _, mask, screen = random_case()
-    assert photometric_loss(drawn, drawn, mask, screen).item() == 0
-    assert photometric_loss(drawn, drawn + 0.1, mask, screen).item() == pytest.approx(0.2)
-    only_red = drawn.clone()
+    rendered, _, mask, screen = random_case()
+    assert photometric_loss(rendered, rendered, mask, screen).item() == 0
+    assert photometric_loss(rendered, rendered + 0.1, mask, screen).item() == pytest.approx(0.2)
+    only_red = rendered.clone()
     only_red[:, 0] -= 0.3
-    assert photometric_loss(only_red, drawn, mask, screen).item() == pytest.approx(0.2)
+    assert photometric_loss(only_red, rendered, mask, screen).item() == pytest.approx(0.2)
 
 
 def test_colour_gradient() -> None:
-    drawn, target, mask, screen = random_case()
+    rendered, target, mask, screen = random_case()
     assert torch.autograd.gradcheck(
-        lambda x: photometric_loss(x, target, mask, screen), drawn.requires_grad_()
+        lambda x: photometric_loss(x, target, mask, screen), rendered.requires_grad_()
     )
 
 
-def test_position_gradient_slides_the_surface_over_the_picture() -> None:
-    # the picture gets brighter to the right and down, the drawn surface is too bright: it should go there
+def test_position_gradient_is_the_slope_of_the_target() -> None:
+    # the target gets brighter to the right and down and the rendered surface is too bright: it should move there
     brightness = (
         torch.arange(WIDTH, dtype=torch.float64) * 0.02 + torch.arange(HEIGHT).double()[:, None] * 0.01
     )
@@ -59,18 +59,20 @@ def test_position_gradient_slides_the_surface_over_the_picture() -> None:
 
 
 def test_a_batch_pools_its_pixels() -> None:
-    drawn, target, mask, screen = random_case()
+    rendered, target, mask, screen = random_case()
     mask[1, :, 3:] = False
-    single = [photometric_loss(*(x[i : i + 1] for x in (drawn, target, mask, screen))).item() for i in (0, 1)]
+    single = [
+        photometric_loss(*(x[i : i + 1] for x in (rendered, target, mask, screen))).item() for i in (0, 1)
+    ]
     counts = mask.sum((1, 2, 3)).tolist()
     expected = (single[0] * counts[0] + single[1] * counts[1]) / sum(counts)
-    assert photometric_loss(drawn, target, mask, screen).item() == pytest.approx(expected)
+    assert photometric_loss(rendered, target, mask, screen).item() == pytest.approx(expected)
 
 
-def test_empty_mask_is_finite_and_still() -> None:
-    drawn, target, mask, screen = random_case()
-    loss = photometric_loss(drawn.requires_grad_(), target, mask & False, screen.requires_grad_())
+def test_empty_mask_is_zero_without_gradient() -> None:
+    rendered, target, mask, screen = random_case()
+    loss = photometric_loss(rendered.requires_grad_(), target, mask & False, screen.requires_grad_())
     loss.backward()
     assert loss.item() == 0
-    assert not drawn.grad.any()
+    assert not rendered.grad.any()
     assert not screen.grad.any()

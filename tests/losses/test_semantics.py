@@ -12,7 +12,7 @@ from nha.losses.semantics import ear_pair, eye_pair, hair_pair, mouth_pair
 
 
 def row(*values: float) -> torch.Tensor:
-    """One picture of one row: [1, 1, 1, W]."""
+    """One image of one row: [1, 1, 1, W]."""
     return torch.tensor(values, dtype=torch.float64)[None, None, None]
 
 
@@ -35,7 +35,7 @@ def test_parsing_mask_takes_several_labels_and_unsigned_bytes() -> None:
     assert as_list(parsing_mask(labels, Parsing.L_EAR, Parsing.R_EAR)) == [False, True, True, False]
 
 
-def test_label_pictures_need_no_channel() -> None:
+def test_label_images_have_no_channel_axis() -> None:
     with pytest.raises(ValueError, match="labels"):
         label_mask(torch.zeros(1, 1, 4, 4, dtype=torch.long), (0,))
 

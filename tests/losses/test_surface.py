@@ -18,6 +18,7 @@ from nha.losses.surface import (
 FACES = torch.tensor([[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1], [5, 6, 7]])
 EDGES = unique_edges(FACES)
 N_VERTICES = 8
+ONES = torch.ones(N_VERTICES, dtype=torch.float64)
 
 
 def random_vertices(n: int = 2, seed: int = 0) -> torch.Tensor:
@@ -47,14 +48,13 @@ def test_laplacian_by_hand() -> None:
     plain = random_vertices(1)
     moved = plain.clone()
     moved[0, 0, 2] += 0.4  # itself -0.4; its four neighbours (degree 3) +0.4 / 3 each
-    weight = torch.ones(N_VERTICES, dtype=torch.float64)
-    assert laplacian_loss(moved, plain, EDGES, weight).item() == pytest.approx(0.16 + 4 * 0.16 / 9)
+    assert laplacian_loss(moved, plain, EDGES, ONES).item() == pytest.approx(0.16 + 4 * 0.16 / 9)
 
 
 def test_an_unchanged_or_shifted_surface_costs_nothing() -> None:
-    plain, weight = random_vertices(), torch.ones(N_VERTICES, dtype=torch.float64)
-    assert laplacian_loss(plain, plain, EDGES, weight).item() == 0
-    assert laplacian_loss(plain + 3.0, plain, EDGES, weight).item() < 1e-24
+    plain = random_vertices()
+    assert laplacian_loss(plain, plain, EDGES, ONES).item() == 0
+    assert laplacian_loss(plain + 3.0, plain, EDGES, ONES).item() < 1e-24
 
 
 def test_laplacian_gradient_spares_the_plain_mesh() -> None:
@@ -66,13 +66,9 @@ def test_laplacian_gradient_spares_the_plain_mesh() -> None:
 
 
 def test_a_batch_of_laplacians_is_the_mean_of_its_frames() -> None:
-    moved, plain, weight = (
-        random_vertices(),
-        random_vertices(seed=1),
-        torch.ones(N_VERTICES, dtype=torch.float64),
-    )
-    single = [laplacian_loss(moved[i : i + 1], plain[i : i + 1], EDGES, weight).item() for i in (0, 1)]
-    assert laplacian_loss(moved, plain, EDGES, weight).item() == pytest.approx(sum(single) / 2)
+    moved, plain = random_vertices(), random_vertices(seed=1)
+    single = [laplacian_loss(moved[i : i + 1], plain[i : i + 1], EDGES, ONES).item() for i in (0, 1)]
+    assert laplacian_loss(moved, plain, EDGES, ONES).item() == pytest.approx(sum(single) / 2)
 
 
 def line(*positions: float) -> torch.Tensor:
@@ -97,11 +93,37 @@ def test_the_mean_length_is_that_of_the_frame() -> None:
     assert edge_length_loss(frames, edges).item() == pytest.approx(4 / 5 / 2)
 
 
-def test_no_edges_is_finite_and_still() -> None:
+def test_edges_of_equal_length_cost_nothing() -> None:
+    assert edge_length_loss(line(0, 1, 2, 3), torch.tensor([[0, 1], [1, 2], [2, 3]])).item() == 0
+
+
+def test_edge_gradient_with_a_constant_mean() -> None:
+    # the derivative of the same cost with the mean length as a number, which the loss detaches on purpose
+    vertices = 0.1 * random_vertices()
+    vertices[:, 5] += 10  # two edges much longer than the mean
+    vertices.requires_grad_()
+    edge_length_loss(vertices, EDGES).backward()
+    start, end = vertices.detach()[:, EDGES].unbind(2)
+    mean = (end - start).norm(dim=-1).mean(1, keepdim=True)
+
+    def cost(x: torch.Tensor) -> torch.Tensor:
+        start, end = x[:, EDGES].unbind(2)
+        excess = (end - start).norm(dim=-1) - mean
+        return torch.where(excess.abs() >= 1.5 * mean, excess.abs(), 0.0).mean()
+
+    twin = vertices.detach().requires_grad_()
+    (expected,) = torch.autograd.grad(cost(twin), twin)
+    assert torch.autograd.gradcheck(cost, twin)
+    assert expected.any()
+    torch.testing.assert_close(vertices.grad, expected)
+
+
+@pytest.mark.parametrize("loss", [edge_length_loss, lambda x, edges: laplacian_loss(x, 0 * x, edges, ONES)])
+def test_no_edges_is_zero_without_gradient(loss) -> None:
     vertices = random_vertices().requires_grad_()
-    loss = edge_length_loss(vertices, torch.zeros(0, 2, dtype=torch.long))
-    loss.backward()
-    assert loss.item() == 0
+    value = loss(vertices, torch.zeros(0, 2, dtype=torch.long))
+    value.backward()
+    assert value.item() == 0
     assert not vertices.grad.any()
 
 
@@ -116,6 +138,23 @@ def test_consistency_by_hand_and_its_one_sided_gradient() -> None:
     expected = torch.zeros(2, 3, dtype=torch.float64)
     expected[0, 0], expected[1, 2] = 1 / 3, 1 / 3
     assert torch.allclose(offsets.grad[0], expected)
+
+
+def test_consistency_gradient_with_a_constant_partner() -> None:
+    offsets, partner = random_vertices(3), torch.tensor([1, 2, 0])
+    others = offsets[partner].clone()
+    offsets.requires_grad_()
+    surface_consistency_loss(offsets, partner).backward()
+    twin = offsets.detach().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: (x - others).abs().sum() / 3, twin)
+    (expected,) = torch.autograd.grad((twin - others).abs().sum() / 3, twin)
+    torch.testing.assert_close(offsets.grad, expected)
+
+
+def test_consistency_of_a_batch_is_the_mean_of_its_frames() -> None:
+    offsets, partner = random_vertices(3), torch.tensor([1, 2, 0])
+    per_frame = [(offsets[i] - offsets[j]).abs().sum().item() for i, j in enumerate(partner)]
+    assert surface_consistency_loss(offsets, partner).item() == pytest.approx(sum(per_frame) / 3)
 
 
 def test_equal_or_single_frames_are_consistent() -> None:

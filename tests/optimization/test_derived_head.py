@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from nha.avatar.open import open_avatar
+from nha.avatar.open import load_avatar
 from nha.core.errors import UserError
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.run import optimize_avatar
@@ -37,7 +37,7 @@ def test_an_avatar_trains_on_derived_tables_and_opens_on_no_others(
     settings = dataclasses.replace(settings, run=dataclasses.replace(settings.run, head=str(flame_alone)))
     result = optimize_avatar(settings)
 
-    avatar = open_avatar(result.avatar_path)  # the checkpoint names its head
+    avatar = load_avatar(result.avatar_path)  # the checkpoint names its head
     batch = FrameDataModule(settings.data).train.batch([0, 1])
     rgba = avatar(batch.tracked, batch.camera, batch.frame_id)
     assert torch.isfinite(rgba).all()
@@ -46,4 +46,4 @@ def test_an_avatar_trains_on_derived_tables_and_opens_on_no_others(
         assert torch.isfinite(learned).all()
     assert avatar.frame_parameters.shape.abs().max() > 0
     with pytest.raises(UserError, match=r"derived: UV map, mouth faces, parts; here: none"):
-        open_avatar(result.avatar_path, flame_like)
+        load_avatar(result.avatar_path, flame_like)

@@ -11,7 +11,7 @@ import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import read_checkpoint
-from nha.avatar.open import build_head, open_avatar
+from nha.avatar.open import build_head, load_avatar
 from nha.avatar.published_layout import published_head_tables
 from nha.core.config import parse_settings
 from nha.data.splits import Split, write_split
@@ -83,7 +83,7 @@ def test_a_published_avatar_is_trained_on_and_written_back(
     settings = parse_settings(OptimizationSettings, arguments, description="d")
     data = FrameDataModule(settings.data)
     first = read_checkpoint(published_file)
-    before = photometric_error(open_avatar(published_file, flame_like), data)
+    before = photometric_error(load_avatar(published_file, flame_like), data)
 
     path = optimize_avatar(settings).avatar_path
     trained = read_checkpoint(path)
@@ -97,7 +97,7 @@ def test_a_published_avatar_is_trained_on_and_written_back(
     expr, trained_expr = (state["frame_parameters.expr"] for state in (first.state, trained.state))
     untouched = torch.tensor([row for row in range(len(expr)) if row not in golden["in_frame"]])
     assert torch.equal(trained_expr[untouched], expr[untouched])
-    avatar = open_avatar(path)
+    avatar = load_avatar(path)
     assert photometric_error(avatar, data) < before
 
     back = tmp_path / "published.ckpt"
@@ -109,6 +109,6 @@ def test_a_published_avatar_is_trained_on_and_written_back(
         assert torch.equal(again.published_head_tables[name], table), name
     batch = data.train.batch([0])
     pictures = [
-        x(batch.tracked, batch.camera, batch.frame_id) for x in (avatar, open_avatar(back, flame_like))
+        x(batch.tracked, batch.camera, batch.frame_id) for x in (avatar, load_avatar(back, flame_like))
     ]
     assert torch.equal(*pictures)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from nha.avatar.open import open_avatar
+from nha.avatar.open import load_avatar
 from nha.core.errors import UserError
 from nha.data.tracking_file import read_tracking, write_tracking
 from nha.optimization import run
@@ -26,7 +26,7 @@ def test_a_run_leaves_an_avatar_that_draws(make_settings):
     settings = make_settings((1, 1, 1), image_log_period=1)
     result = optimize_avatar(settings)
     assert set(result.stage_seconds) == {"geometry", "texture", "joint"}
-    avatar = open_avatar(result.avatar_path)
+    avatar = load_avatar(result.avatar_path)
     data = FrameDataModule(settings.data)
     batch = data.val.batch([0])
     rgba = avatar(batch.tracked, batch.camera, batch.frame_id)

@@ -174,7 +174,7 @@ def test_different_head_models_are_refused(options, checkpoint, avatar, monkeypa
     other = copy.deepcopy(avatar)
     other.head.name = "flame"
     avatars = iter([avatar, other])
-    monkeypatch.setattr("nha.reenactment.tracked_people.open_avatar", lambda *_: next(avatars))
+    monkeypatch.setattr("nha.reenactment.tracked_people.load_avatar", lambda *_: next(avatars))
     with pytest.raises(UserError, match="the driving avatar 'flame'"):
         reenact_avatar(dataclasses.replace(options, driving_ckpt=[checkpoint]))
 

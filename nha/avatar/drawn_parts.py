@@ -1,0 +1,41 @@
+"""The parts of the head whose labels an avatar's G-buffer holds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nha.core.errors import UserError
+from nha.core.types import SurfaceTables
+from nha.head.model import HeadModel
+
+# The parts that rendering (eyelid rule, mouth) and the losses use; the others are not rasterised.
+DRAWN_PARTS = (
+    "left_ear",
+    "left_eye_region",
+    "left_eyeball",
+    "mouth",
+    "neck",
+    "right_ear",
+    "right_eye_region",
+    "right_eyeball",
+    "scalp",
+)
+
+
+def require_drawn_parts(head: HeadModel) -> None:
+    """Raise UserError where a head model lacks one of DRAWN_PARTS."""
+    missing = [name for name in DRAWN_PARTS if name not in head.part_names]
+    if missing:
+        raise UserError(f"head model '{head.name}' lacks the parts {', '.join(missing)}")
+
+
+def drawn_tables(head: HeadModel) -> SurfaceTables:
+    """The head's surface tables with the labels of DRAWN_PARTS only."""
+    columns = [head.part(name) for name in DRAWN_PARTS]
+    tables = head.tables
+    return dataclasses.replace(
+        tables,
+        hard_labels=tables.hard_labels[:, columns],
+        soft_labels=tables.soft_labels[:, columns],
+        part_names=DRAWN_PARTS,
+    )
