@@ -145,6 +145,20 @@ def test_paths_that_a_document_names_exist(document):
     assert not missing, missing
 
 
+def test_names_that_the_method_locates_are_defined_there():
+    text = " ".join(METHOD.split())
+    located = [(name, path) for name, path in re.findall(r"`(\w+)` (?:in|of) `(nha/[\w/]+\.py)`", text)]
+    for path, names in re.findall(r"`(nha/[\w/]+\.py)`: ((?:`\w+`(?:, )?)+)", text):
+        located += [(name, path) for name in re.findall(r"`(\w+)`", names)]
+    assert len(located) > 30
+    for name, path in located:
+        source = (ROOT / path).read_text("utf-8")
+        assert re.search(rf"^(?:    )?(?:def|class) {name}\b|^{name}\b.*=", source, re.MULTILINE), (
+            name,
+            path,
+        )
+
+
 def test_method_names_paths():
     assert len(set(NAMED_PATH.findall(METHOD))) > 25
 
