@@ -1,4 +1,4 @@
-"""Shading: the spherical-harmonics basis for fitting, Phong images for inspection."""
+"""Shading: the spherical-harmonics basis of the tracker, and Phong images for inspection."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from nha.render.gbuffer import NORMAL_EPS
 from nha.render.interpolate import covered_pixels
 from nha.render.rasterize import rasterize
 
-# Norms of the real spherical harmonics times the cosine lobe's weight of each band, as the published tracker
-# has them (`docs/method.md`, section 7).
+# Norms of the real spherical harmonics times the weight of the cosine lobe in each band, with the values of the
+# published tracker (`docs/method.md`, section 7).
 _BAND_0 = 1 / math.sqrt(4 * math.pi)
 _BAND_1 = (2 * math.pi / 3) * math.sqrt(3 / (4 * math.pi))
 _BAND_2 = (math.pi / 4) * 3 * math.sqrt(5 / (12 * math.pi))
@@ -42,7 +42,7 @@ def spherical_harmonics_basis(normals: Tensor) -> Tensor:
     1, x, y, z, xy, xz, yz, x^2 - y^2, 3 z^2 - 1, each times its factor in `SH_FACTORS`. `docs/method.md`, section 7.
 
     Args:
-        normals: [..., 3] in the world frame; used as they are, not normalised.
+        normals: [..., 3] in the world frame; they are not normalised here.
 
     Returns:
         [..., 9].
@@ -55,7 +55,7 @@ def spherical_harmonics_basis(normals: Tensor) -> Tensor:
 def phong_image(vertices: Tensor, faces: Tensor, camera: Camera) -> Tensor:
     """Images of the mesh as a smooth grey-blue surface under one light, for inspecting the geometry.
 
-    The nearest front face counts. Not meant for gradients. `docs/method.md`, section 2.
+    Back faces are culled. Not meant to be differentiated. `docs/method.md`, section 2.
 
     Args:
         vertices: [N, V, 3] world, metres.
