@@ -57,8 +57,11 @@ class NormalEncoder(nn.Module):
         if len(row) == 0:
             return normals.new_zeros(0, self.output.out_channels)
         height, width = normals.shape[-2:]
-        top, bottom = max(int(row.min()) - self.reach, 0), min(int(row.max()) + self.reach + 1, height)
-        left, right = max(int(column.min()) - self.reach, 0), min(int(column.max()) + self.reach + 1, width)
+        extent = torch.stack(
+            [row.min(), row.max(), column.min(), column.max()]
+        ).tolist()  # one copy to the host
+        top, bottom = max(extent[0] - self.reach, 0), min(extent[1] + self.reach + 1, height)
+        left, right = max(extent[2] - self.reach, 0), min(extent[3] + self.reach + 1, width)
         encoding = self(normals[:, :, top:bottom, left:right])
         return encoding.permute(0, 2, 3, 1)[image_index, row - top, column - left]
 
