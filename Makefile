@@ -1,4 +1,4 @@
-# Neural head avatars: environment, demo, tests. `make help` lists the targets.
+# Environment, demo and tests. `make help` lists the targets.
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -10,31 +10,31 @@ INSTALLED := $(VENV)/installed.stamp
 TRITON := $(VENV)/triton
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-# One thread for each test process: JOBS of them run beside each other.
+# One thread for each of the JOBS parallel test processes.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .PHONY: help env demo notebook test test-triton lint bench clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make env          make the Python environment in $(VENV) (every other target does it where needed)"
-	@echo "make demo         two synthetic people: dataset, tracking, avatars, one moved by the other"
-	@echo "make notebook     opens the notebooks in JupyterLab (which it installs, once)"
+	@echo "make env          create the Python environment in $(VENV) (the other targets do it if necessary)"
+	@echo "make demo         the whole pipeline on two synthetic people (DEMO_ARGS='--quick' make demo)"
+	@echo "make notebook     open the notebooks in JupyterLab (installs it once)"
 	@echo "make test         all tests, $(JOBS) at a time (JOBS=4 make test)"
-	@echo "make test-triton  the GPU kernels, without a GPU in Triton's interpreter (takes 1 GB of disk)"
-	@echo "make lint         formatting, mistakes, and which package may import which"
-	@echo "make bench        how long the slow parts take on this machine"
+	@echo "make test-triton  tests of the GPU kernels; without a GPU in Triton's interpreter (1 GB of disk)"
+	@echo "make lint         formatting, linter, import contracts"
+	@echo "make bench        benchmarks of rendering and training steps"
 	@echo "make clean        remove caches (not $(VENV), not experiments/)"
 	@echo "PYTHON=python3.11 make env    with another Python (3.10 to 3.12)"
 
 env: $(INSTALLED)
 
-# Made again when the lock file changes. torch goes first and alone: where a CPU build is offered pip takes
-# that. The lock is complete, hence --no-deps (why: see requirements.lock).
+# Created again when the lock file changes. torch is installed first and alone, so that pip can choose a CPU build.
+# The lock file is complete, hence --no-deps (see requirements.lock).
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || { \
 		echo "error: $(PYTHON) is not Python 3.10 to 3.12; choose one: PYTHON=python3.11 make env"; exit 2; }
-	@echo "making the environment in $(VENV): a few minutes, once"
+	@echo "creating the environment in $(VENV): takes a few minutes, once"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --no-compile torch==2.13.0
 	$(PIP) install --quiet --no-compile --no-deps -r requirements.lock
@@ -54,8 +54,8 @@ $(VENV)/notebook.stamp: requirements-notebook.lock $(INSTALLED)
 test: env
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(JOBS)
 
-# A torch for CUDA has brought Triton along. Elsewhere it goes into a folder of its own, where no other run finds
-# it, and its interpreter runs the kernels.
+# torch for CUDA depends on Triton. Otherwise Triton is installed into a separate folder, and its interpreter runs the
+# kernels.
 test-triton: env
 	@if $(BIN)/python -c 'import triton' 2>/dev/null; then \
 		$(ONE_THREAD) $(BIN)/python -m pytest -q -m triton; \

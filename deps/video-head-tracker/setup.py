@@ -1,4 +1,4 @@
-"""The tracker as a small package of its own, on top of `nha`: install the project first, then this folder."""
+"""Installs the command `optimize-tracking`. Install the project `nha` first."""
 
 from setuptools import setup
 

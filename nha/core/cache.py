@@ -1,4 +1,4 @@
-"""Arrays that are dear to compute and decided by their inputs: kept on disk, found again by a digest."""
+"""Disk cache for expensive deterministic arrays."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ import numpy as np
 
 from nha.core.system import atomic_path
 
-# The user's own: what others could write is not to be believed.
+# In the user's own folder: files that other users could write are not safe to read.
 CACHE_FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "nha"
 
 
 def cached_array(compute: Callable[..., np.ndarray], version: int, *inputs: np.ndarray | float) -> np.ndarray:
-    """`compute(*inputs)`, or what an earlier process has kept of it, to the bit.
+    """`compute(*inputs)`, or the identical array that an earlier process has stored.
 
-    version: of the computation, another one whenever its results may differ. A folder that cannot be written, or a file
-    that cannot be read, costs time and nothing else.
+    A cache folder that cannot be written, or a damaged file, only costs the time of the computation.
+
+    Args:
+        compute: a deterministic function.
+        version: version of the function; change it whenever its results may differ.
+        inputs: arguments of the function; the file name is a digest of them.
     """
     digest = hashlib.sha256(f"{compute.__module__}.{compute.__qualname__} {version}".encode())
     for value in map(np.asarray, inputs):

@@ -1,4 +1,4 @@
-"""Text of INI files and command lines, and the typed values that it stands for.
+"""Conversion between the text of INI files and command lines and typed values.
 
 The types are bool, int, float, str, Path, Literal, `X | None`, list[X], tuple[X, ...] and tuple[X, Y, Z], nested.
 """
@@ -64,7 +64,7 @@ def unknown_key(key: str, known: Sequence[str], where: str) -> str:
 
 
 def parse_value(text: str, kind: Any) -> Any:
-    """The value of type `kind` that a text stands for.
+    """The value of type `kind` of a text.
 
     Lists are written [16, 2, 2], nested lists [[1e-1, 50], [1e-2, 100]]; the outermost brackets and commas may be
     left out. Raises ValueError for a text that does not fit.
@@ -96,7 +96,7 @@ def parse_value(text: str, kind: Any) -> Any:
 
 
 def parse_words(words: str | Sequence[str], kind: Any) -> Any:
-    """The value of type `kind` that one or several arguments of a command line stand for."""
+    """The value of type `kind` of one or several arguments of a command line."""
     words = [words] if isinstance(words, str) else words
     if kind == list[Path] and not words[0].startswith("["):
         return [parse_value(word, Path) for word in words]  # a path may hold spaces and commas
@@ -146,7 +146,7 @@ def describe_kind(kind: Any) -> str:
 
 
 def placeholder(kind: Any) -> str:
-    """What stands for a value of this type in the help text."""
+    """The placeholder of a value of this type in the help text."""
     kind = inner_kind(kind)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:

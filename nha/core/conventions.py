@@ -1,4 +1,4 @@
-"""Named landmarks, labels and regions: every number that a file format or a face convention fixes."""
+"""Labels, landmark groups and joint names: the numbers that file formats and face conventions define."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Parsing(IntEnum):
-    """Labels of `parsing_*.png` (left and right are the person's)."""
+    """Labels of `parsing_*.png`; left and right as seen by the person."""
 
     BACKGROUND = 0
     SKIN = 1
@@ -27,7 +27,7 @@ class Parsing(IntEnum):
     HEADWEAR = 18
 
 
-# What the published parsing network tells apart besides, and no loss looks at.
+# Further labels of the published parsing network; no loss uses them.
 OTHER_PARSING_LABELS: dict[int, str] = {6: "glasses", 9: "earring"}
 
 
@@ -47,7 +47,7 @@ class Segmentation(IntEnum):
 N_FACE_LANDMARKS = 68
 N_LANDMARKS = 70  # 68 iBUG points, then two iris points
 
-# iBUG's 68 points, counted from 0; left and right are the person's.
+# iBUG's 68 points, counted from 0; left and right as seen by the person.
 LANDMARK_GROUPS: dict[str, tuple[int, ...]] = {
     "jaw": tuple(range(17)),
     "right_brow": tuple(range(17, 22)),
@@ -60,10 +60,10 @@ LANDMARK_GROUPS: dict[str, tuple[int, ...]] = {
     "iris": (68, 69),
 }
 
-# The eight points on the middle of the lids: a blink moves them, so the landmark term leaves them out.
+# The eight points in the middle of the eyelids, which move in a blink: the landmark loss leaves them out.
 MID_LID_LANDMARKS = (37, 38, 40, 41, 43, 44, 46, 47)
 
-# Upper and lower lid points whose distance says how far an eye is open; right eye first.
+# Pairs of upper and lower eyelid points; their distance is the opening of an eye. Right eye first.
 EYE_CLOSURE_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
 
 OUTER_EYE_CORNERS = (36, 45)

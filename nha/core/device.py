@@ -14,7 +14,7 @@ def pick_device(name: str = "auto") -> torch.device:
     """The device of a name, which exists on this machine.
 
     Args:
-        name: a torch device string, or "auto" for the accelerator where there is one, else the CPU.
+        name: a torch device string, or "auto" for the accelerator if there is one, else the CPU.
 
     Raises:
         UserError: for an unknown name, or an accelerator that is not available.

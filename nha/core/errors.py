@@ -1,8 +1,8 @@
-"""The one exception that means "the user can fix this"."""
+"""The exception for errors that the user can fix."""
 
 
 class UserError(Exception):
-    """One line that says what is wrong with the input and what to do about it.
+    """An error in the input; the message is one line that says what is wrong and what to do.
 
-    Scripts print it without a traceback and exit with code 2 (see `nha.core.system.run_script`).
+    Programs print it without a traceback and exit with code 2, see `nha.core.system.run_script`.
     """

@@ -1,4 +1,4 @@
-"""Image operations: separable Gaussian blur, erosion, and the gradient of a picture by position."""
+"""Image operations: separable Gaussian blur, erosion, and image gradients with respect to position."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def gaussian_kernel(sigma: float, *, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A normalised Gaussian of 2 * int(6 sigma / 2) + 1 taps: [taps]; one tap of 1 for a small sigma."""
+    """A normalised Gaussian kernel of 2 * int(6 sigma / 2) + 1 taps: [taps]; the single tap 1 for a small sigma."""
     radius = int(6 * sigma / 2)
     x = torch.arange(-radius, radius + 1, dtype=torch.float64)
     weights = torch.exp(-(x**2) / (2 * sigma**2))
@@ -33,9 +33,9 @@ def gaussian_blur(image: Tensor, sigma: float, *, clip01: bool = False) -> Tenso
 
 @functools.lru_cache(maxsize=32)
 def _blur_matrix(size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The blur of a line of pixels, its reflecting ends included, as a matrix [size, size].
+    """The blur of a row of pixels, with reflect padding, as a matrix [size, size].
 
-    One product with it is several times as fast on a CPU as a convolution of a single channel.
+    On a CPU the matrix product is several times as fast as the convolution of a single channel.
     """
     kernel = gaussian_kernel(sigma, dtype=torch.float64)
     radius = len(kernel) // 2
@@ -53,13 +53,18 @@ def _reflected_indices(size: int, radius: int) -> Tensor:
 
 
 def erode(mask: Tensor, radius: int) -> Tensor:
-    """Binary erosion by a square of 2 * radius + 1 pixels; outside the image counts as set.
+    """Binary erosion by a square of 2 * radius + 1 pixels; pixels outside the image count as set.
 
-    mask: [N, C, H, W] bool or 0/1. Returns bool [N, C, H, W].
+    Args:
+        mask: [N, C, H, W] bool or 0/1.
+        radius: in pixels.
+
+    Returns:
+        bool [N, C, H, W].
     """
     unset = 1.0 - mask.to(torch.float32)
     if radius > 0:
-        # max_pool2d pads with -inf, so the outside never counts as unset; separable for speed
+        # max_pool2d pads with -inf, so pixels outside never count as unset; separable for speed
         size = 2 * radius + 1
         unset = F.max_pool2d(unset, (1, size), 1, (0, radius))
         unset = F.max_pool2d(unset, (size, 1), 1, (radius, 0))

@@ -1,4 +1,4 @@
-"""Short names for things that are told apart by their paths."""
+"""Short distinct names of files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from nha.core.errors import UserError
 
 
 def distinct_names(paths: Sequence[Path], what: str) -> list[str]:
-    """A name for each path: me/avatar/a.ckpt and you/avatar/a.ckpt are "me" and "you".
+    """A short name for each path: "me" and "you" for me/avatar/a.ckpt and you/avatar/a.ckpt.
 
-    The last part (without suffix) in which all of them differ; where there is none, all parts in which some differ.
-    what: what the paths are, for messages. Raises UserError where two are the same.
+    The name is the last path component (without suffix) in which all paths differ; if there is none, all components
+    in which some of them differ.
+
+    Args:
+        paths: the paths.
+        what: what the paths are, for messages.
+
+    Raises:
+        UserError: if two paths are the same.
     """
     parts = [list(path.absolute().with_suffix("").parts) for path in paths]
     if len(parts) == 1:

@@ -1,4 +1,4 @@
-"""Sequences of values over time: smoothing, and rotation vectors without jumps."""
+"""Sequences over time: Gaussian smoothing, and rotation vectors without jumps."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ _ROWS_AT_A_TIME = 512
 
 
 def smoothed_over_time(values: Tensor, times: Tensor, sigma: float) -> Tensor:
-    """A Gaussian mean over neighbours in time: [N, ...] of values [N, ...] at times [N].
+    """Gaussian smoothing over time.
 
-    sigma: in units of the times; 0 changes nothing. Times need not be evenly spaced; at both ends the mean is over
-    the one side that there is.
+    Args:
+        values: [N, ...].
+        times: [N]; need not be evenly spaced.
+        sigma: standard deviation in units of `times`; 0 returns the values unchanged.
+
+    Returns:
+        [N, ...]. At both ends the mean is over the existing side only.
     """
     if sigma == 0:
         return values
@@ -28,10 +33,16 @@ def smoothed_over_time(values: Tensor, times: Tensor, sigma: float) -> Tensor:
 
 
 def continuous_rotations(axis_angle: Tensor, start: Tensor) -> Tensor:
-    """Rotation vectors [N, 3], each replaced by that vector of the same rotation which is next to its predecessor.
+    """Rotation vectors without jumps: each is replaced by the equivalent vector that is closest to its predecessor.
 
-    start: [3], the first one's predecessor. A head that faces the camera is turned by pi, where vectors of neighbouring
-    rotations may point opposite ways.
+    A head that faces the camera is rotated by about pi, where the vectors of similar rotations can be opposite.
+
+    Args:
+        axis_angle: [N, 3] radians.
+        start: [3], the predecessor of the first vector.
+
+    Returns:
+        [N, 3] radians.
     """
     vectors = []
     for vector in axis_angle:

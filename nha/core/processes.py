@@ -1,8 +1,7 @@
-"""What the processes of one run tell each other. With one process every function is the identity.
+"""Communication between the processes of a training run. With one process every function is the identity.
 
-A batch that is spread over processes must give the gradient of the whole batch. The gradients of the processes
-are averaged, so a term that is a sum over its own pixels divided by the *mean* count of the processes' pixels is
-that of the whole batch.
+A batch that is split between processes must have the gradient of the whole batch. The gradients of the processes are
+averaged, so each process divides the sum over its own pixels by the *mean* pixel count of all processes.
 """
 
 from __future__ import annotations
@@ -16,17 +15,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BatchShare:
-    """Which part of a batch a process has: that of its number, among so many equal ones."""
+    """The part of a batch that belongs to one process.
+
+    Attributes:
+        process: index of the process.
+        n_processes: number of processes; all have parts of the same size.
+    """
 
     process: int = 0
     n_processes: int = 1
 
     def total(self, n: int) -> int:
-        """Frames of the whole batch, of which this process has n (as every other one)."""
+        """Number of frames of the whole batch, if each process has n."""
         return n * self.n_processes
 
     def own(self, n: int) -> slice:
-        """The place of this process's n frames in the whole batch."""
+        """The rows of this process's n frames in the whole batch."""
         return slice(self.process * n, (self.process + 1) * n)
 
 
@@ -34,13 +38,13 @@ WHOLE_BATCH = BatchShare()
 
 
 def n_processes() -> int:
-    """How many processes work on this run together."""
+    """Number of processes of this run."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 @torch.no_grad()
 def mean_over_processes(value: Tensor) -> Tensor:
-    """The mean of a scalar count over all processes, without gradient; all of them must ask."""
+    """The mean of a scalar over all processes, without gradient; all processes must call it."""
     n = n_processes()
     if n == 1:
         return value
@@ -51,7 +55,7 @@ def mean_over_processes(value: Tensor) -> Tensor:
 
 @torch.no_grad()
 def gathered(rows: Tensor) -> Tensor:
-    """The rows [n, ...] of all processes in their order, without gradient; n is the same everywhere."""
+    """The rows [n, ...] of all processes in their order, without gradient; n is the same in all processes."""
     n = n_processes()
     if n == 1:
         return rows.detach()

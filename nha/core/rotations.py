@@ -49,8 +49,14 @@ def quaternion(matrix: Tensor) -> Tensor:
 def rotation_vector(matrix: Tensor) -> Tensor:
     """Axis-angle vectors of rotation matrices, the angle in 0..pi.
 
-    By way of the quaternion: the arc cosine of the trace loses its digits near pi, where heads sit.
-    matrix: [..., 3, 3]. Returns [..., 3] radians.
+    Computed from the quaternion, because the arc cosine of the trace is inaccurate near pi, the angle of heads that
+    face the camera.
+
+    Args:
+        matrix: [..., 3, 3].
+
+    Returns:
+        [..., 3] radians.
     """
     q = quaternion(matrix)
     q = torch.where(q[..., :1] < 0, -q, q)

@@ -1,4 +1,4 @@
-"""Values that change over a run: per-stage settings and interpolation between fix points."""
+"""Interpolation of schedules between fix points."""
 
 from __future__ import annotations
 

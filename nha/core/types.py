@@ -1,4 +1,4 @@
-"""The values that travel between packages: frozen dataclasses whose docstrings define every element."""
+"""Data types of the interfaces between packages: frozen dataclasses of tensors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def map_tensors(value: T, function) -> T:
 
 
 class _Movable:
-    """Dataclasses of tensors that can be moved and indexed as one."""
+    """Methods for dataclasses of tensors."""
 
     def to(self, device: torch.device | str):
         """A copy with every tensor on `device`."""
@@ -43,14 +43,16 @@ class _Movable:
 
 @dataclass(frozen=True)
 class Camera(_Movable):
-    """N pinhole cameras in the PyTorch3D world (+x left, +y up, +z into the scene).
+    """N pinhole cameras in PyTorch3D's world coordinates: +x left, +y up, +z into the scene.
 
-    `docs/method.md`, section 2.
+    See `docs/method.md`, section 2.
 
-    intrinsics: [N, 3, 3] pixels; pixel (0, 0) is centred at (0.5, 0.5) from the top left corner; the
-        principal point's cy counts from the *bottom* edge.
-    extrinsics: [N, 3, 4]; x_camera = x_world @ extrinsics[:, :, :3] + extrinsics[:, :, 3] (row vectors).
-    image_size: (height, width) in pixels.
+    Attributes:
+        intrinsics: [N, 3, 3] in pixels. The centre of pixel (0, 0) is at (0.5, 0.5) from the top left corner; the cy of
+            the principal point is measured from the *bottom* edge.
+        extrinsics: [N, 3, 4] camera from world: x_camera = x_world @ extrinsics[:, :, :3] + extrinsics[:, :, 3], with
+            row vectors in metres.
+        image_size: (height, width) in pixels.
     """
 
     intrinsics: Tensor
@@ -66,12 +68,16 @@ class Camera(_Movable):
 
 @dataclass(frozen=True)
 class HeadParams(_Movable):
-    """Parameters of N heads. `docs/method.md`, section 1.
+    """Parameters of N heads, see `docs/method.md`, section 1.
 
-    shape: [N, S] identity coefficients; expr: [N, E] expression coefficients;
-    rotation: [N, 3] axis-angle in radians; translation: [N, 3] metres;
-    neck, jaw: [N, 3] and eyes: [N, 6] (FLAME's joints 3 and 4), *unbounded* values that the joint limits
-        turn into axis-angle radians.
+    Attributes:
+        shape: [N, S] identity coefficients.
+        expr: [N, E] expression coefficients.
+        rotation: [N, 3] rotation of the head, axis-angle in radians.
+        translation: [N, 3] metres.
+        neck: [N, 3] unbounded; the joint limits (`nha.head.joint_limits`) map it to axis-angle in radians.
+        jaw: [N, 3] unbounded, as `neck`.
+        eyes: [N, 6] unbounded, left eye and right eye (FLAME's joints 3 and 4), as `neck`.
     """
 
     shape: Tensor
@@ -91,14 +97,16 @@ class HeadParams(_Movable):
 
 @dataclass(frozen=True)
 class SurfaceTables(_Movable):
-    """What the renderer must know of a mesh besides its vertices (F faces, V vertices, P parts).
+    """Tables of a mesh for the renderer (F faces, V vertices, P parts).
 
-    faces: [F, 3] vertex ids, counter-clockwise seen from outside.
-    face_uvcoords: [F, 3, 3] texture coordinates (2u-1, -(2v-1), 1): (-1, -1) is the texture's top left.
-    face_uvmap: [F] 1 where the face is painted by the mouth's texture map, else 0.
-    face_coords_normed: [F, 3, 3] corner positions on the template, scaled per axis to -1..1.
-    hard_labels: [V, P] 0 or 1; soft_labels: [V, P] in 0..1.
-    part_names: P names, sorted.
+    Attributes:
+        faces: [F, 3] vertex ids, counter-clockwise seen from outside.
+        face_uvcoords: [F, 3, 3] texture coordinates (2u-1, -(2v-1), 1); (-1, -1) is the top left of the texture.
+        face_uvmap: [F] 1 for faces with the mouth's texture map, else 0.
+        face_coords_normed: [F, 3, 3] corner positions on the template, scaled per axis to -1..1.
+        hard_labels: [V, P] 0 or 1.
+        soft_labels: [V, P] in 0..1.
+        part_names: P names, sorted.
     """
 
     faces: Tensor
@@ -112,11 +120,12 @@ class SurfaceTables(_Movable):
 
 @dataclass(frozen=True)
 class Fragments(_Movable):
-    """Which faces are seen by each pixel; L layers, nearest first.
+    """The faces at each pixel of N meshes, L layers, nearest first.
 
-    face_index: [N, H, W, L] id of the face in its own mesh (0..F-1), -1 where there is none.
-    barycentric: [N, H, W, L, 3] perspective-correct barycentric coordinates, 0 where there is no face.
-    depth: [N, H, W, L] camera z in metres, -1 where there is no face.
+    Attributes:
+        face_index: [N, H, W, L] id of the face in its own mesh (0..F-1), -1 for no face.
+        barycentric: [N, H, W, L, 3] perspective-correct barycentric coordinates, 0 for no face.
+        depth: [N, H, W, L] camera z in metres, -1 for no face.
     """
 
     face_index: Tensor
@@ -193,13 +202,18 @@ class Rendering(_Movable):
 class FrameBatch(_Movable):
     """N annotated frames of one dataset.
 
-    frame_id: [N]; rgb01: [N, 3, H, W] in 0..1;
-    segmentation, parsing: [N, H, W] integer labels (`conventions.Segmentation`, `conventions.Parsing`);
-    normals: [N, 3, H, W], x right, y down, z to the camera, 0 where unknown;
-    landmarks_px: [N, 68, 2] pixels from the top left; landmark_confidence: [N, 68] in 0..1;
-    iris_px: [N, 2, 2] in the mesh's order, -1 where not found;
-    eye_height_px: [N, 2] height of the parsed left and right eye, 0 where not parsed;
-    tracked: the tracker's parameters; camera: the tracker's camera at this image size.
+    Attributes:
+        frame_id: [N].
+        rgb01: [N, 3, H, W] in 0..1.
+        segmentation: [N, H, W] labels, see `conventions.Segmentation`.
+        parsing: [N, H, W] labels, see `conventions.Parsing`.
+        normals: [N, 3, H, W], x right, y down, z to the camera; 0 where unknown.
+        landmarks_px: [N, 68, 2] pixels from the top left corner.
+        landmark_confidence: [N, 68] in 0..1.
+        iris_px: [N, 2, 2] pixels, in the order of the mesh's iris landmarks; -1 where not found.
+        eye_height_px: [N, 2] heights of the left and right eye in the parsing; 0 where not found.
+        tracked: the tracked head parameters.
+        camera: the tracked camera at this image size.
     """
 
     frame_id: Tensor
