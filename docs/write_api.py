@@ -21,7 +21,32 @@ are first used; `import nha` alone imports none of the large libraries. An error
 Shapes: N frames, H x W pixels, S identity and E expression coefficients. Images are NCHW; `rgb01` is in 0..1.
 Angles are radians, lengths metres. Coordinates: `docs/method.md`, section 2.
 
+For extensions: loss terms `nha/losses/terms.py`, networks of the avatar `nha/avatar/open.py`, annotators
+`nha/preprocess/registry.py`, choice of the rasteriser `nha/render/rasterize.py`.
+
 """
+
+EXAMPLES = {
+    "Camera": "camera = nha.Camera(intrinsics, extrinsics, (512, 512))  # [N, 3, 3], [N, 3, 4]",
+    "HeadParams": "params = params.replace(jaw=params.jaw + 0.2)  # a copy with another jaw",
+    "NeuralHeadAvatar": "image = avatar.render(params, camera).rgb01  # [N, 3, H, W]",
+    "Tracking": "params, camera = tracking.params(10), tracking.camera(10, image_size=(256, 256))",
+    "UserError": """\
+try:
+    avatar = nha.load_avatar("me/avatar/avatar.ckpt")
+except nha.UserError as error:
+    print(error)""",
+    "evaluate": 'means = nha.evaluate("me/avatar/avatar.ckpt", "me/dataset", "me/tracking", split="val")',
+    "export": 'nha.export(avatar, "me/export", tracking=tracking, formats=["glb"])',
+    "load_avatar": 'avatar = nha.load_avatar("me/avatar/avatar.ckpt", device="cuda")',
+    "load_head": 'assets = nha.load_head("procedural")',
+    "load_tracking": 'tracking = nha.load_tracking("me/tracking")',
+    "optimize_avatar": 'avatar = nha.optimize_avatar("me/dataset", "me/tracking", "me/avatar", config="demo")',
+    "preprocess": 'dataset = nha.preprocess("talk.mp4", "me/dataset", scale=512, crop_to_head=True)',
+    "reenact": 'nha.reenact("me/avatar/avatar.ckpt", "me/tracking", "me/by_friend", driving_video="friend.mp4")',
+    "track": 'tracking = nha.track(dataset, "me/tracking", head="procedural")',
+    "train": 'avatar = nha.train(dataset, tracking, "me/avatar", config="demo", device="cpu")',
+}
 
 
 def entries() -> Iterator[str]:
@@ -36,6 +61,8 @@ def entry(name: str, value: object, heading: str) -> str:
     if callable(value) and not (inspect.isclass(value) and issubclass(value, Exception)):
         parts.append(f"```python\n{name}{signature(value)}\n```")
     parts.append(as_markdown(inspect.getdoc(value) or ""))
+    if name in EXAMPLES:
+        parts.append(f"**Example**\n\n```python\n{EXAMPLES[name]}\n```")
     if inspect.isclass(value) and heading == "##":
         for method, function in vars(value).items():
             wrapped = isinstance(function, (classmethod, staticmethod))

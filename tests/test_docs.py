@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -121,11 +122,41 @@ def test_api_document_names_everything_public():
             assert not missing, f"{name} lacks {missing}; run `python docs/write_api.py`"
 
 
+def test_examples_of_the_api_document_fit_the_signatures():
+    api = (ROOT / "docs" / "api.md").read_text("utf-8")
+    examples = re.findall(r"\*\*Example\*\*\n\n```python\n(.*?)\n```", api, re.DOTALL)
+    assert len(examples) == len(nha.__all__)
+    calls = [node for text in examples for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    used = set()
+    for call in calls:
+        function = call.func
+        if not isinstance(function, ast.Attribute) or ast.unparse(function.value) != "nha":
+            continue
+        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+        inspect.signature(getattr(nha, function.attr)).bind(*call.args, **keywords)
+        used.add(function.attr)
+    assert {name for name in nha.__all__ if name.islower()} <= used
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_paths_that_a_document_names_exist(document):
     named = set(NAMED_PATH.findall(document.read_text("utf-8")))
     missing = [name for name in sorted(named) if not (ROOT / name.rstrip(".")).exists()]
     assert not missing, missing
+
+
+def test_names_that_the_method_locates_are_defined_there():
+    text = " ".join(METHOD.split())
+    located = [(name, path) for name, path in re.findall(r"`(\w+)` (?:in|of) `(nha/[\w/]+\.py)`", text)]
+    for path, names in re.findall(r"`(nha/[\w/]+\.py)`: ((?:`\w+`(?:, )?)+)", text):
+        located += [(name, path) for name in re.findall(r"`(\w+)`", names)]
+    assert len(located) > 30
+    for name, path in located:
+        source = (ROOT / path).read_text("utf-8")
+        assert re.search(rf"^(?:    )?(?:def|class) {name}\b|^{name}\b.*=", source, re.MULTILINE), (
+            name,
+            path,
+        )
 
 
 def test_method_names_paths():

@@ -113,7 +113,12 @@ def parse_options(
         if not argument.startswith("--"):
             raise UserError(f"unexpected argument '{argument}' on the command line; see --help")
         raise UserError(unknown_key(argument[2:].partition("=")[0], names, "on the command line"))
-    return {key: value for key, value in vars(namespace).items() if key != CONFIG}
+    paths = {entry.key for entry in entries if entry.kind == list[Path]}  # may hold spaces and commas
+    return {
+        key: value if isinstance(value, str) or (key in paths and value[0][:1] != "[") else " ".join(value)
+        for key, value in vars(namespace).items()
+        if key != CONFIG
+    }
 
 
 def _config_files(argv: Sequence[str]) -> list[Path]:

@@ -21,12 +21,12 @@ import dataclasses
 import functools
 import sys
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nha.core.config_values import convert, describe_kind, format_value, parse_words, read_ini, unknown_key
+from nha.core.config_values import convert, describe_kind, format_value, read_ini, unknown_key
 from nha.core.errors import UserError
 from nha.core.paths import config_file
 
@@ -88,7 +88,7 @@ class Settings:
         if wrong := [key for key in overrides if key not in known]:
             raise UserError(unknown_key(wrong[0], known, "among the keywords"))
         texts = {} if path is None else read_ini(config_file(path), [*known, *dict(ignored_keys(cls))])
-        return _build(cls, _typed(entries, texts, parse_words) | _typed(entries, overrides, convert))
+        return _build(cls, _typed(entries, texts) | _typed(entries, overrides))
 
     def check(self) -> None:
         """Raise UserError for a number out of its range."""
@@ -200,7 +200,7 @@ def parse_settings(
     given = parse_options(argv, entries, ignored, description, program, examples)
     if without_effect := [key for key in given if key in ignored]:
         print(f"settings without effect here: {', '.join(without_effect)} (see --help)")
-    return _build(settings_type, _typed(entries, given, parse_words))
+    return _build(settings_type, _typed(entries, given))
 
 
 def format_settings(settings: Any) -> str:
@@ -239,7 +239,7 @@ def _assemble(settings_type: type[S], values: Mapping[str, Any]) -> S:
     return settings_type(**arguments)
 
 
-def _typed(entries: Sequence[SettingKey], given: Mapping[str, Any], parse: Callable) -> dict[str, Any]:
+def _typed(entries: Sequence[SettingKey], given: Mapping[str, Any]) -> dict[str, Any]:
     """Given values by the key of their setting, as the setting's type."""
     by_name = {name: entry for entry in entries for name in entry.names}
     values = {}
@@ -247,14 +247,8 @@ def _typed(entries: Sequence[SettingKey], given: Mapping[str, Any], parse: Calla
         if (entry := by_name.get(name)) is None:
             continue
         try:
-            values[entry.key] = parse(value, entry.kind)
+            values[entry.key] = convert(value, entry.kind)
         except ValueError:
-            text = (
-                format_value(value)
-                if parse is convert
-                else value
-                if isinstance(value, str)
-                else " ".join(value)
-            )
-            raise UserError(f"setting '{name}' must be {describe_kind(entry.kind)}, not '{text}'") from None
+            must_be, text = describe_kind(entry.kind), format_value(value)
+            raise UserError(f"setting '{name}' must be {must_be}, not '{text}'") from None
     return values

@@ -8,16 +8,18 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from nha.core.errors import UserError
 
 _TRUE, _FALSE, _NONE = ("true", "yes", "on", "1"), ("false", "no", "off", "0"), ("none", "null", "")
-_OPENING, _CLOSING = "[(", "])"
+_COMMENT = re.compile(r"(?:^|\s)[;#]")  # begins a comment after a value
 
 # What a user must write for a value of a type, and the type's placeholder in the help text.
 _WORDS = {
@@ -52,7 +54,7 @@ def read_ini(path: Path, known: Sequence[str]) -> dict[str, str]:
             raise UserError(unknown_key(key, known, f"in '{path}' line {number}"))
         if key in items:
             raise UserError(f"'{path}' line {number}: '{key}' is set a second time")
-        items[key] = value if value.startswith(('"', "'")) else _without_comment(value)
+        items[key] = value if value.startswith(('"', "'")) else _COMMENT.split(value, maxsplit=1)[0].strip()
     return items
 
 
@@ -95,21 +97,14 @@ def parse_value(text: str, kind: Any) -> Any:
     raise TypeError(f"settings cannot have the type {kind}")
 
 
-def parse_words(words: str | Sequence[str], kind: Any) -> Any:
-    """The value of type `kind` of one or several arguments of a command line."""
-    words = [words] if isinstance(words, str) else words
-    if kind == list[Path] and not words[0].startswith("["):
-        return [parse_value(word, Path) for word in words]  # a path may hold spaces and commas
-    return parse_value(" ".join(words), kind)
-
-
 def convert(value: Any, kind: Any) -> Any:
-    """A Python value as type `kind`: paths may be strings, lists tuples, whole numbers floats.
+    """A Python value or its text as type `kind`: paths may be strings, lists tuples, whole numbers floats.
 
     Raises ValueError for a value that does not fit.
     """
-    if kind == list[Path]:
-        return [Path(path) for path in (value if isinstance(value, (list, tuple)) else [value])]
+    if kind == list[Path] and not (isinstance(value, str) and value.startswith("[")):
+        paths = value if isinstance(value, (list, tuple)) else [value]
+        return [parse_value(os.fspath(path), Path) for path in paths]
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     return parse_value(value if isinstance(value, str) else format_value(value), kind)
@@ -184,13 +179,10 @@ def item_kinds(kind: Any, n_items: int) -> list[Any]:
 
 
 def _parse_int(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        number = float(text)  # 1e4 is a whole number, too
-        if not number.is_integer():
-            raise
-        return int(number)
+    number = float(text)  # 1e4 is a whole number, too
+    if not number.is_integer():
+        raise ValueError("not a whole number")
+    return int(number)
 
 
 def _parse_choice(text: str, choices: dict[str, Any]) -> Any:
@@ -208,10 +200,9 @@ def _without_quotes(text: str) -> str:
 def _split_list(text: str) -> list[str]:
     """The items between the outermost brackets, split at commas that lie in no inner bracket."""
     depths = _depths(text)
-    if (
-        depths[:1] == [1] and 0 not in depths[:-1] and depths[-1] == 0
-    ):  # one pair of brackets around everything
-        text, depths = text[1:-1].strip(), _depths(text[1:-1].strip())
+    if text[:1] in ("[", "(") and 0 in depths and depths.index(0) == len(text) - 1:
+        text = text[1:-1].strip()
+        depths = _depths(text)
     elif "," not in text:
         return text.split()  # 16 2 2
     if not text:
@@ -219,21 +210,9 @@ def _split_list(text: str) -> list[str]:
     if min(depths) < 0 or depths[-1] != 0:
         raise ValueError("brackets that do not match")
     commas = [i for i, character in enumerate(text) if character == "," and depths[i] == 0]
-    starts, ends = [0, *(i + 1 for i in commas)], [*commas, len(text)]
-    return [text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
+    return [text[start + 1 : end].strip() for start, end in pairwise([-1, *commas, len(text)])]
 
 
 def _depths(text: str) -> list[int]:
-    """How many brackets are open after each character."""
-    steps = ((character in _OPENING) - (character in _CLOSING) for character in text)
-    depths: list[int] = []
-    for step in steps:
-        depths.append((depths[-1] if depths else 0) + step)
-    return depths
-
-
-def _without_comment(value: str) -> str:
-    for position, character in enumerate(value):
-        if character in ";#" and (position == 0 or value[position - 1].isspace()):
-            return value[:position].strip()
-    return value
+    """The number of open brackets after each character."""
+    return list(accumulate((character in "[(") - (character in "])") for character in text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nha.core.constants import constant
 from nha.core.conventions import EYE_CLOSURE_PAIRS, MID_LID_LANDMARKS, N_FACE_LANDMARKS
 from nha.losses.inputs import LossInputs
 from nha.losses.shapes import expect_shape
@@ -35,11 +36,11 @@ def landmark_loss(
     expect_shape("target_px", target_px, n, N_FACE_LANDMARKS, 2)
     expect_shape("confidence", confidence, n, N_FACE_LANDMARKS)
     height, width = image_size
-    counted = confidence.clone()
-    counted[:, list(MID_LID_LANDMARKS)] = 0
+    mid_lid = tuple(point in MID_LID_LANDMARKS for point in range(N_FACE_LANDMARKS))
+    counted = torch.where(constant(mid_lid, confidence, torch.bool), 0.0, confidence)
     # points without confidence may be NaN, which must reach neither value nor gradient
     target_px = torch.where(counted[..., None] > 0, target_px, landmarks_px.detach())
-    distance = (landmarks_px - target_px).abs() * landmarks_px.new_tensor([2 / width, 2 / height])
+    distance = (landmarks_px - target_px).abs() * constant((2 / width, 2 / height), landmarks_px)
     return (distance.sum(-1) * counted).mean()
 
 
@@ -65,7 +66,7 @@ def eye_closure_loss(
     expect_shape("landmarks_px", landmarks_px, n, N_FACE_LANDMARKS, 2)
     expect_shape("eye_heights_px", eye_heights_px, n, 2)
     expect_shape("semantic_trust", semantic_trust, n)
-    upper, lower = torch.tensor(EYE_CLOSURE_PAIRS, device=landmarks_px.device).unbind(1)
+    upper, lower = constant(EYE_CLOSURE_PAIRS, landmarks_px, torch.long).unbind(1)
     squared = ((landmarks_px[:, upper] - landmarks_px[:, lower]) / image_height).square().sum(-1)
     opening = (squared + SQUARED_OPENING_EPS).sqrt()  # [N, 4]
     left, right = (eye_heights_px.to(opening.dtype) / image_height).unbind(1)

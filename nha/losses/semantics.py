@@ -1,8 +1,8 @@
 """Pairs of semantic regions for the hole-filling loss: ears, eyes, mouth and hair. `docs/method.md`, section 4.
 
 Each `*_pair` function takes label channels of the G-buffer ([N, 1, H, W], interpolated hard or soft vertex labels in
-0..1, 0 on the background) and the face parsing ([N, H, W] `Parsing` labels) and returns a `SegmentationPair`. The eye and mouth terms
-weight each frame by its semantic trust.
+0..1, 0 on the background) and the face parsing ([N, H, W], labels of `Parsing`), and returns a `SegmentationPair`. The
+eye and mouth terms weight each frame by its semantic trust.
 """
 
 from __future__ import annotations

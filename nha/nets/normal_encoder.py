@@ -61,8 +61,10 @@ class NormalEncoder(nn.Module):
         if len(row) == 0:
             return normals.new_zeros(0, self.output.out_channels)
         height, width = normals.shape[-2:]
-        top, bottom = max(int(row.min()) - self.radius, 0), min(int(row.max()) + self.radius + 1, height)
-        left, right = max(int(column.min()) - self.radius, 0), min(int(column.max()) + self.radius + 1, width)
+        # stacked, so that there is one copy to the host
+        extent = torch.stack([row.min(), row.max(), column.min(), column.max()]).tolist()
+        top, bottom = max(extent[0] - self.radius, 0), min(extent[1] + self.radius + 1, height)
+        left, right = max(extent[2] - self.radius, 0), min(extent[3] + self.radius + 1, width)
         encoding = self(normals[:, :, top:bottom, left:right])
         return encoding.permute(0, 2, 3, 1)[image_index, row - top, column - left]
 

@@ -101,7 +101,7 @@ def _centres(length: int, other_length: int, device: torch.device) -> Tensor:
     Rounded like PyTorch3D, which counts pixels from the negative end, so that pixels on a face's edge are covered as in
     the published results.
     """
-    half_span = torch.tensor(max(length / other_length, 1.0), device=device)
+    half_span = torch.full((), max(length / other_length, 1.0), device=device)
     from_negative_end = torch.arange(length, device=device, dtype=torch.float32)
     centres = divide_rounded(2 * half_span * from_negative_end + half_span, length) - half_span
     return centres.flip(0)

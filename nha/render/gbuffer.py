@@ -101,7 +101,7 @@ def visible_surface(two_nearest: Fragments, tables: SurfaceTables) -> Fragments:
     """
     on_eyeball = _sides_touched(tables, "eyeball")[two_nearest.face_index[..., 0]]
     on_lid = _sides_touched(tables, "eye_region")[two_nearest.face_index[..., 1]]
-    swapped = (on_eyeball & on_lid).nonzero(as_tuple=True)
+    swapped = (on_eyeball & on_lid) != 0
     return Fragments(
         face_index=_take_second(two_nearest.face_index, swapped),
         barycentric=_take_second(two_nearest.barycentric, swapped),
@@ -123,10 +123,15 @@ def _sides_touched(tables: SurfaceTables, part: str) -> Tensor:
     return torch.cat((a | b | c, sides.new_zeros(1)))
 
 
-def _take_second(layers: Tensor, where: tuple[Tensor, ...]) -> Tensor:
-    """The first layer, replaced by the second at `where`: [N, H, W, 2 or more, ...] to [N, H, W, 1, ...]."""
+def _take_second(layers: Tensor, where: Tensor) -> Tensor:
+    """The first layer, replaced by the second at `where` [N, H, W]: [N, H, W, 2 or more, ...] to [N, H, W, 1, ...]."""
+    if layers.device.type != "cpu":
+        mask = where.view(*where.shape, *(1,) * (layers.ndim - 3))
+        return torch.where(mask, layers[:, :, :, 1:2], layers[:, :, :, :1])
+    # few pixels are swapped: on a CPU it is faster to write only these
     taken = layers[:, :, :, :1].clone(memory_format=torch.contiguous_format)
-    taken[:, :, :, 0][where] = layers[:, :, :, 1][where]
+    index = where.nonzero(as_tuple=True)
+    taken[:, :, :, 0][index] = layers[:, :, :, 1][index]
     return taken
 
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from nha.core.constants import constant
 from nha.core.mesh import vertex_normals
 from nha.core.types import Camera
 from nha.render.camera import project
@@ -49,7 +50,7 @@ def spherical_harmonics_basis(normals: Tensor) -> Tensor:
     """
     x, y, z = normals.unbind(-1)
     basis = (torch.ones_like(x), x, y, z, x * y, x * z, y * z, x**2 - y**2, 3 * z**2 - 1)
-    return torch.stack(basis, dim=-1) * normals.new_tensor(SH_FACTORS)
+    return torch.stack(basis, dim=-1) * constant(SH_FACTORS, normals)
 
 
 def phong_image(vertices: Tensor, faces: Tensor, camera: Camera) -> Tensor:
@@ -74,12 +75,12 @@ def phong_image(vertices: Tensor, faces: Tensor, camera: Camera) -> Tensor:
     rotation, translation = camera.extrinsics[:, :, :3], camera.extrinsics[:, :, 3:]
     camera_centre = -(rotation @ translation)[..., 0]  # [N, 3]; rotation is orthonormal
     towards_camera = torch.nn.functional.normalize(camera_centre[covered.image] - points, dim=-1)
-    light = normals.new_tensor(LIGHT_DIRECTION_WORLD)
+    light = constant(LIGHT_DIRECTION_WORLD, normals)
 
     cosine = normals @ light  # [P]
     reflected = 2 * cosine[:, None] * normals - light
     highlight = (reflected * towards_camera).sum(-1).clamp_min(0) ** SHININESS * (cosine > 0)
-    surface = normals.new_tensor(SURFACE_RGB01)
+    surface = constant(SURFACE_RGB01, normals)
     rgb = surface * (AMBIENT + DIFFUSE * cosine.clamp_min(0))[:, None] + SPECULAR * highlight[:, None]
     rgb = covered.to_image(rgb.clamp(0, 1), background=1.0)  # [N, H, W, 3]
     alpha = (fragments.face_index >= 0).to(rgb.dtype)  # [N, H, W, 1]
