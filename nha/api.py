@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch.nn import Module
+
     from nha.avatar.avatar import NeuralHeadAvatar
     from nha.data.tracked_video import Tracking
+    from nha.losses.terms import Term
     from nha.reenactment.settings import ReenactmentSettings
 
 
@@ -71,6 +76,9 @@ def train(
     out: str | Path,
     *,
     config: str | Path | None = None,
+    extra_terms: Iterable[Term] = (),
+    texture_net: Module | None = None,
+    offset_net: Module | None = None,
     **settings: Any,
 ) -> NeuralHeadAvatar:
     """Fit a neural head avatar to a tracked video, in three stages: geometry, texture, joint.
@@ -82,6 +90,10 @@ def train(
         tracking: tracking of this dataset.
         out: output folder: `avatar.ckpt`, training checkpoints and logs.
         config: INI file with further settings, or a short name such as "demo"; None uses the published settings.
+        extra_terms: further loss terms, each with a weight of its own (`nha.losses.terms.Term`).
+        texture_net: network in place of the published one, with the interface of
+            `nha.nets.texture_net.TextureNet.forward`: P surface points [P, 3 + F] and their conditions give [P, 3].
+        offset_net: the same for `nha.nets.offset_net.OffsetNet.forward`, which gives offsets [N, V, 3] in metres.
         settings: further settings of `nha train`, such as `epochs_offset` or `device`.
 
     Returns:
@@ -96,7 +108,9 @@ def train(
 
     chosen = OptimizationSettings.from_ini(config, dataset=dataset, tracking=tracking, out=out, **settings)
     chosen.check()
-    return load_avatar(optimize(chosen).avatar_path, head=chosen.run.head)
+    networks = {"texture_net": texture_net, "offset_net": offset_net}
+    result = optimize(chosen, extra_terms=extra_terms, **networks)
+    return load_avatar(result.avatar_path, head=chosen.run.head, **networks)
 
 
 optimize_avatar = train

@@ -1,1 +1,1 @@
-"""The avatar: from head parameters to a picture, and how it is stored."""
+"""The avatar: head parameters to an image, and checkpoints."""

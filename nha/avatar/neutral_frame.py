@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from nha.core.constants import constant
 from nha.core.rotations import rotation_matrix
 from nha.data.tracking_file import TrackingResult
 from nha.head.joint_limits import eyes_angles, jaw_angles, neck_angles
@@ -32,7 +33,7 @@ def neutral_frame(tracking: TrackingResult) -> int:
 def _angle_to_camera_deg(tracking: TrackingResult) -> np.ndarray:
     """Angle between each frame's facing direction and the direction to the camera: [F] degrees."""
     params = tracking.params_for(tracking.frame)
-    forward = params.rotation.new_tensor([0.0, 0.0, 1.0])  # a head faces +z
+    forward = constant((0.0, 0.0, 1.0), params.rotation)  # a head faces +z
     facing = rotation_matrix(params.rotation) @ rotation_matrix(neck_angles(params.neck)) @ forward
     facing_in_camera = facing @ torch.from_numpy(tracking.RT[:, :3])
     return torch.rad2deg(torch.arccos((-facing_in_camera[:, 2]).clamp(-1, 1))).numpy()

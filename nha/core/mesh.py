@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nha.core.constants import constant
+
 
 def sum_rows(rows: Tensor, target: Tensor, n_targets: int) -> Tensor:
     """Sum the rows that have the same target.
@@ -81,10 +83,10 @@ def tangent_frames(normals: Tensor) -> Tensor:
     Returns:
         [N, V, 3, 3] with world offset = frame @ tangent offset.
     """
-    up = normals.new_tensor([0.0, 1.0, 0.0]).expand_as(normals)
+    up = constant((0.0, 1.0, 0.0), normals).expand_as(normals)
     e_x = torch.linalg.cross(up, normals)
     length = torch.linalg.vector_norm(e_x, dim=-1, keepdim=True)
-    fallback = normals.new_tensor([0.0, 0.0, 1.0]).expand_as(normals)
+    fallback = constant((0.0, 0.0, 1.0), normals).expand_as(normals)
     e_x = torch.where(length < 1e-6, fallback, e_x / length.clamp_min(1e-6))
     e_y = torch.linalg.cross(normals, e_x)
     return torch.stack([e_x, e_y, normals], -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nha.core.constants import constant
 from nha.core.conventions import Parsing
 from nha.core.rotations import rotation_matrix
 
@@ -46,7 +47,7 @@ def semantic_trust(rotation: Tensor, neck_angles_rad: Tensor) -> Tensor:
         [N] in 0..1, without gradient because it is a constant of the frame.
     """
     with torch.no_grad():
-        backwards = rotation.new_tensor([0.0, 0.0, -1.0])
+        backwards = constant((0.0, 0.0, -1.0), rotation)
         gaze = rotation_matrix(rotation) @ rotation_matrix(neck_angles_rad) @ backwards
         x, y, z = gaze.unbind(-1)
         azimuth_deg = torch.rad2deg(torch.atan2(z, x)) - 90

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nha.core.constants import constant
+
 # (minimum, maximum) in degrees of the rotations about x (positive looks or opens downwards), y and z.
 NECK_LIMITS_DEG = ((-90.0, 90.0), (-60.0, 60.0), (-80.0, 80.0))
 JAW_LIMITS_DEG = ((-5.0, 60.0), (-0.1, 0.1), (-0.1, 0.1))
@@ -15,8 +17,9 @@ Limits = tuple[tuple[float, float], ...]
 
 
 def _bounds_rad(limits_deg: Limits, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower and upper limits in radians, rounded from float64 to the type of `like`."""
     low, high = torch.deg2rad(torch.tensor(limits_deg, dtype=torch.float64)).unbind(1)
-    return low.to(like), high.to(like)
+    return constant(tuple(low.tolist()), like), constant(tuple(high.tolist()), like)
 
 
 def angles_from_params(params: Tensor, limits_deg: Limits) -> Tensor:

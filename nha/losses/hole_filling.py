@@ -21,9 +21,13 @@ from nha.losses.shapes import expect_mask, expect_shape
 
 @torch.no_grad()
 def pooled_iou(prediction: Tensor, target: Tensor) -> Tensor:
-    """Intersection over union, pooled over the batch and the channels; 1 where both are empty.
+    """Intersection over union, pooled over the batch and the channels.
 
-    prediction, target: bool [N, C, H, W]. Returns a scalar in 0..1 without gradient.
+    Args:
+        prediction, target: bool [N, C, H, W].
+
+    Returns:
+        A scalar in 0..1 without gradient; 1 where both are empty.
     """
     if prediction.shape != target.shape:
         raise ValueError(
@@ -36,15 +40,22 @@ def pooled_iou(prediction: Tensor, target: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SegmentationPair:
-    """A rendered and a target binary segmentation, and how to compare them."""
+    """A rendered and a target binary segmentation.
 
-    prediction: Tensor  # bool [N, C, H, W], from the rendered mesh
-    target: Tensor  # bool [N, C, H, W], from the annotations
-    sigma: float  # pixels of blur
-    pixel_weight: Tensor | None = None  # [N, C, H, W], no gradient; None = 1
+    Attributes:
+        prediction: bool [N, C, H, W], from the rendered mesh.
+        target: bool [N, C, H, W], from the annotations.
+        sigma: standard deviation of the blur in pixels.
+        pixel_weight: [N, C, H, W], used without gradient; None is 1 everywhere.
+    """
+
+    prediction: Tensor
+    target: Tensor
+    sigma: float
+    pixel_weight: Tensor | None = None
 
     def iou(self) -> Tensor:
-        """Intersection over union pooled over batch and channels (a scalar for the log)."""
+        """Intersection over union pooled over batch and channels, a scalar for the log."""
         return pooled_iou(self.prediction, self.target)
 
 
@@ -53,13 +64,19 @@ def hole_filling_loss(
 ) -> Tensor:
     """The hole-filling segmentation loss of a pair of binary images. `docs/method.md`, section 4.
 
-    The sum over the rendered pixels of (1 - blurred holes), plus the sum over the pixels rendered outside the
-    target of (1 - blurred union), each times the weights, over the *unweighted* count of both kinds of pixels
-    in the batch.
+    The weighted sum of (1 - blurred holes) over the rendered pixels, plus the weighted sum of (1 - blurred union) over
+    the pixels rendered outside the target, divided by the *unweighted* number of both kinds of pixels in the batch.
 
-    pair: see `SegmentationPair`; screen_coords: [N, H, W, 2] in -1..1, x left and y up, the only thing
-    that receives a gradient; sample_weight: [N], for instance the semantic trust. Returns a scalar, 0 where
-    nothing is rendered. Raises ValueError for shapes that do not fit.
+    Args:
+        pair: the segmentations.
+        screen_coords: [N, H, W, 2] in -1..1, x left and y up; the only argument that receives a gradient.
+        sample_weight: [N], for instance the semantic trust.
+
+    Returns:
+        A scalar, pooled over the pixels of all frames; 0 where nothing is rendered.
+
+    Raises:
+        ValueError: the shapes do not fit.
     """
     prediction, target = pair.prediction, pair.target
     n, channels, height, width = prediction.shape
@@ -71,7 +88,7 @@ def hole_filling_loss(
     outside = prediction & ~target
     holes = target & ~prediction
     images = torch.cat([holes, prediction | target], 1).to(screen_coords.dtype)
-    # screen_grad counts x to the right and y down, screen_coords the other way round
+    # screen_grad takes x to the right and y down, screen_coords have the opposite signs
     blurred = screen_grad(gaussian_blur(images, pair.sigma, clip01=True), -screen_coords)
     blurred_holes, blurred_union = blurred.split(channels, 1)
 
@@ -89,5 +106,5 @@ def hole_filling_loss(
 def hole_filling_term(
     inputs: LossInputs, pair: SegmentationPair, sample_weight: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a pair of a rendered batch, and the pair's intersection over union for the log."""
+    """The hole-filling loss of a pair of a rendered batch, and its intersection over union for the log."""
     return hole_filling_loss(pair, inputs.screen_coords, sample_weight), pair.iou()

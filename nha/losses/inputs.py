@@ -21,9 +21,12 @@ PerceptualDistance = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class MeshTables:
-    """Constants of the head model's mesh that the surface terms use.
+    """Constants of the head model's mesh for the surface terms.
 
-    vertex_weight: [V] weight of each vertex in the Laplacian term; laplacian_edges, scalp_edges: [E, 2] vertex ids.
+    Attributes:
+        vertex_weight: [V] weight of each vertex in the Laplacian term.
+        laplacian_edges: [E, 2] vertex ids, the edges outside the eyeballs.
+        scalp_edges: [E, 2] vertex ids, the edges that touch the scalp.
     """
 
     vertex_weight: Tensor
@@ -33,12 +36,16 @@ class MeshTables:
 
 @dataclass(frozen=True)
 class LossInputs:
-    """A rendered batch and everything that it is compared with; shared quantities are computed once, when first used.
+    """A rendered batch and what it is compared with. Shared quantities are cached properties.
 
-    batch: N annotated frames; rendering: the avatar's, with the channels that the terms name;
-    head: the head model; corrections: the learned tables by name, one row for each frame id ("shape": [1, S]);
-    mesh: constants of the mesh; partner: [N] another frame of the batch for each frame;
-    perceptual: the perceptual distance, None where no term uses it.
+    Attributes:
+        batch: N annotated frames.
+        rendering: the avatar's rendering of these frames, with the channels of the terms.
+        head: the head model.
+        corrections: the learned tables by name, one row for each frame id ("shape": [1, S]).
+        mesh: constants of the mesh.
+        partner: [N] long, another frame of the batch for each frame.
+        perceptual: the perceptual distance; None where no term uses it.
     """
 
     batch: FrameBatch
@@ -51,7 +58,7 @@ class LossInputs:
 
     @cached_property
     def semantic_trust(self) -> Tensor:
-        """[N] in 0..1, from the tracked pose alone, without gradient."""
+        """[N] in 0..1, from the tracked pose, without gradient."""
         tracked = self.batch.tracked
         return semantic_trust(tracked.rotation, neck_angles(tracked.neck)).detach()
 
@@ -62,20 +69,20 @@ class LossInputs:
 
     @cached_property
     def foreground(self) -> Tensor:
-        """bool [N, 1, H, W]: the person without the clothes."""
+        """bool [N, 1, H, W], the person without the clothes."""
         return foreground_mask(self.batch.segmentation)
 
     @cached_property
     def target_rgb01(self) -> Tensor:
-        """The photographed images with a white background, [N, 3, H, W]."""
+        """[N, 3, H, W] in 0..1, the target images with a white background."""
         return whiten_background(self.batch.rgb01, self.batch.segmentation)
 
     def hard(self, *parts: str) -> Tensor:
-        """Interpolated hard labels of the parts, [N, parts, H, W] in 0..1."""
+        """Interpolated hard labels of P parts, [N, P, H, W] in 0..1."""
         return self._labels("hard_labels", parts)
 
     def soft(self, *parts: str) -> Tensor:
-        """Interpolated soft labels of the parts, [N, parts, H, W] in 0..1."""
+        """Interpolated soft labels of P parts, [N, P, H, W] in 0..1."""
         return self._labels("soft_labels", parts)
 
     def _labels(self, channel: str, parts: tuple[str, ...]) -> Tensor:

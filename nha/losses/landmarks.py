@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nha.core.constants import constant
 from nha.core.conventions import EYE_CLOSURE_PAIRS, MID_LID_LANDMARKS, N_FACE_LANDMARKS
 from nha.losses.inputs import LossInputs
 from nha.losses.shapes import expect_shape
@@ -16,43 +17,56 @@ SQUARED_OPENING_EPS = 1e-7  # keeps the derivative of the square root finite whe
 def landmark_loss(
     landmarks_px: Tensor, target_px: Tensor, confidence: Tensor, image_size: tuple[int, int]
 ) -> Tensor:
-    """L1 between projected and detected landmarks, in units in which the image is 2 x 2.
+    """L1 distance between projected and detected landmarks, in units in which the image is 2 x 2.
 
-    |dx| + |dy| times the confidence, mean over all N x 68 points. The eight mid-lid points count as
-    confidence 0: the eye closure term covers them.
+    |dx| + |dy| times the confidence, mean over all N x 68 points. The confidence of the eight mid-lid points is
+    taken as 0, because the eye closure term covers them.
 
-    landmarks_px: [N, 68, 2] projected, pixels; target_px: [N, 68, 2] detected; confidence: [N, 68] in 0..1;
-    image_size: (H, W). Returns a scalar.
+    Args:
+        landmarks_px: [N, 68, 2] projected landmarks in pixels.
+        target_px: [N, 68, 2] detected landmarks in pixels; any value, NaN included, where the confidence is 0.
+        confidence: [N, 68] in 0..1.
+        image_size: (H, W).
+
+    Returns:
+        A scalar, the mean over frames and points.
     """
     n = len(landmarks_px)
     expect_shape("landmarks_px", landmarks_px, n, N_FACE_LANDMARKS, 2)
     expect_shape("target_px", target_px, n, N_FACE_LANDMARKS, 2)
     expect_shape("confidence", confidence, n, N_FACE_LANDMARKS)
     height, width = image_size
-    counted = confidence.clone()
-    counted[:, list(MID_LID_LANDMARKS)] = 0
-    # a point without confidence may hold anything, NaN included; this keeps that out of value and gradient
+    mid_lid = tuple(point in MID_LID_LANDMARKS for point in range(N_FACE_LANDMARKS))
+    counted = torch.where(constant(mid_lid, confidence, torch.bool), 0.0, confidence)
+    # points without confidence may be NaN, which must reach neither value nor gradient
     target_px = torch.where(counted[..., None] > 0, target_px, landmarks_px.detach())
-    distance = (landmarks_px - target_px).abs() * landmarks_px.new_tensor([2 / width, 2 / height])
+    distance = (landmarks_px - target_px).abs() * constant((2 / width, 2 / height), landmarks_px)
     return (distance.sum(-1) * counted).mean()
 
 
 def eye_closure_loss(
     landmarks_px: Tensor, eye_heights_px: Tensor, semantic_trust: Tensor, image_height: int
 ) -> Tensor:
-    """Difference between the lids' distances and the heights of the parsed eyes, both over the image height.
+    """L1 between the distances of the eyelids and the heights of the parsed eyes, both divided by the image height.
 
-    The sum over four lid pairs (right eye, then left) and the frames, times each frame's trust, over N. An
-    eye that is not parsed has height 0 and still counts.
+    The sum over four lid pairs, two for each eye, times the trust of the frame; mean over frames. An eye that is not
+    parsed counts with height 0.
 
-    landmarks_px: [N, 68, 2] projected landmarks of the mesh *without offsets*, in which everything but the
-    expression is detached (`eye_closure_term` does this); eye_heights_px: [N, 2] left, right; semantic_trust: [N].
+    Args:
+        landmarks_px: [N, 68, 2] projected landmarks in pixels of the mesh *without offsets*, in which everything but
+            the expression is detached (see `eye_closure_term`).
+        eye_heights_px: [N, 2] heights in pixels of the parsed left and right eye.
+        semantic_trust: [N] in 0..1.
+        image_height: in pixels.
+
+    Returns:
+        A scalar.
     """
     n = len(landmarks_px)
     expect_shape("landmarks_px", landmarks_px, n, N_FACE_LANDMARKS, 2)
     expect_shape("eye_heights_px", eye_heights_px, n, 2)
     expect_shape("semantic_trust", semantic_trust, n)
-    upper, lower = torch.tensor(EYE_CLOSURE_PAIRS, device=landmarks_px.device).unbind(1)
+    upper, lower = constant(EYE_CLOSURE_PAIRS, landmarks_px, torch.long).unbind(1)
     squared = ((landmarks_px[:, upper] - landmarks_px[:, lower]) / image_height).square().sum(-1)
     opening = (squared + SQUARED_OPENING_EPS).sqrt()  # [N, 4]
     left, right = (eye_heights_px.to(opening.dtype) / image_height).unbind(1)
@@ -69,9 +83,9 @@ def landmark_term(inputs: LossInputs) -> Tensor:
 
 
 def eye_closure_term(inputs: LossInputs) -> Tensor:
-    """The eye closure loss of a rendered batch; its gradient reaches the expression alone."""
+    """The eye closure loss of a rendered batch; its gradient reaches only the expression."""
     batch, params = inputs.batch, inputs.rendering.surface.params
-    # a lid that is too low must be raised by the expression, not by turning or moving the head
+    # detached: an eyelid that is too low must be raised by the expression, not by moving the head
     only_expr = params.detach().replace(expr=params.expr)
     ids = torch.arange(N_FACE_LANDMARKS, device=params.expr.device)
     world = inputs.head.plain_landmarks(only_expr, ids)

@@ -12,7 +12,7 @@ from nha.losses.shapes import expect_shape
 
 
 def label_mask(labels: Tensor, wanted: Iterable[int]) -> Tensor:
-    """Where a label image has one of the wanted labels: [N, H, W] integers give bool [N, 1, H, W]."""
+    """Mask bool [N, 1, H, W] of the pixels of a label image [N, H, W] that have one of the wanted labels."""
     expect_shape("labels", labels, None, None, None)
     mask = torch.zeros_like(labels, dtype=torch.bool)
     for label in wanted:
@@ -21,18 +21,23 @@ def label_mask(labels: Tensor, wanted: Iterable[int]) -> Tensor:
 
 
 def parsing_mask(parsing: Tensor, *wanted: Parsing) -> Tensor:
-    """Where the face parsing has one of the wanted labels: [N, H, W] gives bool [N, 1, H, W]."""
+    """Mask bool [N, 1, H, W] of the pixels of a face parsing [N, H, W] that have one of the wanted labels."""
     return label_mask(parsing, wanted)
 
 
 def foreground_mask(segmentation: Tensor) -> Tensor:
-    """The person without the clothes: [N, H, W] segmentation labels give bool [N, 1, H, W]."""
+    """Mask bool [N, 1, H, W] of the person without the clothes, from segmentation labels [N, H, W]."""
     return ~label_mask(segmentation, (Segmentation.BACKGROUND, Segmentation.CLOTHES))
 
 
 def whiten_background(rgb01: Tensor, segmentation: Tensor) -> Tensor:
-    """The image with white in place of background and clothes, as the avatar is rendered.
+    """Images in which background and clothes are white, like the background of rendered images.
 
-    rgb01: [N, 3, H, W]; segmentation: [N, H, W]. Returns [N, 3, H, W].
+    Args:
+        rgb01: [N, 3, H, W] in 0..1.
+        segmentation: [N, H, W] labels.
+
+    Returns:
+        [N, 3, H, W] in 0..1.
     """
     return torch.where(foreground_mask(segmentation), rgb01, 1.0)

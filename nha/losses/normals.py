@@ -1,7 +1,7 @@
 """The normal term: high frequencies of rendered against estimated normals. `docs/method.md`, section 4.
 
-Estimated normals are right in their details but not in their low frequencies, so each side's own blur is subtracted
-before they are compared.
+Estimated normals are accurate in their high frequencies only, so a blurred copy is subtracted from rendered and
+estimated normals before they are compared.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nha.losses.masks import parsing_mask
 from nha.losses.shapes import expect_mask, expect_shape
 
 FACE_LABELS = (Parsing.SKIN, Parsing.NOSE, Parsing.L_BROW, Parsing.R_BROW, Parsing.U_LIP, Parsing.L_LIP)
-NORMAL_PRESENT = 0.004  # files store an unknown normal as 127 or 128, which is at most this far from 0
+NORMAL_PRESENT = 0.004  # files store unknown normals as 127 or 128, at most this far from 0
 OUTSIDE_PART = 0.1  # a pixel whose interpolated hard label is below this counts as outside the part
 TRUSTED = 0.5
 SIZE_IN_RADII = 50  # blur sigma and erosion radius are the longer image side divided by this
@@ -34,10 +34,17 @@ def normal_mask(
 ) -> Tensor:
     """Where rendered and estimated normals are compared.
 
-    target_normals: [N, 3, H, W]; parsing: [N, H, W]; alpha: [N, 1, H, W]; excluded_labels: hard labels of
-    mouth, left and right eyeball [N, 3, H, W]; eye_region_labels: hard labels of left and right eye region
-    [N, 2, H, W], which are excluded only in frames that are not trusted; semantic_trust: [N] in 0..1. Returns bool
-    [N, 1, H, W].
+    Args:
+        target_normals: [N, 3, H, W] in -1..1, 0 where unknown.
+        parsing: [N, H, W] labels of `Parsing`.
+        alpha: [N, 1, H, W].
+        excluded_labels: [N, 3, H, W] hard labels of mouth, left and right eyeball.
+        eye_region_labels: [N, 2, H, W] hard labels of the left and right eye region, which are excluded only in
+            frames whose labels are not trusted.
+        semantic_trust: [N] in 0..1.
+
+    Returns:
+        bool [N, 1, H, W].
     """
     n, _, height, width = target_normals.shape
     expect_shape("alpha", alpha, n, 1, height, width)
@@ -55,11 +62,17 @@ def normal_mask(
 
 
 def normal_loss(normals: Tensor, target_normals: Tensor, mask: Tensor, screen_coords: Tensor) -> Tensor:
-    """L1 between the high frequencies of rendered and estimated normals: a mean over masked pixels x 3.
+    """L1 between the high frequencies of rendered and estimated normals.
 
-    normals, target_normals: [N, 3, H, W], x right, y down, z to the camera; mask: bool [N, 1, H, W];
-    screen_coords: [N, H, W, 2], x left and y up. Gradient flows to `normals`, and to `screen_coords` through
-    the details of the estimated normals. Returns a scalar, 0 for an empty mask.
+    The gradient flows to `normals`, and through the high frequencies of the estimated normals to `screen_coords`.
+
+    Args:
+        normals, target_normals: [N, 3, H, W], x right, y down, z to the camera.
+        mask: bool [N, 1, H, W].
+        screen_coords: [N, H, W, 2] in -1..1, x left and y up.
+
+    Returns:
+        A scalar, the mean over the masked pixels of all frames and three channels; 0 for an empty mask.
     """
     n, _, height, width = normals.shape
     expect_shape("normals", normals, None, 3, None, None)
@@ -70,12 +83,12 @@ def normal_loss(normals: Tensor, target_normals: Tensor, mask: Tensor, screen_co
     mask = mask.to(normals.dtype)
     low, low_target = _masked_blur(normals, target_normals, mask)
     details = normals - mask * low
-    # the target's details give a gradient to the positions; screen_grad counts x to the right and y down
+    # the details of the target give a gradient to the positions; screen_grad takes x to the right and y down
     target_details = screen_grad(target_normals - mask * low_target, -screen_coords)
     return ((details - target_details).abs() * mask).sum() / mean_over_processes(3 * mask.sum()).clamp_min(1)
 
 
-@torch.no_grad()  # the blur is a reference level: neighbouring normals get no gradient through it
+@torch.no_grad()  # the blur is a reference level through which neighbouring normals get no gradient
 def _masked_blur(normals: Tensor, target_normals: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     sigma = max(normals.shape[2:]) / SIZE_IN_RADII
     stacked = torch.cat([normals * mask, target_normals * mask, mask], 1)

@@ -1,4 +1,7 @@
-"""Weights per vertex from weights per body part (`configs/body_part_weights.json`). `docs/method.md`, section 4."""
+"""Vertex weights of the Laplacian term, from weights per body part. `docs/method.md`, section 4.
+
+The weights are read from `configs/body_part_weights.json`.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,15 @@ SMOOTHING_ROUNDS = 3
 
 
 def read_part_weights(path: Path, model: str = "mlp", term: str = "lap") -> dict[str, float]:
-    """The weights of one term ("lap") of one kind of offsets ("mlp"): part name -> weight.
+    """The weights of one loss term as part name -> weight.
 
-    Raises UserError where the file is missing, is not JSON or has no such table of numbers.
+    Args:
+        path: JSON file {model: {term: {part: number}}}.
+        model: kind of offset model.
+        term: name of the loss term.
+
+    Raises:
+        UserError: the file is missing, is not JSON or has no such table of numbers.
     """
     try:
         table = json.loads(Path(path).read_text())[model][term]
@@ -38,13 +47,22 @@ def read_part_weights(path: Path, model: str = "mlp", term: str = "lap") -> dict
 def part_weights(
     weight_of_part: Mapping[str, float], hard_labels: Tensor, part_names: Sequence[str], edges: Tensor
 ) -> Tensor:
-    """A weight per vertex from a weight per part, smooth over the parts' borders except at the ears.
+    """A weight per vertex from a weight per part, smoothed over the borders of all parts but the ears.
 
-    Starts from 1, multiplies by the weight of every part that a vertex is in (ears left out), takes the mean
-    over the vertex and its 1-ring three times, then sets the ears' vertices to the ears' weight.
+    Each vertex starts with 1, multiplied by the weights of all parts that it is in, except ears. The mean over the
+    vertex and its 1-ring is taken three times. Finally the vertices of the ears get the weight of the ear.
 
-    weight_of_part: name -> weight; hard_labels: [V, P], 0 or 1; part_names: P names; edges: [E, 2]. Returns
-    float [V]. Raises UserError for a part that the head does not have.
+    Args:
+        weight_of_part: name -> weight.
+        hard_labels: [V, P], 0 or 1.
+        part_names: the P names.
+        edges: [E, 2] vertex ids.
+
+    Returns:
+        float [V].
+
+    Raises:
+        UserError: a part that the head does not have.
     """
     expect_shape("hard_labels", hard_labels, None, len(part_names))
     column_of = {name: i for i, name in enumerate(part_names)}

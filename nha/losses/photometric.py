@@ -1,4 +1,4 @@
-"""The photometric term: rendered against photographed colours. `docs/method.md`, section 4."""
+"""The photometric term: L1 between rendered and target colours. `docs/method.md`, section 4."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ UNITS_PER_RGB01 = 2.0  # the method measures colours in -1..1
 
 
 def photometric_loss(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_coords: Tensor) -> Tensor:
-    """L1 between rendered and photographed colours in units of -1..1: a mean over masked pixels x 3 channels.
+    """L1 between rendered and target colours in units of -1..1.
 
-    rgb01, target_rgb01: [N, 3, H, W] (the target with `whiten_background`); mask: bool [N, 1, H, W],
-    foreground and rendered; screen_coords: [N, H, W, 2], x left and y up. Gradient flows to `rgb01`, and to
-    `screen_coords` through the target. Returns a scalar, 0 for an empty mask.
+    The gradient flows to `rgb01`, and through the target to `screen_coords`.
+
+    Args:
+        rgb01, target_rgb01: [N, 3, H, W] in 0..1; the target has a white background (`whiten_background`).
+        mask: bool [N, 1, H, W], foreground and rendered.
+        screen_coords: [N, H, W, 2] in -1..1, x left and y up.
+
+    Returns:
+        A scalar, the mean over the masked pixels of all frames and three channels; 0 for an empty mask.
     """
     n, _, height, width = rgb01.shape
     expect_shape("rgb01", rgb01, None, 3, None, None)
@@ -25,7 +31,7 @@ def photometric_loss(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_c
     expect_mask("mask", mask)
     expect_shape("mask", mask, n, 1, height, width)
     expect_shape("screen_coords", screen_coords, n, height, width, 2)
-    target = screen_grad(target_rgb01, -screen_coords)  # screen_grad counts x to the right and y down
+    target = screen_grad(target_rgb01, -screen_coords)  # screen_grad takes x to the right and y down
     difference = (rgb01 - target).abs() * mask
     return UNITS_PER_RGB01 * difference.sum() / mean_over_processes(3 * mask.sum()).clamp_min(1)
 

@@ -1,6 +1,6 @@
 """Regularisers of the learned corrections. `docs/method.md`, section 4.
 
-They take the *corrections*, not corrected plus tracked values, and so keep the result close to the tracking.
+They penalise the *corrections*, not their sum with the tracked values, so the result stays close to the tracking.
 """
 
 from __future__ import annotations
@@ -12,19 +12,25 @@ from nha.losses.shapes import expect_shape
 
 
 def shape_prior(shape_correction: Tensor) -> Tensor:
-    """Half the sum of squares of the learned shape [1, n_shape]: a scalar."""
+    """Half the sum of squares of the learned shape [1, n_shape], a scalar."""
     return shape_correction.square().sum() / 2
 
 
 def frame_prior(frame_ids: Tensor, *corrections: Tensor) -> Tensor:
-    """Half the sum of squares of the batch's rows of the learned tables, each frame counted once.
+    """Half the sum of squares of the batch's rows of the learned tables.
 
-    frame_ids: [N] long, may repeat; corrections: tables [n_frames, C], for instance neck, jaw and eyes.
-    Returns a scalar.
+    Args:
+        frame_ids: [N] long; a repeated frame counts once.
+        corrections: tables [n_frames, C], for instance neck, jaw and eyes.
+
+    Returns:
+        A scalar, the sum over frames.
     """
     expect_shape("frame_ids", frame_ids, None)
-    unique_ids = frame_ids.unique()
-    return sum(table[unique_ids].square().sum() for table in corrections) / 2
+    # a frame that occurs k times has 1/k of its square in each of its rows: no list of unique ids, which would make
+    # the host wait for the device
+    occurrences = (frame_ids[:, None] == frame_ids).sum(1, keepdim=True)
+    return sum((table[frame_ids].square() / occurrences).sum() for table in corrections) / 2
 
 
 def shape_term(inputs: LossInputs) -> Tensor:

@@ -1,8 +1,8 @@
 """Pairs of semantic regions for the hole-filling loss: ears, eyes, mouth and hair. `docs/method.md`, section 4.
 
-Each `*_pair` function takes the G-buffer's label channels ([N, 1, H, W], interpolated vertex labels, 0..1, 0 on the
-background) and the face parsing ([N, H, W] `Parsing` labels) and returns a `SegmentationPair`. The eye and mouth terms
-weight each frame by its semantic trust.
+Each `*_pair` function takes label channels of the G-buffer ([N, 1, H, W], interpolated hard or soft vertex labels in
+0..1, 0 on the background) and the face parsing ([N, H, W], labels of `Parsing`), and returns a `SegmentationPair`. The
+eye and mouth terms weight each frame by its semantic trust.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WEIGHT_POWER = 10  # sharpens the soft labels, so that pixel weights are near 0 
 def ear_pair(
     left_ear: Tensor, right_ear: Tensor, soft_left_ear: Tensor, soft_right_ear: Tensor, parsing: Tensor
 ) -> SegmentationPair:
-    """Both ears as one region, weighted by the sharpened soft labels. Hard and soft labels [N, 1, H, W]."""
+    """The pair of both ears as one region, weighted by the sharpened soft labels."""
     return SegmentationPair(
         prediction=(left_ear > INSIDE_PART) | (right_ear > INSIDE_PART),
         target=parsing_mask(parsing, Parsing.L_EAR, Parsing.R_EAR),
@@ -32,7 +32,7 @@ def ear_pair(
 
 
 def eye_pair(left_eyeball: Tensor, right_eyeball: Tensor, parsing: Tensor) -> SegmentationPair:
-    """Everything that is not a visible eyeball: the complement, because the lids have to move."""
+    """The pair of the *complements* of the visible eyeballs, because the eyelids are the surface that has to move."""
     return SegmentationPair(
         prediction=(left_eyeball < INSIDE_PART) & (right_eyeball < INSIDE_PART),
         target=~parsing_mask(parsing, Parsing.L_EYE, Parsing.R_EYE),
@@ -41,7 +41,7 @@ def eye_pair(left_eyeball: Tensor, right_eyeball: Tensor, parsing: Tensor) -> Se
 
 
 def mouth_pair(mouth: Tensor, parsing: Tensor) -> SegmentationPair:
-    """Everything that is not the mouth's interior: the complement, because the lips have to move."""
+    """The pair of the *complements* of the mouth's interior, because the lips are the surface that has to move."""
     return SegmentationPair(
         prediction=mouth < INSIDE_PART, target=~parsing_mask(parsing, Parsing.MOUTH), sigma=1.0
     )
@@ -50,10 +50,9 @@ def mouth_pair(mouth: Tensor, parsing: Tensor) -> SegmentationPair:
 def hair_pair(
     alpha: Tensor, scalp: Tensor, neck: Tensor, soft_scalp: Tensor, soft_neck: Tensor, parsing: Tensor
 ) -> SegmentationPair:
-    """Hair and skin as two channels, each weighted by its sharpened confidence.
+    """The pair of hair and skin as two channels, each weighted by its sharpened confidence.
 
-    alpha, hard and soft labels: [N, 1, H, W]. Hair is the scalp without the neck, skin everything else that
-    is rendered.
+    Hair is the scalp without the neck, skin is the rest of the rendered surface.
     """
     rendered = alpha > 0.5
     hair = (scalp > INSIDE_PART) & (neck <= INSIDE_PART)
@@ -70,25 +69,25 @@ def hair_pair(
 
 
 def ear_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
-    """Rendered ears against the parsing."""
+    """The hole-filling loss of the ears, and their intersection over union."""
     left, right = "left_ear", "right_ear"
     labels = (inputs.hard(left), inputs.hard(right), inputs.soft(left), inputs.soft(right))
     return hole_filling_term(inputs, ear_pair(*labels, inputs.batch.parsing))
 
 
 def eye_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
-    """Rendered eyeballs against the parsing, in frames whose labels are trusted."""
+    """The hole-filling loss of the eyes, weighted by the semantic trust, and its intersection over union."""
     pair = eye_pair(inputs.hard("left_eyeball"), inputs.hard("right_eyeball"), inputs.batch.parsing)
     return hole_filling_term(inputs, pair, inputs.semantic_trust)
 
 
 def mouth_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
-    """The rendered interior of the mouth against the parsing, in frames whose labels are trusted."""
+    """The hole-filling loss of the mouth, weighted by the semantic trust, and its intersection over union."""
     pair = mouth_pair(inputs.hard("mouth"), inputs.batch.parsing)
     return hole_filling_term(inputs, pair, inputs.semantic_trust)
 
 
 def hair_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
-    """Rendered hair and skin against the parsing."""
+    """The hole-filling loss of hair and skin, and their intersection over union."""
     labels = (inputs.hard("scalp"), inputs.hard("neck"), inputs.soft("scalp"), inputs.soft("neck"))
     return hole_filling_term(inputs, hair_pair(inputs.rendering.alpha, *labels, inputs.batch.parsing))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def expect_shape(name: str, tensor: Tensor, *shape: int | None) -> None:
-    """Raise ValueError unless `tensor` has this shape; None stands for any size."""
+    """Raise ValueError unless `tensor` has this shape; None is any size."""
     fits = tensor.ndim == len(shape) and all(
         want is None or size == want for size, want in zip(tensor.shape, shape, strict=True)
     )
@@ -17,6 +17,6 @@ def expect_shape(name: str, tensor: Tensor, *shape: int | None) -> None:
 
 
 def expect_mask(name: str, tensor: Tensor) -> None:
-    """Raise ValueError unless `tensor` is boolean: `~` and indexing mean something else for bytes."""
+    """Raise ValueError unless `tensor` is boolean, because `~` and indexing differ for other types."""
     if tensor.dtype != torch.bool:
         raise ValueError(f"{name} is {tensor.dtype}, expected torch.bool")

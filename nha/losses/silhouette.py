@@ -1,4 +1,4 @@
-"""The silhouette term: the rendered head covers the foreground. `docs/method.md`, section 4."""
+"""The silhouette term: hole-filling loss of the rendered head and the foreground. `docs/method.md`, section 4."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ BLUR_SIGMA = 2.0  # pixels
 def silhouette_pair(alpha: Tensor, foreground: Tensor) -> SegmentationPair:
     """The pair of silhouettes.
 
-    alpha: [N, 1, H, W], 1 where the mesh is rendered; foreground: bool [N, 1, H, W] (`masks.foreground_mask`).
+    Args:
+        alpha: [N, 1, H, W], 1 where the mesh is rendered.
+        foreground: bool [N, 1, H, W], see `foreground_mask`.
     """
     expect_shape("alpha", alpha, None, 1, None, None)
     expect_shape("foreground", foreground, *alpha.shape)
@@ -22,5 +24,5 @@ def silhouette_pair(alpha: Tensor, foreground: Tensor) -> SegmentationPair:
 
 
 def silhouette_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
-    """The rendered head against the foreground."""
+    """The hole-filling loss of the silhouette, and its intersection over union."""
     return hole_filling_term(inputs, silhouette_pair(inputs.rendering.alpha, inputs.foreground))

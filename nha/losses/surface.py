@@ -1,4 +1,4 @@
-"""Terms on the surface itself: Laplacian, edge lengths, consistency over time. `docs/method.md`, section 4."""
+"""Surface terms: Laplacian, edge lengths, consistency between frames. `docs/method.md`, section 4."""
 
 from __future__ import annotations
 
@@ -14,43 +14,57 @@ LONG_EDGE = 1.5  # an edge counts when it exceeds the mean by at least this many
 
 
 def laplacian_loss(vertices: Tensor, plain_vertices: Tensor, edges: Tensor, vertex_weight: Tensor) -> Tensor:
-    """How far the offsets change the uniform graph Laplacian of the mesh: a weighted sum of squares over N.
+    """Weighted sum of squares of the change that the offsets make to the uniform graph Laplacian of the mesh.
 
-    vertices: [N, V, 3] metres with offsets; plain_vertices: [N, V, 3] without (no gradient flows to them);
-    edges: [E, 2] (`edges_without_part` leaves the eyeballs out); vertex_weight: [V] (`part_weights`). Returns
-    a scalar.
+    Args:
+        vertices: [N, V, 3] metres, with offsets.
+        plain_vertices: [N, V, 3] metres, without offsets; they get no gradient.
+        edges: [E, 2] vertex ids, without the eyeballs (`edges_without_part`).
+        vertex_weight: [V], see `part_weights`.
+
+    Returns:
+        A scalar: sum over vertices and axes, mean over frames.
     """
     n, n_vertices, _ = vertices.shape
     expect_shape("plain_vertices", plain_vertices, n, n_vertices, 3)
     expect_shape("vertex_weight", vertex_weight, n_vertices)
-    # no gradient to the plain mesh, which is the reference; the Laplacian is linear, so one evaluation is enough
+    # detached, because the plain mesh is the reference; the Laplacian is linear, so one evaluation is enough
     displacement = vertices - plain_vertices.detach()
     change = neighbour_mean_difference(displacement, edges)
     return (change.square().sum(-1) * vertex_weight).sum() / n
 
 
 def edge_length_loss(vertices: Tensor, edges: Tensor) -> Tensor:
-    """How much over-long edges exceed the frame's mean length; only those above 2.5 times the mean count.
+    """Excess of long edges over the mean length in the frame; edges below 2.5 times the mean length cost nothing.
 
-    vertices: [N, V, 3] metres with offsets; edges: [E, 2], those to watch (`edges_touching_part` of the
-    scalp). Returns a scalar, the mean over edges and frames; 0 without edges.
+    Args:
+        vertices: [N, V, 3] metres, with offsets.
+        edges: [E, 2] vertex ids, those at the scalp (`edges_touching_part`).
+
+    Returns:
+        A scalar, the mean over all edges and frames; 0 without edges.
     """
     if len(edges) == 0:
         return vertices.sum() * 0
     start, end = corner_values(vertices, edges).unbind(2)
     length = (end - start).norm(dim=-1)  # [N, E]
-    # a constant: otherwise stretching all edges would reduce the loss
+    # detached, otherwise stretching all edges would reduce the loss
     mean_length = length.mean(1, keepdim=True).detach()
     difference = (length - mean_length).abs()
     return torch.where(difference < LONG_EDGE * mean_length, 0.0, difference).mean()
 
 
 def surface_consistency_loss(offsets: Tensor, partner: Tensor) -> Tensor:
-    """L1 between a frame's offsets and another frame's: a penalty on offsets that change with the pose.
+    """L1 between the offsets of each frame and those of another frame, which penalises pose-dependent offsets.
 
-    offsets: [N, V, 3] metres in the vertices' tangent frames; partner: [N] long, another frame of the batch
-    for each (drawn by the caller), counted over all processes where the batch is spread. The partner is
-    detached. Returns the sum over vertices and axes over N, 0 if N is 1.
+    The partner's offsets are detached.
+
+    Args:
+        offsets: [N, V, 3] metres in the vertices' tangent frames.
+        partner: [N] long, another frame for each frame, numbered through the batches of all processes.
+
+    Returns:
+        A scalar: sum over vertices and axes, mean over frames; 0 for a single frame.
     """
     n = len(offsets)
     expect_shape("partner", partner, n)
@@ -60,13 +74,13 @@ def surface_consistency_loss(offsets: Tensor, partner: Tensor) -> Tensor:
 
 
 def edges_without_part(faces: Tensor, in_part: Tensor) -> Tensor:
-    """The edges of all faces without a corner in the part: [F, 3] and bool [V] give [E, 2]."""
+    """The edges [E, 2] of all faces [F, 3] without a corner in the part, bool [V]."""
     expect_mask("in_part", in_part)
     return unique_edges(faces[~in_part[faces].any(1)])
 
 
 def edges_touching_part(faces: Tensor, in_part: Tensor) -> Tensor:
-    """The edges with at least one end in the part: [F, 3] and bool [V] give [E, 2]."""
+    """The edges [E, 2] of faces [F, 3] with at least one end in the part, bool [V]."""
     expect_mask("in_part", in_part)
     edges = unique_edges(faces)
     return edges[in_part[edges].any(1)]

@@ -1,4 +1,4 @@
-"""The losses of one step by name; the total is the sum of the logged values times the weights."""
+"""The losses of one step by name, and their weighted sum."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LossTable:
-    """Named unweighted scalars of one step. A weight's setting is called `w_` + the loss's name.
+    """Named unweighted scalars of one step.
 
-    losses: carry gradient and enter the total. metrics: only logged (IoU).
+    Attributes:
+        losses: scalars with gradient, which enter the total.
+        metrics: scalars for the log only, such as intersections over union.
     """
 
     losses: Mapping[str, Tensor]
@@ -29,14 +31,21 @@ class LossTable:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The losses' names, in the order in which they were computed."""
+        """Names of the losses, in the order in which they were computed."""
         return tuple(self.losses)
 
     def weighted_sum(self, weights: Mapping[str, float]) -> Tensor:
-        """The sum of the losses times their weights: a scalar to differentiate.
+        """The sum of the losses times their weights.
 
-        weights: loss name -> weight; weights of losses that this stage does not compute are ignored. A weight
-        of 0 leaves its loss out of the backward pass. Raises ValueError for a loss without a weight.
+        Args:
+            weights: loss name -> weight; other names are ignored. A loss with weight 0 takes no part in the backward
+                pass.
+
+        Returns:
+            A scalar with gradient.
+
+        Raises:
+            ValueError: a loss has no weight.
         """
         missing = [name for name in self.losses if name not in weights]
         if missing:
@@ -47,10 +56,10 @@ class LossTable:
         return torch.zeros((), requires_grad=True)
 
     def times(self, factor: float, names: Collection[str]) -> LossTable:
-        """The same table with the named losses multiplied."""
+        """The same table with the named losses multiplied by a factor."""
         losses = {name: factor * value if name in names else value for name, value in self.losses.items()}
         return LossTable(losses, self.metrics)
 
     def for_log(self, prefix: str) -> dict[str, Tensor]:
-        """Losses and metrics as `prefix/name` -> detached unweighted scalar."""
+        """Losses and metrics as `prefix/name` -> detached unweighted scalar, for the logger."""
         return {f"{prefix}/{name}": value.detach() for name, value in {**self.losses, **self.metrics}.items()}

@@ -1,4 +1,4 @@
-"""The table of the loss terms: for each its function, the G-buffer channels that it reads, and its weight.
+"""The table of the loss terms: function, G-buffer channels and weight schedule of each.
 
 `docs/method.md`, section 4 gives the formulae.
 """
@@ -49,14 +49,14 @@ class Term:
     """One loss term.
 
     Attributes:
-        name: under which it is logged; its weight is the setting `w_<name>` unless `weight` is given.
+        name: name in the log; the weight is the setting `w_<name>` unless `weight` is given.
         function: `LossInputs` to an unweighted scalar; with `metric`, to a pair of the scalar and the metric's value.
         channels: names of the G-buffer channels that the function reads (see `nha.render.gbuffer`).
-        schedule: how the weight's setting gives the weight in a stage and at an epoch.
-        metric: name under which the second value is logged.
+        schedule: function from the setting of the weight, a stage and an epoch to the weight.
+        metric: name of the second value in the log.
         colours: whether the function reads the rendered colours.
         sums_over_frames: whether the value is a sum over the frames of the batch instead of a mean.
-        weight: the weight's setting itself, for a term that has none in `LossSettings`.
+        weight: value of the weight's setting, for a term without a setting in `LossSettings`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""AlexNet's five feature maps, as LPIPS looks at them."""
+"""The five feature maps of AlexNet that LPIPS compares."""
 
 from __future__ import annotations
 
@@ -34,11 +34,18 @@ class AlexNetFeatures(FrozenNet):
         )
         self.freeze(unused=r"classifier\..*")
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        """What each of the five ReLUs gives for [N, 3, H, W]: [N, C, h, w] with C of TAP_CHANNELS."""
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Outputs of the five ReLUs.
+
+        Args:
+            images: [N, 3, H, W], normalised as the weights expect.
+
+        Returns:
+            Five maps [N, C, h, w] with the channels of `TAP_CHANNELS`.
+        """
         taps = []
         for layer in self.features:
-            pictures = layer(pictures)
+            images = layer(images)
             if isinstance(layer, nn.ReLU):
-                taps.append(pictures)
+                taps.append(images)
         return taps

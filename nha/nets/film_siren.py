@@ -1,10 +1,10 @@
-"""Sinusoidal layers whose frequency and phase come from a condition (FiLM-SIREN), evaluated fast.
+"""Sinusoidal layers whose frequency and phase come from a condition (FiLM-SIREN), in a fast evaluation.
 
 One layer is sin(frequency * (W x + b) + phase) with frequency = 15 f + 30; f and phase come from a mapping
-network that sees the condition. Two facts make it cheap. Where all points share a condition, frequency and
-phase fold into W and b: one matrix product and one sine. And a layer's input is always the sine of the layer
-before it, so only one of the two needs to be kept for the backward pass (`sine_linear`).
-Paper sec. 3.2 and 3.3; method, section 3.
+network that takes the condition. Two properties make the evaluation cheap. Where all points share a condition,
+frequency and phase fold into W and b, which leaves one matrix product and one sine. And the input of a layer is always
+the sine of the previous layer, so only one of the two is kept for the backward pass (`sine_linear`).
+Paper sec. 3.2 and 3.3; `docs/method.md`, section 3.
 """
 
 from __future__ import annotations
@@ -16,25 +16,33 @@ import torch
 from torch import Tensor, nn
 
 LEAKY_SLOPE = 0.2
-HIDDEN_WEIGHT_SCALE = 1 / 25  # the frequencies are near 30, so the weights are that much smaller than usual
+HIDDEN_WEIGHT_SCALE = (
+    1 / 25
+)  # the frequencies are near 30, so the weights are smaller than a SIREN's by about this factor
 
 
 class MappingNetwork(nn.Module):
-    """From a condition to the frequencies and phases of all layers that it steers."""
+    """MLP from a condition to the frequencies and phases of all layers that it modulates."""
 
-    def __init__(self, condition_size: int, film_size: int, hidden_size: int = 256):
-        """film_size: sum of the widths of the layers to steer; the network has 2 * film_size outputs."""
+    def __init__(self, condition_size: int, modulated_size: int, hidden_size: int = 256):
+        """Build the network.
+
+        Args:
+            condition_size: width of the condition.
+            modulated_size: sum of the widths of the modulated layers; the network has twice as many outputs.
+            hidden_size: width of its three hidden layers.
+        """
         super().__init__()
         sizes = (condition_size, hidden_size, hidden_size)
         self.hidden = nn.ModuleList(nn.Linear(size, hidden_size) for size in sizes)
-        self.output = nn.Linear(hidden_size, 2 * film_size)
+        self.output = nn.Linear(hidden_size, 2 * modulated_size)
         for layer in (*self.hidden, self.output):
             nn.init.kaiming_normal_(layer.weight, a=LEAKY_SLOPE, mode="fan_in", nonlinearity="leaky_relu")
         with torch.no_grad():
             self.output.weight *= 0.25
 
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """condition [N, D] -> frequency [N, S] and phase [N, S], S = film_size, in the layers' order."""
+        """Frequency [N, S] and phase [N, S] of a condition [N, D]; S = modulated_size, in the order of the layers."""
         x = condition
         for layer in self.hidden:
             x = nn.functional.leaky_relu(layer(x), LEAKY_SLOPE)
@@ -43,14 +51,14 @@ class MappingNetwork(nn.Module):
 
 
 def init_siren_weight_(weight: Tensor, *, first: bool = False) -> None:
-    """Fill a weight [out, in, ...] of a sinusoidal network: uniform, +-1/fan_in in the first layer."""
+    """Initialise a weight [out, in, ...] of a sinusoidal network uniformly, within +-1/fan_in in the first layer."""
     fan_in = weight[0].numel()
     bound = 1 / fan_in if first else math.sqrt(6 / fan_in) * HIDDEN_WEIGHT_SCALE
     nn.init.uniform_(weight, -bound, bound)
 
 
 def siren_layers(input_size: int, hidden_size: int, n_layers: int) -> nn.ModuleList:
-    """Linear layers of a sinusoidal network, with its initialisation."""
+    """Initialised linear layers of a sinusoidal network."""
     layers = nn.ModuleList(nn.Linear(hidden_size if i else input_size, hidden_size) for i in range(n_layers))
     for i, layer in enumerate(layers):
         init_siren_weight_(layer.weight, first=i == 0)
@@ -60,18 +68,27 @@ def siren_layers(input_size: int, hidden_size: int, n_layers: int) -> nn.ModuleL
 def fold(layer: nn.Module, frequency: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
     """Weight and bias of the affine map frequency * (W x + b) + phase, for one or several conditions.
 
-    layer: its weight [out, in, ...] and bias [out]; frequency, phase: [out] or [N, out].
-    Returns weight [(N,) out, in, ...] and bias [(N,) out].
+    Args:
+        layer: with weight [out, in, ...] and bias [out].
+        frequency, phase: [out] for one condition or [N, out] for N.
+
+    Returns:
+        Weight [(N,) out, in, ...] and bias [(N,) out].
     """
     scale = frequency.reshape(*frequency.shape, *[1] * (layer.weight.ndim - 1))
     return scale * layer.weight, torch.addcmul(phase, frequency, layer.bias)
 
 
 def sine_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """W sin(x) + b, keeping only x for the backward pass (the sine is computed again, not stored).
+    """W sin(x) + b, keeping only x for the backward pass (the sine is recomputed, not stored).
 
-    x: [P, C] with weight [O, C] and bias [O]; or x: [N, P, C] with weight [N, O, C] and bias [N, O].
-    Returns [P, O] or [N, P, O]. No second derivatives.
+    Args:
+        x: [P, C], or [N, P, C] for N sets of weights.
+        weight: [O, C] or [N, O, C].
+        bias: [O] or [N, O].
+
+    Returns:
+        [P, O] or [N, P, O]; differentiable once.
     """
     return _SineLinear.apply(x, weight, bias)
 
@@ -102,14 +119,19 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def folded_trunk(x: Tensor, layers: Sequence[nn.Linear], frequency: Tensor, phase: Tensor) -> Tensor:
-    """All layers of a sinusoidal network where the points share their condition; the last sine is left out.
+    """All layers of a sinusoidal network for points that share their condition, without the last sine.
 
-    x: [P, C] points; frequency, phase: [S] for one condition or [N, S] for N.
-    Returns the last layer's value before its sine, [P, H] or [N, P, H] (feed it to `sine_linear`).
+    Args:
+        x: [P, C] points.
+        layers: the modulated layers.
+        frequency, phase: [S] for one condition or [N, S] for N.
+
+    Returns:
+        The last layer's value before its sine, [P, H] or [N, P, H], the input of `sine_linear`.
     """
     widths = [layer.out_features for layer in layers]
-    films = zip(frequency.split(widths, -1), phase.split(widths, -1), strict=True)
-    for i, (layer, (layer_frequency, layer_phase)) in enumerate(zip(layers, films, strict=True)):
+    modulations = zip(frequency.split(widths, -1), phase.split(widths, -1), strict=True)
+    for i, (layer, (layer_frequency, layer_phase)) in enumerate(zip(layers, modulations, strict=True)):
         weight, bias = fold(layer, layer_frequency, layer_phase)
         x = sine_linear(x, weight, bias) if i else affine(x, weight, bias)
     return x

@@ -1,6 +1,6 @@
 """iResNet-18, the backbone of ArcFace face recognition, as a frozen feature network.
 
-Parameter names are those of InsightFace's published weight files; facts from `networks.md`.
+Parameter names are those of InsightFace's published weight files.
 """
 
 from __future__ import annotations
@@ -60,14 +60,17 @@ class IResNet18(FrozenNet):
         self.layer2 = nn.Sequential(_Block(64, 128, 2), _Block(128, 128, 1))
         self.layer3 = nn.Sequential(_Block(128, 256, 2), _Block(256, 256, 1))
         self.layer4 = nn.Sequential(_Block(256, 512, 2), _Block(512, 512, 1))
-        self.register_load_state_dict_pre_hook(_take_out_recognition_head)
+        self.register_load_state_dict_pre_hook(_remove_recognition_head)
         self.freeze()
 
     def forward(self, rgb_pm1: Tensor) -> list[Tensor]:
-        """Feature maps after layer1..4 of pictures of any size.
+        """Feature maps after layer1..4 of images of any size.
 
-        rgb_pm1: [N, 3, H, W] in -1..1. Returns [N, 64 | 128 | 256 | 512, h, w] at 1/2, 1/4, 1/8 and 1/16 of
-        the size.
+        Args:
+            rgb_pm1: [N, 3, H, W] in -1..1.
+
+        Returns:
+            [N, 64 | 128 | 256 | 512, h, w] at 1/2, 1/4, 1/8 and 1/16 of the size.
         """
         x = self.prelu(self.bn1(self.conv1(rgb_pm1)))
         taps = []
@@ -78,16 +81,16 @@ class IResNet18(FrozenNet):
 
 
 def load_iresnet18(path: Path) -> IResNet18:
-    """Read published ArcFace weights (a plain state dict). Raises UserError for any other file."""
+    """The network with published ArcFace weights (a plain state dict). Raises UserError for any other file."""
     net = IResNet18()
     load_weights(net, path, optional_file("arcface").origin)
     return net
 
 
-def _take_out_recognition_head(
+def _remove_recognition_head(
     module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
 ) -> None:
-    """Remove the tensors that no feature needs; one of the wrong shape says that this is another network."""
+    """Remove the recognition head's tensors; a wrong shape among them is an error, because it is another network."""
     for name, shape in RECOGNITION_HEAD_SHAPES.items():
         tensor = state_dict.pop(prefix + name, None)
         if tensor is not None and tuple(tensor.shape) != shape:

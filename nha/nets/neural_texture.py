@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class NeuralTexture(nn.Module):
-    """One feature map for the head and one for the mouth's inside. Paper sec. 3.3; method, section 3."""
+    """A feature map for the head and one for the interior of the mouth. Paper sec. 3.3; `docs/method.md`, section 3."""
 
     def __init__(self, feature_size: int = 64, head_size: int = 256, mouth_size: int = 64):
         """head_size, mouth_size: side of the square maps, in texels."""

@@ -1,4 +1,4 @@
-"""The network that gives every vertex its offset from the head model."""
+"""The network of the vertex offsets."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from nha.nets.film_siren import MappingNetwork, folded_trunk, sine_linear, siren
 
 
 class OffsetNet(nn.Module):
-    """FiLM-SIREN from a template position and a vertex feature to an offset, steered by a pose.
+    """FiLM-SIREN from a template position and a vertex feature to an offset, conditioned on a pose.
 
-    An untrained network returns zero: the last layer starts there. Paper sec. 3.2; method, section 3.
+    An untrained network returns zero, because the last layer is initialised to it. Paper sec. 3.2; `docs/method.md`,
+    section 3.
     """
 
     def __init__(
@@ -20,7 +21,13 @@ class OffsetNet(nn.Module):
         hidden_layers: int = 6,
         hidden_size: int = 128,
     ):
-        """condition_size: 9 for a rotation matrix; the input is 3 + feature_size wide."""
+        """Build an untrained network.
+
+        Args:
+            feature_size: width of the vertex features; the input is 3 + feature_size wide.
+            condition_size: 9 for a rotation matrix.
+            hidden_layers, hidden_size: number and width of the hidden layers.
+        """
         super().__init__()
         self.layers = siren_layers(3 + feature_size, hidden_size, hidden_layers)
         self.output = nn.Linear(hidden_size, 3)
@@ -31,8 +38,12 @@ class OffsetNet(nn.Module):
     def forward(self, points: Tensor, condition: Tensor) -> Tensor:
         """Offsets of all vertices under each of N conditions.
 
-        points: [V, 3 + F], template position in -1..1 and vertex feature; condition: [N, D].
-        Returns [N, V, 3] in -1..1 (metres, in each vertex's tangent frame).
+        Args:
+            points: [V, 3 + F], template position in -1..1 and vertex feature.
+            condition: [N, D].
+
+        Returns:
+            [N, V, 3] in -1..1, metres in the vertices' tangent frames.
         """
         frequency, phase = self.mapping(condition)
         x = folded_trunk(points, self.layers, frequency, phase)  # [N, V, H]

@@ -1,4 +1,4 @@
-"""The network that paints the covered pixels."""
+"""The network of the surface colours."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from nha.nets.film_siren import (
 class TextureNet(nn.Module):
     """FiLM-SIREN from a surface point, its feature and the encoded normals to a colour.
 
-    Inside the mouth, frequency and phase belong to the frame's mouth features, elsewhere to a zero condition;
-    pixels between the two have a weighted sum of both. Paper sec. 3.3; method, section 3.
+    Inside the mouth the network is conditioned on the frame's mouth features, elsewhere on a zero condition; pixels at
+    the border have a weighted sum of both frequencies and phases. Paper sec. 3.3; `docs/method.md`, section 3.
     """
 
     def __init__(
@@ -34,7 +34,15 @@ class TextureNet(nn.Module):
         hidden_size: int = 256,
         dynamic_size: int = 128,
     ):
-        """feature_size: channels of the neural texture; dynamic_size: width of the head that sees normals."""
+        """Build an untrained network.
+
+        Args:
+            feature_size: channels of the neural texture; the input is 3 + feature_size wide.
+            condition_size: number of mouth features.
+            normal_encoding_size: channels of the encoded normals.
+            hidden_layers, hidden_size: number and width of the layers of the trunk.
+            dynamic_size: width of the output branch that takes the encoded normals.
+        """
         super().__init__()
         self.layers = siren_layers(3 + feature_size, hidden_size, hidden_layers)
         self.static_head = nn.Linear(hidden_size, 3)
@@ -55,46 +63,46 @@ class TextureNet(nn.Module):
     ) -> Tensor:
         """Colours of P covered pixels from any of N images.
 
-        points: [P, 3 + F], template position in -1..1 and neural texture feature;
-        normal_encoding: [P, E]; mouth_features: [N, D]; image_index: [P] which image a pixel is of;
-        mouth_weight: [P] in 0..1, interpolated hard label `mouth`; rest_weight: [P], (alpha - mouth_weight)
-        clipped at 0; both weights are used without gradient.
-        Returns [P, 3] in -1..1.
+        Args:
+            points: [P, 3 + F], template position in -1..1 and neural texture feature.
+            normal_encoding: [P, E].
+            mouth_features: [N, D].
+            image_index: [P] long, the image of each pixel.
+            mouth_weight: [P] in 0..1, interpolated hard label `mouth`, used without gradient.
+            rest_weight: [P] in 0..1, (alpha - mouth_weight) clipped at 0, used without gradient.
+
+        Returns:
+            [P, 3] in -1..1.
         """
         zero = mouth_features.new_zeros(1, mouth_features.shape[1])
-        frequency, phase = self.mapping(
-            torch.cat([mouth_features, zero])
-        )  # [N + 1, S], the last is "no mouth"
+        # [N + 1, S]; the last row is the condition outside the mouth
+        frequency, phase = self.mapping(torch.cat([mouth_features, zero]))
         mouth_weight, rest_weight = mouth_weight.detach(), rest_weight.detach()
 
-        # Nearly all pixels are wholly outside the mouth and share one condition, across images too.
-        plain = (mouth_weight == 0) & (rest_weight == 1)
-        plain_index, mixed_index = plain.nonzero().squeeze(1), (~plain).nonzero().squeeze(1)
+        # Nearly all pixels lie outside the mouth and share one condition, also across images.
+        is_shared = (mouth_weight == 0) & (rest_weight == 1)
+        shared, blended = is_shared.nonzero().squeeze(1), (~is_shared).nonzero().squeeze(1)
         colours = points.new_empty(len(points), 3)
-        if len(plain_index):
-            own = self._paint_plain(
-                points[plain_index], normal_encoding[plain_index], frequency[-1], phase[-1]
+        if len(shared):
+            own = self._colours_of_shared(points[shared], normal_encoding[shared], frequency[-1], phase[-1])
+            colours = colours.index_copy(0, shared, own)
+        if len(blended):
+            modulation = _BlendedModulation.make(
+                frequency, phase, image_index[blended], mouth_weight[blended], rest_weight[blended]
             )
-            colours = colours.index_copy(0, plain_index, own)
-        if len(mixed_index):
-            films = _BlendedFilms.make(
-                frequency,
-                phase,
-                image_index[mixed_index],
-                mouth_weight[mixed_index],
-                rest_weight[mixed_index],
-            )
-            own = self._paint_mixed(points[mixed_index], normal_encoding[mixed_index], films)
-            colours = colours.index_copy(0, mixed_index, own)
+            own = self._colours_of_blended(points[blended], normal_encoding[blended], modulation)
+            colours = colours.index_copy(0, blended, own)
         return colours
 
-    def _paint_plain(self, points: Tensor, encoding: Tensor, frequency: Tensor, phase: Tensor) -> Tensor:
-        """All pixels share one condition ([S]): it is folded into the weights."""
+    def _colours_of_shared(
+        self, points: Tensor, encoding: Tensor, frequency: Tensor, phase: Tensor
+    ) -> Tensor:
+        """Colours [P, 3] of pixels that share one condition (frequency and phase [S]), folded into the weights."""
         trunk_size = sum(layer.out_features for layer in self.layers)
         hidden = folded_trunk(points, self.layers, frequency[:trunk_size], phase[:trunk_size])
         weight, bias = fold(self.dynamic_layer, frequency[trunk_size:], phase[trunk_size:])
         of_hidden, of_encoding = weight.split([hidden.shape[1], encoding.shape[1]], dim=1)
-        # Both heads read the same sine: one product with their stacked weights.
+        # Both branches take the same sine: one product with their stacked weights.
         both = sine_linear(
             hidden, torch.cat([self.static_head.weight, of_hidden]), torch.cat([self.static_head.bias, bias])
         )
@@ -102,22 +110,26 @@ class TextureNet(nn.Module):
         dynamic = torch.addmm(dynamic, encoding, of_encoding.T)
         return (static + sine_linear(dynamic, self.dynamic_head.weight, self.dynamic_head.bias)).tanh()
 
-    def _paint_mixed(self, points: Tensor, encoding: Tensor, films: _BlendedFilms) -> Tensor:
-        """Each pixel has a condition of its own, blended layer by layer."""
+    def _colours_of_blended(self, points: Tensor, encoding: Tensor, modulation: _BlendedModulation) -> Tensor:
+        """Colours [P, 3] of pixels with individual frequencies and phases, which are blended layer by layer."""
         x = points
         start = 0
         for layer in self.layers:
-            x = torch.sin(films.steer(affine(x, layer.weight, layer.bias), start))
+            x = torch.sin(modulation.apply(affine(x, layer.weight, layer.bias), start))
             start += layer.out_features
-        dynamic = films.steer(self.dynamic_layer(torch.cat([x, encoding], dim=1)), start)
+        dynamic = modulation.apply(self.dynamic_layer(torch.cat([x, encoding], dim=1)), start)
         return (self.static_head(x) + self.dynamic_head(torch.sin(dynamic))).tanh()
 
 
 @dataclass(frozen=True)
-class _BlendedFilms:
-    """Frequencies and phases of P pixels as weighted sums of K conditions' values.
+class _BlendedModulation:
+    """Frequencies and phases of P pixels as weighted sums of those of K conditions.
 
-    weights: [P, K]; frequency, phase: [K, S]. The [P, S] sums are never made, only [P, width] of one layer.
+    Only the sums [P, width] of one layer exist at a time, never [P, S].
+
+    Attributes:
+        weights: [P, K].
+        frequency, phase: [K, S].
     """
 
     weights: Tensor
@@ -127,14 +139,14 @@ class _BlendedFilms:
     @staticmethod
     def make(
         frequency: Tensor, phase: Tensor, image_index: Tensor, mouth_weight: Tensor, rest_weight: Tensor
-    ) -> _BlendedFilms:
+    ) -> _BlendedModulation:
         weights = frequency.new_zeros(len(image_index), len(frequency))
         weights.scatter_(1, image_index[:, None], mouth_weight[:, None].to(weights.dtype))
         weights[:, -1] = rest_weight
-        return _BlendedFilms(weights, frequency, phase)
+        return _BlendedModulation(weights, frequency, phase)
 
-    def steer(self, x: Tensor, start: int) -> Tensor:
-        """frequency * x + phase for the layer whose values start at column `start`; x: [P, width]."""
+    def apply(self, x: Tensor, start: int) -> Tensor:
+        """frequency * x + phase, for x [P, width] of the layer whose frequencies start at column `start`."""
         own = slice(start, start + x.shape[1])
         frequency = self.weights @ self.frequency[:, own]
         return torch.addcmul(self.weights @ self.phase[:, own], frequency, x)

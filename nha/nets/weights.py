@@ -1,6 +1,6 @@
-"""Networks that are used as they were published, and their weight files.
+"""Frozen networks with published weights, and their weight files.
 
-Files are read without running anything that they name, loaded strictly, and refused in one line.
+Files are read without executing anything that they contain, and loaded strictly.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ class FrozenNet(nn.Module):
     """A network that is never trained: no gradients for its weights, always in evaluation mode."""
 
     def freeze(self, unused: str = "") -> None:
-        """To be called when the network is made.
+        """Freeze the network; call it at the end of `__init__`.
 
-        unused: pattern of whole names; `load_state_dict` takes tensors with such names and drops them. For parts of
-        a published network that only its training used.
+        Args:
+            unused: pattern that a whole name must match; `load_state_dict` drops tensors with such names. For parts
+                of a published network that only its training uses.
         """
         self.requires_grad_(False)
         self.eval()
@@ -35,15 +36,21 @@ class FrozenNet(nn.Module):
         self.register_load_state_dict_pre_hook(drop)
 
     def train(self, mode: bool = True) -> FrozenNet:
-        """Stay in evaluation mode: a trainer that switches its modules must not move the BN statistics."""
+        """Stay in evaluation mode, so that a trainer does not update the batch-norm statistics."""
         return super().train(False)
 
 
 def load_weights(net: nn.Module, path: str | Path, origin: str) -> None:
-    """Fill a network from a file that holds its state dict, every tensor by name and shape.
+    """Load a network's weights from a file that holds its state dict, strictly by name and shape.
 
-    origin: where the right file comes from, for messages. Raises UserError for a file that is missing, damaged or
-    asks for anything but tensors, and for one whose tensors are not the network's (the first is named).
+    Args:
+        net: the network.
+        path: the file.
+        origin: where the right file can be obtained, for error messages.
+
+    Raises:
+        UserError: the file is missing, damaged, holds anything but tensors, or a tensor is missing, unexpected or has
+            another shape (the first is named).
     """
     state = read_state_dict(path, origin)
     try:
@@ -53,9 +60,9 @@ def load_weights(net: nn.Module, path: str | Path, origin: str) -> None:
 
 
 def read_state_dict(path: str | Path, origin: str) -> dict[str, Tensor]:
-    """Read a plain state dict onto the CPU. Raises UserError as `load_weights` does."""
+    """A plain state dict, read onto the CPU. Raises UserError as `load_weights` does."""
     if not Path(path).is_file():
-        raise UserError(f"'{path}' is not there; {advice(origin)}")
+        raise UserError(f"'{path}' does not exist; {advice(origin)}")
     try:
         state = load_torch(path)
     except UserError as error:
@@ -66,12 +73,12 @@ def read_state_dict(path: str | Path, origin: str) -> dict[str, Tensor]:
 
 
 def advice(origin: str) -> str:
-    """What to do about a file that is missing or wrong."""
+    """The part of an error message that says what to do about a missing or wrong file."""
     return f"put {origin} there"
 
 
 def _mismatch(net: nn.Module, state: Mapping[str, Tensor], error: RuntimeError) -> str:
-    """The first tensor that is missing or of another shape, else the first that the network does not have."""
+    """A description of the first tensor that is missing or has another shape, else of the first unexpected one."""
     wanted = net.state_dict()
     for name, tensor in wanted.items():
         if name not in state:

@@ -1,1 +1,1 @@
-"""Drawing triangle meshes: camera, rasterisation, interpolation, G-buffer and shading."""
+"""Rendering of triangle meshes: camera, rasterisation, interpolation, G-buffer and shading."""

@@ -1,11 +1,11 @@
-"""The pinhole camera: from world points to pixels, and between the two screen frames in use.
+"""The pinhole camera: projection of world points to pixels, and conversion between the screen frames.
 
 World (and camera) frame: +x left, +y up, +z into the scene. Three screen frames occur:
 
-- *pixels*: u to the right, v down, (0, 0) the top left corner, so the first pixel's centre is (0.5, 0.5);
-- *image NDC*: x to the left, y up, both -1..1 over the whole image; this is what `screen_coords` hold;
-- *raster NDC*: x to the left, y up, the shorter side of the image spans -1..1, so that it is not stretched.
-  Rasterisers test coverage here because areas and rounding in this frame decide which face a pixel picks.
+- *pixels*: u to the right, v down, (0, 0) is the top left corner, so the first pixel's centre is (0.5, 0.5);
+- *image NDC*: x to the left, y up, both -1..1 over the whole image; the unit of the channel `screen_coords`;
+- *raster NDC*: x to the left, y up; the shorter side of the image spans -1..1, so that pixels are square.
+  Rasterisers test coverage in this frame, whose areas and rounding decide which face covers a pixel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nha.core.types import Camera
 
-# Nearer than this to the camera plane a point has no meaningful projection; rasterisers skip its faces.
+# Points nearer to the camera plane have no meaningful projection; rasterisers skip their faces.
 MIN_DEPTH_METRES = 1e-8
 
 
@@ -101,7 +101,7 @@ def _centres(length: int, other_length: int, device: torch.device) -> Tensor:
     Rounded like PyTorch3D, which counts pixels from the negative end, so that pixels on a face's edge are covered as in
     the published results.
     """
-    half_span = torch.tensor(max(length / other_length, 1.0), device=device)
+    half_span = torch.full((), max(length / other_length, 1.0), device=device)
     from_negative_end = torch.arange(length, device=device, dtype=torch.float32)
     centres = divide_rounded(2 * half_span * from_negative_end + half_span, length) - half_span
     return centres.flip(0)

@@ -1,7 +1,7 @@
-"""What a covered pixel is: the arithmetic that every raster backend repeats, once in plain torch.
+"""Definition of pixel coverage in plain torch; every raster backend repeats this arithmetic.
 
-All of it is float32 in raster NDC (see `camera`), in this order of operations, so that backends agree to
-the bit:
+All computations are float32 in raster NDC (see `camera`) and in this order of operations, so that the backends agree
+to the bit:
 
 - `edge(p, a, b)` = (p_x - a_x)(b_y - a_y) - (p_y - a_y)(b_x - a_x), twice the signed area of (p, a, b);
 - screen barycentrics = edges over (area + 1e-8), made perspective-correct with the other corners' depths;
@@ -16,13 +16,13 @@ from torch import Tensor
 
 from nha.render.camera import MIN_DEPTH_METRES
 
-MIN_AREA = 1e-8  # of twice the signed area in raster NDC; smaller faces are seen edge-on
+MIN_AREA = 1e-8  # of twice the signed area in raster NDC; smaller faces, seen edge-on, are skipped
 AREA_GUARD = 1e-8  # added to the area before dividing
 MIN_PERSPECTIVE_SUM = 1e-8
 
 
 def edge(point: Tensor, start: Tensor, end: Tensor) -> Tensor:
-    """Twice the signed area of the triangles (point, start, end): [..., 2] each, broadcast, to [...]."""
+    """Twice the signed area [...] of the triangles (point, start, end), each [..., 2] and broadcast."""
     along = (point[..., 0] - start[..., 0]) * (end[..., 1] - start[..., 1])
     across = (point[..., 1] - start[..., 1]) * (end[..., 0] - start[..., 0])
     return along - across
@@ -31,20 +31,20 @@ def edge(point: Tensor, start: Tensor, end: Tensor) -> Tensor:
 def signed_area(corners: Tensor) -> Tensor:
     """Twice the signed area of triangles [..., 3, 2 or more], raster NDC; > 0: counter-clockwise on screen.
 
-    Raster NDC mirrors x, hence what runs counter-clockwise on screen runs clockwise in NDC numbers.
+    Raster NDC mirrors x, so corners that run counter-clockwise on screen run clockwise in NDC coordinates.
     """
     return edge(corners[..., 2, :], corners[..., 0, :], corners[..., 1, :])
 
 
 def drawable_faces(corners: Tensor, cull_back_faces: bool) -> Tensor:
-    """Tell which triangles can cover pixels at all.
+    """Whether triangles can cover pixels at all.
 
     Args:
         corners: [..., 3, 3] raster NDC x, y and camera z.
         cull_back_faces: also drop triangles whose corners run clockwise on screen.
 
     Returns:
-        [...] bool. NaN corners give False.
+        [...] bool; False for NaN corners.
     """
     area = signed_area(corners)
     in_front = (corners[..., 2] > MIN_DEPTH_METRES).all(-1)

@@ -13,7 +13,7 @@ from nha.render.camera import pixels_to_ndc, project
 from nha.render.interpolate import CoveredPixels, covered_pixels
 from nha.render.rasterize import rasterize
 
-# Summed normals shorter than this are not scaled to unit length.
+# Sums of face normals shorter than this are not normalised.
 NORMAL_EPS = 1e-6
 
 CHANNELS = (
@@ -45,7 +45,7 @@ def draw_gbuffer(
       the corners.
     - "hard_labels", "soft_labels" (P): part labels, interpolated; background 0. No gradient.
     - "uvcoords" (3): (2u-1, -(2v-1), 1), (-1, -1) the texture's top left; background 0. No gradient.
-    - "uvmap" (1): 1 where the mouth's texture map paints, else 0. No gradient.
+    - "uvmap" (1): 1 where the mouth's texture map applies, else 0. No gradient.
     - "depth" (1): camera z in metres, background -1. No gradient.
 
     The fragments have one layer, the visible surface after the eyelid rule (see `visible_surface`).
@@ -71,7 +71,7 @@ def draw_gbuffer(
     fragments = visible_surface(two_nearest, tables)
     covered = covered_pixels(fragments)
 
-    # Each entry is evaluated only when asked for.
+    # functions, so that only the requested channels are computed
     draw: dict[str, Callable[[], Tensor]] = {  # -> [N, C, H, W]
         "normals": lambda: covered.draw_vertices(-_camera_normals(vertices, faces, camera), faces),
         "screen_coords": lambda: covered.draw_vertices(pixels_to_ndc(screen, camera.image_size), faces),
@@ -87,21 +87,21 @@ def draw_gbuffer(
 
 
 def visible_surface(two_nearest: Fragments, tables: SurfaceTables) -> Fragments:
-    """The visible one of the two nearest faces, by the eyelid rule.
+    """The visible one of the two nearest faces, according to the eyelid rule.
 
     Eyelids are thin and lie close to the eyeball, which intersects them while a head is fitted. Where the nearest face
     has an eyeball label > 0 and the second nearest the same side's eye-region label > 0, the second is taken.
 
     Args:
         two_nearest: fragments with at least two layers.
-        tables: labels and part names; a side whose parts are missing has no rule.
+        tables: labels and part names; the rule is skipped for a side whose parts are missing.
 
     Returns:
         Fragments of one layer.
     """
     on_eyeball = _sides_touched(tables, "eyeball")[two_nearest.face_index[..., 0]]
     on_lid = _sides_touched(tables, "eye_region")[two_nearest.face_index[..., 1]]
-    swapped = (on_eyeball & on_lid).nonzero(as_tuple=True)
+    swapped = (on_eyeball & on_lid) != 0
     return Fragments(
         face_index=_take_second(two_nearest.face_index, swapped),
         barycentric=_take_second(two_nearest.barycentric, swapped),
@@ -112,8 +112,8 @@ def visible_surface(two_nearest: Fragments, tables: SurfaceTables) -> Fragments:
 def _sides_touched(tables: SurfaceTables, part: str) -> Tensor:
     """Whether a corner of each face lies in a part of the left (bit 1) or right (bit 2) side: [F + 1] uint8.
 
-    Inside a face all barycentrics are > 0, so these are the faces where the interpolated label is > 0. The last
-    entry, 0, is the value for face index -1 (no face).
+    Inside a face all barycentrics are > 0, so the interpolated label is > 0 exactly on these faces. The last entry is 0
+    and serves face index -1 (no face).
     """
     sides = torch.zeros(len(tables.hard_labels), dtype=torch.uint8, device=tables.faces.device)
     for bit, side in ((1, "left"), (2, "right")):
@@ -123,10 +123,15 @@ def _sides_touched(tables: SurfaceTables, part: str) -> Tensor:
     return torch.cat((a | b | c, sides.new_zeros(1)))
 
 
-def _take_second(layers: Tensor, where: tuple[Tensor, ...]) -> Tensor:
-    """The first layer, the second at `where`: [N, H, W, 2 or more, ...] to [N, H, W, 1, ...]."""
+def _take_second(layers: Tensor, where: Tensor) -> Tensor:
+    """The first layer, replaced by the second at `where` [N, H, W]: [N, H, W, 2 or more, ...] to [N, H, W, 1, ...]."""
+    if layers.device.type != "cpu":
+        mask = where.view(*where.shape, *(1,) * (layers.ndim - 3))
+        return torch.where(mask, layers[:, :, :, 1:2], layers[:, :, :, :1])
+    # few pixels are swapped: on a CPU it is faster to write only these
     taken = layers[:, :, :, :1].clone(memory_format=torch.contiguous_format)
-    taken[:, :, :, 0][where] = layers[:, :, :, 1][where]
+    index = where.nonzero(as_tuple=True)
+    taken[:, :, :, 0][index] = layers[:, :, :, 1][index]
     return taken
 
 

@@ -1,7 +1,7 @@
 """Interpolation of face and vertex values at the pixels that the mesh covers.
 
-Values are gathered at covered pixels only, weighted with the detached barycentrics, and written into an image that is 0
-on the background. Gradients reach the values, never the barycentrics. On the CPU numba kernels do the work.
+Values are gathered at covered pixels only, weighted by the detached barycentrics, and written into an image that is 0
+on the background. Gradients reach the values, never the barycentrics. On the CPU this uses numba kernels.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from nha.render.interpolate_numba import DrawRows, SumRows
 
 @dataclass(frozen=True)
 class CoveredPixels:
-    """The pixels that a mesh covers, as flat lists of P.
+    """The P pixels that a mesh covers, as flat lists.
 
     Attributes:
         pixel: [P] long, position in the flattened [N * H * W] image.
-        image: [P] long, which of the N images.
+        image: [P] long, the index of the image.
         face: [P] long, the face's id.
         barycentric: [P, 3] perspective-correct, detached.
         shape: (N, H, W).
@@ -34,7 +34,7 @@ class CoveredPixels:
     shape: tuple[int, int, int]
 
     def only(self, chosen: Tensor) -> CoveredPixels:
-        """The pixels among these where `chosen`, bool [N, 1, H, W], is set."""
+        """The subset of the pixels where `chosen`, bool [N, 1, H, W], is set."""
         kept = chosen.flatten()[self.pixel]
         return CoveredPixels(
             self.pixel[kept], self.image[kept], self.face[kept], self.barycentric[kept], self.shape
@@ -63,13 +63,13 @@ class CoveredPixels:
         return self._draw_rows(*self._vertex_rows(vertex_values, faces))
 
     def _face_rows(self, face_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Flatten corner values to a table [R, C]; with the three rows of each pixel [P, 3]."""
+        """Corner values flattened to a table [R, C], and the three rows of each pixel in it [P, 3]."""
         count, channels = face_values.shape[1], face_values.shape[-1]
         face = self.face if len(face_values) == 1 else self.face + self.image * count
         return face_values.reshape(-1, channels), 3 * face[:, None] + torch.arange(3, device=face.device)
 
     def _vertex_rows(self, vertex_values: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Flatten vertex values to a table [R, C]; with the three rows of each pixel [P, 3]."""
+        """Vertex values flattened to a table [R, C], and the three rows of each pixel in it [P, 3]."""
         count, channels = vertex_values.shape[1], vertex_values.shape[-1]
         rows = faces.index_select(0, self.face)
         if len(vertex_values) > 1:
@@ -80,7 +80,7 @@ class CoveredPixels:
         weights = self.barycentric.to(table.dtype)
         if table.device.type == "cpu":
             return SumRows.apply(table, rows, weights)
-        # a weighted bag of three rows gathers and sums in one pass, and its backward adds into the rows
+        # embedding_bag gathers and sums three weighted rows in one pass, and its backward pass adds into the rows
         return torch.nn.functional.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
 
     def _draw_rows(self, table: Tensor, rows: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class CoveredPixels:
 
 
 def covered_pixels(fragments: Fragments, layer: int = 0) -> CoveredPixels:
-    """The pixels that are covered in the given layer."""
+    """The pixels that are covered in a layer of the fragments."""
     face_index = fragments.face_index[..., layer]
     batch, height, width = face_index.shape
     flat = face_index.reshape(-1)
@@ -100,7 +100,7 @@ def covered_pixels(fragments: Fragments, layer: int = 0) -> CoveredPixels:
         pixel=pixel,
         image=pixel.div(height * width, rounding_mode="floor"),
         face=flat[pixel],
-        # Visibility has no gradient in this method: barycentrics are constants.
+        # the method differentiates neither visibility nor barycentrics
         barycentric=fragments.barycentric[..., layer, :].reshape(-1, 3)[pixel].detach(),
         shape=(batch, height, width),
     )
@@ -114,14 +114,14 @@ def interpolate_vertices(
     Args:
         fragments: the rasterised meshes.
         vertex_values: [N or 1, V, C].
-        faces: [F, 3] long, those that were rasterised.
-        layer: which of the fragments' layers.
+        faces: [F, 3] long, the rasterised faces.
+        layer: index of the layer.
 
     Returns:
         [N, H, W, C], 0 on the background; differentiable in vertex_values.
 
     Raises:
-        ValueError: vertex_values has another shape.
+        ValueError: vertex_values does not have one of these shapes.
     """
     _check_batch("vertex_values", vertex_values, 3, fragments)
     covered = covered_pixels(fragments, layer)

@@ -1,8 +1,8 @@
-"""Interpolation at covered pixels on the CPU, forward and backward, as a list or straight into planar images.
+"""Interpolation at covered pixels on the CPU, forward and backward, to a list or directly into planar images.
 
-Plain torch has no gradient for a weighted sum of three rows that does not sort the rows first, which took half
-of a tracking step. For planes it gathers, then spreads over an image, then transposes; with
-the two dozen channels of part labels the last two cost ten times the first.
+Plain torch sorts the rows in the gradient of a weighted sum of three rows, which took half of a tracking step. For
+planar images it gathers, scatters into an image and transposes; with the two dozen channels of part labels the last two
+steps cost ten times the first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _draw(table, rows, weights, image, position, planes):
 
 @numba.njit([_backward_signature(float32), _backward_signature(float64)], cache=True)
 def _collect(planes, rows, weights, image, position, table):
-    """table[row, k] += weight * planes[n, k, position]; on one thread, since pixels share rows."""
+    """table[row, k] += weight * planes[n, k, position]; on one thread, because pixels share rows."""
     for p in range(len(rows)):
         a, b, c = rows[p, 0], rows[p, 1], rows[p, 2]
         n, pixel = image[p], position[p]
@@ -61,7 +61,7 @@ def _gather(table, rows, weights, values):
 
 @numba.njit([_list_signature(float32), _list_signature(float64)], cache=True)
 def _scatter(values, rows, weights, table):
-    """table[row, k] += weight * values[p, k]; on one thread, since pixels share rows."""
+    """table[row, k] += weight * values[p, k]; on one thread, because pixels share rows."""
     for p in range(len(rows)):
         for corner in range(3):
             row, weight = rows[p, corner], weights[p, corner]
@@ -94,7 +94,7 @@ class SumRows(torch.autograd.Function):
 
 
 class DrawRows(torch.autograd.Function):
-    """Weighted sums of a table's rows, drawn into planes.
+    """Weighted sums of a table's rows, written into planar images.
 
     `DrawRows.apply(table [R, C], rows [P, 3], weights [P, 3], image [P], position [P], (N, H, W))` gives
     [N, C, H, W] with, at the flat position of each of the P pixels of image n, the weighted sum of three

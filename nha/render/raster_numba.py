@@ -1,11 +1,11 @@
 """Rasterisation on all CPU cores with numba.
 
-Each image is cut into bands of rows. Faces are boxed and sorted into the bands they touch; then every band is
-drawn by one thread, faces in ascending order, into the output arrays themselves. The arithmetic is that of
-`coverage`, in float32 and without reassociation, so the result equals the plain torch twin's to the bit.
+Each image is split into bands of rows. Faces are sorted into the bands that their bounding boxes touch; then each band
+is rasterised by one thread, faces in ascending order, directly into the output arrays. The arithmetic is that of
+`coverage`, in float32 and without reassociation, so the result equals that of `raster_reference` to the bit.
 
-The kernels have fixed signatures and are cached on disk: they compile once per installation, when this module
-is first imported, and never again.
+The kernels have fixed signatures and are cached on disk: they are compiled once per installation, when this module is
+imported for the first time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nha.render.camera import MIN_DEPTH_METRES, pixel_centres_raster_ndc
 from nha.render.coverage import AREA_GUARD, MIN_AREA, MIN_PERSPECTIVE_SUM
 
 BAND_ROWS = 16
-# Boxes are found from rounded float32 positions; this slack (pixels) loses no pixel and costs nothing.
+# Pixels added to bounding boxes, because they are computed from rounded float32 positions.
 _BOX_SLACK = 0.01
 
 # numba promotes float32 * python float to float64; typed constants keep the arithmetic in float32.
@@ -37,7 +37,7 @@ def _edge(point_x, point_y, start_x, start_y, end_x, end_y):
 
 @numba.njit(cache=True, inline="always")
 def _pixel_range(low_ndc, high_ndc, shorter, length):
-    """Give the first and last pixel whose centre may lie between two positions (first > last: none)."""
+    """The first and last pixel whose centre may lie between two positions (first > last: none)."""
     # Raster NDC runs against the pixel direction: pixel centre i sits at (length - 1 - 2 i) / shorter.
     first = (length - 1 - high_ndc * shorter) * 0.5 - _BOX_SLACK
     last = (length - 1 - low_ndc * shorter) * 0.5 + _BOX_SLACK
@@ -48,13 +48,13 @@ def _pixel_range(low_ndc, high_ndc, shorter, length):
 
 @numba.njit(cache=True, inline="always")
 def _box_face(vertices, face, height, width, cull_back_faces):
-    """Give a face's first row, last row, first column, last column; (0, -1, 0, -1) if it is not drawn."""
+    """A face's first row, last row, first column, last column; (0, -1, 0, -1) if it covers nothing."""
     a, b, c = face[0], face[1], face[2]
     ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
     bx, by, bz = vertices[b, 0], vertices[b, 1], vertices[b, 2]
     cx, cy, cz = vertices[c, 0], vertices[c, 1], vertices[c, 2]
     area = _edge(cx, cy, ax, ay, bx, by)
-    # Written so that a NaN corner fails.
+    # false for NaN corners
     drawable = az > _MIN_DEPTH and bz > _MIN_DEPTH and cz > _MIN_DEPTH
     drawable = drawable and (area > _MIN_AREA or (not cull_back_faces and area < -_MIN_AREA))
     if not drawable:
@@ -73,7 +73,7 @@ def _box_face(vertices, face, height, width, cull_back_faces):
     cache=True,
 )
 def _box_faces(vertices, faces, height, width, cull_back_faces):
-    """Box every face of every image: [N, F, 4] first row, last row, first column, last column."""
+    """Bounding boxes of all faces in all images: [N, F, 4] first row, last row, first column, last column."""
     batch, count = len(vertices), len(faces)
     boxes = np.empty((batch, count, 4), np.int32)
     for n in range(batch):
@@ -85,7 +85,7 @@ def _box_faces(vertices, faces, height, width, cull_back_faces):
 
 @numba.njit(numba.types.UniTuple(int32[::1], 2)(int32[:, :, ::1], int64), cache=True)
 def _sort_into_bands(boxes, bands):
-    """List the faces of each band: starts [N * bands + 1] into members, faces ascending within a band."""
+    """The faces of each band: starts [N * bands + 1] into members, faces ascending within a band."""
     batch, count = boxes.shape[0], boxes.shape[1]
     starts = np.zeros(batch * bands + 1, np.int32)
     for n in range(batch):
@@ -119,7 +119,7 @@ def _corners(vertices, faces, face):
 
 @numba.njit(cache=True, inline="always", error_model="numpy")
 def _perspective(edge_a, edge_b, edge_c, area, az, bz, cz):
-    """Turn a point's edge values into perspective-correct barycentrics and depth; area includes its guard."""
+    """Perspective-correct barycentrics and depth from a point's edge values; `area` includes `AREA_GUARD`."""
     top_a = edge_a / area * bz * cz
     top_b = az * (edge_b / area) * cz
     top_c = az * bz * (edge_c / area)
@@ -132,7 +132,7 @@ def _perspective(edge_a, edge_b, edge_c, area, az, bz, cz):
 def _draw_band(
     vertices, faces, boxes, members, column_x, row_y, row_begin, row_end, face_index, barycentric, depth
 ):
-    """Draw a band's faces into one image's face_index [H, W, L], barycentric and depth, nearest first."""
+    """Rasterise a band's faces into one image's face_index [H, W, L], barycentric and depth, nearest first."""
     zero = np.float32(0)
     layers = depth.shape[2]
     for member in members:
@@ -148,16 +148,16 @@ def _draw_band(
                 edge_a = _edge(px, py, bx, by, cx, cy)
                 edge_b = _edge(px, py, cx, cy, ax, ay)
                 edge_c = _edge(px, py, ax, ay, bx, by)
-                # Signs first: most pixels of a box lie outside and need no division.
+                # signs first: most pixels of a box lie outside, and the signs need no division
                 if not (edge_a * facing > zero and edge_b * facing > zero and edge_c * facing > zero):
                     if entered:
-                        break  # a triangle meets a row in one run of pixels
+                        break  # the pixels of a triangle in a row are contiguous
                     continue
                 entered = True
                 bary_a, bary_b, bary_c, z = _perspective(edge_a, edge_b, edge_c, area, az, bz, cz)
                 if not (bary_a > zero and bary_b > zero and bary_c > zero):
                     continue
-                # Faces come in ascending order, so a strict comparison leaves the lower id in front of a tie.
+                # faces are in ascending order: a strict comparison keeps the lower id in front at equal depth
                 place = layers
                 while place > 0 and z < depth[row, column, place - 1]:
                     place -= 1
@@ -176,7 +176,7 @@ def _draw_band(
 
 @numba.njit(cache=True)
 def _replace_infinite(depth, row_begin, row_end):
-    """Turn the infinite depths of pixels that saw no face into -1."""
+    """Replace the infinite depths of uncovered pixels by -1."""
     for row in range(row_begin, row_end):
         for column in range(depth.shape[1]):
             for layer in range(depth.shape[2]):
@@ -205,7 +205,7 @@ def _rasterize(vertices, faces, column_x, row_y, cull_back_faces, workers, face_
     bands = (height + BAND_ROWS - 1) // BAND_ROWS
     starts, members = _sort_into_bands(boxes, bands)
     for worker in prange(workers):
-        # Strided: heads fill the middle of images, so neighbouring bands cost about the same.
+        # strided, because heads fill the middle of the image and neighbouring bands cost about the same
         for slot in range(worker, batch * bands, workers):
             n, row_begin = slot // bands, slot % bands * BAND_ROWS
             row_end = min(row_begin + BAND_ROWS, height)

@@ -1,4 +1,4 @@
-"""Rasterisation by PyTorch3D, for comparison: the published results were made with it. Optional."""
+"""Rasterisation with PyTorch3D, which produced the published results. Optional, for comparison."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def rasterize_pytorch3d(
         cull_backfaces=cull_back_faces,
     )
     found = packed_index >= 0
-    # PyTorch3D counts faces through the whole batch; ours are local to each mesh.
+    # PyTorch3D numbers faces through the whole batch, this project within each mesh.
     face_index = packed_index.remainder(max(len(faces), 1)).where(found, packed_index.new_tensor(-1))
     return face_index, barycentric.where(found[..., None], barycentric.new_tensor(0.0)), depth

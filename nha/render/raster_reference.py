@@ -1,4 +1,4 @@
-"""The slow twin of the raster backends: plain torch, an image row at a time, all candidate faces of a row."""
+"""Reference rasteriser in plain torch, slow: one image row at a time, all candidate faces of the row at once."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def rasterize_reference(
         vertices: [N, V, 3] float32, raster NDC x, y and camera z.
         faces: [F, 3] long.
         image_size: (H, W).
-        layers: how many nearest faces a pixel keeps.
+        layers: number of nearest faces kept per pixel.
         cull_back_faces: keep only faces that run counter-clockwise on screen.
 
     Returns:
-        face_index [N, H, W, L] long (-1 none), barycentric [N, H, W, L, 3] (0), depth [N, H, W, L] (-1).
+        face_index [N, H, W, L] long (-1 where uncovered), barycentric [N, H, W, L, 3] (0), depth [N, H, W, L] (-1).
     """
     height, width = image_size
     batch, device = len(vertices), vertices.device
@@ -43,7 +43,7 @@ def rasterize_reference(
             points = torch.stack((column_x, row_y[row].expand(width)), dim=-1)  # [W, 2]
             bary, z = barycentrics_and_depth(points, corners[in_row][:, None])  # [R, W, 3], [R, W]
             z = torch.where((bary > 0).all(-1), z, torch.inf)
-            # A stable sort keeps the lower face id first where two faces are equally near.
+            # a stable sort keeps the lower face id first at equal depth
             z, order = z.sort(dim=0, stable=True)
             kept = min(layers, len(in_row))
             z, order = z[:kept].T, order[:kept].T  # [W, kept]

@@ -1,13 +1,12 @@
 """Rasterisation on CUDA with Triton.
 
-One program draws one face: it walks the pixels of the face's box and offers (depth, face id) to each covered
-pixel with an atomic minimum. Depth and id share one 64-bit key, the depth's bits above the id: positive
-floats compare like their bits, so the minimum is the nearest face and, at equal depth, the lower id; the
-result does not depend on the order in which programs run. Each further layer repeats the pass over the keys
-greater than the layer before.
+One program rasterises one face: it visits the pixels of the face's bounding box and writes (depth, face id) to each
+covered pixel with an atomic minimum. Depth and id form one 64-bit key with the bits of the depth above the id. Positive
+floats are ordered like their bits, so the minimum is the nearest face and, at equal depth, the lower id, whatever
+the order in which the programs run. Each further layer repeats the pass for keys greater than the previous layer's.
 
-The arithmetic is that of `coverage`, in float32 without fused multiply-adds, so backends agree to the bit.
-With TRITON_INTERPRET=1 set before the import the same kernel runs on the CPU (slowly; for tests).
+The arithmetic is that of `coverage`, in float32 without fused multiply-adds, so the backends agree to the bit.
+With TRITON_INTERPRET=1 set before the import the same kernel runs on the CPU (slowly, for tests).
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from nha.render.coverage import (
     drawable_faces,
 )
 
-_LANES = 32  # pixels a program tests at once: one warp
+_LANES = 32  # pixels that a program tests at once: one warp
 _NO_KEY = torch.iinfo(torch.int64).max
-_BOX_SLACK = 0.01  # pixels; boxes come from rounded positions
+_BOX_SLACK = 0.01  # pixels; bounding boxes are computed from rounded positions
 
 _AREA_GUARD = tl.constexpr(AREA_GUARD)
 _MIN_SUM = tl.constexpr(MIN_PERSPECTIVE_SUM)
@@ -46,8 +45,8 @@ def _draw_face(
     face_ptr,  # [D] int32
     column_x_ptr,  # [W] float32
     row_y_ptr,  # [H] float32
-    nearer_ptr,  # [N, H, W] int64: keys of the layer before, -1 for the first layer
-    key_ptr,  # [N, H, W] int64: keys of this layer, starts at the largest int64
+    nearer_ptr,  # [N, H, W] int64: keys of the previous layer, -1 for the first layer
+    key_ptr,  # [N, H, W] int64: keys of this layer, initialised to the largest int64
     height,
     width,
     LANES: tl.constexpr,
@@ -73,7 +72,7 @@ def _draw_face(
         column = column_first + lane % box_width
         px = tl.load(column_x_ptr + column, mask=in_box, other=0.0)
         py = tl.load(row_y_ptr + row, mask=in_box, other=0.0)
-        # Correctly rounded divisions: the plain one is an approximation on CUDA.
+        # div_rn rounds correctly; the plain division is approximate on CUDA
         top_a = tl.div_rn(_edge(px, py, bx, by, cx, cy), area) * bz * cz
         top_b = az * tl.div_rn(_edge(px, py, cx, cy, ax, ay), area) * cz
         top_c = az * bz * tl.div_rn(_edge(px, py, ax, ay, bx, by), area)
@@ -127,7 +126,7 @@ def rasterize_triton(
 
 
 def _boxes(corners: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Give each face's first row, last row, first column, last column inside the image: [N, F, 4] int32."""
+    """First row, last row, first column, last column of each face inside the image: [N, F, 4] int32."""
     shorter = min(image_size)
     limits = []
     for axis, length in ((1, image_size[0]), (0, image_size[1])):
@@ -139,7 +138,7 @@ def _boxes(corners: Tensor, image_size: tuple[int, int]) -> Tensor:
 
 
 def _resolve(keys: Tensor, corners: Tensor, column_x: Tensor, row_y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Turn keys [N, H, W, L] into face_index, barycentric and depth."""
+    """face_index, barycentric and depth of keys [N, H, W, L]."""
     face_index = torch.full_like(keys, -1)
     barycentric = torch.zeros(*keys.shape, 3, device=keys.device)
     depth = torch.full(keys.shape, -1.0, device=keys.device)

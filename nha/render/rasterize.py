@@ -1,7 +1,7 @@
-"""Rasterisation: which faces each pixel sees, with the backend that is chosen for the process.
+"""Rasterisation: the nearest faces at each pixel, with one of several backends.
 
-`set_raster_backend(name)` chooses it for the process, `with raster_backend(name):` for a block. The default, "auto",
-is Triton on CUDA where it is installed and Numba on the CPU.
+`set_raster_backend(name)` chooses the backend for the process, `with raster_backend(name):` for a block. The default
+"auto" is Triton on CUDA where it is installed, and Numba on the CPU.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nha.core.errors import UserError
 from nha.core.types import Fragments
 from nha.render.camera import pixels_to_raster_ndc
 
-# backend -> (module, function, package it needs beyond the core ones)
+# backend -> (module, function, optional package that it needs)
 _BACKENDS = {
     "numba": ("nha.render.raster_numba", "rasterize_numba", "numba"),
     "triton": ("nha.render.raster_triton", "rasterize_triton", "triton"),
@@ -46,13 +46,13 @@ def set_raster_backend(name: str) -> None:
 
 
 def chosen_raster_backend() -> str:
-    """The name that `set_raster_backend` was given last; "auto" at the start."""
+    """The backend chosen last with `set_raster_backend`; "auto" at the start."""
     return _chosen_backend
 
 
 @contextlib.contextmanager
 def raster_backend(name: str) -> Iterator[None]:
-    """Use a backend for the block, as `set_raster_backend` does, and the one of before after it."""
+    """Choose a backend for the block, as `set_raster_backend` does, and restore the previous one after it."""
     before = _chosen_backend
     set_raster_backend(name)
     try:
@@ -70,20 +70,20 @@ def rasterize(
     cull_back_faces: bool = False,
     backend: str | None = None,
 ) -> Fragments:
-    """Find the nearest faces at every pixel, with perspective-correct barycentrics and depths.
+    """The nearest faces at every pixel, with perspective-correct barycentrics and depths.
 
-    A pixel is covered by a face when its centre lies strictly inside. Faces with a corner at z <= 1e-8 or
-    with hardly any area on screen are left out. Of two faces at the same depth the one with the lower id is
-    first. No gradient flows through any of it: positions are detached here, because visibility has none and
-    because the method takes barycentrics as constants (`docs/method.md`, section 2).
+    A pixel is covered by a face if its centre lies strictly inside. Faces with a corner at z <= 1e-8 or with an area
+    of nearly zero on screen are skipped. Of two faces at the same depth the one with the lower id is first. Positions
+    are detached here: visibility has no gradient, and the method treats barycentrics as constants (`docs/method.md`,
+    section 2).
 
     Args:
         screen: [N, V, 3] u (px from the left), v (px from the top), camera z (metres); see `camera.project`.
         faces: [F, 3] long, shared by all N meshes.
         image_size: (H, W).
-        layers: how many nearest faces a pixel keeps.
+        layers: number of nearest faces kept per pixel.
         cull_back_faces: keep only faces whose corners run counter-clockwise on screen.
-        backend: one of `BACKENDS`; None takes the one that `set_raster_backend` or `raster_backend` chose.
+        backend: one of `BACKENDS`; None is the one chosen with `set_raster_backend` or `raster_backend`.
 
     Returns:
         Fragments with L = layers, face ids local to each mesh.
@@ -106,9 +106,10 @@ def rasterize(
 
 
 def usable_backend(backend: str, device: torch.device) -> str:
-    """The backend that meshes on `device` are rasterised by: `backend` itself, or what "auto" stands for there.
+    """The backend for meshes on `device`: `backend` itself, or the one that "auto" selects there.
 
-    Raises UserError where it is unknown, is not installed, or does not run on that device.
+    Raises:
+        UserError: the backend is unknown, is not installed, or does not run on that device.
     """
     if backend == "auto":
         return _best_backend(device)

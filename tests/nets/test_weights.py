@@ -91,7 +91,7 @@ def test_files_that_are_no_weights(state, path, spaced_dir):
             load_weights(SmallNet(), path, ORIGIN)
         assert_one_line_with_advice(error.value, path)
 
-    refused("is not there")
+    refused("does not exist")
     for content in (b"not a checkpoint", b"a page that says no", b"<!DOCTYPE html>\n<html>"):
         path.write_bytes(content)
         refused("cannot read weights")

@@ -8,7 +8,7 @@ import torch
 from nha.core.mesh import vertex_normals
 from nha.core.types import Camera, Fragments, SurfaceTables
 from nha.render.camera import pixels_to_ndc, project
-from nha.render.gbuffer import CHANNELS, draw_gbuffer, visible_surface
+from nha.render.gbuffer import CHANNELS, _take_second, draw_gbuffer, visible_surface
 
 PARTS = ("left_eye_region", "left_eyeball", "right_eye_region", "right_eyeball")
 
@@ -187,3 +187,13 @@ def test_heads_without_eye_parts_have_no_rule(tables):
     tables = tables.replace(part_names=("a", "b", "c", "d"), hard_labels=torch.ones(4, 4))
     two = Fragments(torch.tensor([[[[0, 1]]]]), torch.rand(1, 1, 1, 2, 3), torch.tensor([[[[1.0, 2.0]]]]))
     assert visible_surface(two, tables).face_index.item() == 0
+
+
+def test_the_second_layer_is_taken_where_marked():
+    layers = torch.randn(2, 5, 6, 2, 3)
+    where = torch.rand(2, 5, 6) > 0.7
+    expected = torch.where(where[..., None, None], layers[:, :, :, 1:], layers[:, :, :, :1])
+    assert torch.equal(_take_second(layers, where), expected)
+    # the form of other devices
+    on_meta = _take_second(layers.to("meta"), where.to("meta"))
+    assert on_meta.shape == expected.shape
