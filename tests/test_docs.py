@@ -101,7 +101,7 @@ def test_public_functions_document_shapes():
                 without.append(label)
             found += takes_tensor
     assert found
-    assert not set(without) - {"NeuralHeadAvatar.corrected", "NeuralHeadAvatar.surface"}  # TRANSITION
+    assert not without
 
 
 def test_render_documents_its_result():
@@ -179,7 +179,7 @@ def test_cited_sections_exist():
 def test_no_citation_of_an_unnamed_method():
     sources = [path for path in PACKAGE_SOURCES if path != Path(__file__).resolve()]
     old = [path.relative_to(ROOT).as_posix() for path in sources if OLD_CITATION.search(text_of(path))]
-    assert not [name for name in old if not name.startswith(("nha/nets", "nha/render"))]  # TRANSITION
+    assert not old
 
 
 @pytest.mark.parametrize("name", TERMS)
