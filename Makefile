@@ -42,7 +42,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 demo: env
-	$(BIN)/nha demo $(DEMO_ARGS)
+	$(BIN)/python -m nha demo $(DEMO_ARGS)
 
 notebook: $(VENV)/notebook.stamp
 	$(BIN)/jupyter lab jupyter_notebooks

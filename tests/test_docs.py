@@ -15,7 +15,9 @@ import nha
 from nha.losses.terms import TERMS
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS_WITH_README = ("assets", "benchmarks", "deps/video-head-tracker")
+DOCUMENTS = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in FOLDERS_WITH_README)]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 PACKAGE_SOURCES = [
     path
     for folder in ("nha", "python_scripts", "deps", "benchmarks", "tests")
@@ -101,7 +103,7 @@ def test_public_functions_document_shapes():
                 without.append(label)
             found += takes_tensor
     assert found
-    assert not set(without) - {"NeuralHeadAvatar.corrected", "NeuralHeadAvatar.surface"}  # TRANSITION
+    assert not without
 
 
 def test_render_documents_its_result():
@@ -179,7 +181,7 @@ def test_cited_sections_exist():
 def test_no_citation_of_an_unnamed_method():
     sources = [path for path in PACKAGE_SOURCES if path != Path(__file__).resolve()]
     old = [path.relative_to(ROOT).as_posix() for path in sources if OLD_CITATION.search(text_of(path))]
-    assert not [name for name in old if not name.startswith(("nha/nets", "nha/render"))]  # TRANSITION
+    assert not old
 
 
 @pytest.mark.parametrize("name", TERMS)

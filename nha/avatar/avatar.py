@@ -177,7 +177,7 @@ class NeuralHeadAvatar(nn.Module):
     # --- surface --------------------------------------------------------------------------------------------
 
     def corrected(self, tracked: HeadParams, frame_ids: Tensor | None) -> HeadParams:
-        """Tracked parameters plus the learned corrections; without ids (free posing) only the shape's."""
+        """Tracked parameters plus the corrections of `frame_ids` [N]; None (free posing) adds only the shape's."""
         return self.frame_parameters.corrected(tracked, frame_ids)
 
     def offsets(self, neck: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ class NeuralHeadAvatar(nn.Module):
         return offsets.index_copy(1, self.head.offset_vertices, blended)
 
     def surface(self, params: HeadParams, offset_neck: Tensor | None = None) -> Surface:
-        """Pose N heads (`params` already corrected); `offset_neck` conditions the offsets instead of the neck."""
+        """Pose N heads (`params` corrected); `offset_neck` [N, 3] conditions the offsets instead of the neck."""
         offsets = self.offsets(params.neck if offset_neck is None else offset_neck)
         posed = self.head.pose(params, offsets)
         return Surface(params, offsets, posed.vertices, posed.plain_vertices)

@@ -40,7 +40,7 @@ def summary(check: DatasetCheck) -> str:
 def make_split(path: Path, check: DatasetCheck, val_share: float, gap: int) -> None:
     """Write a split of the frames without findings. Raises UserError if there is none."""
     if not check.good_frames:
-        raise UserError("no split can be made: something is wrong with every frame")
+        raise UserError("no split can be made: every frame has findings")
     split = spread_split(check.good_frames, val_share, gap)
     try:
         write_split(path, split)

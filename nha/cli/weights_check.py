@@ -45,7 +45,7 @@ def run_weights_check(settings: WeightsCheckSettings) -> None:
 
 
 def all_files(assets: Path | None) -> list[OptionalFiles]:
-    """A head model's files, then weights."""
+    """The files of a head model, then weights."""
     model, texture = (
         next(file for file in HEAD_FILES if name in file.names) for name in (MODEL_FILES[0], TEXTURE_FILE)
     )
@@ -65,7 +65,7 @@ def all_files(assets: Path | None) -> list[OptionalFiles]:
             "flame-tables",
             flame,
             REQUIRED_FILES,
-            "FLAME's mouth, parts, landmarks and UV map; derived where they are not there",
+            "FLAME's mouth, parts, landmarks and UV map; derived if they are missing",
             where_from(REQUIRED_FILES),
             parts_licence,
         ),
@@ -78,7 +78,7 @@ def load_head_tables(found: list[Path]) -> None:
     """Read table files as part of their head model."""
     folder = found[0].parent
     if model_file(folder) is None:
-        raise UserError("only a model (entry flame) can tell whether they fit")
+        raise UserError("they can only be checked together with a model (entry flame)")
     read_head_folder(folder)
 
 
@@ -92,7 +92,7 @@ def each(load: Callable[[Path], object]) -> Callable[[list[Path]], None]:
     return load_all
 
 
-# Name of an entry -> what opens those of its files that are there; raises UserError where that fails.
+# Name of an entry -> function that opens its existing files and raises UserError where that fails.
 LOADERS: dict[str, Callable[[list[Path]], object]] = {
     "flame": lambda found: read_head_folder(found[0].parent),
     "flame-tables": load_head_tables,
@@ -108,7 +108,7 @@ LOADERS: dict[str, Callable[[list[Path]], object]] = {
 
 
 def state_of(entry: OptionalFiles) -> tuple[bool, str]:
-    """Whether an entry can be used, and one line that says so."""
+    """Whether an entry can be used, and its state in words."""
     found = entry.found()
     if not found:
         return False, "not found"
@@ -122,7 +122,7 @@ def state_of(entry: OptionalFiles) -> tuple[bool, str]:
 
 
 def facts(entry: OptionalFiles) -> list[tuple[str, str]]:
-    """What a person needs to know."""
+    """Facts about an entry for the user."""
     return [
         ("for", entry.purpose),
         ("place", f"{entry.folder}: {(' or ' if entry.one_suffices else ', ').join(entry.names)}"),

@@ -7,10 +7,14 @@ Messages, `nha check weights` and the README take these facts from here; those a
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nha.core.paths import find_asset
+
+# Folders of the table that do not lie in `assets`.
+_TORCH_CHECKPOINTS = Path("$TORCH_HOME/hub/checkpoints")
+_MEDIAPIPE_MODULES = Path("mediapipe/modules")
 
 
 @dataclass(frozen=True)
@@ -49,91 +53,95 @@ class OptionalFiles:
         return [path for path in self.paths if not path.is_file()]
 
 
+_TABLE = (
+    OptionalFiles(
+        "arcface",
+        Path("arcface"),
+        ("backbone.pth",),
+        "the perceptual term of the texture",
+        "backbone.pth of ms1mv3_arcface_r18_fp16 from InsightFace's model zoo",
+        "InsightFace's: non-commercial research",
+    ),
+    OptionalFiles(
+        "rvm",
+        Path("rvm"),
+        ("rvm_mobilenetv3.pth", "rvm_mobilenetv3_fp32.onnx"),
+        "published matting (the .onnx file needs the package onnxruntime)",
+        "rvm_mobilenetv3.pth (or rvm_mobilenetv3_fp32.onnx) of RobustVideoMatting (PeterL1n/RobustVideoMatting)",
+        "GPL-3.0",
+        one_suffices=True,
+    ),
+    OptionalFiles(
+        "face-parsing",
+        Path("face_parsing"),
+        ("model.pth",),
+        "published parsing",
+        "79999_iter.pth of face-parsing.PyTorch (zllrunning/face-parsing.PyTorch), renamed to model.pth",
+        "MIT; trained on CelebAMask-HQ: non-commercial research",
+    ),
+    OptionalFiles(
+        "face-normals",
+        Path("face_normals"),
+        ("model.pth",),
+        "published normals of the face",
+        "model.pth of Cross-modal Deep Face Normals (boukhayma/face_normals)",
+        "CC BY-NC 4.0",
+    ),
+    OptionalFiles(
+        "face-alignment",
+        _TORCH_CHECKPOINTS,
+        ("3DFAN4-7835d9f11d.pth.tar", "depth-2a464da4ea.pth.tar", "s3fd-619a316812.pth"),
+        "published landmarks (needs the package face-alignment)",
+        "the weights of face-alignment 1.5.0 (1adrianb/face-alignment)",
+        "BSD-3-Clause",
+    ),
+    OptionalFiles(
+        "alexnet",
+        _TORCH_CHECKPOINTS,
+        ("alexnet-owt-7be5be79.pth",),
+        "LPIPS in evaluations",
+        "alexnet-owt-7be5be79.pth of torchvision (AlexNet's weights for ImageNet)",
+        "BSD-3-Clause; trained on ImageNet: non-commercial research",
+    ),
+    OptionalFiles(
+        "mediapipe",
+        _MEDIAPIPE_MODULES,
+        (
+            "face_detection/face_detection_short_range.tflite",
+            "face_landmark/face_landmark_with_attention.tflite",
+            "selfie_segmentation/selfie_segmentation.tflite",
+        ),
+        "annotations without any download; irises of every pack",
+        "the package mediapipe 0.10.21 (`make env` installs it, models included)",
+        "Apache-2.0",
+    ),
+)
+
+
 def optional_files(assets: Path | None = None) -> tuple[OptionalFiles, ...]:
     """The table of optional files.
 
     Args:
         assets: the folder with the user's files; None searches all asset folders, see `nha.core.paths.find_asset`.
     """
-
-    def folder(name: str) -> Path:
-        return find_asset(name) if assets is None else assets / name
-
-    return (
-        OptionalFiles(
-            "arcface",
-            folder("arcface"),
-            ("backbone.pth",),
-            "the perceptual term of the texture",
-            "backbone.pth of ms1mv3_arcface_r18_fp16 from InsightFace's model zoo",
-            "InsightFace's: non-commercial research",
-        ),
-        OptionalFiles(
-            "rvm",
-            folder("rvm"),
-            ("rvm_mobilenetv3.pth", "rvm_mobilenetv3_fp32.onnx"),
-            "published matting (the .onnx file needs the package onnxruntime)",
-            "rvm_mobilenetv3.pth (or rvm_mobilenetv3_fp32.onnx) of RobustVideoMatting (PeterL1n/RobustVideoMatting)",
-            "GPL-3.0",
-            one_suffices=True,
-        ),
-        OptionalFiles(
-            "face-parsing",
-            folder("face_parsing"),
-            ("model.pth",),
-            "published parsing",
-            "79999_iter.pth of face-parsing.PyTorch (zllrunning/face-parsing.PyTorch), renamed to model.pth",
-            "MIT; trained on CelebAMask-HQ: non-commercial research",
-        ),
-        OptionalFiles(
-            "face-normals",
-            folder("face_normals"),
-            ("model.pth",),
-            "published normals of the face",
-            "model.pth of Cross-modal Deep Face Normals (boukhayma/face_normals)",
-            "CC BY-NC 4.0",
-        ),
-        OptionalFiles(
-            "face-alignment",
-            _torch_checkpoints(),
-            ("3DFAN4-7835d9f11d.pth.tar", "depth-2a464da4ea.pth.tar", "s3fd-619a316812.pth"),
-            "published landmarks (needs the package face-alignment)",
-            "the weights of face-alignment 1.5.0 (1adrianb/face-alignment)",
-            "BSD-3-Clause",
-        ),
-        OptionalFiles(
-            "alexnet",
-            _torch_checkpoints(),
-            ("alexnet-owt-7be5be79.pth",),
-            "LPIPS in evaluations",
-            "alexnet-owt-7be5be79.pth of torchvision (AlexNet's weights for ImageNet)",
-            "BSD-3-Clause; trained on ImageNet: non-commercial research",
-        ),
-        OptionalFiles(
-            "mediapipe",
-            _package_folder("mediapipe") / "modules",
-            (
-                "face_detection/face_detection_short_range.tflite",
-                "face_landmark/face_landmark_with_attention.tflite",
-                "selfie_segmentation/selfie_segmentation.tflite",
-            ),
-            "annotations without any download; irises of every pack",
-            "the package mediapipe 0.10.21 (`make env` installs it, models included)",
-            "Apache-2.0",
-        ),
-    )
+    return tuple(replace(entry, folder=_resolved(entry.folder, assets)) for entry in _TABLE)
 
 
 def optional_file(name: str, assets: Path | None = None) -> OptionalFiles:
     """The entry called `name`."""
-    return next(entry for entry in optional_files(assets) if entry.name == name)
+    entry = next(entry for entry in _TABLE if entry.name == name)
+    return replace(entry, folder=_resolved(entry.folder, assets))
 
 
-def _torch_checkpoints() -> Path:
-    """Where packages built on PyTorch's hub look for weights: $TORCH_HOME/hub/checkpoints."""
-    import torch  # takes seconds, and only these two entries need it
+def _resolved(folder: Path, assets: Path | None) -> Path:
+    """The existing or expected place of a folder of the table."""
+    if folder == _TORCH_CHECKPOINTS:
+        import torch  # takes seconds, and only two entries need it
 
-    return Path(torch.hub.get_dir()) / "checkpoints"
+        return Path(torch.hub.get_dir()) / "checkpoints"
+    if folder == _MEDIAPIPE_MODULES:
+        return _package_folder("mediapipe") / "modules"
+    return find_asset(str(folder)) if assets is None else assets / folder
 
 
 def _package_folder(package: str) -> Path:

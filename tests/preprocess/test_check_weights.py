@@ -76,7 +76,8 @@ def test_tables_of_flame_need_a_model_and_parts_of_a_set_are_named(check, spaced
     _, states, _, _ = check("--weights", spaced_dir)
     assert states["flame"] == "not found"
     assert (
-        states["flame-tables"] == "found, does not load: only a model (entry flame) can tell whether they fit"
+        states["flame-tables"]
+        == "found, does not load: they can only be checked together with a model (entry flame)"
     )
 
 
