@@ -15,7 +15,9 @@ import nha
 from nha.losses.terms import TERMS
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS_WITH_README = ("assets", "benchmarks", "deps/video-head-tracker")
+DOCUMENTS = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in FOLDERS_WITH_README)]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 PACKAGE_SOURCES = [
     path
     for folder in ("nha", "python_scripts", "deps", "benchmarks", "tests")

@@ -108,6 +108,16 @@ def test_options_of_the_commands_exist(readme):
             assert re.search(rf"{option}\b", help_text(command)), f"nha {command} has no {option}"
 
 
+@pytest.mark.parametrize("document", ["docs/several_gpus.md", "deps/video-head-tracker/README.md"])
+def test_options_of_the_commands_in_other_documents_exist(repository, document):
+    text = (repository / document).read_text("utf-8").replace("\\\n", " ")
+    commands = re.findall(r"nha ([a-z]+) (--.*)", text)
+    assert commands
+    for command, arguments in commands:
+        for option in re.findall(r"--\w+", arguments):
+            assert re.search(rf"{option}\b", help_text(command)), f"nha {command} has no {option}"
+
+
 def test_options_in_the_text_exist(readme):
     known = "\n".join(help_text(command) for command in COMMANDS)
     options = {option for option in re.findall(r"`[^`\n]*?(--\w+)", readme) if option != "--no"}

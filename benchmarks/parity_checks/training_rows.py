@@ -19,7 +19,7 @@ from nha.losses.perceptual import SIZE_IN_RADII
 from nha.losses.table import LossTable
 from nha.losses.terms import TERMS
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
-from nha.optimization.objective import Objective
+from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import FRAME_TABLES, TRANSLATION_RATE, offset_parameters
 from nha.optimization.stages import Stage, make_stages
 from parity_checks.golden_folder import GoldenFolder
@@ -40,14 +40,7 @@ def check_stages(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar)
             continue
         stage, epoch = stages[STAGES[name]], golden.scalars[f"{name}/epoch"]
         avatar.zero_grad()
-        rendering = avatar.render(
-            batch.tracked,
-            batch.camera,
-            frame_ids=batch.frame_id,
-            channels=stage.channels,
-            paint=stage.paints,
-        )
-        table = objective(stage.terms, avatar, rendering, batch)
+        table = objective(stage.terms, avatar, render_batch(avatar, stage, batch), batch)
         total = table.weighted_sum(stage.weights_at(epoch))
         total.backward()
         check_losses(report, golden, name, table, total)
