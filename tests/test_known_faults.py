@@ -149,7 +149,7 @@ def test_ranges_of_expression_and_pose_are_stored_but_change_no_image(avatar):
 
 
 def test_no_network_is_conditioned_on_expression_or_pose(avatar):
-    """The texture is conditioned by mouth features alone, the offsets by a neck rotation of nine numbers."""
+    """The texture is conditioned only on mouth features, the offsets on the nine numbers of a neck rotation."""
     n_mouth = len(avatar.head.mouth_pairs) + 3
     assert avatar.texture_net.mapping.hidden[0].in_features == n_mouth
     assert avatar.offset_net.mapping.hidden[0].in_features == 9
