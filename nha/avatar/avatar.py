@@ -184,7 +184,7 @@ class NeuralHeadAvatar(nn.Module):
         """Vertex offsets, zero on the eyeballs. Paper sec. 3.2; `docs/method.md`, section 3.
 
         The network is evaluated with the neck's rotation and with a zero condition. The soft label `neck` blends the
-        two near the neck; elsewhere the second is used alone.
+        two near the neck; elsewhere only the second is used.
 
         Args:
             neck: [N, 3] unbounded neck parameters.

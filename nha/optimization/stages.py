@@ -141,11 +141,6 @@ def make_stages(
             **parameters,
         )
 
-    def colour_terms(index: int) -> tuple[str, ...]:
-        # the perceptual network costs more than everything else together, so it is not evaluated at weight 0
-        wanted = settings.losses.perceptual != "none" and settings.losses.w_perc[index] != 0
-        return tuple(name for name in COLOUR_TERMS if name != "perc" or wanted)
-
     return (
         stage(
             0,
@@ -156,14 +151,29 @@ def make_stages(
             moved=("shape", *POSES),
             held_out=POSES,
         ),
-        stage(1, "texture", s.epochs_texture, colour_terms(1), optimizers=(TEXTURE,), moved=(), held_out=()),
+        stage(
+            1,
+            "texture",
+            s.epochs_texture,
+            _colour_terms(settings.losses, 1),
+            optimizers=(TEXTURE,),
+            moved=(),
+            held_out=(),
+        ),
         stage(
             2,
             "joint",
             s.epochs_joint,
-            colour_terms(2) + GEOMETRY_TERMS,
+            _colour_terms(settings.losses, 2) + GEOMETRY_TERMS,
             optimizers=(CORRECTIONS, OFFSETS, TEXTURE),
             moved=("shape", *POSES, "eyes"),
             held_out=(*POSES, "eyes"),
         ),
     )
+
+
+def _colour_terms(losses: LossSettings, index: int) -> tuple[str, ...]:
+    """COLOUR_TERMS of a stage (0 to 2), without the perceptual term where it has no weight."""
+    # the perceptual network costs more than everything else together, so it is not evaluated at weight 0
+    perceptual = losses.perceptual != "none" and losses.w_perc[index] != 0
+    return tuple(name for name in COLOUR_TERMS if name != "perc" or perceptual)
