@@ -136,18 +136,20 @@ def save_avatar(
         state=avatar.state_dict(),
         hyper_parameters={**hyper_parameters, **dataclasses.asdict(avatar.settings)},
         head_model=head_record(assets),
-        networks={
-            name: _class_name(getattr(avatar, name))
-            for name, published in PUBLISHED_NETWORKS.items()
-            if type(getattr(avatar, name)) is not published
-        },
+        networks=replaced_networks(avatar),
     )
     write_checkpoint(path, checkpoint)
     return Path(path)
 
 
-def _class_name(network: nn.Module) -> str:
-    return f"{type(network).__module__}.{type(network).__qualname__}"
+def replaced_networks(avatar: NeuralHeadAvatar) -> dict[str, str]:
+    """The networks in place of published ones: attribute of the avatar to class name."""
+    types = {name: type(getattr(avatar, name)) for name in PUBLISHED_NETWORKS}
+    return {
+        name: f"{own.__module__}.{own.__qualname__}"
+        for name, own in types.items()
+        if own is not PUBLISHED_NETWORKS[name]
+    }
 
 
 def _check_networks(

@@ -29,9 +29,9 @@ from nha.losses.table import LossTable
 Schedule = Callable[[Any, int, float], float]
 
 
-def per_stage(values: tuple[float, float, float], stage: int, epoch: float) -> float:
-    """One weight for each stage."""
-    return values[stage]
+def per_stage(value: float | tuple[float, float, float], stage: int, epoch: float) -> float:
+    """One weight for each stage, or one number for all stages."""
+    return value if isinstance(value, (int, float)) else value[stage]
 
 
 def linear(fix_points: list[tuple[float, float]], stage: int, epoch: float) -> float:

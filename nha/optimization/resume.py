@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_only
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import load_state, read_checkpoint
+from nha.avatar.open import replaced_networks
 from nha.core.errors import UserError
 from nha.core.system import atomic_path, get_logger
+from nha.losses.terms import Term
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.stages import Stage
 
@@ -21,10 +24,10 @@ TRAINING_FILE = "last.ckpt"
 RUN_FILE = "run.json"
 
 
-def finished_stages(
-    settings: OptimizationSettings, output: Path, stages: tuple[Stage, ...]
-) -> dict[str, float]:
+def finished_stages(run_fingerprint: str, output: Path, stages: tuple[Stage, ...]) -> dict[str, float]:
     """Names and seconds of the stages that the output folder's run has finished.
+
+    run_fingerprint: see `fingerprint`.
 
     Raises:
         UserError: the folder holds a run with other settings.
@@ -33,7 +36,7 @@ def finished_stages(
     if not (run.is_file() and last.is_file()):
         return {}
     known = json.loads(run.read_text())
-    if known["fingerprint"] != _fingerprint(settings):
+    if known["fingerprint"] != run_fingerprint:
         raise UserError(
             f"'{output}' holds a run with other settings; choose another --default_root_dir, or start it again "
             "with --resume false"
@@ -63,15 +66,19 @@ def remove_run_state(output: Path) -> None:
 
 
 @rank_zero_only
-def write_run_state(settings: OptimizationSettings, output: Path, seconds: dict[str, float]) -> None:
-    """Record the finished stages with their seconds."""
-    content = {"stage_seconds": seconds, "fingerprint": _fingerprint(settings)}
+def write_run_state(run_fingerprint: str, output: Path, seconds: dict[str, float]) -> None:
+    """Record the finished stages with their seconds, and the run's `fingerprint`."""
+    content = {"stage_seconds": seconds, "fingerprint": run_fingerprint}
     with atomic_path(output / RUN_FILE) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def _fingerprint(settings: OptimizationSettings) -> str:
-    """All settings that change the result, as text."""
+def fingerprint(
+    settings: OptimizationSettings, avatar: NeuralHeadAvatar, extra_terms: Iterable[Term] = ()
+) -> str:
+    """Everything that changes the result of a run, as text: settings, replaced networks, extra loss terms."""
     parts = (settings.data, settings.schedule, settings.losses, settings.avatar)
     names = ("seed", "head", "precision", "compile", "pixels_per_image", "devices", "num_nodes")
-    return repr(parts) + "".join(f" {name} {getattr(settings.run, name)}" for name in names)
+    text = repr(parts) + "".join(f" {name} {getattr(settings.run, name)}" for name in names)
+    text += "".join(f" {name} {class_name}" for name, class_name in replaced_networks(avatar).items())
+    return text + "".join(f" term {term.name} {term.weight}" for term in extra_terms)

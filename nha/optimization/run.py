@@ -32,6 +32,7 @@ from nha.optimization.config import OptimizationSettings
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.objective import Objective
 from nha.optimization.resume import (
+    fingerprint,
     finished_stages,
     load_training_state,
     remove_run_state,
@@ -80,6 +81,7 @@ def optimize_avatar(
     Raises:
         UserError: a setting or a file cannot be used; the message says what to change.
     """
+    extra_terms = tuple(extra_terms)
     _quiet_other_processes()
     device = pick_device(settings.run.device)
     seed_everything(settings.run.seed)
@@ -102,14 +104,15 @@ def optimize_avatar(
 
     if not settings.run.resume:
         remove_run_state(output)
-    seconds = finished_stages(settings, output, stages)
-    write_run_state(settings, output, seconds)
+    run_fingerprint = fingerprint(settings, avatar, extra_terms)
+    seconds = finished_stages(run_fingerprint, output, stages)
+    write_run_state(run_fingerprint, output, seconds)
     with raster_backend(settings.run.raster_backend):
         for stage in stages:
             if stage.epochs and stage.name not in seconds:
                 get_logger(__name__).info("%s", stage.describe_terms())
                 seconds[stage.name] = fit_stage(avatar, objective, stage, data, settings, output, device)
-                write_run_state(settings, output, seconds)
+                write_run_state(run_fingerprint, output, seconds)
         path = output / AVATAR_FILE
         if not rank_zero_only.rank:
             load_training_state(avatar, output)

@@ -113,7 +113,7 @@ def make_stages(
 
     Args:
         settings: epochs, rates and weights.
-        extra_terms: further terms; each is part of the stages at whose first epoch its weight is not 0.
+        extra_terms: further terms; each is part of the stages in which its weight is not 0 throughout.
 
     Raises:
         ValueError: an extra term has the name of another term.
@@ -126,7 +126,12 @@ def make_stages(
         raise ValueError(f"two loss terms have the same name: {', '.join(twice)}")
 
     def stage(index: int, name: str, epochs: int, terms: tuple[str, ...], **parameters) -> Stage:
-        extra = [term for term in extra_terms if term.weight_at(settings.losses, index, starts[index]) != 0]
+        run_epochs = range(starts[index], starts[index] + epochs)
+        extra = [
+            term
+            for term in extra_terms
+            if any(term.weight_at(settings.losses, index, epoch) for epoch in run_epochs)
+        ]
         return Stage(
             name=name,
             index=index,

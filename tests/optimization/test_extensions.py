@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from nha.avatar.open import load_avatar
+from nha.core.errors import UserError
 from nha.losses.inputs import LossInputs
-from nha.losses.terms import Term
+from nha.losses.terms import Term, linear
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.run import optimize_avatar
 from nha.optimization.stages import make_stages
@@ -19,6 +20,11 @@ from tests.tiny_networks import ConstantOffsets, PointColours
 def darkness(inputs: LossInputs) -> Tensor:
     """The mean of the rendered colours."""
     return inputs.rendering.rgb01.mean()
+
+
+def offset_size(inputs: LossInputs) -> Tensor:
+    """The mean length of the vertex offsets in metres."""
+    return inputs.rendering.surface.offsets.norm(dim=-1).mean()
 
 
 def test_loss_from_outside_the_package_is_optimised(make_settings):
@@ -62,3 +68,22 @@ def test_stages_draw_only_the_channels_that_their_terms_read(make_settings):
     geometry, texture, joint = make_stages(make_settings())
     assert texture.channels == ("screen_coords",)
     assert geometry.channels == joint.channels == ("normals", "screen_coords", "hard_labels", "soft_labels")
+
+
+def test_a_weight_may_be_one_number_or_begin_late(make_settings):
+    settings = make_settings((2, 2, 2))
+    one = Term("one", darkness, colours=True, weight=0.5)
+    late = Term("late", darkness, colours=True, schedule=linear, weight=[(0.0, 2), (1.0, 4)])
+    stages = make_stages(settings, [one, late])
+    assert [stage.weights_at(3).get("one") for stage in stages] == [0.5, 0.5, 0.5]
+    assert [stage.weights_at(3).get("late") for stage in stages] == [None, 0.5, 0.5]
+
+
+def test_a_finished_run_with_other_extensions_is_not_taken_for_this_one(make_settings):
+    settings = make_settings((1, 0, 0))
+    optimize_avatar(settings)
+    with pytest.raises(UserError, match="holds a run with other settings"):
+        optimize_avatar(settings, extra_terms=[Term("surface", offset_size, weight=1.0)])
+    with pytest.raises(UserError, match="holds a run with other settings"):
+        optimize_avatar(settings, offset_net=ConstantOffsets())
+    optimize_avatar(settings)
