@@ -36,7 +36,7 @@ from nha.data.frame_store import FrameStore
 from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
-from nha.optimization.objective import Objective
+from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import begin_stage, make_optimizers
 from nha.optimization.sampling import parameter_noise, step_generator
 from nha.optimization.stages import make_stages
@@ -136,14 +136,7 @@ def one_step(avatar, objective, stage, active, batch, settings) -> Callable[[], 
             noise = parameter_noise(
                 batch.tracked, schedule.flame_noise, schedule.glob_rot_noise, step_generator(0, 0)
             )
-        rendering = avatar.render(
-            batch.tracked,
-            batch.camera,
-            frame_ids=batch.frame_id,
-            channels=stage.channels,
-            paint=stage.paints,
-            condition_noise=noise,
-        )
+        rendering = render_batch(avatar, stage, batch, condition_noise=noise)
         total = objective(stage.terms, avatar, rendering, batch).weighted_sum(weights)
         for optimizer in active:
             optimizer.zero_grad()

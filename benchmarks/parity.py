@@ -1,13 +1,17 @@
-"""Hold this project against numbers of the published reference.
+"""Comparison of this project with numbers of the published reference.
 
     python benchmarks/parity.py [--golden DIR] [--tracker DIR] [--networks DIR] [--assets DIR]
                                 [--backend numba|triton|reference|pytorch3d] [--json FILE]
 
---golden: an avatar (golden.npz, scalars.json, avatar.ckpt or avatar.ckpt.xz, tracked_flame_params.npz);
---tracker: the tracker's energy (golden.npz, scalars.json, tracked_flame_params.npz); --networks: the estimators'
-and the perceptual network (NAME.json with NAME.npz). Sizes, frames and settings are read from there; --assets is the
-folder of the head model that the first two were made with. Prints one row per quantity, names what is not
-checked, and leaves with exit code 1 if a row fails.
+Folders of reference numbers:
+
+    --golden     an avatar: golden.npz, scalars.json, avatar.ckpt or avatar.ckpt.xz, tracked_flame_params.npz
+    --tracker    the energy of the tracker: golden.npz, scalars.json, tracked_flame_params.npz
+    --networks   the networks of the estimators and of the perceptual term: NAME.json with NAME.npz
+
+Sizes, frames and settings are read from these folders. --assets is the folder of the head model that was used for
+--golden and --tracker. Prints one row for each quantity and the names of quantities that are not checked. The exit code
+is 1 if a row fails.
 """
 
 from __future__ import annotations
@@ -58,14 +62,14 @@ TOLERANCE = {
     "gradient": 2e-3,  # |a - b| / |b|
     "gradient_norm": 1e-3,  # relative
     "gradient_cosine": 1e-4,  # the tracker's: 1 - cosine
-    # What the README gives no number for:
-    "gradient_length": 1e-2,  # relative; a cosine is blind to scale
+    # The README gives no numbers for these:
+    "gradient_length": 1e-2,  # relative, because a cosine does not depend on scale
     "network": 1e-4,  # of the largest value; "to float32 rounding"
 }
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Read the command line, check what it names, write the report."""
+    """Read the command line, check the given folders, write the report."""
     arguments = parse_arguments(argv)
     device = set_up(arguments.backend)
     report = Report(TOLERANCE)
@@ -90,43 +94,47 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line. Raises UserError where there is nothing to check."""
+    """The command line. Raises UserError where there is nothing to check."""
     parser = OptionParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--golden", type=Path, help="folder of the avatar's numbers")
     parser.add_argument("--tracker", type=Path, help="folder of the tracker's numbers")
     parser.add_argument("--networks", type=Path, help="folder of networks' numbers")
     parser.add_argument("--assets", type=Path, help="folder of the head model's files")
     parser.add_argument("--backend", default="auto", choices=BACKENDS, help="rasteriser")
-    parser.add_argument("--json", type=Path, help="write the rows there as a list of objects")
+    parser.add_argument("--json", type=Path, help="file to write the rows to, as a list of objects")
     arguments = parser.parse_args(argv)
     if arguments.golden is arguments.tracker is arguments.networks is None:
         raise UserError("nothing to check; pass --golden, --tracker or --networks DIR (see --help)")
     if arguments.assets is None and (arguments.golden or arguments.tracker):
-        raise UserError("--golden and --tracker need --assets DIR, the head model that they were made with")
+        raise UserError("--golden and --tracker need --assets DIR, the head model of the reference numbers")
     return arguments
 
 
 def set_up(backend: str) -> torch.device:
-    """Choose the backend and full precision; returns the device: CUDA for Triton where there is one, else the CPU.
+    """Set the raster backend and full float32 precision.
 
-    Raises UserError where the backend cannot be used on this machine.
+    Returns:
+        The device: CUDA for Triton where it is available, else the CPU.
+
+    Raises:
+        UserError: the backend cannot be used on this machine.
     """
     device = torch.device("cuda" if backend == "triton" and torch.cuda.is_available() else "cpu")
     usable_backend(backend, device)
     set_raster_backend(backend)
-    set_precision("highest")  # tf32's ten bits of mantissa would be the largest deviation of all
+    set_precision("highest")  # the ten bits of mantissa of tf32 would cause the largest deviation
     return device
 
 
 def check_avatar(report: Report, folder: Path, assets: HeadAssets, device: torch.device) -> None:
-    """Every quantity of an avatar's folder."""
+    """Check every quantity of an avatar's folder."""
     golden = GoldenFolder(folder)
     avatar = avatar_from_checkpoint(golden.checkpoint, assets, device)
     check_head(report, golden, avatar.head)
     check_surface(report, golden, avatar)
     check_images(report, golden, avatar)
     check_stages(report, golden, avatar)
-    report.rest_not_checked(golden.quantities(), "no check knows it")
+    report.rest_not_checked(golden.quantities(), "there is no check for it")
 
 
 if __name__ == "__main__":

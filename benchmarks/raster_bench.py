@@ -1,9 +1,9 @@
-"""How long drawing takes: rasterisation, the G-buffer's channels, and their gradients.
+"""Time of rendering on this machine: rasterisation, the G-buffer's channels, and their gradients.
 
     python benchmarks/raster_bench.py --size 512 --batch 2 --backend numba --json raster.json
 
-Draws a head that fills most of the image and prints medians after a warm-up. On the CPU, OMP_NUM_THREADS and
-NUMBA_NUM_THREADS choose the threads.
+Renders a head that fills most of the image and prints medians after a warm-up. On the CPU, OMP_NUM_THREADS and
+NUMBA_NUM_THREADS set the number of threads.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from nha.render.shading import phong_image
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the renderer on this machine.")
     parser.add_argument("--size", type=int, default=512, help="side of the square image in pixels")
-    parser.add_argument("--batch", type=int, default=2, help="images drawn together")
+    parser.add_argument("--batch", type=int, default=2, help="images rendered together")
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--head", default="auto", help="auto, flame, procedural or a folder of FLAME's files")
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _facing_vertices(head: HeadModel, batch: int) -> Tensor:
-    """Neutral heads that look at the camera, each turned a little further than the last: [N, V, 3] metres."""
+    """Neutral heads that look at the camera, each turned slightly further than the previous one: [N, V, 3] metres."""
     params = head.neutral_params(batch)
     turn = math.pi + torch.linspace(0, 0.5, batch, device=params.rotation.device)
     rotation = torch.stack((torch.zeros_like(turn), turn, torch.zeros_like(turn)), dim=-1)
@@ -81,7 +81,7 @@ def _facing_vertices(head: HeadModel, batch: int) -> Tensor:
 
 
 def _camera(vertices: Tensor, size: int) -> Camera:
-    """A camera at the origin in whose picture the heads, one metre away, fill most of the height."""
+    """A camera at the origin; heads at one metre fill most of the height of its images."""
     extent = float((vertices.amax(1) - vertices.amin(1))[:, :2].max())
     focal_px = 0.85 * size / extent
     intrinsics = torch.tensor([[focal_px, 0, size / 2], [0, focal_px, size / 2], [0, 0, 1]])
@@ -126,7 +126,7 @@ def _median_ms(function: Callable[[], object], repeats: int, device: torch.devic
             torch.cuda.synchronize()
         return 1e3 * (time.perf_counter() - start)
 
-    run()  # compiles, loads, fills caches
+    run()  # warm-up: compiles and fills caches
     return statistics.median(run() for _ in range(repeats))
 
 

@@ -1,4 +1,4 @@
-"""Clips in formats that the project itself never writes: made with PyAV, or by changing a few bytes."""
+"""Video clips in formats that the project does not write, made with PyAV or by changing bytes of a file."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ def encode(
     times_ms: Sequence[int] | None = None,
     **options,
 ) -> Path:
-    """Write pictures, given in PyAV's `array_format`, with any codec.
+    """Write a video with any codec.
 
-    times_ms: when each frame is shown, for a variable frame rate; options: attributes of the stream.
+    Args:
+        path: the file.
+        frames: images in PyAV's `array_format`.
+        array_format, codec, pix_fmt: names of PyAV and FFmpeg.
+        times_ms: presentation time of each frame, for a variable frame rate.
+        options: attributes of the stream.
     """
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=options.pop("rate", 25))
@@ -34,8 +39,8 @@ def encode(
             setattr(stream, name, value)
         if times_ms is not None:
             stream.codec_context.time_base = MILLISECOND
-        for i, picture in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(picture, format=array_format)
+        for i, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format=array_format)
             if times_ms is not None:
                 frame.pts, frame.time_base = times_ms[i], MILLISECOND
             container.mux(stream.encode(frame))
@@ -44,7 +49,7 @@ def encode(
 
 
 def mark_quarter_turn(path: Path) -> None:
-    """Tell players of an mp4 to turn it clockwise, as a phone does that films upright."""
+    """Set rotation metadata of 90 degrees clockwise in an mp4, as a phone does when it is held upright."""
     identity = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
     quarter_turn_clockwise = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
     content = path.read_bytes()
@@ -53,7 +58,7 @@ def mark_quarter_turn(path: Path) -> None:
 
 
 def claim_frames(path: Path, n_frames: int) -> None:
-    """Let the headers of an avi claim a number of frames."""
+    """Set the number of frames in the headers of an avi file."""
     content = bytearray(path.read_bytes())
     in_file, in_stream = content.index(b"avih") + 8 + 16, content.index(b"strh") + 8 + 32
     for position in (in_file, in_stream):
@@ -62,6 +67,6 @@ def claim_frames(path: Path, n_frames: int) -> None:
 
 
 def break_off(path: Path, share: float) -> None:
-    """Keep only the first part of a file."""
+    """Truncate a file to a share of its size."""
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use, and the thread limits: tests run beside each other, one thread each."""
+"""Fixtures for all tests, and thread limits, because tests run in parallel with one thread each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import shutil
 
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")  # read once, when the libraries load: before every other import
+    os.environ.setdefault(
+        _variable, "1"
+    )  # set before other imports, because the libraries read them once when they load
 
 import dataclasses
 import logging
@@ -35,7 +37,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(autouse=True)
 def messages_reach_pytest() -> None:
-    """Let `caplog` see the package's messages, also after a test that ran a program in this process."""
+    """Let `caplog` record the package's log, also after a test that ran a program in this process."""
     logger = logging.getLogger("nha")
     logger.setLevel(logging.INFO)
     logger.propagate = True
@@ -49,19 +51,19 @@ def assets() -> HeadAssets:
 
 @pytest.fixture(scope="session")
 def head(assets) -> HeadModel:
-    """The procedural head as it is in its files, with soft labels; a test that changes it changes it back."""
+    """The procedural head without subdivision, with soft labels; a test that changes it must restore it."""
     return HeadModel(assets, subdivisions=0)
 
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
-    """The checkout's top folder."""
+    """The root folder of the checkout."""
     return REPOSITORY
 
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
-    """`../shared` beside the checkout: specification, reference numbers, test video; not in the project."""
+    """`../shared` beside the checkout: specification, reference numbers and test video, no part of the project."""
     shared = REPOSITORY.parent / "shared"
     if not shared.is_dir():
         pytest.skip(f"reference material is not beside the checkout ({shared} does not exist)")
@@ -73,13 +75,13 @@ def golden_dir(shared_dir: Path) -> Path:
     """The reference numbers: folders a, c, tracker_a and networks."""
     golden = shared_dir / "golden"
     if not golden.is_dir():
-        pytest.skip(f"reference numbers are not there ({golden} does not exist)")
+        pytest.skip(f"there are no reference numbers ({golden} does not exist)")
     return golden
 
 
 @pytest.fixture(scope="session")
 def flame_like(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of FLAME's files with made-up shapes: the head model of the reference numbers."""
+    """A folder of files in FLAME's formats with synthetic shapes, the head model of the reference numbers."""
     folder = tmp_path_factory.mktemp("flame_like")
     script = shared_dir / "flame_like" / "expand.py"
     subprocess.run([sys.executable, str(script), str(folder), "--no-chumpy"], check=True)
@@ -88,7 +90,7 @@ def flame_like(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def flame_alone(flame_like: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with nothing but FLAME's model file, as FLAME 2023 Open comes."""
+    """A folder with only FLAME's model file, like the release FLAME 2023 Open."""
     folder = tmp_path_factory.mktemp("flame_alone")
     shutil.copy(flame_like / "generic_model.pkl", folder / "flame2023_Open.pkl")
     return folder
@@ -96,7 +98,7 @@ def flame_alone(flame_like: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def spaced_dir(tmp_path: Path) -> Path:
-    """An empty folder whose name holds a space and quotes, for everything that takes paths."""
+    """An empty folder whose name contains spaces and quotes, for functions that take paths."""
     folder = tmp_path / 'it\'s a "quoted" folder'
     folder.mkdir()
     return folder
@@ -113,9 +115,9 @@ class TinyDataset:
 
 @pytest.fixture
 def tiny_dataset(tmp_path: Path) -> Callable[..., TinyDataset]:
-    """tiny_dataset(frame_ids=(0, 1, 2, 3), image_size=(24, 32)) writes a dataset of noise that is consistent.
+    """tiny_dataset(frame_ids=(0, 1, 2, 3), image_size=(24, 32)) writes a consistent dataset of noise.
 
-    Good for everything that reads files; not for anything that looks at faces. The last frame is held out.
+    It serves tests of reading files, but shows no faces. The last frame is held out.
     """
 
     def write(
@@ -157,7 +159,7 @@ def six_frames(tiny_dataset) -> DataSettings:
 def noisy_tracking(
     rng: np.random.Generator, frame_ids: Sequence[int], image_size: tuple[int, int]
 ) -> TrackingResult:
-    """A tracking result of noise, of the published head model's sizes."""
+    """A tracking result of noise, with the sizes of the published head model."""
     n = len(frame_ids)
     sizes = {
         "rotation": (n, 3), "translation": (n, 3), "neck_pose": (n, 3), "jaw_pose": (n, 3),
@@ -176,7 +178,7 @@ def noisy_tracking(
 
 @pytest.fixture
 def make_tracking() -> Callable[..., TrackingResult]:
-    """make_tracking(frame=(2, 5, 9), image_size=(96, 128), **changes) gives a tracking result of noise."""
+    """make_tracking(frame=(2, 5, 9), image_size=(96, 128), **changes) makes a tracking result of noise."""
 
     def make(
         frame: Sequence[int] = (2, 5, 9), image_size: tuple[int, int] = (96, 128), **changes
@@ -190,7 +192,7 @@ def make_tracking() -> Callable[..., TrackingResult]:
 def run_script() -> Callable[..., subprocess.CompletedProcess]:
     """run_script("optimize_nha.py", "--help") runs a script of `python_scripts` and captures its output.
 
-    A name with a slash is taken from the checkout's top folder. The result has returncode, stdout and
+    A name with a slash is relative to the root folder of the checkout. The result has returncode, stdout and
     stderr (text).
     """
 

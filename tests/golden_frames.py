@@ -1,4 +1,4 @@
-"""The reference's training batch as the files of a dataset folder."""
+"""The training batch of the reference numbers as a dataset folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from nha.data import dataset_folder as df
 
 
 def write_golden_frames(golden: Mapping[str, np.ndarray], path: Path) -> df.DatasetFolder:
-    """Write the `in_*` frames of a golden.npz; pictures lose what 8 bits cannot hold."""
+    """Write the `in_*` frames of a golden.npz; images are rounded to 8 bits."""
     folder = df.DatasetFolder(path)
     for row, frame_id in enumerate(golden["in_frame"].tolist()):
         paths = folder.paths(frame_id)

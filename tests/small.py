@@ -1,4 +1,4 @@
-"""An avatar small enough for tests."""
+"""Settings of an avatar that is small enough for tests."""
 
 from nha.avatar.settings import AvatarSettings
 

@@ -1,4 +1,4 @@
-"""Faults of the published code that must not come back; one section names each."""
+"""Regression tests for faults of the published code, one section for each."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from nha.avatar.open import build_head
 from nha.core.config import parse_settings
 from nha.core.errors import UserError
 from nha.core.mesh import tangent_frames
+from nha.core.paths import PART_WEIGHTS
 from nha.core.types import Camera
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.settings import DataSettings
@@ -29,14 +30,13 @@ from nha.optimization.config import LossSettings, OptimizationSettings, RunSetti
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.objective import Objective
 from nha.optimization.optimizers import begin_stage, make_optimizers
-from nha.optimization.run import PART_WEIGHTS
 from nha.optimization.stages import CORRECTIONS, OFFSETS, TEXTURE, make_stages
 from tests.small import SMALL
 
 
 @pytest.fixture(scope="module")
 def avatar() -> NeuralHeadAvatar:
-    """Small networks on the procedural head, with offsets and a texture that are not zero."""
+    """An avatar with small networks on the procedural head, with offsets other than zero."""
     torch.manual_seed(0)
     avatar = NeuralHeadAvatar(build_head(load_head("procedural"), SMALL), SMALL, max_frame_id=3).eval()
     with torch.no_grad():
@@ -44,8 +44,8 @@ def avatar() -> NeuralHeadAvatar:
     return avatar
 
 
-def picture(avatar: NeuralHeadAvatar) -> torch.Tensor:
-    """One frame, looking into the camera."""
+def image_of(avatar: NeuralHeadAvatar) -> torch.Tensor:
+    """One frame of the head, facing the camera."""
     rest = avatar.head.neutral_params(1)
     params = rest.replace(
         rotation=torch.tensor([[0.0, torch.pi, 0.0]]), translation=torch.tensor([[0.0, -0.05, 0.9]])
@@ -71,7 +71,7 @@ def test_tangent_frames_are_rotations_where_the_normal_is_vertical(up, tilt):
 # --- writing an OBJ shifts the model's own faces by one ---------------------------------------------------
 
 
-def test_writing_a_head_leaves_its_faces_alone(tmp_path, monkeypatch):
+def test_writing_a_head_does_not_change_its_faces(tmp_path, monkeypatch):
     head = generate_head()
     before = copy.deepcopy(head)
     monkeypatch.setattr(write, "generate_head", lambda: head)
@@ -82,7 +82,7 @@ def test_writing_a_head_leaves_its_faces_alone(tmp_path, monkeypatch):
         if isinstance(was, np.ndarray):
             assert np.array_equal(ours, was), field.name
     assert (write_head_folder(tmp_path / "again") / "head_template_mesh_mouth.obj").read_bytes() == first
-    # an OBJ counts from 1; who reads it gets the model's own numbers back
+    # indices of an OBJ start at 1; reading it gives the model's indices
     numbers = [int(corner.split(b"/")[0]) for line in first.splitlines() if line[:2] == b"f "
                for corner in line.split()[1:]]  # fmt: skip
     assert min(numbers) == 1
@@ -91,18 +91,18 @@ def test_writing_a_head_leaves_its_faces_alone(tmp_path, monkeypatch):
     assert np.array_equal(read_head_folder(folder).closed.faces, faces)
 
 
-# --- CPBD is given a picture in another range than its thresholds -----------------------------------------
+# --- CPBD gets an image in another range than its thresholds -----------------------------------------------
 
 
 def test_cpbd_scales_contrast_to_the_range_of_its_thresholds():
-    # 4 pixels wide: noticeable at a contrast of 200 of 255 levels, not at 40. Unscaled, both would look flat.
+    # 4 pixels wide: noticeable at a contrast of 200 of 255 levels, not at 40; without scaling neither would be
     ramp = ((torch.arange(64) - 32) / 4).clamp(0, 1).expand(1, 3, 64, 64)
     assert cpbd(ramp * 200 / 255).item() == 0
     assert cpbd(ramp * 40 / 255).item() == 1
 
 
 @pytest.mark.parametrize("other_range", [lambda x: 255 * x, lambda x: 2 * x - 1])
-def test_cpbd_refuses_pictures_in_another_range(other_range):
+def test_cpbd_of_images_in_another_range_is_an_error(other_range):
     with pytest.raises(ValueError, match=r"must lie in 0\.\.1"):
         cpbd(other_range(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))))
 
@@ -122,7 +122,7 @@ def test_the_defaults_run_through_all_stages(avatar):
         assert optimizers[TEXTURE].param_groups[0]["lr"] == settings.schedule.tex_lr[index]
 
 
-def test_a_single_flame_lr_is_refused_in_one_line():
+def test_single_flame_lr_gives_a_user_error():
     with pytest.raises(UserError, match="'flame_lr' must be a list of 3") as error:
         parse_settings(
             OptimizationSettings,
@@ -132,24 +132,24 @@ def test_a_single_flame_lr_is_refused_in_one_line():
     assert "\n" not in str(error.value)
 
 
-# --- expression and pose ranges are carried, and look as if they conditioned something --------------------
+# --- expression and pose ranges are stored, but condition nothing -----------------------------------------
 
 
-def test_ranges_of_expression_and_pose_change_no_picture_but_are_kept(avatar):
+def test_ranges_of_expression_and_pose_are_stored_but_change_no_image(avatar):
     avatar = copy.deepcopy(avatar)
     for name in ("expr_min", "expr_max", "pose_min", "pose_max"):
         assert f"condition_ranges.{name}" in avatar.state_dict()
-    before = picture(avatar)
-    for name in ("expr", "pose"):  # ranges that nothing lies in
+    before = image_of(avatar)
+    for name in ("expr", "pose"):  # ranges that contain no value of the training
         size = len(getattr(avatar.condition_ranges, f"{name}_min"))
         avatar.condition_ranges.set_range(name, torch.full((2, size), 50.0))
-    assert torch.equal(picture(avatar), before)
+    assert torch.equal(image_of(avatar), before)
     avatar.condition_ranges.set_range("mouth", torch.full((2, len(avatar.condition_ranges.mouth_min)), 50.0))
-    assert not torch.equal(picture(avatar), before)
+    assert not torch.equal(image_of(avatar), before)
 
 
-def test_no_network_of_the_picture_takes_expression_or_pose(avatar):
-    """The texture is conditioned by mouth features alone, the offsets by a neck rotation of nine numbers."""
+def test_no_network_is_conditioned_on_expression_or_pose(avatar):
+    """The texture is conditioned only on mouth features, the offsets on the nine numbers of a neck rotation."""
     n_mouth = len(avatar.head.mouth_pairs) + 3
     assert avatar.texture_net.mapping.hidden[0].in_features == n_mouth
     assert avatar.offset_net.mapping.hidden[0].in_features == 9
@@ -158,14 +158,14 @@ def test_no_network_of_the_picture_takes_expression_or_pose(avatar):
 # --- the perceptual network runs although its weight is 0 -------------------------------------------------
 
 
-def refuse(*_):
+def fail(*_):
     raise AssertionError("the perceptual network was evaluated")
 
 
 @pytest.mark.parametrize(
     ("w_perc", "evaluated"), [((0, 10, 0), [1]), ((0, 0, 0.5), [2]), ((0, 0, 0), []), ((7, 0, 0), [])]
 )
-def test_the_perceptual_network_rests_in_stages_of_weight_0(w_perc, evaluated, avatar, tiny_dataset):
+def test_perceptual_network_is_not_evaluated_at_weight_0(w_perc, evaluated, avatar, tiny_dataset):
     tiny = tiny_dataset()
     data = FrameDataModule(DataSettings(tiny.data_path, tiny.tracking_path, frame_cache="none"))
     settings = OptimizationSettings(
@@ -175,7 +175,7 @@ def test_the_perceptual_network_rests_in_stages_of_weight_0(w_perc, evaluated, a
         losses=LossSettings(w_perc=w_perc),
         avatar=SMALL,
     )
-    objective = Objective(avatar, PART_WEIGHTS, perceptual=refuse)
+    objective = Objective(avatar, PART_WEIGHTS, perceptual=fail)
     batch = data.train.batch([0, 1])
     channels = make_stages(settings)[2].channels
     rendering = avatar.render(batch.tracked, batch.camera, frame_ids=batch.frame_id, channels=channels)
@@ -189,11 +189,11 @@ def test_the_perceptual_network_rests_in_stages_of_weight_0(w_perc, evaluated, a
             assert torch.isfinite(table.weighted_sum(stage.weights_at(stage.first_epoch)))
 
 
-# --- a path that leads nowhere is tried again and again ---------------------------------------------------
+# --- reading a missing path is retried for a long time ----------------------------------------------------
 
 
 @pytest.mark.parametrize("opened", [DatasetFolder.open, read_tracking, read_checkpoint, load_head])
-def test_a_missing_path_fails_at_once(opened, tmp_path):
+def test_missing_path_fails_at_once(opened, tmp_path):
     start = time.perf_counter()
     with pytest.raises(UserError) as error:
         opened(tmp_path / "nowhere")
@@ -203,7 +203,7 @@ def test_a_missing_path_fails_at_once(opened, tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["image", "parsing", "segmentation", "normals"])
-def test_a_file_that_goes_missing_while_training_fails_at_once(lost, tiny_dataset):
+def test_file_that_disappears_during_training_fails_at_once(lost, tiny_dataset):
     tiny = tiny_dataset()
     data = FrameDataModule(DataSettings(tiny.data_path, tiny.tracking_path, frame_cache="none"))
     path = getattr(data.splits.folder.paths(data.train.frame_ids[0]), lost)
@@ -225,9 +225,9 @@ def test_a_file_that_goes_missing_while_training_fails_at_once(lost, tiny_datase
         ("video_to_dataset.py", ["--video", "--out_path"]),
     ],
 )  # fmt: skip
-def test_scripts_leave_at_once_when_a_path_leads_nowhere(script, options, run_script, tmp_path):
+def test_scripts_stop_at_once_at_a_missing_path(script, options, run_script, tmp_path):
     paths = [text for option in options for text in (option, tmp_path / f"no{option.replace('-', '_')}")]
-    done = run_script(script, *paths, timeout_s=60)  # raises when the time is up
+    done = run_script(script, *paths, timeout_s=60)  # raises TimeoutExpired
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")

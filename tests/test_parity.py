@@ -1,7 +1,7 @@
-"""The parity script, run as a user runs it: on the published reference's numbers, and on folders made from them.
+"""The parity script on the published reference numbers, and on folders derived from them.
 
-The folders that are made here have other frames, another order and other settings than those that come with the
-reference, and some have wrong numbers: the script must read what a folder says and see what is wrong with it.
+The derived folders have other frames, another order and other settings than the reference, and some have wrong numbers:
+the script must read the settings of a folder and report the wrong numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEYS = ["name", "shape", "worst", "mean", "tolerance", "pass"]
 
 @pytest.fixture
 def parity(run_script, flame_like, tmp_path):
-    """parity("--golden", folder, ...) runs the script and gives (exit code, rows by name, what it printed)."""
+    """parity("--golden", folder, ...) runs the script and returns (exit code, rows by name, output)."""
 
     def run(*arguments):
         report = tmp_path / "rows.json"
@@ -44,13 +44,13 @@ def failed(rows: dict) -> set[str]:
 
 
 def quantities(folder: Path, inputs: tuple[str, ...]) -> set[str]:
-    """Everything in a folder's files but inputs (names that begin or end so)."""
+    """Names of the quantities in a folder, without those that begin or end like `inputs`."""
     with np.load(folder / "golden.npz") as arrays:
         names = {*arrays.files, *json.loads((folder / "scalars.json").read_text())["scalars"]}
     return {name for name in names if not (name.startswith(inputs) or name.endswith(inputs))}
 
 
-# --- the numbers that there are ---------------------------------------------------------------------------
+# --- the reference numbers ---------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_every_quantity_of_an_avatar_is_within_its_tolerance(folder, golden_dir,
 
 
 @pytest.mark.slow
-def test_every_quantity_of_the_tracker_and_of_our_networks_is(golden_dir, parity):
+def test_every_quantity_of_tracker_and_networks_is_within_its_tolerance(golden_dir, parity):
     code, rows, printed = parity("--tracker", golden_dir / "tracker_a", "--networks", golden_dir / "networks")
     assert failed(rows) == set()
     assert code == 0
@@ -78,11 +78,11 @@ def test_every_quantity_of_the_tracker_and_of_our_networks_is(golden_dir, parity
     assert "arcface_r18/grad" in rows
 
 
-# --- folders that nobody has seen -------------------------------------------------------------------------
+# --- derived folders --------------------------------------------------------------------------------------
 
 
 def copy_of(folder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(folder, tmp_path / f"unseen {folder.name}"))
+    return Path(shutil.copytree(folder, tmp_path / f"copy of {folder.name}"))
 
 
 def change_arrays(folder: Path, change) -> None:
@@ -98,7 +98,7 @@ def change_scalars(folder: Path, change) -> None:
 
 
 def with_frames(rows: list[int], n_faces: int):
-    """A change of arrays that keeps these rows of the batch, in this order; gradients and tables stay."""
+    """A function that keeps these rows of the batch, in this order; gradients and tables are unchanged."""
 
     def change(name: str, value: np.ndarray) -> np.ndarray:
         if name == "in_eye_distance":
@@ -109,7 +109,7 @@ def with_frames(rows: list[int], n_faces: int):
         }  # fmt: skip
         if not per_frame:
             return value
-        if name == "pix_to_face":  # ids count through the batch
+        if name == "pix_to_face":  # face ids are numbered through the batch
             place = np.arange(len(rows)).reshape(-1, 1, 1)
             return np.where(value[rows] < 0, -1, value[rows] % n_faces + n_faces * place)
         return value[rows]
@@ -118,7 +118,7 @@ def with_frames(rows: list[int], n_faces: int):
 
 
 @pytest.mark.slow
-def test_frames_in_another_order_and_numbers_that_are_wrong(golden_dir, parity, tmp_path):
+def test_other_frame_order_and_wrong_numbers(golden_dir, parity, tmp_path):
     folder = copy_of(golden_dir / "a", tmp_path)
     in_another_order = with_frames([1, 0], n_faces=len(np.load(folder / "golden.npz")["faces"]))
     wrong = {"verts", "faces", "bary", "rgba_eval", "grad_joint_expr", "prep_lmk2d", "trust_semantics"}
@@ -129,14 +129,14 @@ def test_frames_in_another_order_and_numbers_that_are_wrong(golden_dir, parity, 
             return value[:1]
         return value * 1.1 + 1 if name in wrong else value
 
-    def damage(content: dict) -> None:
+    def make_wrong(content: dict) -> None:
         content["scalars"]["offset/lmk_loss"] *= 1.001
         content["scalars"]["joint/weight/w_lap"] = float("nan")
         content["scalars"]["joint/new_loss"] = 1.0
         content["labels"][0] = "elbow"
 
     change_arrays(folder, change)
-    change_scalars(folder, damage)
+    change_scalars(folder, make_wrong)
     code, rows, printed = parity("--golden", folder)
     assert code == 1
     assert failed(rows) == wrong | {"offset/lmk_loss", "joint/weight/w_lap", "labels"}
@@ -144,10 +144,10 @@ def test_frames_in_another_order_and_numbers_that_are_wrong(golden_dir, parity, 
 
 
 @pytest.mark.slow
-def test_a_batch_of_one_frame_by_the_slow_rasteriser(golden_dir, parity, tmp_path):
+def test_single_frame_with_the_reference_rasteriser(golden_dir, parity, tmp_path):
     folder = copy_of(golden_dir / "a", tmp_path)
     one_frame = with_frames([1], n_faces=len(np.load(folder / "golden.npz")["faces"]))
-    # losses and gradients of one frame are not in the reference's folder: inference and weights are
+    # the reference has no losses and gradients of a single frame, only inference and weights
     change_arrays(folder, lambda name, x: None if name.startswith("grad_") else one_frame(name, x))
 
     def keep_weights(content: dict) -> None:
@@ -163,10 +163,10 @@ def test_a_batch_of_one_frame_by_the_slow_rasteriser(golden_dir, parity, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_tracker_under_other_settings(golden_dir, parity, tmp_path):
-    """The energy is linear in its weights: another weight's total and gradients follow from the folder's own.
+def test_tracker_with_other_settings(golden_dir, parity, tmp_path):
+    """The energy is linear in its weights, so total and gradients for another weight follow from the folder's numbers.
 
-    They are put into the folder for one point; at the other one the old numbers must be noticed.
+    They are written to the folder for one point; at the other point the old numbers must fail.
     """
     folder = copy_of(golden_dir / "tracker_a", tmp_path)
     right, wrong = "init", "frame_first"
@@ -197,7 +197,7 @@ def test_the_tracker_under_other_settings(golden_dir, parity, tmp_path):
     assert noticed <= failed(rows) <= noticed | directions
 
 
-def test_networks_that_we_do_not_have_and_outputs_that_are_wrong(golden_dir, run_script, tmp_path):
+def test_unknown_networks_and_wrong_outputs(golden_dir, run_script, tmp_path):
     folder = tmp_path / "networks"
     folder.mkdir()
     shutil.copy(golden_dir / "networks" / "arcface_r18.json", folder)
@@ -221,7 +221,7 @@ def test_networks_that_we_do_not_have_and_outputs_that_are_wrong(golden_dir, run
     assert done.stdout.splitlines()[-1] == "failed: arcface_r18/state_dict"
 
 
-def test_a_description_of_pictures_is_read():
+def test_image_descriptions_are_parsed():
     first, second = images_of("image(2,3,8,6,0)*2-1 against image(1,1,4,5,3)")
     torch.testing.assert_close(first, waves(2, 3, 8, 6, 0) * 2 - 1)
     torch.testing.assert_close(second, waves(1, 1, 4, 5, 3))
@@ -231,13 +231,13 @@ def test_a_description_of_pictures_is_read():
     )
     torch.testing.assert_close(frames[1], waves(1, 3, 8, 6, 1))
     assert len(frames) == 2
-    # by the README's words: channel k of item b = sin(6.283 (x (k+1) + y (2k+1) + 0.37 s + 0.11 b)) / 2 + 0.5
+    # formula of the README: channel k of item b = sin(6.283 (x (k+1) + y (2k+1) + 0.37 s + 0.11 b)) / 2 + 0.5
     x, y, k, b, s = 3 / 5, 5 / 7, 2, 1, 4
     expected = np.sin(6.283 * (x * (k + 1) + y * (2 * k + 1) + 0.37 * s + 0.11 * b)) / 2 + 0.5
     assert waves(2, 3, 8, 6, s)[b, k, 5, 3].item() == pytest.approx(expected, abs=1e-5)
 
 
-# --- what cannot be run -----------------------------------------------------------------------------------
+# --- wrong arguments --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_description_of_pictures_is_read():
         (["--networks", "no such folder"], "holds no networks"),
     ],
 )
-def test_a_wrong_command_line_is_one_line(arguments, message):
+def test_wrong_command_line_gives_a_user_error(arguments, message):
     with pytest.raises(UserError) as caught:
         parity_script.main(arguments)
     assert message in str(caught.value)
@@ -258,7 +258,7 @@ def test_a_wrong_command_line_is_one_line(arguments, message):
 
 
 @pytest.mark.parametrize("kind", ["--golden", "--tracker"])
-def test_a_missing_folder_is_one_line(kind, run_script, flame_like, tmp_path):
+def test_missing_folder_gives_one_line(kind, run_script, flame_like, tmp_path):
     done = run_script("benchmarks/parity.py", kind, tmp_path / "none", "--assets", flame_like)
     assert done.returncode == 2
     assert "has no golden.npz" in done.stderr
@@ -266,7 +266,7 @@ def test_a_missing_folder_is_one_line(kind, run_script, flame_like, tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["triton", "pytorch3d"])
-def test_a_backend_that_is_not_here_is_one_line(backend, tmp_path):
+def test_missing_backend_gives_a_user_error(backend, tmp_path):
     if importlib.util.find_spec(backend) and (backend != "triton" or torch.cuda.is_available()):
         pytest.skip(f"{backend} can be used on this machine")
     with pytest.raises(UserError, match=f"raster backend '{backend}' needs") as caught:

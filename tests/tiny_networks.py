@@ -1,4 +1,4 @@
-"""Networks in place of the published ones, as somebody outside the package would write them."""
+"""Networks that replace the published ones, written as outside the package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class PointColours(nn.Module):
-    """Colours from the surface point and its feature alone; the interface is that of `TextureNet.forward`."""
+    """Colours from only the surface point and its feature, with the interface of `TextureNet.forward`."""
 
     def __init__(self, input_size: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class PointColours(nn.Module):
 
 
 class ConstantOffsets(nn.Module):
-    """The same small offset everywhere; the interface is that of `OffsetNet.forward`."""
+    """The same small offset everywhere, with the interface of `OffsetNet.forward`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The weights and pictures that reference numbers of networks were made with: functions of names and positions."""
+"""Weights and images of the networks' reference numbers, which are functions of names and positions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# image(n, c, h, w, s), or (…, s) for the sizes of the one before; perhaps times and plus something
+# image(n, c, h, w, s), or (…, s) with the sizes of the previous one; an optional factor and an optional offset
 _IMAGE = re.compile(r"(?:image\((\d+),(\d+),(\d+),(\d+),|\((?:…|\.\.\.),)(\d+)\)(?:\*([\d.]+))?([+-][\d.]+)?")
 
 
 def filled(name: str, shape: tuple[int, ...]) -> Tensor:
-    """The tensor called `name` of a state dict. Golden README, section "networks"."""
+    """The tensor `name` of a state dict, as in section "networks" of the golden README."""
     if name.endswith(("running_mean", "bias")):
         return torch.zeros(shape)
     if name.endswith("running_var"):
@@ -30,7 +30,7 @@ def filled(name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def waves(n: int, channels: int, height: int, width: int, shift: float) -> Tensor:
-    """The README's image(n, c, h, w, s): waves in 0..1, [n, channels, height, width]."""
+    """The golden README's image(n, c, h, w, s): waves in 0..1, [n, channels, height, width]."""
     x, y = torch.linspace(0, 1, width), torch.linspace(0, 1, height)[:, None]
     k, b = torch.arange(channels)[:, None, None], torch.arange(n)[:, None, None, None]
     phase = x * (k + 1) + y * (2 * k + 1) + 0.37 * shift + 0.11 * b
@@ -38,9 +38,9 @@ def waves(n: int, channels: int, height: int, width: int, shift: float) -> Tenso
 
 
 def images_of(text: str) -> list[Tensor]:
-    """The pictures that a description names, e.g. "image(2,3,112,96,0)*2-1 against image(2,3,112,96,1)*2-1"."""
-    pictures, sizes = [], ()
+    """The images in a description, for instance "image(2,3,112,96,0)*2-1 against image(2,3,112,96,1)*2-1"."""
+    images, sizes = [], ()
     for *found, shift, factor, offset in _IMAGE.findall(text):
         sizes = tuple(map(int, found)) if found[0] else sizes
-        pictures.append(waves(*sizes, int(shift)) * float(factor or 1) + float(offset or 0))
-    return pictures
+        images.append(waves(*sizes, int(shift)) * float(factor or 1) + float(offset or 0))
+    return images

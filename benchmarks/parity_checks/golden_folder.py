@@ -1,4 +1,4 @@
-"""A folder of reference numbers: arrays, scalars, and what they were computed from."""
+"""A folder of reference numbers: arrays, scalars, and the inputs that they were computed from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INPUT_PREFIX = "in_"
 
 
 class NumbersFolder:
-    """golden.npz, scalars.json and tracked_flame_params.npz of one folder. Raises UserError where one is missing."""
+    """golden.npz, scalars.json and tracked_flame_params.npz of a folder. Raises UserError where one is missing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,17 +39,17 @@ class NumbersFolder:
         """An array of golden.npz. Raises UserError where it is not there."""
         if name not in self.arrays:
             raise UserError(
-                f"'{self.folder / 'golden.npz'}' has no '{name}': it is not a folder of this form"
+                f"'{self.folder / 'golden.npz'}' has no '{name}': it is no folder of reference numbers"
             )
         return torch.from_numpy(self.arrays[name])
 
 
 class GoldenFolder(NumbersFolder):
-    """The avatar's numbers: an annotated batch, a checkpoint in the published container, what comes of them."""
+    """The avatar's numbers: an annotated batch, a published checkpoint, and the reference's results for them."""
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        """Parts of the head, in the order of the labels' columns."""
+        """Parts of the head, in the order of the columns of the labels."""
         return tuple(self.content["labels"])
 
     @property
@@ -59,12 +59,12 @@ class GoldenFolder(NumbersFolder):
 
     @property
     def stage_names(self) -> list[str]:
-        """Stages whose losses the folder holds, in its order."""
+        """Stages with losses in the folder, in its order."""
         return [name.removesuffix("/epoch") for name in self.scalars if name.endswith("/epoch")]
 
     @cached_property
     def checkpoint(self) -> AvatarCheckpoint:
-        """The checkpoint; an .xz is unpacked beside the system's temporary files."""
+        """The checkpoint; an .xz file is unpacked to a temporary folder."""
         plain, packed = self.folder / "avatar.ckpt", self.folder / "avatar.ckpt.xz"
         if plain.is_file() or not packed.is_file():
             return read_checkpoint(plain)
@@ -78,7 +78,7 @@ class GoldenFolder(NumbersFolder):
             return read_checkpoint(unpacked)
 
     def quantities(self) -> list[str]:
-        """Everything that the folder holds but inputs."""
+        """Names of all quantities in the folder that are not inputs."""
         arrays = [name for name in self.arrays if not name.startswith(INPUT_PREFIX)]
         return arrays + [name for name in self.scalars if not name.endswith("/epoch")]
 

@@ -1,4 +1,4 @@
-"""The head's tables, the posed surface, what the rasteriser makes of it, and finished images."""
+"""Rows of the head's tables, the posed surface, its rasterisation, and rendered images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from parity_checks.golden_folder import GoldenFolder
 from parity_checks.report import Report
 from parity_checks.rounding import offset_rounding_m
 
-# Golden README: the frames in which target and driving person are taken for neutral.
+# The neutral frames of target and driving person in the golden README.
 NEUTRAL_TARGET_FRAME, NEUTRAL_DRIVING_FRAME = 0, 1
 
 
@@ -65,7 +65,7 @@ def check_surface(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar
     gbuffer = draw_gbuffer(vertices, head.tables, batch.camera, channels).to("cpu")
     face = gbuffer.fragments.face_index[..., 0]
     their_face = golden.tensor("pix_to_face")
-    # they count the faces through the whole batch
+    # the reference numbers faces through the whole batch
     their_face = torch.where(their_face < 0, -1, their_face % len(head.faces))
     report.count("pix_to_face", face != their_face, "faces_picked")
     agree = face == their_face
@@ -83,7 +83,7 @@ def check_surface(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar
 
 @torch.no_grad()
 def check_images(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar) -> None:
-    """Finished images: with and without frame ids, shaded, reenacted."""
+    """Rendered images: with and without frame ids, Phong shading, reenactment."""
     device = avatar.device
     batch = golden.batch().to(device)
     rgba = avatar(batch.tracked, batch.camera, batch.frame_id)
@@ -110,7 +110,7 @@ def check_images(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar)
 
 
 def driving_avatar(golden: GoldenFolder, avatar: NeuralHeadAvatar) -> NeuralHeadAvatar:
-    """The avatar that drives: the same, or one with other corrections where the folder holds them."""
+    """The driving avatar: the same, or one with other corrections where the folder holds them."""
     corrections = golden.folder / "driving_corrections.npz"
     if not corrections.is_file():
         return avatar

@@ -1,7 +1,7 @@
-"""The estimators' and the perceptual network, with weights that are functions of their names.
+"""Rows of the estimators' networks and the perceptual network, with weights that are functions of their names.
 
-A network of the folder is NAME.json (names and shapes of its tensors, what its inputs are) and NAME.npz (outputs).
-`NETWORKS` says how each is run; a new one is one more entry there.
+A network of the folder is NAME.json (names and shapes of its tensors, description of its inputs) and NAME.npz
+(outputs). `NETWORKS` has a function for each; add an entry for a further network.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from parity_checks.report import Report
 State = dict[str, Tensor]
 
 
-def arcface_r18(state: State, pictures: list[Tensor], _: str) -> Mapping[str, Tensor]:
-    """The perceptual loss between two pictures in -1..1, its gradient, and the means of the four taps."""
-    drawn, target = pictures
+def arcface_r18(state: State, images: list[Tensor], _: str) -> Mapping[str, Tensor]:
+    """The perceptual loss between two images in -1..1, its gradient, and the means of the four taps."""
+    rendered, target = images
     net = IResNet18()
     net.load_state_dict(state)
-    drawn = drawn.requires_grad_()
-    taps = net(drawn)
+    rendered = rendered.requires_grad_()
+    taps = net(rendered)
     loss = perceptual_distance(taps, net(target))
     loss.backward()
     means = {f"relu{i}": tap.mean((2, 3)) for i, tap in enumerate(taps, start=1)}
-    return {"loss": loss, "grad": drawn.grad, **means}
+    return {"loss": loss, "grad": rendered.grad, **means}
 
 
-def bisenet(state: State, pictures: list[Tensor], _: str) -> Mapping[str, Tensor]:
-    """The scores of a normalised picture."""
+def bisenet(state: State, images: list[Tensor], _: str) -> Mapping[str, Tensor]:
+    """The scores of a normalised image."""
     net = BiSeNet()
     net.load_state_dict(state)
-    return {"logits": net(*pictures)}
+    return {"logits": net(*images)}
 
 
-def face_normals(state: State, pictures: list[Tensor], _: str) -> Mapping[str, Tensor]:
-    """The normals of a picture in 0..1, as the network gives them."""
+def face_normals(state: State, images: list[Tensor], _: str) -> Mapping[str, Tensor]:
+    """The network's output for an image in 0..1."""
     net = ResNetUNet()
     net.load_state_dict(state)
-    return {"normals": net(*pictures)}
+    return {"normals": net(*images)}
 
 
 def rvm_mobilenetv3(state: State, frames: list[Tensor], description: str) -> Mapping[str, Tensor]:
@@ -65,8 +65,8 @@ def rvm_mobilenetv3(state: State, frames: list[Tensor], description: str) -> Map
     return outputs
 
 
-# Name of the files -> (state dict, the described pictures, the description) -> outputs by their names in the npz.
-# Pictures are returned whole: how far the reference's are thinned out is read from their shapes.
+# name of the files -> function of (state dict, described images, description) to outputs by their names in the npz.
+# Outputs have full resolution; `thinned` reduces them to the reference's shapes.
 NETWORKS: dict[str, Callable[[State, list[Tensor], str], Mapping[str, Tensor]]] = {
     "arcface_r18": arcface_r18,
     "bisenet": bisenet,
@@ -76,7 +76,7 @@ NETWORKS: dict[str, Callable[[State, list[Tensor], str], Mapping[str, Tensor]]] 
 
 
 def check_networks(report: Report, folder: Path) -> None:
-    """Every network of the folder that there is an entry for; the others are named. Raises UserError for none."""
+    """Check every network of the folder with an entry; the others are listed. Raises UserError if there is none."""
     names = sorted({path.stem for path in folder.iterdir()} if folder.is_dir() else ())
     names = [name for name in names if (folder / f"{name}.json").is_file()]
     if not names:
@@ -91,13 +91,13 @@ def check_networks(report: Report, folder: Path) -> None:
 
 
 def check_network(report: Report, name: str, folder: Path) -> None:
-    """Names and shapes of the tensors (loading is strict) and every output of one network."""
+    """Check names and shapes of the tensors (loading is strict) and every output of one network."""
     description, golden = read_json(folder / f"{name}.json"), read_arrays(folder / f"{name}.npz")
     shapes = {key: tuple(shape) for key, shape in description["state_dict"].items()}
     state = {key: filled(key, shape) for key, shape in shapes.items()}
     try:
         outputs = NETWORKS[name](state, images_of(description["input"]), description["input"])
-    except RuntimeError as error:  # what torch raises for names or shapes that do not fit
+    except RuntimeError as error:  # raised by torch for names or shapes that do not fit
         print(f"{name}: {str(error).splitlines()[-1].strip()}")
         report.add(f"{name}/state_dict", (len(shapes),), math.inf, math.inf, report.tolerance["tables"])
         return
@@ -112,15 +112,15 @@ def check_network(report: Report, name: str, folder: Path) -> None:
             report.gradient(quantity, ours, theirs)
         else:
             report.scaled(quantity, thinned(ours, theirs.shape), theirs, "network")
-    report.rest_not_checked((f"{name}/{key}" for key in golden), "the network's entry does not return it")
+    report.rest_not_checked((f"{name}/{key}" for key in golden), "the network's function does not return it")
 
 
 def thinned(ours: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Every n-th pixel of [..., H, W], such that it becomes as small as `shape`; untouched where none fits."""
+    """Every n-th pixel of [..., H, W], with n such that the result has `shape`; unchanged if there is no such n."""
     if ours.ndim != 4 or len(shape) != 4:
         return ours
     for step in range(1, ours.shape[-1] + 1):
-        picture = ours[..., ::step, ::step]
-        if picture.shape == shape:
-            return picture
+        image = ours[..., ::step, ::step]
+        if image.shape == shape:
+            return image
     return ours

@@ -1,4 +1,4 @@
-"""Rows of the report: one compared quantity each, in the unit that its tolerance limits."""
+"""The report: one row for each compared quantity, in the unit of its tolerance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHARE_OF_SURFACE = 0.999  # of the foreground pixels must keep the tight tolera
 
 @dataclass(frozen=True)
 class Row:
-    """One compared quantity; worst and mean are in the unit that `tolerance` limits."""
+    """One compared quantity; `worst` and `mean` are in the unit of `tolerance`."""
 
     name: str
     shape: tuple[int, ...]
@@ -26,7 +26,7 @@ class Row:
     ok: bool
 
     def as_json(self) -> dict:
-        """The row as JSON can hold it: name, shape, worst, mean, tolerance, pass; null for no finite number."""
+        """The row for JSON: name, shape, worst, mean, tolerance, pass; null in place of non-finite numbers."""
         entry = dataclasses.asdict(self)
         entry["pass"] = entry.pop("ok")
         entry["shape"] = list(self.shape)
@@ -39,10 +39,14 @@ class Row:
 
 
 class Report:
-    """Collects and prints rows; each method knows one kind of tolerance.
+    """Collects and prints rows, with a method for each kind of tolerance.
 
-    tolerance: the limits by name, see `parity.py`. A deviation that is not a number, and another shape than the
-    reference's, fail.
+    A row fails if the deviation is not a number, or if the shapes differ.
+
+    Attributes:
+        tolerance: limits by name, see `parity.py`.
+        rows: the rows so far.
+        unchecked: names of quantities without a row.
     """
 
     def __init__(self, tolerance: Mapping[str, float]) -> None:
@@ -58,19 +62,19 @@ class Report:
     def add(
         self, name: str, shape: Iterable[int], worst: float, mean: float, limit: float, ok: bool | None = None
     ) -> None:
-        """A row; `ok` is worst <= limit unless something else decides."""
+        """Add a row; `ok` is worst <= limit by default."""
         worst = float(worst)
         passed = worst <= limit if ok is None else bool(ok)
         self.rows.append(Row(name, tuple(shape), worst, float(mean), float(limit), passed))
         print(self.rows[-1], flush=True)
 
     def not_checked(self, name: str, reason: str) -> None:
-        """A quantity of the folder that gets no row."""
+        """Record a quantity of the folder that gets no row."""
         self.unchecked.append(name)
         print(f"not checked: {name} ({reason})", flush=True)
 
     def rest_not_checked(self, names: Iterable[str], reason: str) -> None:
-        """Name everything that got neither a row nor a reason, so that nothing is left out in silence."""
+        """Record all names that have neither a row nor a reason, so that no quantity is omitted silently."""
         seen = {row.name for row in self.rows} | set(self.unchecked)
         for name in names:
             if name not in seen:
@@ -79,7 +83,7 @@ class Report:
     # --- kinds of tolerance -------------------------------------------------------------------------------
 
     def absolute(self, name: str, ours: Tensor, golden: Tensor, kind: str) -> None:
-        """Every element within the tolerance called `kind`."""
+        """Every element is within the tolerance `kind`."""
         limit = self.tolerance[kind]
         if (deviation := self._deviation(name, ours, golden, limit)) is not None:
             self.add(name, golden.shape, deviation.max(), deviation.mean(), limit)
@@ -87,10 +91,10 @@ class Report:
     def absolute_or_rounding(
         self, name: str, ours: Tensor, golden: Tensor, kind: str, rounding: Tensor
     ) -> None:
-        """Every element within the tolerance, but for a few that stay within what float32 rounding explains.
+        """Every element is within the tolerance, except a few that are within the bound of float32 rounding.
 
-        rounding: bound on the effect of one rounding, broadcast over the elements (see `rounding.py`). Both sides
-        round, hence twice. At most a share of `rounded_share` of the elements may use it.
+        rounding: bound on the effect of one rounding, broadcast over the elements (see `rounding.py`); twice this bound
+        is allowed, because both sides round, for at most the share `rounded_share` of the elements.
         """
         limit = self.tolerance[kind]
         if (deviation := self._deviation(name, ours, golden, limit)) is None:
@@ -101,30 +105,30 @@ class Report:
         self.add(name, golden.shape, deviation.max(), deviation.mean(), limit, ok)
 
     def count(self, name: str, differs: Tensor, kind: str) -> None:
-        """At most so many elements of a bool tensor are set."""
+        """The number of set elements of a bool tensor is within the tolerance `kind`."""
         number = int(differs.sum())
         self.add(name, differs.shape, number, number / max(differs.numel(), 1), self.tolerance[kind])
 
     def relative(self, name: str, ours: float | Tensor, golden: float, kind: str = "scalar") -> None:
-        """A scalar, compared by the reference's size."""
+        """The deviation of a scalar relative to the reference."""
         ours = ours.item() if isinstance(ours, Tensor) else ours
         deviation = abs(ours - golden) / max(abs(golden), 1e-12)
         self.add(name, (), deviation, deviation, self.tolerance[kind])
 
     def scaled(self, name: str, ours: Tensor, golden: Tensor, kind: str) -> None:
-        """Every element, compared by the largest of the reference."""
+        """The deviation of every element relative to the largest element of the reference."""
         limit = self.tolerance[kind]
         if (deviation := self._deviation(name, ours, golden, limit)) is not None:
             deviation = deviation / max(golden.abs().max().item(), 1e-12)
             self.add(name, golden.shape, deviation.max(), deviation.mean(), limit)
 
     def surface(self, name: str, ours: Tensor, golden: Tensor, foreground: Tensor) -> None:
-        """[N, H, W, C] on the pixels of `foreground` [N, H, W]: nearly all of them tight, all of them loose."""
+        """[N, H, W, C] on the pixels of `foreground` [N, H, W]: 99.9 % within "surface", all within "surface_max"."""
         limit = self.tolerance["surface_max"]
         if (deviation := self._deviation(name, ours, golden, limit)) is None:
             return
         deviation = deviation.amax(-1)[foreground.cpu()]
-        if not len(deviation):  # no pixel is drawn by both
+        if not len(deviation):  # no pixel is covered in both
             return self.add(name, golden.shape, math.inf, math.inf, limit)
         share = (deviation < self.tolerance["surface"]).double().mean().item()
         worst = deviation.max().item()
@@ -132,7 +136,7 @@ class Report:
         self.add(name, golden.shape, worst, deviation.mean(), limit, ok)
 
     def colour(self, name: str, ours: Tensor, golden: Tensor) -> None:
-        """Pictures [N, C, H, W]: a small mean, and hardly any pixel that is off by more than an outlier."""
+        """Images [N, C, H, W]: limits on the mean deviation and on the share of outlier pixels."""
         limit = self.tolerance["colour_mean"]
         if (deviation := self._deviation(name, ours, golden, limit)) is None:
             return
@@ -142,7 +146,7 @@ class Report:
         self.add(name, golden.shape, deviation.max(), mean, limit, ok)
 
     def gradient(self, name: str, ours: Tensor, golden: Tensor) -> None:
-        """The length of the difference, by the length of the reference."""
+        """The norm of the difference relative to the norm of the reference."""
         limit = self.tolerance["gradient"]
         if self._deviation(name, ours, golden, limit) is None:
             return
@@ -151,7 +155,7 @@ class Report:
         self.add(name, golden.shape, deviation, deviation, limit)
 
     def direction(self, name: str, ours: Tensor, golden: Tensor) -> None:
-        """1 - cosine of two gradients; and, because a cosine is blind to scale, `name/length` beside it."""
+        """1 - cosine of two gradients, and a row `name/length`, because a cosine does not depend on scale."""
         limit = self.tolerance["gradient_cosine"]
         if self._deviation(name, ours, golden, limit) is None:
             return

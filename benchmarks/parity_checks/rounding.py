@@ -1,4 +1,4 @@
-"""How far float32 rounding can move offset vertices, derived from a float64 evaluation.
+"""Bound on the effect of float32 rounding on offset vertices, from a float64 evaluation.
 
 A vertex's offset lies in a frame along its normal, and the normal is a sum of cross products. In tight folds (inner
 lips, eyelids, nostrils) that sum nearly cancels, so the rounding of the posed vertices turns the frame by 1e-4 radians

@@ -1,4 +1,4 @@
-"""The tracker's energy and its gradients at the points that a folder holds."""
+"""Rows of the tracker's energy and its gradients, at the points of a folder."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from parity_checks.report import Report
 THEIR_NAMES = {
     "neck": "neck_pose", "jaw": "jaw_pose", "eyes": "eyes_pose", "light": "lights", "focal_and_centre": "K",
 }  # fmt: skip
-FIRST_FRAME = "init"  # points of the first frame with its keyframes are called so
+FIRST_FRAME = "init"  # prefix of the points of the first frame with its keyframes
 
 
 class TrackerFolder(NumbersFolder):
-    """The tracker's numbers: its settings (`config`), and for each point the batch and what comes of it."""
+    """The tracker's numbers: settings (`config`), and for each point the batch and the reference's results."""
 
     @property
     def points(self) -> list[str]:
@@ -46,13 +46,13 @@ class TrackerFolder(NumbersFolder):
         return list(dict.fromkeys(name.split("/")[0] for name in self.scalars))
 
     def quantities(self) -> list[str]:
-        """Everything that the folder holds but inputs and how long it took."""
+        """Names of all quantities in the folder except inputs and run times."""
         inputs = {f"{point}_{name}" for point in self.points for name in ("rgb", "lmk2d")}
         inputs |= {f"{point}/{name}" for point in self.points for name in ("step", "frames", "seconds")}
         return [name for name in (*self.arrays, *self.scalars) if name not in inputs]
 
     def setting(self, name: str):
-        """A setting of the published tracker. Raises UserError where the folder does not say."""
+        """A setting of the published tracker. Raises UserError where the folder lacks it."""
         if name not in self.content.get("config", {}):
             raise UserError(f"'{self.folder / 'scalars.json'}' has no '{name}' in its config")
         return self.content["config"][name]
@@ -60,7 +60,7 @@ class TrackerFolder(NumbersFolder):
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What all points share: the mesh, its albedo space, the device and the rasteriser."""
+    """The parts that all points share: the mesh, its albedo space and the device."""
 
     mesh: TrackerMesh
     albedo: AlbedoSpace
@@ -68,7 +68,7 @@ class Scene:
 
     @classmethod
     def of(cls, folder: TrackerFolder, assets: HeadAssets, device: torch.device) -> Scene:
-        """Raises UserError where the head model's files hold no albedo space."""
+        """The scene of a folder. Raises UserError where the head model's files hold no albedo space."""
         if assets.texture_file is None:
             raise UserError(f"'{assets.folder}' has no FLAME_texture.npz, which the tracker's numbers need")
         mesh = tracker_mesh(assets, ignore_lower_neck=folder.setting("ignore_lower_neck"))
@@ -77,13 +77,13 @@ class Scene:
 
 
 class Point:
-    """One point: the batch's unknowns, and everything that the energy makes of them."""
+    """One point: the unknowns of a batch, and the terms of the energy and their gradients there."""
 
     def __init__(self, name: str, folder: TrackerFolder, scene: Scene) -> None:
         self.name, self.folder, self.scene = name, folder, scene
         self.frames = [int(frame) for frame in folder.scalars[f"{name}/frames"]]
-        self.picture01 = folder.tensor(f"{name}_rgb").to(scene.device) / 2 + 0.5
-        self.image_size = tuple(self.picture01.shape[2:])
+        self.rgb01 = folder.tensor(f"{name}_rgb").to(scene.device) / 2 + 0.5
+        self.image_size = tuple(self.rgb01.shape[2:])
         self.unknowns = self._unknowns()
 
     def _unknowns(self) -> Unknowns:
@@ -107,7 +107,7 @@ class Point:
 
     @cached_property
     def weights(self) -> EnergyWeights:
-        """The folder's weights; ours alone (smoothness) count nothing, nor does one that is without effect."""
+        """The folder's weights; terms that the published tracker lacks (smoothness) get weight 0."""
         names = {field.name for field in dataclasses.fields(EnergyWeights)} - {"w_smooth", "w_pos_glob"}
         return EnergyWeights(**{name: self.folder.setting(name) for name in names}, w_smooth=0.0)
 
@@ -125,8 +125,8 @@ class Point:
             self.vertices, self.scene.mesh, seen, self.unknowns, self.scene.albedo, PUBLISHED
         )
 
-    def picture(self, seen: CoveredPixels) -> Tensor:
-        """Colour on 0 and the mask: [N, 4, H, W]."""
+    def image(self, seen: CoveredPixels) -> Tensor:
+        """Colours on a background of 0, and the mask: [N, 4, H, W]."""
         colours = self.colours(seen)
         return seen.to_image(torch.cat([colours, torch.ones_like(colours[:, :1])], 1)).permute(0, 3, 1, 2)
 
@@ -153,7 +153,7 @@ class Point:
         return weighted_sum({k: v for k, v in self.terms.items() if k.startswith("pos_")}, self.weights)
 
     def _previous_translation(self) -> Tensor | None:
-        """Where the head was in the row before; None at the first frame, which has its keyframes instead."""
+        """The translation in the previous row; None at the first frame, which is fitted with keyframes."""
         if self.name.startswith(FIRST_FRAME):
             return None
         tracking = self.folder.tracking
@@ -167,7 +167,7 @@ class Point:
         positions = screen_positions(
             self.vertices, self.scene.mesh, self.seen, self.unknowns, self.image_size
         )
-        sampled = sample_images(gaussian_blur(self.picture01, sigma), self.seen, positions)
+        sampled = sample_images(gaussian_blur(self.rgb01, sigma), self.seen, positions)
         return photometric_distance(self.colours(self.seen), sampled)
 
     @cached_property
@@ -175,7 +175,7 @@ class Point:
         return weighted_sum(self.terms, self.weights)
 
     def gradients(self, energy: Tensor) -> dict[str, Tensor]:
-        """Gradients by the folder's names; of per-frame unknowns those of the first frame."""
+        """Gradients by the folder's names; only the first frame of per-frame unknowns."""
         inputs = [getattr(self.unknowns, name) for name in UNKNOWNS]
         found = torch.autograd.grad(
             energy, inputs, retain_graph=True, allow_unused=True, materialize_grads=True
@@ -187,16 +187,16 @@ class Point:
 
 
 def check_tracker(report: Report, path: Path, assets: HeadAssets, device: torch.device) -> None:
-    """Every quantity of a tracker folder."""
+    """Check every quantity of a tracker folder."""
     folder = TrackerFolder(path)
     scene = Scene.of(folder, assets, device)
     for name in folder.points:
         check_point(report, folder, Point(name, folder, scene))
-    report.rest_not_checked(folder.quantities(), "no check knows it")
+    report.rest_not_checked(folder.quantities(), "there is no check for it")
 
 
 def check_point(report: Report, folder: TrackerFolder, point: Point) -> None:
-    """Mesh, terms, drawn colours and gradients of one point."""
+    """Check mesh, terms, rendered colours and gradients of one point."""
     name = point.name
     for key, ours in (("verts", point.vertices), ("lmks", point.landmarks)):
         if f"{name}_{key}" in folder.arrays:
@@ -206,8 +206,8 @@ def check_point(report: Report, folder: TrackerFolder, point: Point) -> None:
             report.relative(f"{name}/E_{term}", value, folder.scalars[f"{name}/E_{term}"])
     for key, scale in (("render", 1.0), ("rendered", folder.setting("sampling_scale"))):
         if f"{name}_{key}" in folder.arrays:
-            picture = point.picture(point.seen_at(scale))
-            report.colour(f"{name}_{key}", picture, folder.tensor(f"{name}_{key}"))
+            image = point.image(point.seen_at(scale))
+            report.colour(f"{name}_{key}", image, folder.tensor(f"{name}_{key}"))
     for key, energy in (("grad", point.total), ("photo_grad", point.terms["photo"])):
         for unknown, gradient in point.gradients(energy).items():
             quantity = f"{name}_{key}_{unknown}"

@@ -1,4 +1,4 @@
-"""Losses, weights, IoU and gradients of the three stages, in training mode without noise."""
+"""Rows of losses, weights, IoU and gradients of the three stages, in training mode without noise."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from nha.losses.perceptual import SIZE_IN_RADII
 from nha.losses.table import LossTable
 from nha.losses.terms import TERMS
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
-from nha.optimization.objective import Objective
+from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import FRAME_TABLES, TRANSLATION_RATE, offset_parameters
 from nha.optimization.stages import Stage, make_stages
 from parity_checks.golden_folder import GoldenFolder
 from parity_checks.report import Report
 
-STAGES = {"offset": "geometry", "texture": "texture", "joint": "joint"}  # theirs -> ours
-SCHEDULED = {"lap": "lap", "semantic": "semantic_hair", "silh": "silh"}  # their `decay_*` -> our loss
+STAGES = {"offset": "geometry", "texture": "texture", "joint": "joint"}  # published name -> name
+SCHEDULED = {"lap": "lap", "semantic": "semantic_hair", "silh": "silh"}  # published `decay_*` -> loss term
 
 
 def check_stages(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar) -> None:
-    """Every quantity of the stages that the folder holds."""
+    """Check every quantity of the folder's stages."""
     batch = golden.batch().to(avatar.device)
-    objective = Objective(avatar, PART_WEIGHTS, perceptual=stand_in_perceptual).to(batch.rgb01.device)
+    objective = Objective(avatar, PART_WEIGHTS, perceptual=substitute_perceptual).to(batch.rgb01.device)
     stages = {stage.name: stage for stage in golden_stages(golden)}
     avatar.train().requires_grad_(True)
     for name in golden.stage_names:
@@ -40,14 +40,7 @@ def check_stages(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar)
             continue
         stage, epoch = stages[STAGES[name]], golden.scalars[f"{name}/epoch"]
         avatar.zero_grad()
-        rendering = avatar.render(
-            batch.tracked,
-            batch.camera,
-            frame_ids=batch.frame_id,
-            channels=stage.channels,
-            paint=stage.paints,
-        )
-        table = objective(stage.terms, avatar, rendering, batch)
+        table = objective(stage.terms, avatar, render_batch(avatar, stage, batch), batch)
         total = table.weighted_sum(stage.weights_at(epoch))
         total.backward()
         check_losses(report, golden, name, table, total)
@@ -58,7 +51,7 @@ def check_stages(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar)
 
 
 def golden_stages(golden: GoldenFolder) -> tuple[Stage, Stage, Stage]:
-    """The stages under the checkpoint's hyper-parameters."""
+    """The stages with the checkpoint's hyper-parameters."""
     hyper = golden.checkpoint.hyper_parameters
 
     def fill(settings_type: type):
@@ -74,15 +67,15 @@ def golden_stages(golden: GoldenFolder) -> tuple[Stage, Stage, Stage]:
     return make_stages(settings)
 
 
-def stand_in_perceptual(rgb01: Tensor, target_rgb01: Tensor, alpha: Tensor) -> Tensor:
-    """The golden README's stand-in: mean squared difference in -1..1, no gradient near the silhouette."""
+def substitute_perceptual(rgb01: Tensor, target_rgb01: Tensor, alpha: Tensor) -> Tensor:
+    """The golden README's substitute: mean squared difference in -1..1, no gradient near the silhouette."""
     interior = erode(alpha > 0.5, max(rgb01.shape[2:]) // SIZE_IN_RADII)
-    drawn = torch.where(interior, rgb01, rgb01.detach())
-    return ((drawn - target_rgb01) * 2).square().mean()
+    rendered = torch.where(interior, rgb01, rgb01.detach())
+    return ((rendered - target_rgb01) * 2).square().mean()
 
 
 def check_losses(report: Report, golden: GoldenFolder, name: str, table: LossTable, total: Tensor) -> None:
-    """Unweighted losses, IoU and the total."""
+    """Check unweighted losses, IoU and the total."""
     ours = table.metrics | {_published_name(loss): value for loss, value in table.losses.items()}
     for key, value in (ours | {"total_loss": total}).items():
         quantity = f"{name}/{key}"
@@ -106,7 +99,7 @@ def _published_name(loss: str) -> str:
 
 
 def check_settings(report: Report, golden: GoldenFolder, name: str, stage: Stage, epoch: float) -> None:
-    """Weights and learning rates at the folder's epoch, also those that the stage does not use."""
+    """Check weights and learning rates at the folder's epoch, including those that the stage does not use."""
     weights = dataclasses.replace(stage, terms=tuple(TERMS.values())).weights_at(epoch)
     ours = {f"decay_{key}": weights[loss] for key, loss in SCHEDULED.items()}
     ours |= {f"weight/w_{loss}": weight for loss, weight in weights.items()}
@@ -119,7 +112,7 @@ def check_settings(report: Report, golden: GoldenFolder, name: str, stage: Stage
 
 
 def check_gradients(report: Report, golden: GoldenFolder, name: str, avatar: NeuralHeadAvatar) -> None:
-    """Gradients of the total loss: the corrections' own, and the length of every group's."""
+    """Check gradients of the total loss: of each correction, and the norms of all parameter groups."""
     corrections = avatar.frame_parameters
     for table in FRAME_TABLES:
         if f"grad_{name}_{table}" in golden.arrays:
@@ -142,7 +135,7 @@ def check_gradients(report: Report, golden: GoldenFolder, name: str, avatar: Neu
 
 
 def check_preparation(report: Report, golden: GoldenFolder, batch: FrameBatch) -> None:
-    """What the losses make of the annotations."""
+    """Check the quantities that the losses derive from the annotations."""
     trust = semantic_trust(batch.tracked.rotation, neck_angles(batch.tracked.neck))
     report.absolute("trust_semantics", trust, golden.tensor("trust_semantics"), "prep")
     target_pm1 = whiten_background(batch.rgb01, batch.segmentation) * 2 - 1

@@ -29,10 +29,10 @@ from nha.render.gbuffer import draw_gbuffer
 from nha.render.interpolate import CoveredPixels, covered_pixels
 
 PAINTED_CHANNELS = ("normals",)  # G-buffer channels that `paint` reads
-# A neck weight below this share changes no float32 sum: those vertices need no pose-dependent offset.
+# A smaller neck weight changes no float32 sum, so these vertices need no pose-dependent offset.
 SMALLEST_NECK_WEIGHT = 2.0**-24
 
-# bool [N, 1, H, W], the covered pixels -> bool [N, 1, H, W], those to paint
+# covered pixels, bool [N, 1, H, W] -> pixels whose colours are computed, bool [N, 1, H, W]
 PixelChoice = Callable[[Tensor], Tensor]
 
 
@@ -184,7 +184,7 @@ class NeuralHeadAvatar(nn.Module):
         """Vertex offsets, zero on the eyeballs. Paper sec. 3.2; `docs/method.md`, section 3.
 
         The network is evaluated with the neck's rotation and with a zero condition. The soft label `neck` blends the
-        two near the neck; elsewhere the second is used alone.
+        two near the neck; elsewhere only the second is used.
 
         Args:
             neck: [N, 3] unbounded neck parameters.
@@ -192,7 +192,7 @@ class NeuralHeadAvatar(nn.Module):
         Returns:
             [N, V, 3] metres, in the vertices' tangent frames.
         """
-        # the offsets follow the pose; the pose is not fitted through them
+        # detached: the offsets depend on the pose, but the pose is not optimised through them
         condition = rotation_matrix(neck_angles(neck)).flatten(1).detach()
         points = torch.cat([self.head.template_normed[self.head.offset_vertices], self.vertex_features[0]], 1)
         static = self.offset_net(points, torch.zeros_like(condition[:1]))  # [1, O, 3], the same in all frames

@@ -1,6 +1,6 @@
-"""Avatar checkpoints: the file format, and reading ours of every version, training states and published files.
+"""Avatar checkpoints: the file format, and reading of all its versions, of training states and of published files.
 
-A file of format version 2 is what `torch.save` makes of a dictionary of plain types and tensors:
+A file of format version 2 is written by `torch.save` from a dictionary of plain types and tensors:
 
     format, format_version   "nha-avatar", 2
     state_dict               the tensors of `NeuralHeadAvatar.state_dict()`
@@ -31,7 +31,7 @@ from nha.core.torch_file import load_torch
 
 FORMAT = "nha-avatar"
 FORMAT_VERSION = 2
-_VERSION_1 = "nha-avatar-1"  # its `format`; it had no version of its own
+_VERSION_1 = "nha-avatar-1"  # `format` of the first version, which had no `format_version`
 _TABLES_1 = "published_head."  # prefix of the head model's tables in its state
 
 
@@ -39,11 +39,12 @@ _TABLES_1 = "published_head."  # prefix of the head model's tables in its state
 class AvatarCheckpoint:
     """The content of an avatar's checkpoint.
 
-    state: tensors under the names of `NeuralHeadAvatar.state_dict()`;
-    hyper_parameters: the settings of the training, plain types only;
-    head_model: name and checksums of the head model, {} where they were not recorded;
-    networks: attribute of the avatar -> class name, for networks that replace the published ones;
-    published_head_tables: the head model's tables of a published file, {} otherwise.
+    Attributes:
+        state: tensors under the names of `NeuralHeadAvatar.state_dict()`.
+        hyper_parameters: the settings of the training, plain types only.
+        head_model: name and checksums of the head model, {} where they were not recorded.
+        networks: attribute of the avatar -> class name, for networks that replace the published ones.
+        published_head_tables: tables of the head model in a published file, {} otherwise.
     """
 
     state: dict[str, Tensor]
@@ -54,7 +55,7 @@ class AvatarCheckpoint:
 
 
 def read_checkpoint(path: str | Path) -> AvatarCheckpoint:
-    """Read an avatar of this project or of the published code. Nothing that the file names is executed.
+    """Read an avatar of this project or of the published code. Nothing in the file is executed.
 
     The state of a training run is read too; tensors of its loss networks are left out.
 
@@ -69,7 +70,8 @@ def read_checkpoint(path: str | Path) -> AvatarCheckpoint:
     version = content.get("format_version", 1)
     if content.get("format") == FORMAT and version != FORMAT_VERSION:
         raise UserError(
-            f"{path.name} has format version {version}, this program reads up to {FORMAT_VERSION}; update it"
+            f"{path.name} has format version {version}, this program reads versions up to {FORMAT_VERSION}; "
+            "update the program"
         )
     trained = {name.removeprefix("avatar."): x for name, x in state.items() if name.startswith("avatar.")}
     state = trained or dict(state)  # a training run's checkpoint holds the avatar among other modules
@@ -155,7 +157,7 @@ def _from_version_1(state: dict[str, Tensor], hyper_parameters: dict[str, Any]) 
 
 
 def _plain(value: Any) -> Any:
-    """Settings as the types that every reader of checkpoints allows."""
+    """A setting as plain types, which `torch.load(weights_only=True)` accepts."""
     if value is None or isinstance(value, (bool, int, float, str)) and type(value).__module__ == "builtins":
         return value
     if isinstance(value, (Path, str)):

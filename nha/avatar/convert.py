@@ -1,4 +1,4 @@
-"""Converting avatar checkpoints between the published layout and ours."""
+"""Conversion of avatar checkpoints between the published layout and the native format."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nha.head.load import load_head
 def convert_checkpoint(
     source: str | Path, target: str | Path, to: Literal["published", "nha"], head: str | Path | None = None
 ) -> AvatarCheckpoint:
-    """Read an avatar of either layout and write it in the one that is asked for.
+    """Read an avatar of either layout and write it in the requested one.
 
     Args:
         source: the checkpoint to read.
         target: the file to write.
         to: "published" for the published code, "nha" for this project.
-        head: FLAME's files, for tables that the published layout holds; None takes those in `source`, or the head model
-            that `source` names.
+        head: folder of FLAME's files, for the tables of the published layout; None takes those in `source`, or the
+            head model that `source` names.
 
     Returns:
         The checkpoint that was written.
@@ -54,6 +54,8 @@ def _with_head_tables(
             f"{source.name} has no tables of the head model, which the published layout needs;"
             " pass --head with the folder of FLAME's files"
         )
-    folder = Path(head) if Path(head).is_dir() else load_head(head).folder  # two of its files are enough
+    folder = (
+        Path(head) if Path(head).is_dir() else load_head(head).folder
+    )  # the tables need two of its files only
     tables = published_head_tables(folder)
     return dataclasses.replace(checkpoint, published_head_tables=tables)

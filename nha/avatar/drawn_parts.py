@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
+
+from nha.core.constants import constant
 from nha.core.errors import UserError
 from nha.core.types import SurfaceTables
 from nha.head.model import HeadModel
@@ -31,11 +34,11 @@ def require_drawn_parts(head: HeadModel) -> None:
 
 def drawn_tables(head: HeadModel) -> SurfaceTables:
     """The head's surface tables with the labels of DRAWN_PARTS only."""
-    columns = [head.part(name) for name in DRAWN_PARTS]
     tables = head.tables
+    columns = constant(tuple(head.part(name) for name in DRAWN_PARTS), tables.hard_labels, torch.long)
     return dataclasses.replace(
         tables,
-        hard_labels=tables.hard_labels[:, columns],
-        soft_labels=tables.soft_labels[:, columns],
+        hard_labels=tables.hard_labels.index_select(1, columns),
+        soft_labels=tables.soft_labels.index_select(1, columns),
         part_names=DRAWN_PARTS,
     )

@@ -1,4 +1,4 @@
-"""Learned corrections of the tracker's parameters: one for each frame, and one head shape."""
+"""Learned corrections of the tracked parameters: one set for each frame, and one head shape."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ FRAME_FIELD_SIZES = {"neck": 3, "jaw": 3, "eyes": 6, "translation": 3, "rotation
 
 
 class FrameParameters(nn.Module):
-    """Learned corrections, zero at the start, indexed by frame id. Paper sec. 3.4; `docs/method.md`, section 3.
+    """Learned corrections, initialised to zero, indexed by frame id. Paper sec. 3.4; `docs/method.md`, section 3.
 
-    shape: [1, n_shape]; expr [F, n_expr], neck, jaw, translation, rotation [F, 3] and eyes [F, 6] with
-    F = max_frame_id + 1 (ids of a dataset need not be contiguous; rows of missing frames stay zero).
+    Attributes:
+        shape: [1, n_shape].
+        expr: [F, n_expr] with F = max_frame_id + 1; rows of frames that the dataset lacks stay zero.
+        neck, jaw, translation, rotation: [F, 3].
+        eyes: [F, 6].
     """
 
     def __init__(self, max_frame_id: int, n_shape: int = 300, n_expr: int = 100):
@@ -34,15 +37,17 @@ class FrameParameters(nn.Module):
     def corrected(self, tracked: HeadParams, frame_id: Tensor | None) -> HeadParams:
         """Tracked parameters plus the learned corrections.
 
-        frame_id: [N]; frames that the table does not have (free posing, another video) and None get no
-        correction of their own, but always the learned shape.
+        Args:
+            tracked: N sets of head parameters.
+            frame_id: [N] long. For None and for ids that the tables lack (free posing, another video) only the learned
+                shape is added.
         """
         own = self.for_frames(frame_id, len(tracked))
         changed = {name: getattr(tracked, name) + value for name, value in own.items()}
         return tracked.replace(shape=tracked.shape + self.shape, **changed)
 
     def for_frames(self, frame_id: Tensor | None, n: int) -> Mapping[str, Tensor]:
-        """The raw corrections of N frames by name, [N, size] each; zero where a frame is not in the table."""
+        """The corrections of N frames by name, [N, size] each; zero where a frame is not in the tables."""
         if frame_id is None:
             return {name: table.new_zeros(n, table.shape[1]) for name, table in self._tables().items()}
         known = (frame_id >= 0) & (frame_id <= self.max_frame_id)

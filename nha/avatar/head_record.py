@@ -22,8 +22,8 @@ def head_record(assets: HeadAssets) -> dict[str, Any]:
     return record
 
 
-def other_head_words(record: Mapping[str, Any] | None, assets: HeadAssets) -> str | None:
-    """One line on how a head model is not the recorded one; None where it is, or where nothing is recorded."""
+def describe_head_mismatch(record: Mapping[str, Any] | None, assets: HeadAssets) -> str | None:
+    """A description of how a head model differs from the recorded one; None if it does not or nothing is recorded."""
     if not record:
         return None
     differing = [what for what, checksum in _checksums(assets).items() if record.get(what) != checksum]
@@ -31,7 +31,7 @@ def other_head_words(record: Mapping[str, Any] | None, assets: HeadAssets) -> st
         return None
     return (
         f"trained on the head model '{record.get('release')}', but '{assets.folder}' is '{_release(assets)}' with "
-        f"{' and '.join(differing)} of its own"
+        f"other {' and '.join(differing)}"
     )
 
 

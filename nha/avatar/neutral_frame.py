@@ -1,4 +1,4 @@
-"""Selects a frame in which a tracked person has a neutral expression."""
+"""Selection of a frame in which a tracked person has a neutral expression."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from nha.core.rotations import rotation_matrix
 from nha.data.tracking_file import TrackingResult
 from nha.head.joint_limits import eyes_angles, jaw_angles, neck_angles
 
-# Each of these angles (jaw opening, head away from the camera, gaze away from straight ahead) costs as much as an
-# expression of the video's median strength.
+# Angles of jaw opening, head and gaze away from the camera; each costs as much as an expression of the video's median
+# strength.
 _JAW_DEG, _HEAD_DEG, _GAZE_DEG = 5.0, 15.0, 20.0
 
 
 def neutral_frame(tracking: TrackingResult) -> int:
-    """Return the id of the frame with a weak expression, a closed mouth, and head and gaze towards the camera.
+    """The id of the frame with a weak expression, a closed mouth, and head and gaze towards the camera.
 
     The cost of a frame is the sum of the norm of its expression coefficients, divided by the video's median, and of
-    the three angles, each divided by its constant above. Of equal frames the first is returned.
+    the three angles, each divided by its constant above. The first of equal frames is returned.
     """
     strength = np.linalg.norm(tracking.expr, axis=1)
     strength = strength / max(float(np.median(strength)), 1e-6)

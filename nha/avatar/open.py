@@ -1,4 +1,4 @@
-"""Building, opening and saving an avatar together with its head model."""
+"""Building, opening and saving of an avatar with its head model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.checkpoint import AvatarCheckpoint, load_state, read_checkpoint, write_checkpoint
-from nha.avatar.head_record import head_record, other_head_words
+from nha.avatar.head_record import describe_head_mismatch, head_record
 from nha.avatar.settings import AvatarSettings
 from nha.core.errors import UserError
 from nha.core.system import get_logger
@@ -28,7 +28,7 @@ PUBLISHED_NETWORKS = {"texture_net": TextureNet, "offset_net": OffsetNet}  # att
 
 
 def build_head(assets: HeadAssets, settings: AvatarSettings) -> HeadModel:
-    """The head model as an avatar with these settings needs it."""
+    """The head model with the subdivision and the soft labels of these settings."""
     return HeadModel(assets, subdivisions=settings.subdivide_mesh, blur_sigma=settings.spatial_blur_sigma)
 
 
@@ -100,9 +100,14 @@ def avatar_from_checkpoint(
     texture_net: nn.Module | None = None,
     offset_net: nn.Module | None = None,
 ) -> NeuralHeadAvatar:
-    """The avatar of a checkpoint that was read, on a head model that was loaded; otherwise as `load_avatar`.
+    """The avatar of a checkpoint and a head model that are already in memory; otherwise as `load_avatar`.
 
-    path: the checkpoint's name in messages.
+    Args:
+        checkpoint: see `read_checkpoint`.
+        assets: see `nha.head.load.load_head`.
+        device: the device of the avatar's tensors.
+        path: name of the checkpoint in error messages.
+        texture_net, offset_net: as in `load_avatar`.
     """
     networks = {"texture_net": texture_net, "offset_net": offset_net}
     _check_networks(checkpoint, networks, path)
@@ -116,9 +121,16 @@ def avatar_from_checkpoint(
 def save_avatar(
     path: str | Path, avatar: NeuralHeadAvatar, assets: HeadAssets, hyper_parameters: dict[str, Any]
 ) -> Path:
-    """Write an avatar with all that `load_avatar` needs. Returns the path.
+    """Write an avatar with everything that `load_avatar` needs.
 
-    assets: the avatar's head model; hyper_parameters: settings of the training that are stored as well.
+    Args:
+        path: the file.
+        avatar: the avatar.
+        assets: the files of its head model.
+        hyper_parameters: settings of the training, which are stored with it.
+
+    Returns:
+        The path.
     """
     checkpoint = AvatarCheckpoint(
         state=avatar.state_dict(),
@@ -145,7 +157,7 @@ def _check_networks(
     for name, recorded in checkpoint.networks.items():
         if networks.get(name) is None:
             raise UserError(
-                f"'{path}' has a {name} of its own, {recorded}; open it from Python with "
+                f"'{path}' was trained with another {name}, {recorded}; open it from Python with "
                 f"nha.load_avatar(path, {name}=...)"
             )
 
@@ -153,27 +165,27 @@ def _check_networks(
 def _check_head(checkpoint: AvatarCheckpoint, head: HeadModel, assets: HeadAssets, path: str | Path) -> None:
     """Raise UserError, or warn, where an avatar was trained on another head model."""
     rows = checkpoint.state["vertex_features"].shape[1]
-    other = other_head_words(checkpoint.head_model, assets)
+    other = describe_head_mismatch(checkpoint.head_model, assets)
     if rows != len(head.offset_vertices):
         if not checkpoint.hyper_parameters:
             raise UserError(
-                f"'{path}' does not say how the avatar was made: it is the state of a training run; open avatar.ckpt, "
-                "which is written beside it when the run has finished"
+                f"'{path}' holds no settings, because it is the state of a training run; open avatar.ckpt, which is "
+                "written beside it when the run has finished"
             )
         raise UserError(
-            f"'{path}' was {other}; name the right one with --head"
+            f"'{path}' was {other}; choose the right one with --head"
             if other
             else f"'{path}' was trained on another head model than '{assets.name}' ({rows} vertices with offsets, not "
-            f"{len(head.offset_vertices)}); name the right one with --head"
+            f"{len(head.offset_vertices)}); choose the right one with --head"
         )
     trained_on = tuple(checkpoint.head_model.get("derived") or ())
     if trained_on != derived_surface(assets.derived):
         words = [", ".join(derived) or "none" for derived in (trained_on, derived_surface(assets.derived))]
         raise UserError(
             f"'{path}' was trained on a head model with other tables (derived: {words[0]}; here: {words[1]}); "
-            f"name the same files with --head, not '{assets.folder}'"
+            f"choose the same files with --head, not '{assets.folder}'"
         )
     if other:
         _logger.warning(
-            "'%s' was %s: its images differ from those of the training; --head names another", path, other
+            "'%s' was %s: images differ from those of the training; choose another with --head", path, other
         )

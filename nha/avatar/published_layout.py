@@ -1,7 +1,7 @@
-"""The published checkpoint layout: other names for the same tensors, in the frame of a Lightning checkpoint.
+"""The published checkpoint layout: a Lightning checkpoint with other names for the same tensors.
 
-`NAMES` maps our names to the published ones, one to one. Nothing is reshaped or copied, so a published checkpoint
-that is read and written again keeps every bit. This module is the only one that uses the published names.
+`NAMES` maps native names to the published ones, one to one. Tensors are neither reshaped nor copied, so a published
+checkpoint that is read and written again is identical. Only this module uses the published names.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from nha.core.safe_pickle import load_npy
 from nha.head.flame_files import LANDMARK_FILE
 from nha.head.joint_limits import EYE_LIMITS_DEG, JAW_LIMITS_DEG, NECK_LIMITS_DEG
 
-HEAD_TABLE_PREFIX = (
-    "_flame."  # tables of the head model, which a published checkpoint holds beside the avatar
-)
+HEAD_TABLE_PREFIX = "_flame."  # of the head model's tables in a published checkpoint
 GLOBAL_LIMITS_DEG = ((-20.0, 20.0), (-90.0, 90.0), (-20.0, 20.0))
 
 _MAPPING_NAMES = {
@@ -33,7 +31,7 @@ _MAPPING_NAMES = {
     "output": "network.6",
 }
 
-# Ours -> published; {n} stands for a number, {leaf} for `weight` or `bias`.
+# native name -> published name; {n} is a number, {leaf} is `weight` or `bias`
 NAMES: dict[str, str] = {
     "frame_parameters.shape": "_shape",
     "frame_parameters.expr": "_expr",
@@ -71,8 +69,8 @@ NAMES: dict[str, str] = {
     "neural_texture.mouth": "_explFeatures.maps.1",
 }
 _PUBLISHED_PARTS = {name.split(".")[0] for name in NAMES.values()}
-# The published class takes its settings as keywords.
-_LIGHTNING_FRAME = {
+# "kwargs": the published class takes its settings as keyword arguments
+_LIGHTNING_ENTRIES = {
     "hparams_name": "kwargs",
     "pytorch-lightning_version": "1.2.4",
     "epoch": 0,
@@ -84,14 +82,14 @@ _LIGHTNING_FRAME = {
 
 
 def is_published(state: Mapping[str, Tensor]) -> bool:
-    """Whether tensors have the names of a published avatar."""
+    """Whether the tensors have the names of a published avatar."""
     return "_vert_feats" in state
 
 
 def split_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The avatar's tensors under our names, and the tables of the head model by their names without the prefix.
+    """The avatar's tensors under their native names, and the tables of the head model without their prefix.
 
-    Tensors of other networks (of losses), which a published checkpoint may hold, are left out.
+    Tensors of loss networks, which a published checkpoint may hold, are dropped.
     """
     tables = {
         name.removeprefix(HEAD_TABLE_PREFIX): value
@@ -108,7 +106,7 @@ def published_content(
     """The content of a checkpoint file that the published code opens.
 
     Args:
-        state: the avatar's tensors under our names.
+        state: the avatar's tensors under their native names.
         head_tables: see `published_head_tables`.
         hyper_parameters: plain types only.
 
@@ -117,23 +115,24 @@ def published_content(
     """
     published = to_published(state)
     published |= {f"{HEAD_TABLE_PREFIX}{name}": value for name, value in head_tables.items()}
-    return {"hyper_parameters": dict(hyper_parameters), "state_dict": published, **_LIGHTNING_FRAME}
+    return {"hyper_parameters": dict(hyper_parameters), "state_dict": published, **_LIGHTNING_ENTRIES}
 
 
 def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our names to the published ones, tensors untouched. Raises UserError on an unknown name."""
+    """The same tensors under their published names. Raises UserError for an unknown name."""
     return _renamed(state, NAMES.items())
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published names to ours, tensors untouched. Raises UserError on an unknown name."""
+    """The same tensors under their native names. Raises UserError for an unknown name."""
     return _renamed(state, ((published, ours) for ours, published in NAMES.items()))
 
 
 def published_head_tables(head_folder: str | Path) -> dict[str, Tensor]:
-    """The head model's tables that a published checkpoint holds, from the files of FLAME.
+    """The tables of the head model in a published checkpoint, read from FLAME's files; angles in radians.
 
-    Angles are in radians. Raises UserError for a head model whose landmark file lacks FLAME's tables.
+    Raises:
+        UserError: the landmark file lacks FLAME's tables.
     """
     path = Path(head_folder) / LANDMARK_FILE
     landmarks = load_npy(path)
@@ -147,14 +146,14 @@ def published_head_tables(head_folder: str | Path) -> dict[str, Tensor]:
     }
     missing = [key for key in sources.values() if key not in landmarks]
     if missing:
-        raise UserError(f"{path} has no {missing[0]}: the published code has FLAME's head model only")
+        raise UserError(f"{path} has no {missing[0]}: the published code supports only FLAME's head model")
     limits = {
         "global_limits": GLOBAL_LIMITS_DEG,
         "neck_limits": NECK_LIMITS_DEG,
         "jaw_limits": JAW_LIMITS_DEG,
         "eye_limits": EYE_LIMITS_DEG,
     }
-    # divided first, as published: the other order changes the last bit of an eye's limit
+    # divided first, as published; the other order changes the last bit of an eye's limit
     tables = {name: torch.tensor(values) / 180 * math.pi for name, values in limits.items()}
     tables["parents"] = torch.tensor([-1, 0, 1, 1, 1])
     tables["neck_kin_chain"] = torch.tensor([1, 0])
@@ -170,7 +169,7 @@ def _renamed(state: Mapping[str, Tensor], names: Iterable[tuple[str, str]]) -> d
     for name, value in state.items():
         match = next((m.expand(new) for old, new in patterns if (m := old.fullmatch(name))), None)
         if match is None:
-            raise UserError(f"the checkpoint holds '{name}', which is not a part of a published avatar")
+            raise UserError(f"the checkpoint holds '{name}', which is no tensor of a published avatar")
         renamed[match] = value
     return renamed
 

@@ -17,6 +17,7 @@ from nha.cli.demo_subject import (
 )
 from nha.cli.settings import DemoSettings
 from nha.core.html_report import Section
+from nha.core.paths import config_file
 from nha.core.system import atomic_path, require_writable
 from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
@@ -122,5 +123,5 @@ def describe(settings: DemoSettings) -> dict[str, object]:
         "size": settings.size,
         "seeds": list(settings.seeds),
         "quick": settings.quick,
-        "optimization": settings.optimization.name,
+        "optimization": config_file(settings.optimization).name,
     }

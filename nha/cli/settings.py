@@ -8,7 +8,6 @@ from typing import Literal
 
 from nha.core.config import Settings, setting
 from nha.core.errors import UserError
-from nha.core.paths import CONFIGS
 from nha.synthetic.settings import SyntheticSettings
 
 
@@ -26,7 +25,7 @@ class DemoSettings(Settings):
         False, main=True, help="One epoch per stage and few tracking steps: a test run, not a result."
     )
     optimization: Path = setting(
-        CONFIGS / "demo.ini", help="INI file with the settings of the avatars' training."
+        Path("demo"), help="Settings of the avatars' training: an INI file or a short name."
     )
 
     def check(self) -> None:

@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 from nha.core.config_values import convert, describe_kind, format_value, read_ini, unknown_key
 from nha.core.errors import UserError
 from nha.core.paths import config_file
+from nha.core.system import get_logger
 
 S = TypeVar("S")
 
@@ -87,7 +88,10 @@ class Settings:
         known = names_of(entries)
         if wrong := [key for key in overrides if key not in known]:
             raise UserError(unknown_key(wrong[0], known, "among the keywords"))
-        texts = {} if path is None else read_ini(config_file(path), [*known, *dict(ignored_keys(cls))])
+        ignored = dict(ignored_keys(cls))
+        texts = {} if path is None else read_ini(config_file(path), [*known, *ignored])
+        if without_effect := [key for key in texts if key in ignored]:
+            get_logger(__name__).info("settings without effect: %s", ", ".join(without_effect))
         return _build(cls, _typed(entries, texts) | _typed(entries, overrides))
 
     def check(self) -> None:

@@ -1,1 +1,1 @@
-"""Floor 3: fitting an avatar to a tracked video in three stages."""
+"""Fitting of an avatar to a tracked video in three stages."""

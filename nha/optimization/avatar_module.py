@@ -1,4 +1,4 @@
-"""One stage of the optimisation as a Lightning module: render a batch, compare it with the annotations, step."""
+"""One stage of the optimisation as a Lightning module: render a batch, evaluate the losses, step the optimisers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nha.core.processes import BatchShare
 from nha.core.types import FrameBatch, Rendering
 from nha.losses.table import LossTable
 from nha.optimization.config import OptimizationSettings
-from nha.optimization.objective import Objective
+from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import begin_stage, make_optimizers
 from nha.optimization.sampling import (
     highest_scores,
@@ -27,15 +27,15 @@ from nha.optimization.stages import Stage
 
 
 class AvatarModule(lightning.LightningModule):
-    """An avatar in one stage of its optimisation; the optimisers exist through all stages."""
+    """An avatar in one stage of its optimisation. All stages share the optimisers through the training checkpoint."""
 
     def __init__(
         self, avatar: NeuralHeadAvatar, objective: Objective, stage: Stage, settings: OptimizationSettings
     ) -> None:
         super().__init__()
-        # several optimisers, of which a stage steps some: Lightning's automatic loop handles only one
+        # Lightning's automatic loop handles a single optimiser; here a stage steps some of several
         self.automatic_optimization = False
-        self.strict_loading = False  # the objective (a loss network, at most) is not part of checkpoints
+        self.strict_loading = False  # checkpoints do not hold the network of the perceptual term
         self.avatar = avatar
         self.objective = objective
         self.stage = stage
@@ -49,13 +49,13 @@ class AvatarModule(lightning.LightningModule):
         return list(optimizers.values())
 
     def on_train_start(self) -> None:
-        # after a checkpoint has been restored: the rates are the stage's, not those of the optimisers' saved state
+        # called after a checkpoint is restored, so that the rates are the stage's and not those of the saved state
         begin_stage(self.avatar, self._by_name(self.trainer.optimizers), self.stage)
 
     def training_step(self, batch: FrameBatch, _: int) -> None:
         rendering, partner = self.render(batch)
         losses = self.objective(self.stage.terms, self.avatar, rendering, batch, partner)
-        # averaging the gradients over processes would divide the sums over the batch's frames
+        # DDP averages the gradients over processes, which would divide sums over the frames of the batch
         summed = [term.name for term in self.stage.terms if term.sums_over_frames]
         losses = losses.times(self.share.n_processes, summed)
         total = losses.weighted_sum(self.stage.weights_at(self.current_epoch))
@@ -72,13 +72,14 @@ class AvatarModule(lightning.LightningModule):
 
     @property
     def share(self) -> BatchShare:
-        """Which part of each batch this process has."""
+        """The part of each batch in this process."""
         return BatchShare(self.trainer.global_rank, self.trainer.world_size)
 
     def render(self, batch: FrameBatch) -> tuple[Rendering, Tensor]:
-        """Render a training batch with this step's random draws: the rendering, and a partner for each frame [N].
+        """Render a training batch with the random draws of this step; the mesh is rasterised once, here.
 
-        The mesh is rasterised here, once.
+        Returns:
+            The rendering, and another frame of the batch for each frame, [N] long.
         """
         generator = step_generator(self.settings.run.seed, self.global_step)
         schedule, n, paints = self.settings.schedule, len(batch), self.stage.paints
@@ -91,14 +92,8 @@ class AvatarModule(lightning.LightningModule):
         if paints and count:
             scores = random_scores(n, batch.camera.image_size, generator, self.share)
             choose_pixels = functools.partial(highest_scores, scores, count=count)
-        rendering = self.avatar.render(
-            batch.tracked,
-            batch.camera,
-            frame_ids=batch.frame_id,
-            channels=self.stage.channels,
-            paint=paints,
-            condition_noise=noise,
-            choose_pixels=choose_pixels,
+        rendering = render_batch(
+            self.avatar, self.stage, batch, condition_noise=noise, choose_pixels=choose_pixels
         )
         return rendering, partner.to(self.device)
 

@@ -1,4 +1,4 @@
-"""Lightning callbacks of a stage: progress, held-out frames, images, timing."""
+"""Lightning callbacks of a stage: progress bar, held-out frames, logged images, timing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nha.optimization.held_out import fit_held_out_pass
 
 
 class StageProgress(lightning.Callback):
-    """One progress bar for the stage, counted in steps."""
+    """One progress bar for the stage, in steps."""
 
     def __init__(self) -> None:
         self.bar: tqdm | None = None
@@ -48,7 +48,7 @@ class StageProgress(lightning.Callback):
 
 
 class HeldOutPoses(lightning.Callback):
-    """After every few epochs, fit the held-out frames' poses and log their losses."""
+    """Fits the poses of the held-out frames and logs their losses, every `period` epochs."""
 
     def __init__(self, data: FrameDataModule, period: int) -> None:
         self.data = data
@@ -70,7 +70,7 @@ class HeldOutPoses(lightning.Callback):
 
 
 class LoggedImages(lightning.Callback):
-    """Every few epochs and at a stage's end: ground truth, prediction, normals in TensorBoard."""
+    """Logs ground truth, prediction and normals to TensorBoard, every `period` epochs and at the end of a stage."""
 
     def __init__(self, data: FrameDataModule, period: int) -> None:
         self.data = data
@@ -101,7 +101,7 @@ def comparison(module: AvatarModule, batch: FrameBatch) -> torch.Tensor:
 
 
 class StageClock(lightning.Callback):
-    """Seconds spent in the stage by this process."""
+    """Measures the seconds that this process spends in the stage."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -1,4 +1,4 @@
-"""Measuring the ranges of the conditions in the training frames. `docs/method.md`, section 5."""
+"""Measurement of the ranges of the conditions in the training frames. `docs/method.md`, section 5."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nha.head.joint_limits import eyes_angles, jaw_angles, neck_angles
 
 @torch.no_grad()
 def measure_condition_ranges(avatar: NeuralHeadAvatar, batches: Iterable[FrameBatch]) -> None:
-    """Set the avatar's condition ranges to those of the training frames, corrections included."""
+    """Set the avatar's condition ranges to those of the training frames, with the learned corrections."""
     seen: dict[str, list[torch.Tensor]] = {"expr": [], "pose": [], "mouth": []}
     for batch in batches:
         batch = batch.to(avatar.device)

@@ -1,4 +1,4 @@
-"""Lightning data module: batches of the running stage, in an order that a resumed run repeats."""
+"""Lightning data module: batches of the current stage, in an order that a resumed run reproduces."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nha.data.settings import DataSettings
 
 
 class FrameDataModule(lightning.LightningDataModule):
-    """Loaders for the frames of `FrameSplits`; `stage` picks the batch sizes.
+    """Loaders for the frames of `FrameSplits`; `stage` selects the batch sizes.
 
     Args:
         settings: dataset, tracking file, split, batch sizes and cache.
-        seed: fixes the order of the training frames.
+        seed: seed of the order of the training frames.
 
     Attributes:
         stage: 0 geometry, 1 texture, 2 joint; set it before each stage.
@@ -52,7 +52,7 @@ class FrameDataModule(lightning.LightningDataModule):
         return self.splits.max_frame_id
 
     def setup(self, stage: str | None = None) -> None:
-        # Frames come from memory-mapped arrays: worker processes would cost more than they gain.
+        # frames are read from memory-mapped arrays, for which worker processes cost more than they gain
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
     def train_dataloader(self) -> DataLoader:
@@ -76,19 +76,19 @@ class FrameDataModule(lightning.LightningDataModule):
 def epoch_order(n_frames: int, seed: int, epoch: int) -> list[int]:
     """Random order of the training frames in an epoch.
 
-    It depends on seed and epoch alone, so a resumed run sees the frames in the same order. The order of a
-    shuffling loader also depends on how many iterators it has given out.
+    It depends only on seed and epoch, so a resumed run uses the same order. The order of a shuffling loader also
+    depends on the number of its earlier iterators.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     return torch.randperm(n_frames, generator=generator).tolist()
 
 
 def order_of_rank(order: list[int], batch_size: int, rank: int, world_size: int) -> list[int]:
-    """The part of an epoch's order that one of several processes trains on.
+    """The part of an epoch's order for one of several processes.
 
-    The batches of all processes together hold the same frames as the batches of a single process with
-    `world_size * batch_size`. Every process gets the same number of frames: if they do not divide evenly, the
-    first frames of the order are used twice.
+    Together the batches of all processes hold the same frames as those of a single process with a batch size of
+    `world_size * batch_size`. Every process gets the same number of frames; if they do not divide evenly, the first
+    frames of the order are used twice.
     """
     order = order + order[: -len(order) % world_size]
     part: list[int] = []

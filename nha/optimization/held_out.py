@@ -1,4 +1,4 @@
-"""Fitting the poses of held-out frames, so that their scores measure shape and texture instead of the tracking."""
+"""Fitting of the poses of held-out frames, so that their scores measure shape and texture, not the tracking."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.core.types import FrameBatch
 from nha.losses.table import LossTable
-from nha.optimization.objective import Objective
+from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import pose_optimizer
 from nha.optimization.stages import Stage
 
@@ -21,10 +21,20 @@ def fit_held_out_pass(
     batches: Iterable[FrameBatch],
     epoch: float,
 ) -> LossTable | None:
-    """One pass of SGD over held-out frames with the stage's losses; only their pose corrections move.
+    """One pass of SGD over held-out frames with the stage's losses, which changes only their pose corrections.
 
-    Corrections are rows of tables, and these batches touch no row of a training frame. Returns the last batch's
-    losses, None where there was nothing to do. `docs/method.md`, section 5.
+    Corrections are rows of tables, so rows of training frames get no gradient from these batches.
+    `docs/method.md`, section 5.
+
+    Args:
+        avatar: the avatar.
+        objective: the losses.
+        stage: its terms, weights and learning rate are used.
+        batches: batches of held-out frames.
+        epoch: epoch of the run, for the weights.
+
+    Returns:
+        The losses of the last batch; None in a stage that fits no held-out frames, or without batches.
     """
     if not stage.held_out:
         return None
@@ -40,14 +50,7 @@ def fit_held_out_pass(
     with torch.enable_grad():
         for batch in batches:
             batch = batch.to(device)
-            rendering = avatar.render(
-                batch.tracked,
-                batch.camera,
-                frame_ids=batch.frame_id,
-                channels=stage.channels,
-                paint=stage.paints,
-            )
-            losses = objective(stage.terms, avatar, rendering, batch)
+            losses = objective(stage.terms, avatar, render_batch(avatar, stage, batch), batch)
             optimizer.zero_grad()
             losses.weighted_sum(stage.weights_at(epoch)).backward()
             optimizer.step()

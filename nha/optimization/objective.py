@@ -1,9 +1,10 @@
-"""The objective: all loss terms on one head model, evaluated on a rendered batch."""
+"""The objective: the loss terms of a rendered batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +17,41 @@ from nha.losses.part_weights import part_weights, read_part_weights
 from nha.losses.surface import edges_touching_part, edges_without_part
 from nha.losses.table import LossTable
 from nha.losses.terms import Term, evaluate_terms
+from nha.optimization.stages import Stage
+
+
+def render_batch(avatar: NeuralHeadAvatar, stage: Stage, batch: FrameBatch, **options: Any) -> Rendering:
+    """The rendering of annotated frames with everything that the terms of a stage read.
+
+    Args:
+        avatar: the avatar.
+        stage: its terms determine the G-buffer channels and whether colours are computed.
+        batch: N annotated frames.
+        options: further arguments of `NeuralHeadAvatar.render`.
+    """
+    return avatar.render(
+        batch.tracked,
+        batch.camera,
+        frame_ids=batch.frame_id,
+        channels=stage.channels,
+        paint=stage.paints,
+        **options,
+    )
 
 
 class Objective(nn.Module):
-    """The loss terms of `docs/method.md`, section 4, with the constants that they need of a head model."""
+    """Evaluates loss terms (`docs/method.md`, section 4) with the constants of a head model."""
 
     def __init__(
         self, avatar: NeuralHeadAvatar, part_weights_file: Path, perceptual: PerceptualDistance | None
     ) -> None:
-        """perceptual: (rgb01, target rgb01, alpha) -> scalar; None where no stage has the perceptual term."""
+        """Compute the constants.
+
+        Args:
+            avatar: the avatar whose head model is used.
+            part_weights_file: JSON file of the weights of body parts in the Laplacian term.
+            perceptual: (rgb01, target rgb01, alpha) -> scalar; None where no stage has the perceptual term.
+        """
         super().__init__()
         head = avatar.head
         in_part = head.hard_labels > 0.5
@@ -53,8 +80,8 @@ class Objective(nn.Module):
 
         Args:
             terms: see `nha.losses.terms`.
-            avatar: whose corrections are regularised.
-            rendering: of the batch, with the channels that the terms read.
+            avatar: its corrections are regularised.
+            rendering: rendering of the batch, with the channels of the terms.
             batch: N annotated frames.
             partner: [N] another frame of the batch for each frame; None takes the next one.
         """

@@ -28,7 +28,7 @@ def texture_parameters(avatar: NeuralHeadAvatar) -> list[nn.Parameter]:
 
 
 def pose_optimizer(corrections: FrameParameters, names: Iterable[str], rate: float) -> torch.optim.SGD:
-    """Plain SGD on the named corrections; one group each, since the translation has its own rate."""
+    """Plain SGD on the named corrections, one parameter group each, because the translation has its own rate."""
     groups = [{"params": [getattr(corrections, name)], "name": name} for name in names]
     optimizer = torch.optim.SGD(groups, lr=rate)
     set_pose_rate(optimizer, rate)
@@ -42,9 +42,9 @@ def set_pose_rate(optimizer: Optimizer, rate: float) -> None:
 
 
 def make_optimizers(avatar: NeuralHeadAvatar) -> dict[str, Optimizer]:
-    """SGD on all corrections, Adam on the offsets, Adam on the texture, by name; rates are set by each stage.
+    """SGD on all corrections, Adam on the offsets and Adam on the texture, by name; each stage sets the rates.
 
-    They exist for the whole run: Adam's state is kept from one stage to the next that uses it.
+    They exist for the whole run, so Adam's state is kept from one stage to the next that uses it.
     """
     return {
         CORRECTIONS: pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0),
@@ -56,7 +56,7 @@ def make_optimizers(avatar: NeuralHeadAvatar) -> dict[str, Optimizer]:
 def begin_stage(
     avatar: NeuralHeadAvatar, optimizers: Mapping[str, Optimizer], stage: Stage
 ) -> list[Optimizer]:
-    """Set the stage's rates and weight decay and freeze what it does not move.
+    """Set the stage's rates and weight decay, and freeze the parameters that it does not optimise.
 
     Returns:
         The optimisers that step in this stage.

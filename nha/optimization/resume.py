@@ -1,6 +1,6 @@
-"""The state of a run in its output folder: finished stages and settings, so that an interrupted run continues.
+"""The state of a run in its output folder, from which an interrupted run continues.
 
-`run.json` holds the finished stages and a fingerprint of the settings, `last.ckpt` the tensors and the optimisers.
+`run.json` holds the finished stages and a fingerprint of the settings, `last.ckpt` tensors and optimiser states.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def finished_stages(
 
 
 def load_training_state(avatar: NeuralHeadAvatar, output: Path) -> None:
-    """Load the training checkpoint's tensors into the avatar (needed where finished stages were skipped)."""
+    """Load the tensors of the training checkpoint into the avatar, for runs that skipped finished stages."""
     last = output / TRAINING_FILE
     if last.is_file():
         load_state(avatar, read_checkpoint(last))

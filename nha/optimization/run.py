@@ -46,7 +46,13 @@ AVATAR_FILE = "avatar.ckpt"
 
 @dataclass(frozen=True)
 class OptimizationResult:
-    """output: the run's folder; avatar_path: the finished avatar; stage_seconds: time spent by stage."""
+    """The result of a run.
+
+    Attributes:
+        output: the folder of the run.
+        avatar_path: checkpoint of the finished avatar.
+        stage_seconds: seconds by name of the stage.
+    """
 
     output: Path
     avatar_path: Path
@@ -82,7 +88,9 @@ def optimize_avatar(
     perceptual = _perceptual_distance(settings, stages)
     _check_machine(settings, device, perceptual)
     set_precision(settings.run.precision)
-    output = require_writable(settings.run.default_root_dir)  # created late: a refused run leaves no folder
+    output = require_writable(
+        settings.run.default_root_dir
+    )  # created after all checks, so that a run with wrong settings leaves no folder
     assets = load_head(settings.run.head)
     avatar = build_avatar(assets, settings.avatar, data.max_frame_id, texture_net, offset_net)
     if settings.run.checkpoint_file is not None:
@@ -118,7 +126,7 @@ def _quiet_other_processes() -> None:
 def _check_machine(
     settings: OptimizationSettings, device: torch.device, perceptual: PerceptualDistance | None
 ) -> None:
-    """Raise UserError where the settings do not fit the machine or one another."""
+    """Raise UserError where the settings do not fit the machine or each other."""
     if settings.run.compile and device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
         raise UserError(
             "--compile needs a C++ compiler (g++, or the one that CXX names); install one or leave it out"
@@ -132,7 +140,7 @@ def _check_machine(
 def _perceptual_distance(
     settings: OptimizationSettings, stages: tuple[Stage, ...]
 ) -> PerceptualDistance | None:
-    """None where no stage that is run has the term; UserError where one has and the network is missing."""
+    """The perceptual distance; None where no stage with epochs has the term. Raises UserError for missing weights."""
     weights = [stage.weights_at(stage.first_epoch).get("perc", 0) for stage in stages if stage.epochs]
     feature_net = arcface_for(settings.losses.arcface_weights, weights)
     return None if feature_net is None else functools.partial(perceptual_loss, feature_net)

@@ -1,4 +1,4 @@
-"""Random draws of a training step. They depend on seed and step alone, so that a resumed run repeats them."""
+"""Random draws of a training step. They depend only on seed and step, so that a resumed run reproduces them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from nha.core.processes import WHOLE_BATCH, BatchShare
 from nha.core.types import HeadParams
 
-# Standard deviations in parameter units; the rotation's is a setting. `docs/method.md`, section 4.
+# Standard deviations in units of the parameters; that of the rotation is a setting. `docs/method.md`, section 4.
 NOISE_SIGMA = {"neck": 0.15, "jaw": 0.2, "expr": 1.0, "eyes": 15 * math.pi / 180}
 
 
@@ -26,14 +26,14 @@ def parameter_noise(
     generator: torch.Generator,
     share: BatchShare = WHOLE_BATCH,
 ) -> HeadParams:
-    """Gaussian noise of the shapes of `params`, zero for shape and translation.
+    """Gaussian noise with the tensor shapes of `params`; zero for head shape and translation.
 
     Args:
         params: N sets of head parameters.
         scale: factor of all standard deviations.
         rotation_deg: standard deviation of the rotation's noise in degrees, before `scale`.
         generator: source of the random numbers.
-        share: which part of the whole batch `params` is; the noise is drawn for the whole batch.
+        share: the part of the whole batch that `params` holds; noise is drawn for the whole batch.
     """
     sigma = {**NOISE_SIGMA, "rotation": math.radians(rotation_deg)}
 
@@ -43,12 +43,12 @@ def parameter_noise(
         drawn = torch.randn((share.total(n), width), generator=generator)[share.own(n)]
         return scale * sigma[name] * drawn.to(like)
 
-    still = {name: torch.zeros_like(getattr(params, name)) for name in ("shape", "translation")}
-    return HeadParams(**{name: draw(name) for name in sigma}, **still)
+    unchanged = {name: torch.zeros_like(getattr(params, name)) for name in ("shape", "translation")}
+    return HeadParams(**{name: draw(name) for name in sigma}, **unchanged)
 
 
 def random_partners(n: int, generator: torch.Generator) -> Tensor:
-    """For each of n frames another one of them, at random: [n] long (itself only if n is 1)."""
+    """A random other frame for each of n frames, [n] long; the frame itself if n is 1."""
     if n == 1:
         return torch.zeros(1, dtype=torch.long)
     return (torch.arange(n) + torch.randint(1, n, (n,), generator=generator)) % n
@@ -57,14 +57,20 @@ def random_partners(n: int, generator: torch.Generator) -> Tensor:
 def random_scores(
     n: int, image_size: tuple[int, int], generator: torch.Generator, share: BatchShare = WHOLE_BATCH
 ) -> Tensor:
-    """A random number above 0 for every pixel of n images, [n, H, W]; drawn for the whole batch."""
+    """Uniform random numbers in (0, 1] for the pixels of n images, [n, H, W]; drawn for the whole batch."""
     return 1 - torch.rand((share.total(n), *image_size), generator=generator)[share.own(n)]
 
 
 def highest_scores(scores: Tensor, among: Tensor, count: int) -> Tensor:
-    """Mark the `count` pixels of each image that score highest (all, where there are fewer).
+    """Mask of the `count` pixels with the highest scores in each image; all candidates where there are fewer.
 
-    scores: [N, H, W], above 0; among: bool [N, 1, H, W], the pixels to choose from. Returns bool [N, 1, H, W].
+    Args:
+        scores: [N, H, W], above 0.
+        among: bool [N, 1, H, W], the candidates.
+        count: number of pixels for each image.
+
+    Returns:
+        bool [N, 1, H, W].
     """
     scores = torch.where(among[:, 0], scores.to(among.device), 0.0).flatten(1)
     best = scores.topk(min(count, scores.shape[1]), dim=1).indices

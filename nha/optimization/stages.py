@@ -1,4 +1,4 @@
-"""The three stages as data: which parameters move, which loss terms count, for how many epochs.
+"""The three stages as data: optimised parameters, loss terms and epochs.
 
 `docs/method.md`, section 5.
 """
@@ -40,13 +40,13 @@ class Stage:
     """One stage of the optimisation.
 
     Attributes:
-        name: geometry, texture or joint.
+        name: "geometry", "texture" or "joint".
         index: position in the per-stage settings (0, 1 or 2).
-        first_epoch, epochs: the stage's part of the run.
+        first_epoch, epochs: first epoch of the stage in the run, and number of its epochs.
         terms: the loss terms.
-        optimizers: those that step, among CORRECTIONS (SGD), OFFSETS and TEXTURE (Adam).
-        moved: the corrections that CORRECTIONS moves (the translation at a tenth of the rate).
-        held_out: the corrections of held-out frames that are fitted as well; nothing else of those frames is learned.
+        optimizers: the active ones among CORRECTIONS (SGD), OFFSETS and TEXTURE (Adam).
+        moved: the corrections that CORRECTIONS optimises (the translation at a tenth of the rate).
+        held_out: the corrections that are fitted for held-out frames; nothing else is learned from these frames.
         flame_lr, offset_lr, tex_lr, texture_weight_decay: settings of the three optimisers.
         loss_settings: the weights of the terms.
     """
@@ -82,11 +82,11 @@ class Stage:
         return tuple(channel for channel in CHANNELS if channel in used)
 
     def weights_at(self, epoch: float) -> dict[str, float]:
-        """Weight of every term of the stage at an epoch of the whole run."""
+        """The weights of the stage's terms at an epoch of the run."""
         return {term.name: term.weight_at(self.loss_settings, self.index, epoch) for term in self.terms}
 
     def describe_terms(self) -> str:
-        """One line: the terms that count in this stage with their weights, and those left out with the reason."""
+        """One line for the log: the active terms with their weights, and the inactive ones with the reason."""
         by_epoch = [self.weights_at(epoch) for epoch in range(self.first_epoch, self.end_epoch)]
         active, without = [], []
         for term in self.terms:
@@ -113,7 +113,7 @@ def make_stages(
 
     Args:
         settings: epochs, rates and weights.
-        extra_terms: further terms; each counts in the stages in which it has a weight at the stage's first epoch.
+        extra_terms: further terms; each is part of the stages at whose first epoch its weight is not 0.
 
     Raises:
         ValueError: an extra term has the name of another term.
@@ -141,11 +141,6 @@ def make_stages(
             **parameters,
         )
 
-    def colour_terms(index: int) -> tuple[str, ...]:
-        # the perceptual network costs more than everything else together: at weight 0 it is not evaluated
-        wanted = settings.losses.perceptual != "none" and settings.losses.w_perc[index] != 0
-        return tuple(name for name in COLOUR_TERMS if name != "perc" or wanted)
-
     return (
         stage(
             0,
@@ -156,14 +151,29 @@ def make_stages(
             moved=("shape", *POSES),
             held_out=POSES,
         ),
-        stage(1, "texture", s.epochs_texture, colour_terms(1), optimizers=(TEXTURE,), moved=(), held_out=()),
+        stage(
+            1,
+            "texture",
+            s.epochs_texture,
+            _colour_terms(settings.losses, 1),
+            optimizers=(TEXTURE,),
+            moved=(),
+            held_out=(),
+        ),
         stage(
             2,
             "joint",
             s.epochs_joint,
-            colour_terms(2) + GEOMETRY_TERMS,
+            _colour_terms(settings.losses, 2) + GEOMETRY_TERMS,
             optimizers=(CORRECTIONS, OFFSETS, TEXTURE),
             moved=("shape", *POSES, "eyes"),
             held_out=(*POSES, "eyes"),
         ),
     )
+
+
+def _colour_terms(losses: LossSettings, index: int) -> tuple[str, ...]:
+    """COLOUR_TERMS of a stage (0 to 2), without the perceptual term where it has no weight."""
+    # the perceptual network costs more than everything else together, so it is not evaluated at weight 0
+    perceptual = losses.perceptual != "none" and losses.w_perc[index] != 0
+    return tuple(name for name in COLOUR_TERMS if name != "perc" or perceptual)

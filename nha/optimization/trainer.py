@@ -1,4 +1,4 @@
-"""Lightning's trainer for one stage: devices, logging, checkpoints, callbacks."""
+"""Lightning trainer of one stage: devices, logging, checkpoints, callbacks."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def fit_stage(
     output: Path,
     device: torch.device,
 ) -> float:
-    """Run one stage, continuing from the output folder's training checkpoint. Returns its seconds."""
+    """Run one stage, continued from the training checkpoint in the output folder. Returns its seconds."""
     _quiet_lightning()
     data.stage = stage.index
     clock = StageClock()
     last = output / TRAINING_FILE
-    # distributed data parallel reads this before the stage begins
+    # DistributedDataParallel reads requires_grad before the stage sets it
     avatar.requires_grad_(True)
     trainer = lightning.Trainer(
         accelerator="cpu" if device.type == "cpu" else "gpu",
         devices=settings.run.devices,
         num_nodes=settings.run.num_nodes,
         strategy=_strategy(settings),
-        use_distributed_sampler=False,  # the data module deals the frames out, see `order_of_rank`
+        use_distributed_sampler=False,  # the data module distributes the frames, see `order_of_rank`
         max_epochs=stage.end_epoch,
         logger=TensorBoardLogger(output / "logs", name="", version=""),
         callbacks=[
@@ -74,7 +74,7 @@ def fit_stage(
 
 
 def _strategy(settings: OptimizationSettings) -> str:
-    """Lightning's name of the strategy by which devices share a batch."""
+    """Lightning's name of the strategy for several devices."""
     alone = settings.run.devices * settings.run.num_nodes == 1
     if settings.run.strategy != "auto" or alone:
         return settings.run.strategy

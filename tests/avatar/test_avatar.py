@@ -1,3 +1,5 @@
+"""The avatar: offsets, conditions, and rendering."""
+
 import dataclasses
 
 import pytest
@@ -39,7 +41,7 @@ def test_no_gradient_from_the_offsets_into_the_pose(avatar):
     assert not (torch.autograd.grad(offsets.sum(), neck, allow_unused=True)[0] is not None)
 
 
-def test_picture_is_white_outside_and_depends_on_every_part(avatar, head):
+def test_image_is_white_outside_and_depends_on_every_network(avatar, head):
     params = facing_params(head, 2).detach()
     frames = torch.tensor([0, 1])
     rgba = avatar(params, camera(2), frames)
@@ -60,7 +62,7 @@ def test_mouth_features_carry_no_gradient(avatar, head):
     assert not avatar.mouth_features(surface).requires_grad
 
 
-def test_free_posing_takes_the_shape_but_no_frame(avatar, head):
+def test_free_posing_adds_only_the_learned_shape(avatar, head):
     tracked = facing_params(head, 1)
     free, frame = avatar.corrected(tracked, None), avatar.corrected(tracked, torch.tensor([2]))
     torch.testing.assert_close(free.shape, frame.shape)
@@ -79,7 +81,7 @@ def test_mouth_features_are_clipped_at_inference_only(avatar):
     torch.testing.assert_close(clipped[1, :10], features[1].clamp(features[0] - 0.1, features[0] + 0.1)[:10])
 
 
-def test_soft_clip_compresses_the_rotation_alone(avatar, head):
+def test_soft_clip_changes_only_the_rotation(avatar, head):
     features = torch.randn(1, 13)
     out = avatar.train().texture_condition(features)
     assert torch.equal(out[:, :10], features[:, :10])
@@ -88,7 +90,7 @@ def test_soft_clip_compresses_the_rotation_alone(avatar, head):
     assert torch.equal(avatar.texture_condition(features), features)
 
 
-def test_batch_members_do_not_touch_each_other(avatar, head):
+def test_frames_of_a_batch_are_independent(avatar, head):
     params = facing_params(head, 2)
     both = avatar(params, camera(2), torch.tensor([0, 1]))
     one = avatar(params[1:], camera(1), torch.tensor([1]))
@@ -115,7 +117,7 @@ def test_published_settings_give_the_published_sizes(head):
     assert shapes["frame_parameters.expr"] == (8, 100)
 
 
-def test_a_head_without_mouth_features_is_refused(head):
+def test_head_without_mouth_features_is_an_error(head):
     from nha.core.errors import UserError
 
     assert head.has_mouth_features
@@ -142,7 +144,7 @@ def test_render_is_pose_rasterise_paint(avatar, head):
     assert not torch.equal(other_neck.surface.offsets, surface.offsets)
 
 
-def test_render_without_colours_draws_only_the_channels_asked_for(avatar, head):
+def test_render_without_colours_has_only_the_requested_channels(avatar, head):
     rendering = avatar.render(facing_params(head, 1), camera(1), channels=("depth",), paint=False)
     assert rendering.rgb01 is None
     assert set(rendering.gbuffer.channels) == {"alpha", "depth"}

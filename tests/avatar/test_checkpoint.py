@@ -1,4 +1,4 @@
-"""Checkpoints: the published one, ours, the way there and back, and what is refused."""
+"""Checkpoints: published and native files, conversion between them, and files that cannot be used."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def assert_same_state(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> Non
         assert torch.equal(ours[name], value), name
 
 
-# -- the published container ---------------------------------------------------------------------------------
+# -- published files -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def published_file(golden_dir, tmp_path_factory) -> Path:
     return path
 
 
-def test_a_published_checkpoint_opens(published_file):
+def test_published_checkpoint_is_read(published_file):
     checkpoint = read_checkpoint(published_file)
     assert checkpoint.state["vertex_features"].shape == (1, 15135, 32)
     assert checkpoint.published_head_tables["dynamic_lmk_faces_idx"].shape == (79, 17)
@@ -75,7 +75,7 @@ def test_a_published_checkpoint_opens(published_file):
     assert not any(name.startswith("_") for name in checkpoint.state)
 
 
-def test_a_published_checkpoint_survives_the_way_there_and_back(published_file, tmp_path, run_script):
+def test_published_checkpoint_is_unchanged_after_two_conversions(published_file, tmp_path, run_script):
     ours, back = tmp_path / "ours.ckpt", tmp_path / "back.ckpt"
     for arguments in (("nha", published_file, ours), ("published", ours, back)):
         result = run_script("convert_checkpoint.py", "--to", *arguments)
@@ -92,7 +92,7 @@ def test_a_published_checkpoint_survives_the_way_there_and_back(published_file, 
     assert (converted["format"], converted["format_version"]) == ("nha-avatar", 2)
 
 
-def test_head_tables_come_from_flames_files(published_file, shared_dir):
+def test_head_tables_are_read_from_flame_files(published_file, shared_dir):
     tables = read_checkpoint(published_file).published_head_tables
     assert_same_state(published_head_tables(shared_dir / "flame_like"), tables)
 
@@ -113,7 +113,7 @@ def test_names_are_one_to_one():
 
 
 @pytest.mark.parametrize("layout", ["nha", "published"])
-def test_a_written_checkpoint_comes_back(spaced_dir, layout):
+def test_checkpoint_is_read_as_it_was_written(spaced_dir, layout):
     @dataclass
     class Settings:
         epochs: tuple[int, int]
@@ -133,22 +133,22 @@ def test_a_written_checkpoint_comes_back(spaced_dir, layout):
     assert_same_state(avatar.state_dict(), checkpoint.state)
 
 
-def test_a_training_runs_checkpoint_is_read(tmp_path):
+def test_state_of_a_training_run_is_read(tmp_path):
     checkpoint = small_checkpoint()
     state = {f"avatar.{name}": value for name, value in checkpoint.state.items()}
     torch.save({"state_dict": {**state, "perceptual.conv1.weight": torch.ones(1)}}, tmp_path / "last.ckpt")
     assert_same_state(read_checkpoint(tmp_path / "last.ckpt").state, checkpoint.state)
 
 
-def test_networks_of_losses_are_left_out(tmp_path):
+def test_loss_networks_are_dropped(tmp_path):
     checkpoint = small_checkpoint()
     state = {**to_published(checkpoint.state), "_perceptual_loss.conv1.weight": torch.ones(1)}
     torch.save({"state_dict": state}, tmp_path / "avatar.ckpt")
     assert_same_state(read_checkpoint(tmp_path / "avatar.ckpt").state, checkpoint.state)
 
 
-def test_an_avatar_of_the_first_format_opens(tmp_path):
-    """The layout of before: head tables among the tensors, the head's record among the hyper-parameters."""
+def test_first_format_is_read(tmp_path):
+    """Format 1 has the head tables among the tensors and the head record among the hyper-parameters."""
     checkpoint = small_checkpoint()
     tables = {"parents": torch.tensor([-1, 0, 1, 1, 1])}
     record = {"release": "procedural", "triangles": "0", "template": "1"}
@@ -165,22 +165,24 @@ def test_an_avatar_of_the_first_format_opens(tmp_path):
     assert back.head_model == {**record, "derived": ["UV map"]}
 
 
-def test_a_newer_format_is_refused(tmp_path):
+def test_newer_format_version_is_an_error(tmp_path):
     write_checkpoint(tmp_path / "avatar.ckpt", small_checkpoint())
     content = torch.load(tmp_path / "avatar.ckpt", weights_only=True)
     torch.save({**content, "format_version": 3}, tmp_path / "avatar.ckpt")
-    with pytest.raises(UserError, match=r"format version 3, this program reads up to 2; update it"):
+    with pytest.raises(
+        UserError, match=r"format version 3, this program reads versions up to 2; update the program"
+    ):
         read_checkpoint(tmp_path / "avatar.ckpt")
 
 
-def test_a_network_of_its_own_is_not_written_for_the_published_code(tmp_path):
+def test_published_layout_cannot_hold_other_networks(tmp_path):
     checkpoint = dataclasses.replace(small_checkpoint(), networks={"texture_net": "my.Net"})
     with pytest.raises(UserError, match=r"other networks \(texture_net my\.Net\)"):
         write_checkpoint(tmp_path / "avatar.ckpt", checkpoint, layout="published")
     assert list(tmp_path.iterdir()) == []
 
 
-# -- refusals ------------------------------------------------------------------------------------------------
+# -- files that cannot be used -------------------------------------------------------------------------------
 
 
 class Attack:
@@ -191,7 +193,7 @@ class Attack:
         return eval, (f"open({str(self.trace)!r}, 'w').close()",)
 
 
-def test_a_checkpoint_that_wants_to_run_something_is_refused(tmp_path, run_script):
+def test_code_in_a_checkpoint_is_not_executed(tmp_path, run_script):
     trace, path, out = tmp_path / "trace", tmp_path / "avatar.ckpt", tmp_path / "out.ckpt"
     content = {"state_dict": small_checkpoint().state, "hyper_parameters": {"lr": Attack(trace)}}
     torch.save(content, path)
@@ -203,7 +205,7 @@ def test_a_checkpoint_that_wants_to_run_something_is_refused(tmp_path, run_scrip
     assert not out.exists()
 
 
-def test_files_that_are_no_avatars_are_refused(tmp_path):
+def test_other_files_give_user_errors(tmp_path):
     path = tmp_path / "x.ckpt"
     torch.save({"state_dict": {"conv1.weight": torch.ones(1)}}, path)
     with pytest.raises(UserError, match="not those of an avatar"):
@@ -216,12 +218,12 @@ def test_files_that_are_no_avatars_are_refused(tmp_path):
         read_checkpoint(path)
 
 
-def test_a_strange_name_is_refused():
+def test_unknown_tensor_name_is_an_error():
     with pytest.raises(UserError, match=r"'_texture\._SIREN\.dynamic_head\.1\.layer\.weight'"):
         from_published({"_texture._SIREN.dynamic_head.1.layer.weight": torch.ones(1)})
 
 
-def test_another_size_is_refused():
+def test_tensors_of_another_size_are_an_error():
     with pytest.raises(UserError, match=r"vertex_features is \[1, 7, 3\], not \[1, 8, 3\]"):
         load_state(SmallAvatar(n_vertices=8), small_checkpoint())
     with pytest.raises(UserError, match=r"texture_net.layers.2.weight is missing.* and \d+ more"):
@@ -237,7 +239,7 @@ def test_published_layout_needs_the_head_tables(tmp_path, run_script):
     assert not out.exists()
 
 
-def test_published_layout_takes_the_head_tables_from_a_folder(tmp_path, run_script, shared_dir):
+def test_published_layout_reads_the_head_tables_from_a_folder(tmp_path, run_script, shared_dir):
     path, out = tmp_path / "avatar.ckpt", tmp_path / "out.ckpt"
     write_checkpoint(path, small_checkpoint())
     result = run_script(
@@ -247,7 +249,7 @@ def test_published_layout_takes_the_head_tables_from_a_folder(tmp_path, run_scri
     assert "_flame.neck_limits" in torch.load(out, weights_only=True)["state_dict"]
 
 
-def test_an_avatar_on_derived_tables_is_not_written_for_the_published_code(tmp_path, run_script, shared_dir):
+def test_published_layout_cannot_hold_derived_tables(tmp_path, run_script, shared_dir):
     path, out = tmp_path / "avatar.ckpt", tmp_path / "out.ckpt"
     write_checkpoint(path, dataclasses.replace(small_checkpoint(), head_model={"derived": ["UV map"]}))
     flame = shared_dir / "flame_like"

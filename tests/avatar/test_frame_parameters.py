@@ -47,7 +47,7 @@ def test_corrections_are_added_by_frame_id():
 
 
 @pytest.mark.parametrize("frame_id", [None, torch.tensor([5, -1])])
-def test_frames_without_a_row_get_the_shape_only(frame_id):
+def test_unknown_frames_get_only_the_shape(frame_id):
     frames, tracked = filled_frame_parameters(), tracked_params(2)
     corrected = frames.corrected(tracked, frame_id)
     torch.testing.assert_close(corrected.shape, tracked.shape + frames.shape)
@@ -55,7 +55,7 @@ def test_frames_without_a_row_get_the_shape_only(frame_id):
         assert torch.equal(getattr(corrected, name), getattr(tracked, name))
 
 
-def test_a_known_frame_beside_an_unknown_one_keeps_its_correction():
+def test_known_frame_beside_an_unknown_one_gets_its_correction():
     frames, tracked = filled_frame_parameters(), tracked_params(2)
     corrected = frames.corrected(tracked, torch.tensor([9, 2]))
     torch.testing.assert_close(corrected.expr[1], tracked.expr[1] + frames.expr[2])

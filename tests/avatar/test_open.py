@@ -1,3 +1,5 @@
+"""Saving and opening of avatars."""
+
 import dataclasses
 
 import pytest
@@ -22,7 +24,7 @@ def test_a_saved_avatar_renders_the_same_image(avatar, head, spaced_dir):
     assert torch.load(path, weights_only=True)["hyper_parameters"]["head"] == "procedural"
 
 
-def test_a_missing_or_foreign_file_is_one_line(tmp_path):
+def test_missing_or_other_file_gives_a_user_error(tmp_path):
     with pytest.raises(UserError):
         load_avatar(tmp_path / "nothing.ckpt")
     (tmp_path / "text.ckpt").write_text("hello")
@@ -30,14 +32,14 @@ def test_a_missing_or_foreign_file_is_one_line(tmp_path):
         load_avatar(tmp_path / "text.ckpt")
 
 
-def test_another_head_model_is_named(avatar, tmp_path):
+def test_another_head_model_gives_a_user_error(avatar, tmp_path):
     avatar.vertex_features = torch.nn.Parameter(avatar.vertex_features[:, :-1].detach())
     path = save_avatar(tmp_path / "avatar.ckpt", avatar, load_head("procedural"), {"head": "procedural"})
     with pytest.raises(UserError, match="another head model"):
         load_avatar(path)
 
 
-def test_a_checkpoint_remembers_its_head_model(avatar, assets, tmp_path, caplog):
+def test_checkpoint_records_its_head_model(avatar, assets, tmp_path, caplog):
     path = save_avatar(tmp_path / "avatar.ckpt", avatar, assets, {"head": "procedural"})
     record = torch.load(path, weights_only=True)["head_model"]
     assert record["release"].startswith("procedural (generator version")
@@ -47,10 +49,10 @@ def test_a_checkpoint_remembers_its_head_model(avatar, assets, tmp_path, caplog)
     load_avatar(save_avatar(tmp_path / "other.ckpt", avatar, other, {"head": "procedural"}))
     warning = next(line for line in caplog.messages if "trained on" in line)
     assert "other.ckpt' was trained on the head model 'procedural" in warning
-    assert "with template of its own" in warning
+    assert "with other template" in warning
 
 
-def test_the_state_of_a_training_run_is_told_from_an_avatar(avatar, assets, tmp_path):
+def test_state_of_a_training_run_is_no_avatar(avatar, assets, tmp_path):
     avatar.vertex_features = torch.nn.Parameter(avatar.vertex_features[:, :-1].detach())
     path = save_avatar(tmp_path / "last.ckpt", avatar, assets, {})
     content = torch.load(path, weights_only=True)
@@ -59,7 +61,7 @@ def test_the_state_of_a_training_run_is_told_from_an_avatar(avatar, assets, tmp_
         load_avatar(path)
 
 
-def test_an_avatar_with_networks_of_its_own_is_saved_and_opened(head, assets, tmp_path):
+def test_avatar_with_other_networks_is_saved_and_opened(head, assets, tmp_path):
     torch.manual_seed(0)
     networks = {"texture_net": PointColours(3 + SMALL.texture_map_feats), "offset_net": ConstantOffsets()}
     avatar = NeuralHeadAvatar(head, SMALL, 5, **networks).eval()
@@ -70,7 +72,7 @@ def test_an_avatar_with_networks_of_its_own_is_saved_and_opened(head, assets, tm
     )
     assert torch.equal(again(params, camera(1), frames), avatar(params, camera(1), frames))
     with pytest.raises(
-        UserError, match=r"texture_net of its own, tests\.tiny_networks\.PointColours; open it"
+        UserError, match=r"was trained with another texture_net, tests\.tiny_networks\.PointColours; open it"
     ):
         load_avatar(path)
     with pytest.raises(UserError, match="does not fit this avatar"):

@@ -1,4 +1,4 @@
-"""Published checkpoints, unpacked once."""
+"""Published checkpoints, unpacked once for all tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FiLM-SIREN parts: initialisation, and fast evaluation against twins that materialise everything."""
+"""FiLM-SIREN layers: initialisation, and the fast evaluation against plain references."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_mapping_starts_with_kaiming_weights_and_a_small_output():
         assert layer.weight.std().item() == pytest.approx(expected, rel=0.02)
 
 
-def test_mapping_gives_frequencies_first_and_phases_second():
+def test_mapping_returns_frequencies_and_phases():
     torch.manual_seed(0)
     mapping = MappingNetwork(9, 20, hidden_size=16)
     condition = torch.randn(3, 9)

@@ -18,7 +18,7 @@ from parity_checks.deterministic import filled, waves
 StateDict = dict[str, Tensor]
 
 
-def picture_pm1(n: int, height: int, width: int, shift: float) -> Tensor:
+def image_pm1(n: int, height: int, width: int, shift: float) -> Tensor:
     """The golden README's test image, in -1..1."""
     return waves(n, 3, height, width, shift) * 2 - 1
 
@@ -44,17 +44,17 @@ def test_golden_features_loss_and_gradient(published: StateDict, golden_dir: Pat
     golden = np.load(golden_dir / "networks/arcface_r18.npz")
     net = IResNet18()
     net.load_state_dict(published, strict=True)
-    drawn = picture_pm1(2, 112, 96, 0).requires_grad_()
-    features = net(drawn)
+    rendered = image_pm1(2, 112, 96, 0).requires_grad_()
+    features = net(rendered)
     for i, tap in enumerate(features, start=1):
         expected = golden[f"relu{i}"]
         error = np.abs(tap.detach().mean((2, 3)).numpy() - expected).max()
         assert error < 1e-5 * np.abs(expected).max()
-    loss = perceptual_distance(features, net(picture_pm1(2, 112, 96, 1)))
+    loss = perceptual_distance(features, net(image_pm1(2, 112, 96, 1)))
     loss.backward()
     assert loss.item() == pytest.approx(golden["loss"].item(), rel=1e-6)
-    gradient, expected = drawn.grad.numpy(), golden["grad"]
-    # One unit of the second picture sits on a kink, where the reference rounded to the other side.
+    gradient, expected = rendered.grad.numpy(), golden["grad"]
+    # one unit of the second image is at a kink, where the reference rounded to the other side
     for item, tolerance in ((0, 1e-5), (1, 1e-3)):
         error = np.linalg.norm(gradient[item] - expected[item]) / np.linalg.norm(expected[item])
         assert error < tolerance
@@ -68,19 +68,19 @@ def test_any_size_and_no_gradient_for_weights(small_file_state: StateDict) -> No
     assert not any(parameter.requires_grad for parameter in net.parameters())
 
 
-def test_a_trainer_cannot_move_the_statistics(small_file_state: StateDict) -> None:
+def test_train_does_not_change_the_statistics(small_file_state: StateDict) -> None:
     net = IResNet18()
     net.load_state_dict(small_file_state)
     torch.nn.Sequential(net).train()
-    picture = picture_pm1(1, 32, 32, 0)
-    before = net(picture)[3]
+    image = image_pm1(1, 32, 32, 0)
+    before = net(image)[3]
     assert not any(module.training for module in net.modules())
-    assert torch.equal(net(picture)[3], before)
+    assert torch.equal(net(image)[3], before)
 
 
 def test_loading_from_a_file(small_file_state: StateDict, spaced_dir: Path) -> None:
     path = spaced_dir / "backbone.pth"
-    # as published: with the recognition head, and reading must not change what is handed in
+    # as published, with the recognition head; loading must not change the given dictionary
     torch.save(small_file_state | {"features.weight": torch.ones(512)}, path)
     net = load_iresnet18(path)
     assert torch.equal(net.layer4[1].conv2.weight, small_file_state["layer4.1.conv2.weight"])
@@ -96,7 +96,7 @@ def test_loading_from_a_file(small_file_state: StateDict, spaced_dir: Path) -> N
     ],
     ids=["missing", "wrong shape", "deeper network", "other head"],
 )
-def test_other_networks_are_refused(
+def test_other_networks_give_user_errors(
     small_file_state: StateDict, spaced_dir: Path, change: dict, complaint: str
 ) -> None:
     path = spaced_dir / "backbone.pth"

@@ -1,4 +1,4 @@
-"""The offset network: untrained value, slow twin, and the published reference's offsets."""
+"""The offset network: untrained value, plain reference, and the offsets of the published reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nha.nets.offset_net import OffsetNet
 
 
 def slow_offsets(net: OffsetNet, points: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-    """One frame after the other, one layer after the other, with frequencies and phases of every point."""
+    """Reference: one frame and one layer at a time, with frequencies and phases of every point."""
     out = []
     for own in condition:
         frequency, phase = net.mapping(own.expand(len(points), -1))  # [V, S] each
@@ -28,13 +28,13 @@ def slow_offsets(net: OffsetNet, points: torch.Tensor, condition: torch.Tensor) 
     return torch.stack(out)
 
 
-def test_an_untrained_network_moves_nothing():
+def test_untrained_network_returns_zero():
     torch.manual_seed(0)
     net = OffsetNet()
     assert torch.equal(net(torch.randn(10, 35), torch.randn(2, 9)), torch.zeros(2, 10, 3))
 
 
-def test_values_and_gradients_equal_the_slow_twin():
+def test_values_and_gradients_equal_the_reference():
     torch.manual_seed(0)
     net = OffsetNet(feature_size=5, condition_size=4, hidden_layers=3, hidden_size=8).double()
     torch.nn.init.normal_(net.output.weight, std=0.1)
@@ -74,7 +74,7 @@ def test_offsets_of_a_published_checkpoint(golden_dir, shared_dir, published_che
 
     eyeball = labels[:, [part_names.index("left_eyeball"), part_names.index("right_eyeball")]].any(1)
     assert (~eyeball).sum() == 15135
-    # The scale of the template is that of the whole head, before the lower neck was cut off.
+    # the template is scaled by the size of the whole head, before the lower neck is removed
     low, high = template_range(shared_dir)
     normed = (template - low) / (high - low) * 2 - 1
     points = torch.cat([normed[~eyeball], published["_vert_feats"][0]], dim=1)

@@ -1,4 +1,4 @@
-"""The texture network, the neural texture and the normal encoder against slow twins."""
+"""The texture network, the neural texture and the normal encoder against plain references."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def slow_colours(
     mouth_weight: Tensor,
     rest_weight: Tensor,
 ) -> Tensor:
-    """The text of the method: every pixel gets all frequencies and phases of its two conditions."""
+    """Reference: every pixel gets all frequencies and phases of its two conditions."""
     conditions = torch.stack([mouth_features[image_index], torch.zeros_like(mouth_features)[image_index]], 1)
     frequency, phase = net.mapping(conditions)  # [P, 2, S]
     weights = torch.stack([mouth_weight, rest_weight], 1)[:, :, None]
@@ -47,7 +47,7 @@ def texture_case(mouth_weights: str) -> tuple[TextureNet, dict[str, Tensor]]:
         "both": torch.cat([torch.zeros(20), torch.ones(10), torch.rand(10)]),
     }[mouth_weights].double()
     alpha = torch.ones(n_pixels, dtype=torch.float64)
-    alpha[3] = 0.5  # a pixel that is not wholly covered
+    alpha[3] = 0.5  # a partly covered pixel
     inputs = {
         "points": torch.randn(n_pixels, 7, dtype=torch.float64, requires_grad=True),
         "normal_encoding": torch.randn(n_pixels, 3, dtype=torch.float64, requires_grad=True),
@@ -60,7 +60,7 @@ def texture_case(mouth_weights: str) -> tuple[TextureNet, dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize("mouth_weights", ["no mouth", "only mouth", "both"])
-def test_texture_values_and_gradients_equal_the_slow_twin(mouth_weights):
+def test_texture_values_and_gradients_equal_the_reference(mouth_weights):
     net, inputs = texture_case(mouth_weights)
     fast, slow = net(**inputs), slow_colours(net, **inputs)
     torch.testing.assert_close(fast, slow)
@@ -68,11 +68,11 @@ def test_texture_values_and_gradients_equal_the_slow_twin(mouth_weights):
     upstream = torch.randn_like(fast)
     ours, theirs = (torch.autograd.grad(y, moving, upstream, allow_unused=True) for y in (fast, slow))
     for x, own, other in zip(moving, ours, theirs, strict=True):
-        zero = torch.zeros_like(x)  # without mouth pixels the mouth features have no path to the colours
+        zero = torch.zeros_like(x)  # without mouth pixels no gradient reaches the mouth features
         torch.testing.assert_close(zero if own is None else own, zero if other is None else other)
 
 
-def test_texture_weights_carry_no_gradient():
+def test_blend_weights_get_no_gradient():
     net, inputs = texture_case("both")
     inputs["mouth_weight"].requires_grad_()
     net(**inputs).sum().backward()
@@ -86,12 +86,12 @@ def test_texture_of_no_pixels():
 
 
 def bytes_kept_for_backward(net: TextureNet, n_pixels: int) -> int:
-    """Size of the memory that a forward pass over pixels outside the mouth keeps, each block counted once."""
+    """Memory that a forward pass over pixels outside the mouth keeps for the backward pass; each block counts once."""
     kept: dict[int, int] = {}
     alive = []
 
     def pack(tensor: Tensor) -> Tensor:
-        alive.append(tensor)  # or a later block could take the address of a freed one
+        alive.append(tensor)  # kept alive, otherwise a later block could reuse the address
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
@@ -138,7 +138,7 @@ def slow_sample(texture: Tensor, uv: Tensor) -> Tensor:
     return upper * (1 - fy) + lower * fy
 
 
-def test_neural_texture_equals_the_slow_twin():
+def test_neural_texture_equals_the_reference():
     torch.manual_seed(0)
     texture = NeuralTexture(3, head_size=5, mouth_size=4).double()
     uvs = torch.rand(20, 2, dtype=torch.float64) * 2.4 - 1.2  # some beyond the border
@@ -156,7 +156,7 @@ def test_neural_texture_equals_the_slow_twin():
         torch.testing.assert_close(ours, theirs)
 
 
-def test_neural_texture_starts_small():
+def test_neural_texture_is_initialised_with_small_values():
     torch.manual_seed(0)
     texture = NeuralTexture()
     assert texture.head.shape == (1, 64, 256, 256)
@@ -169,7 +169,7 @@ def test_neural_texture_starts_small():
 
 
 def slow_encoding(net: NormalEncoder, normals: Tensor) -> Tensor:
-    """Frequencies and phases as images; the border repeated by hand."""
+    """Reference: frequencies and phases as images, with explicit border replication."""
 
     def padded(image: Tensor) -> Tensor:
         image = torch.cat([image[:, :, :1], image, image[:, :, -1:]], 2)
@@ -185,7 +185,7 @@ def slow_encoding(net: NormalEncoder, normals: Tensor) -> Tensor:
     return nn.functional.conv2d(padded(x), net.output.weight, net.output.bias)
 
 
-def test_normal_encoder_values_and_gradients_equal_the_slow_twin():
+def test_normal_encoder_values_and_gradients_equal_the_reference():
     torch.manual_seed(0)
     net = NormalEncoder(4, 2, 6, condition_size=5).double()
     normals = torch.randn(2, 3, 7, 9, dtype=torch.float64, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Weight files: loaded strictly, and refused in one line that names file, tensor and origin."""
+"""Weight files: strict loading, and errors that name file, tensor and origin."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def path(spaced_dir: Path) -> Path:
     return spaced_dir / "net.pth"
 
 
-def test_every_tensor_is_taken_and_unused_parts_are_dropped(state, path):
+def test_all_tensors_are_loaded_and_unused_parts_dropped(state, path):
     torch.save(OrderedDict(state | {"head_train.weight": torch.zeros(7)}), path)
     net = SmallNet()
     load_weights(net, path, ORIGIN)
@@ -68,7 +68,7 @@ def test_a_network_inside_another_one_drops_its_unused_parts_too(state):
     ],
     ids=["missing", "shape", "unexpected", "nearly unused"],
 )
-def test_other_tensors_are_named(state, path, change, complaint):
+def test_wrong_tensors_are_named(state, path, change, complaint):
     torch.save({name: tensor for name, tensor in (state | change).items() if tensor is not None}, path)
     with pytest.raises(UserError, match=complaint) as error:
         load_weights(SmallNet(), path, ORIGIN)
@@ -85,28 +85,28 @@ class Malicious:
         return (Path.touch, (self.marker,))
 
 
-def test_files_that_are_no_weights(state, path, spaced_dir):
-    def refused(complaint: str) -> None:
+def test_other_files_give_user_errors(state, path, spaced_dir):
+    def assert_error(complaint: str) -> None:
         with pytest.raises(UserError, match=complaint) as error:
             load_weights(SmallNet(), path, ORIGIN)
         assert_one_line_with_advice(error.value, path)
 
-    refused("does not exist")
+    assert_error("does not exist")
     for content in (b"not a checkpoint", b"a page that says no", b"<!DOCTYPE html>\n<html>"):
         path.write_bytes(content)
-        refused("cannot read weights")
+        assert_error("cannot read weights")
     path.write_bytes(b"")
-    refused("cannot read weights")
+    assert_error("cannot read weights")
     torch.save(state, path)
     path.write_bytes(path.read_bytes()[:700])
-    refused("cannot read weights")
+    assert_error("cannot read weights")
     torch.save([1, 2], path)
-    refused("holds no state dict")
+    assert_error("holds no state dict")
     torch.save({"epoch": 3, "state_dict": state}, path)
-    refused("holds no state dict")
+    assert_error("holds no state dict")
     marker = spaced_dir / "executed"
     torch.save({"body.0.weight": Malicious(marker)}, path)
-    refused("cannot read weights")
+    assert_error("cannot read weights")
     assert not marker.exists()
 
 
@@ -116,7 +116,7 @@ def assert_one_line_with_advice(error: UserError, path: Path) -> None:
     assert ORIGIN in str(error)
 
 
-def test_a_trainer_does_not_move_a_frozen_network():
+def test_frozen_network_stays_in_evaluation_mode():
     net = SmallNet()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     nn.Sequential(net).train()

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nha.avatar.avatar import NeuralHeadAvatar
-from nha.core.types import FrameBatch, Rendering
 from nha.data.settings import DataSettings
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
-from nha.optimization.stages import Stage
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.synthetic.settings import SyntheticSettings
@@ -59,15 +56,8 @@ def with_data(settings: OptimizationSettings, **changes) -> OptimizationSettings
     return dataclasses.replace(settings, data=dataclasses.replace(settings.data, **changes))
 
 
-def render_for(stage: Stage, avatar: NeuralHeadAvatar, batch: FrameBatch) -> Rendering:
-    """The rendering of a batch that a stage's terms need."""
-    return avatar.render(
-        batch.tracked, batch.camera, frame_ids=batch.frame_id, channels=stage.channels, paint=stage.paints
-    )
-
-
 def as_options(settings: OptimizationSettings) -> list[str]:
-    """The settings of `make_settings` as `optimize_nha.py` takes them."""
+    """The settings of `make_settings` as command-line options of `optimize_nha.py`."""
     given = {
         "data_path": settings.data.data_path,
         "tracking_results_path": settings.data.tracking_results_path,

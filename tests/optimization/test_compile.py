@@ -1,4 +1,4 @@
-"""Compiling the texture network changes neither numbers nor checkpoints."""
+"""`--compile`: the compiled texture network has the same values and checkpoints."""
 
 import dataclasses
 import sys
@@ -11,8 +11,8 @@ from nha.nets.texture_net import TextureNet
 from nha.optimization import run
 
 
-@pytest.mark.filterwarnings("ignore")  # torch warns of itself while it traces
-def test_a_compiled_network_has_the_same_values_and_gradients():
+@pytest.mark.filterwarnings("ignore")  # torch emits warnings while it traces
+def test_compiled_network_has_the_same_values_and_gradients():
     torch.manual_seed(0)
     net = TextureNet(
         feature_size=4, condition_size=5, normal_encoding_size=3, hidden_layers=2, hidden_size=16
@@ -28,13 +28,13 @@ def test_a_compiled_network_has_the_same_values_and_gradients():
         return [painted.detach(), *(p.grad.clone() for p in net.parameters())]
 
     plain = gradients()
-    net.compile(dynamic=True, backend="aot_eager")  # the tracing, without a compiler of machine code
+    net.compile(dynamic=True, backend="aot_eager")  # traces without generating machine code
     for one, other in zip(plain, gradients(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     assert set(net.state_dict()) == names
 
 
-def test_the_setting_compiles(make_settings, monkeypatch):
+def test_setting_compiles_the_texture_network(make_settings, monkeypatch):
     compiled = []
     monkeypatch.setattr(TextureNet, "compile", lambda self, **options: compiled.append(options))
     monkeypatch.setenv("CXX", sys.executable)  # any program that exists
@@ -42,7 +42,7 @@ def test_the_setting_compiles(make_settings, monkeypatch):
     assert compiled == [{"dynamic": True}]
 
 
-def test_a_missing_compiler_is_one_line(make_settings, monkeypatch):
+def test_missing_compiler_gives_a_user_error(make_settings, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     settings = make_settings(compile=True)
     with pytest.raises(UserError, match="C\\+\\+ compiler"):

@@ -25,7 +25,7 @@ def test_batches_of_each_stage(six_frames):
         assert epoch(data.val_dataloader()) == [[7]]
 
 
-def test_the_order_is_a_function_of_seed_and_epoch(six_frames):
+def test_order_depends_only_on_seed_and_epoch(six_frames):
     single = dataclasses.replace(six_frames, train_batch_size=(1, 1, 1))
 
     def order(seed: int, epoch_of_run: int) -> list[list[int]]:
@@ -39,7 +39,7 @@ def test_the_order_is_a_function_of_seed_and_epoch(six_frames):
     assert order(1, 1) == orders[1]
 
 
-def test_lightning_trains_and_validates_with_it(six_frames, tmp_path):
+def test_lightning_trains_and_validates_with_the_data_module(six_frames, tmp_path):
     class Module(lightning.LightningModule):
         def __init__(self):
             super().__init__()

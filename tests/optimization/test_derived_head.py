@@ -1,4 +1,4 @@
-"""FLAME's model file alone is enough for an avatar; its tables are not mixed up with FLAME's own."""
+"""Training on FLAME's model file alone, with derived tables."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from tests.optimization.conftest import with_data
 
 
 @pytest.mark.slow
-def test_an_avatar_trains_on_derived_tables_and_opens_on_no_others(
-    make_settings, flame_alone, flame_like, tmp_path
-):
+def test_avatar_on_derived_tables_opens_only_with_these(make_settings, flame_alone, flame_like, tmp_path):
     subject = SyntheticSettings(
         frames=4, size=(64, 64), supersampling=1, progress=False, head=str(flame_alone)
     )
@@ -37,7 +35,7 @@ def test_an_avatar_trains_on_derived_tables_and_opens_on_no_others(
     settings = dataclasses.replace(settings, run=dataclasses.replace(settings.run, head=str(flame_alone)))
     result = optimize_avatar(settings)
 
-    avatar = load_avatar(result.avatar_path)  # the checkpoint names its head
+    avatar = load_avatar(result.avatar_path)  # the checkpoint holds the path of its head model
     batch = FrameDataModule(settings.data).train.batch([0, 1])
     rgba = avatar(batch.tracked, batch.camera, batch.frame_id)
     assert torch.isfinite(rgba).all()

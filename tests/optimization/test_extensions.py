@@ -1,4 +1,4 @@
-"""Extensions from outside the package: a loss term and networks of one's own."""
+"""Extensions from outside the package: additional loss terms and other networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def darkness(inputs: LossInputs) -> Tensor:
     return inputs.rendering.rgb01.mean()
 
 
-def test_a_loss_from_outside_trains(make_settings):
+def test_loss_from_outside_the_package_is_optimised(make_settings):
     term = Term("dark", darkness, colours=True, weight=(0.0, 100.0, 100.0))
     stages = make_stages(make_settings(), [term])
     assert [stage.weights_at(0).get("dark") for stage in stages] == [None, 100.0, 100.0]
@@ -39,12 +39,12 @@ def test_a_loss_from_outside_trains(make_settings):
     assert means[1] < means[0] - 1e-3
 
 
-def test_two_terms_under_one_name_are_refused(make_settings):
+def test_two_terms_with_the_same_name_are_an_error(make_settings):
     with pytest.raises(ValueError, match="same name: rgb"):
         make_stages(make_settings(), [Term("rgb", darkness, weight=(1.0, 1.0, 1.0))])
 
 
-def test_networks_from_outside_train_and_open(make_settings):
+def test_networks_from_outside_the_package_train_and_open(make_settings):
     def networks() -> dict:
         size = 3 + SMALL.texture_map_feats
         return {"texture_net": PointColours(size), "offset_net": ConstantOffsets()}

@@ -1,3 +1,5 @@
+"""The optimisers of each stage, and the fit of held-out frames."""
+
 import dataclasses
 
 import pytest
@@ -5,14 +7,13 @@ import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.open import build_head
+from nha.core.paths import PART_WEIGHTS
 from nha.head.load import load_head
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.held_out import fit_held_out_pass
-from nha.optimization.objective import Objective
+from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import begin_stage, make_optimizers
-from nha.optimization.run import PART_WEIGHTS
 from nha.optimization.stages import CORRECTIONS, make_stages
-from tests.optimization.conftest import render_for
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ GROUPS = {
 GROUPS["joint"] = GROUPS["geometry"] | GROUPS["texture"]
 
 
-def test_two_steps_of_each_stage_move_what_the_stage_moves_and_nothing_else(setup):
+def test_each_stage_changes_only_its_parameters(setup):
     settings, data, avatar, objective = setup
     optimizers = make_optimizers(avatar)
     batch = data.train.batch([0, 1])
@@ -40,7 +41,7 @@ def test_two_steps_of_each_stage_move_what_the_stage_moves_and_nothing_else(setu
         active = begin_stage(avatar, optimizers, stage)
         before = {name: value.clone() for name, value in avatar.state_dict().items()}
         for _ in range(2):
-            rendering = render_for(stage, avatar, batch)
+            rendering = render_batch(avatar, stage, batch)
             table = objective(stage.terms, avatar, rendering, batch)
             assert all(torch.isfinite(value) for value in table.losses.values())
             for optimizer in optimizers.values():
@@ -55,7 +56,7 @@ def test_two_steps_of_each_stage_move_what_the_stage_moves_and_nothing_else(setu
         assert (held_out == 0).all()
 
 
-def test_the_translation_moves_at_a_tenth_of_the_rate(setup):
+def test_translation_has_a_tenth_of_the_learning_rate(setup):
     settings, _, avatar, _ = setup
     optimizers = make_optimizers(avatar)
     begin_stage(avatar, optimizers, make_stages(settings)[0])
@@ -64,7 +65,7 @@ def test_the_translation_moves_at_a_tenth_of_the_rate(setup):
     assert rates["expr"] == pytest.approx(1e-3)
 
 
-def test_held_out_fit_moves_the_poses_of_held_out_frames_alone(setup):
+def test_held_out_fit_changes_only_poses_of_held_out_frames(setup):
     settings, data, avatar, objective = setup
     stage = make_stages(settings)[0]
     required = [parameter.requires_grad for parameter in avatar.parameters()]
@@ -83,7 +84,7 @@ def test_held_out_fit_moves_the_poses_of_held_out_frames_alone(setup):
     assert all(parameter.grad is None for parameter in avatar.parameters())
 
 
-def test_the_texture_stage_fits_no_held_out_frame(setup):
+def test_texture_stage_fits_no_held_out_frame(setup):
     settings, data, avatar, objective = setup
     stage = make_stages(settings)[1]
     assert fit_held_out_pass(avatar, objective, stage, [data.val.batch([0])], epoch=0) is None

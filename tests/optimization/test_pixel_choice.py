@@ -1,4 +1,4 @@
-"""Painting some of the pixels: which, and that nothing else changes."""
+"""`--pixels_per_image`: colours of a random subset of the pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nha.optimization.sampling import highest_scores, random_scores, step_genera
 from tests.small import SMALL
 
 
-def test_the_highest_scores_among_the_candidates_are_chosen():
+def test_highest_scores_among_the_candidates_are_chosen():
     scores = torch.tensor([[[0.9, 0.2], [0.5, 0.7]], [[0.1, 0.2], [0.3, 0.4]]])
     among = torch.tensor([[[[False, True], [True, True]]], [[[True, False], [False, False]]]])
     chosen = highest_scores(scores, among, 2)
@@ -26,7 +26,7 @@ def test_the_highest_scores_among_the_candidates_are_chosen():
     assert torch.equal(highest_scores(scores, among, 100), among)
 
 
-def test_scores_are_above_0():
+def test_scores_are_positive():
     scores = random_scores(2, (50, 40), step_generator(0, 0))
     assert scores.shape == (2, 50, 40)
     assert scores.min() > 0
@@ -53,7 +53,7 @@ def test_painted_pixels_have_the_colours_of_the_whole_image(make_settings):
     assert (some.rgb01[(~some.painted).expand_as(some.rgb01)] == 1).all()
 
 
-def test_a_run_with_chosen_pixels_trains_the_texture(make_settings, monkeypatch):
+def test_run_with_chosen_pixels_trains_the_texture(make_settings, monkeypatch):
     painted = []
     render = AvatarModule.render
 
@@ -69,7 +69,7 @@ def test_a_run_with_chosen_pixels_trains_the_texture(make_settings, monkeypatch)
     assert set(painted[-2:]) <= {50, 100}
 
 
-def test_the_perceptual_term_refuses_chosen_pixels(make_settings, monkeypatch):
+def test_chosen_pixels_with_the_perceptual_term_are_an_error(make_settings, monkeypatch):
     settings = make_settings(pixels_per_image=50)
     settings = dataclasses.replace(
         settings, losses=dataclasses.replace(settings.losses, perceptual="arcface")

@@ -1,4 +1,4 @@
-"""An avatar of the published code: built from our configuration, trained on, written back."""
+"""An avatar of the published code: same sizes, further training, conversion back."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def shapes(state: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("whose", ["ours", "published"])
-def test_the_configuration_builds_the_published_networks(
-    whose, published_file, shared_dir, repository, flame_like
-):
+def test_configuration_gives_the_published_sizes(whose, published_file, shared_dir, repository, flame_like):
     folder = repository / "configs" if whose == "ours" else shared_dir / "published_configs"
     ini = str(folder / "optimize_avatar.ini")
     settings = parse_settings(OptimizationSettings, ["--config", ini], description="d")
@@ -59,7 +57,7 @@ def photometric_error(avatar: NeuralHeadAvatar, data: FrameDataModule) -> float:
 
 
 @pytest.mark.slow
-def test_a_published_avatar_is_trained_on_and_written_back(
+def test_published_avatar_is_trained_further_and_converted_back(
     published_file, golden_dir, flame_like, tmp_path, run_script
 ):
     golden = np.load(golden_dir / "a" / "golden.npz")
@@ -91,7 +89,7 @@ def test_a_published_avatar_is_trained_on_and_written_back(
     moved = {name for name, value in first.state.items() if not torch.equal(value, trained.state[name])}
     assert {"frame_parameters.shape", "frame_parameters.expr", "vertex_features"} <= moved
     assert {"offset_net.output.weight", "texture_net.static_head.weight", "neural_texture.head"} <= moved
-    # it went on from where the published training stopped: a few steps at these rates move little
+    # training starts from the published weights: a few steps at these rates change little
     for name in ("offset_net.layers.1.weight", "texture_net.layers.1.weight"):
         assert (trained.state[name] - first.state[name]).abs().max() < 1e-3, name
     expr, trained_expr = (state["frame_parameters.expr"] for state in (first.state, trained.state))
@@ -108,7 +106,5 @@ def test_a_published_avatar_is_trained_on_and_written_back(
     for name, table in first.published_head_tables.items():
         assert torch.equal(again.published_head_tables[name], table), name
     batch = data.train.batch([0])
-    pictures = [
-        x(batch.tracked, batch.camera, batch.frame_id) for x in (avatar, load_avatar(back, flame_like))
-    ]
-    assert torch.equal(*pictures)
+    images = [x(batch.tracked, batch.camera, batch.frame_id) for x in (avatar, load_avatar(back, flame_like))]
+    assert torch.equal(*images)

@@ -1,3 +1,5 @@
+"""The whole optimisation: results, interruptions and wrong inputs."""
+
 import dataclasses
 import json
 
@@ -22,7 +24,7 @@ def states_equal(one, two) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_run_leaves_an_avatar_that_draws(make_settings):
+def test_run_writes_an_avatar_that_renders(make_settings):
     settings = make_settings((1, 1, 1), image_log_period=1)
     result = optimize_avatar(settings)
     assert set(result.stage_seconds) == {"geometry", "texture", "joint"}
@@ -38,7 +40,7 @@ def test_a_run_leaves_an_avatar_that_draws(make_settings):
 
 # Two frame batches an epoch, two epochs a stage: each is killed in the middle of its second epoch.
 @pytest.mark.parametrize("killed_at", [4, 8, 12], ids=["geometry", "texture", "joint"])
-def test_an_interrupted_run_continues_to_the_same_avatar(make_settings, monkeypatch, killed_at):
+def test_interrupted_run_continues_to_the_same_avatar(make_settings, monkeypatch, killed_at):
     whole = optimize_avatar(make_settings((2, 2, 2), "whole", checkpoint_period=1))
 
     class KilledError(Exception):
@@ -63,14 +65,14 @@ def test_an_interrupted_run_continues_to_the_same_avatar(make_settings, monkeypa
     assert states_equal(whole.avatar_path, resumed.avatar_path)
 
 
-def test_a_finished_run_is_not_run_again(make_settings, monkeypatch):
+def test_finished_run_is_not_repeated(make_settings, monkeypatch):
     settings = make_settings((1, 0, 0))
     first = optimize_avatar(settings)
 
-    def refuse(*_):
+    def fail(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(run, "fit_stage", refuse)
+    monkeypatch.setattr(run, "fit_stage", fail)
     second = optimize_avatar(settings)
     assert second.stage_seconds == first.stage_seconds
     other = dataclasses.replace(
@@ -82,9 +84,9 @@ def test_a_finished_run_is_not_run_again(make_settings, monkeypatch):
 
 def test_missing_perceptual_weights_stop_the_run(make_settings, tmp_path):
     settings = make_settings()
-    wanting = LossSettings(perceptual="arcface", arcface_weights=tmp_path / "none.pth")
+    losses = LossSettings(perceptual="arcface", arcface_weights=tmp_path / "none.pth")
     with pytest.raises(UserError, match=r"none\.pth.* there, or leave the term out with --perceptual none"):
-        optimize_avatar(dataclasses.replace(settings, losses=wanting))
+        optimize_avatar(dataclasses.replace(settings, losses=losses))
     assert not settings.run.default_root_dir.exists()
 
 
@@ -99,14 +101,14 @@ def test_perceptual_weights_are_needed_only_where_the_term_counts(make_settings,
     assert result.avatar_path.is_file()
 
 
-def test_a_split_naming_missing_frames_is_listed(make_settings, tmp_path):
+def test_missing_frames_of_a_split_are_listed(make_settings, tmp_path):
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"train": [0, 1, 77], "val": [2]}))
     with pytest.raises(UserError, match="77"):
         optimize_avatar(with_data(make_settings(), split_config=split))
 
 
-def test_not_a_number_in_the_tracking_is_named(make_settings, tmp_path):
+def test_nan_in_the_tracking_is_an_error(make_settings, tmp_path):
     settings = make_settings()
     tracking = read_tracking(settings.data.tracking_results_path)
     expr = tracking.expr.copy()
@@ -119,7 +121,7 @@ def test_not_a_number_in_the_tracking_is_named(make_settings, tmp_path):
         optimize_avatar(with_data(settings, tracking_results_path=tmp_path))
 
 
-def test_tracking_of_another_dataset_is_noticed(make_settings, tmp_path):
+def test_tracking_of_another_dataset_is_an_error(make_settings, tmp_path):
     settings = make_settings()
     tracking = read_tracking(settings.data.tracking_results_path)
     write_tracking(
@@ -129,7 +131,7 @@ def test_tracking_of_another_dataset_is_noticed(make_settings, tmp_path):
         optimize_avatar(with_data(settings, tracking_results_path=tmp_path))
 
 
-def test_the_script_runs_and_reports(make_settings, run_script):
+def test_script_trains_and_logs_the_terms(make_settings, run_script):
     done = run_script("optimize_nha.py", *as_options(make_settings((1, 1, 0))))
     assert done.returncode == 0, done.stderr
     assert "avatar.ckpt" in done.stdout

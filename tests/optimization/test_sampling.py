@@ -1,3 +1,5 @@
+"""Random draws of a training step."""
+
 import math
 
 import torch
@@ -28,7 +30,7 @@ def test_noise_has_the_published_deviations():
     assert (noise.translation == 0).all()
 
 
-def test_a_step_draws_the_same_again_and_another_step_something_else():
+def test_draws_depend_only_on_seed_and_step():
     draw = lambda seed, step: parameter_noise(zeros(1), 1.0, 5.0, step_generator(seed, step)).expr  # noqa: E731
     assert torch.equal(draw(1, 7), draw(1, 7))
     assert not torch.equal(draw(1, 7), draw(1, 8))

@@ -1,4 +1,4 @@
-"""Two processes that share every batch do what one process with the whole batch does."""
+"""Distributed training: two processes that share each batch give the result of one process."""
 
 import torch
 
@@ -8,22 +8,22 @@ from nha.optimization.sampling import parameter_noise, step_generator
 from tests.optimization.conftest import as_options, with_data
 from tests.optimization.test_sampling import zeros
 
-# Sums are taken in another order, and Adam turns the rounding of a vanishing gradient into a whole step
-# (its size is the learning rate): a few steps may differ by a part of one.
-STEPS_APART = 0.05
+# The order of sums differs, and Adam can turn rounding of a vanishing gradient into a step of the size of the learning
+# rate. Weights may therefore differ by this share of a step.
+TOLERANCE_STEPS = 0.05
 
 
-def test_frames_are_dealt_so_that_the_parts_of_a_batch_are_the_batch():
+def test_processes_together_have_the_frames_of_the_whole_batch():
     order = list(range(10, 21))
     parts = [order_of_rank(order, 2, process, 2) for process in (0, 1)]
-    assert [len(part) for part in parts] == [6, 6]  # 11 frames: the first is seen twice
+    assert [len(part) for part in parts] == [6, 6]  # 11 frames: the first is used twice
     for start in range(0, 6, 2):
         together = parts[0][start : start + 2] + parts[1][start : start + 2]
         assert together == (order + order[:1])[2 * start : 2 * start + 4]
     assert order_of_rank(order, 4, 0, 1) == order
 
 
-def test_noise_of_the_parts_is_the_noise_of_the_batch():
+def test_processes_together_have_the_noise_of_the_whole_batch():
     whole = parameter_noise(zeros(4), 0.1, 5.0, step_generator(0, 3))
     for process in (0, 1):
         part = parameter_noise(zeros(2), 0.1, 5.0, step_generator(0, 3), BatchShare(process, 2))
@@ -31,7 +31,7 @@ def test_noise_of_the_parts_is_the_noise_of_the_batch():
             assert torch.equal(getattr(part, name), getattr(whole, name)[2 * process : 2 * process + 2])
 
 
-def test_two_processes_train_as_one(make_settings, run_script, tmp_path):
+def test_two_processes_train_like_one(make_settings, run_script, tmp_path):
     split = tmp_path / "split.json"
     split.write_text('{"train": [0, 1], "val": [2, 3]}')
     runs = {}
@@ -50,11 +50,11 @@ def test_two_processes_train_as_one(make_settings, run_script, tmp_path):
     for name, value in one.items():
         if value.is_floating_point():
             network = next((rate for prefix, rate in rates.items() if prefix in name), None)
-            limit = 1e-6 if network is None else STEPS_APART * network
+            limit = 1e-6 if network is None else TOLERANCE_STEPS * network
             assert (value - two[name]).abs().max() <= limit + 1e-5 * value.abs().max(), name
             moved += float((value - value.mean()).abs().sum())
     assert moved > 0
-    said = runs["two"][0].stdout
-    assert said.count("avatar: ") == 1
+    log = runs["two"][0].stdout
+    assert log.count("avatar: ") == 1
     logs = list((tmp_path / "two" / "logs").rglob("events.out.*"))
     assert len(logs) == len(list((tmp_path / "one" / "logs").rglob("events.out.*")))

@@ -1,3 +1,5 @@
+"""The three stages: parameters, terms, weights and epochs."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +25,13 @@ def names(stage: Stage) -> set[str]:
     return {term.name for term in stage.terms}
 
 
-def test_the_stages_follow_one_another(published):
+def test_stages_follow_each_other(published):
     stages = make_stages(published)
     assert [s.name for s in stages] == ["geometry", "texture", "joint"]
     assert [(s.first_epoch, s.end_epoch) for s in stages] == [(0, 150), (150, 200), (200, 250)]
 
 
-def test_what_moves_in_each_stage(published):
+def test_optimised_parameters_of_each_stage(published):
     geometry, texture, joint = make_stages(published)
     assert set(geometry.moved) == {"shape", "expr", "rotation", "jaw", "neck", "translation"}
     assert set(joint.moved) == {*geometry.moved, "eyes"}
@@ -59,10 +61,8 @@ def test_losses_and_weights_of_each_stage(published):
     assert (joint.flame_lr, joint.offset_lr, joint.tex_lr) == (2e-4, 2e-6, 2e-5)
 
 
-def test_without_a_feature_network_there_is_no_perceptual_term(published):
-    import dataclasses
-
-    stages = make_stages(dataclasses.replace(published, losses=LossSettings(perceptual="none")))
+def test_perceptual_none_drops_the_perceptual_term(published):
+    stages = make_stages(replace(published, losses=LossSettings(perceptual="none")))
     assert all("perc" not in names(stage) for stage in stages)
 
 
@@ -70,7 +70,7 @@ def with_losses(settings: OptimizationSettings, **changes) -> OptimizationSettin
     return replace(settings, losses=replace(settings.losses, **changes))
 
 
-def test_each_stage_says_which_terms_count(published):
+def test_description_lists_active_terms(published):
     geometry, texture, joint = (stage.describe_terms() for stage in make_stages(published))
     assert geometry.startswith(
         "geometry stage, 150 epochs: lap 0.05, edge 10, lmk 0.01, eye_closed 100000, norm 0.02"
@@ -82,7 +82,7 @@ def test_each_stage_says_which_terms_count(published):
     assert joint.endswith("; without lmk (weight 0)")
 
 
-def test_terms_that_are_left_out_say_why(published):
+def test_description_gives_reasons_for_inactive_terms(published):
     _, texture, joint = make_stages(with_losses(published, perceptual="none"))
     assert texture.describe_terms() == "texture stage, 50 epochs: rgb 1; without perc (--perceptual none)"
     assert joint.describe_terms().endswith("; without lmk (weight 0), perc (--perceptual none)")
@@ -95,7 +95,7 @@ def test_terms_that_are_left_out_say_why(published):
     )
 
 
-def test_a_weight_that_only_begins_later_counts(published):
+def test_weight_that_starts_at_0_is_active(published):
     geometry, _, joint = make_stages(
         with_losses(published, w_silh=[(0, 50), (1, 100)], w_semantic_hair=[(1, 50), (0, 100)])
     )

@@ -17,7 +17,7 @@ RASTER_SIZE = (29, 41)  # H != W, neither a multiple of a band
 
 
 def _random_triangles(seed: int, batch: int = 2, faces: int = 60) -> tuple[Tensor, Tensor]:
-    """Give triangles that overlap, cross, leave the image, lie behind the camera or have no area.
+    """Triangles that overlap, intersect, leave the image, lie behind the camera or have no area.
 
     Returns:
         screen [N, V, 3] pixels and camera z, faces [F, 3].
@@ -38,7 +38,7 @@ def _random_triangles(seed: int, batch: int = 2, faces: int = 60) -> tuple[Tenso
 
 @pytest.fixture(scope="session")
 def random_triangles() -> Callable[..., tuple[Tensor, Tensor]]:
-    """random_triangles(seed, batch=2, faces=60) gives screen [N, V, 3] and faces [F, 3] for a 29 x 41 image."""
+    """random_triangles(seed, batch=2, faces=60) returns screen [N, V, 3] and faces [F, 3] for a 29 x 41 image."""
     return _random_triangles
 
 
@@ -56,7 +56,7 @@ def camera() -> Camera:
 
 
 class Golden:
-    """One folder of reference numbers: arrays as tensors, and what the renderer needs from them."""
+    """One folder of reference numbers: arrays as tensors, and the inputs of the renderer."""
 
     def __init__(self, folder: Path):
         self._arrays = np.load(folder / "golden.npz")

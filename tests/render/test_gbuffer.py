@@ -48,7 +48,7 @@ def test_channels_have_their_shapes_and_backgrounds(tetrahedra, tables, camera):
     assert drawn.fragments.face_index.shape == (2, 29, 41, 1)
 
 
-def test_values_against_a_naive_twin(tetrahedra, tables, camera):
+def test_values_equal_a_plain_reference(tetrahedra, tables, camera):
     drawn = draw_gbuffer(tetrahedra, tables, camera, CHANNELS)
     n, row, column = drawn.alpha[:, 0].nonzero(as_tuple=True)
     face = drawn.fragments.face_index[n, row, column, 0]
@@ -70,7 +70,7 @@ def test_values_against_a_naive_twin(tetrahedra, tables, camera):
     assert torch.equal(drawn["depth"][n, 0, row, column], drawn.fragments.depth[n, row, column, 0])
 
 
-def test_screen_coordinates_carry_the_corners_gradient(tetrahedra, tables, camera):
+def test_screen_coordinates_have_the_gradient_of_the_corners(tetrahedra, tables, camera):
     vertices = tetrahedra.clone().requires_grad_()
     drawn = draw_gbuffer(vertices, tables, camera, ["screen_coords"])
     weights = torch.randn(drawn["screen_coords"].shape, generator=torch.Generator().manual_seed(1))
@@ -87,7 +87,7 @@ def test_screen_coordinates_carry_the_corners_gradient(tetrahedra, tables, camer
 
 
 def test_normals_point_to_the_camera_with_y_down(tables, camera):
-    # A single face looking at the camera and a little up (world y): its picture normal has y < 0 and z > 0.
+    # a single face that points at the camera and slightly up (world y): its image normal has y < 0 and z > 0
     vertices = torch.tensor([[0.0, 0.3, 2.1], [0.3, -0.2, 1.9], [-0.3, -0.2, 1.9], [0.0, 0.0, 9.0]])[None]
     towards = torch.linalg.cross(vertices[0, 1] - vertices[0, 0], vertices[0, 2] - vertices[0, 0])
     order = [0, 1, 2] if towards[2] < 0 else [0, 2, 1]
@@ -101,7 +101,7 @@ def test_normals_point_to_the_camera_with_y_down(tables, camera):
     torch.testing.assert_close(x, torch.zeros_like(x), atol=1e-6, rtol=0)
 
 
-def test_only_what_is_asked_for_is_there(tetrahedra, tables, camera):
+def test_only_requested_channels_are_drawn(tetrahedra, tables, camera):
     drawn = draw_gbuffer(tetrahedra, tables, camera, ["uvmap"])
     assert set(drawn.channels) == {"alpha", "uvmap"}
     with pytest.raises(ValueError, match=r"unknown G-buffer channels \['colour'\]"):
@@ -123,7 +123,7 @@ def test_channel_gradients_against_finite_differences(tetrahedra, tables, camera
     camera = Camera(camera.intrinsics.double(), camera.extrinsics.double(), (7, 9))
     camera.intrinsics[:, :2] *= 0.22
     vertices = tetrahedra.double()
-    step = 1e-6  # far below what moves a pixel to another face; barycentrics are held by hand
+    step = 1e-6  # too small to move a pixel to another face; barycentrics are kept constant
     fixed = draw_gbuffer(vertices, tables, camera, ["normals", "screen_coords"])
     n, row, column = fixed.alpha[:, 0].nonzero(as_tuple=True)
     assert len(n) > 5
@@ -183,7 +183,7 @@ def test_eyelid_rule(tables, nearest, second, takes_second):
     assert torch.equal(two.face_index, before)
 
 
-def test_heads_without_eye_parts_have_no_rule(tables):
+def test_eyelid_rule_is_skipped_without_eye_parts(tables):
     tables = tables.replace(part_names=("a", "b", "c", "d"), hard_labels=torch.ones(4, 4))
     two = Fragments(torch.tensor([[[[0, 1]]]]), torch.rand(1, 1, 1, 2, 3), torch.tensor([[[[1.0, 2.0]]]]))
     assert visible_surface(two, tables).face_index.item() == 0

@@ -1,4 +1,4 @@
-"""Interpolation: values against a naive twin, gradients against finite differences and against the twin."""
+"""Interpolation: values against a plain reference, gradients against finite differences and the reference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scene(random_triangles) -> tuple[torch.Tensor, torch.Tensor, Fragments]:
 
 
 def _twin_faces(fragments: Fragments, face_values: torch.Tensor, layer: int = 0) -> torch.Tensor:
-    """Interpolate on every pixel of every image, without a list of covered ones."""
+    """Reference: interpolation at every pixel of every image, without a list of covered pixels."""
     batch = len(fragments.face_index)
     face = fragments.face_index[..., layer]
     bary = fragments.barycentric[..., layer, :].to(face_values.dtype)
@@ -34,7 +34,7 @@ def _twin_vertices(fragments, vertex_values, faces, layer=0):
 
 @pytest.mark.parametrize("sets", [1, 2])
 @pytest.mark.parametrize("layer", [0, 1])
-def test_faces_and_vertices_against_the_twin(scene, sets, layer):
+def test_faces_and_vertices_equal_the_reference(scene, sets, layer):
     screen, faces, fragments = scene
     face_values = torch.randn(sets, len(faces), 3, 4, dtype=torch.double)
     vertex_values = torch.randn(sets, screen.shape[1], 4, dtype=torch.double)
@@ -50,7 +50,7 @@ def test_faces_and_vertices_against_the_twin(scene, sets, layer):
 
 @pytest.mark.parametrize("sets", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float, torch.double])
-def test_planes_and_lists_against_the_twin(scene, sets, dtype):
+def test_planes_and_lists_equal_the_reference(scene, sets, dtype):
     screen, faces, fragments = scene
     covered = covered_pixels(fragments)
     weights = torch.randn(2, 4, *IMAGE_SIZE, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Rasterisation: the fast backends against the slow twin, and the slow twin against what it should mean."""
+"""Rasterisation: the fast backends against the reference, and the reference against the definition of coverage."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class TestMeaning:
         n, row, column, _ = (drawn.face_index >= 0).nonzero(as_tuple=True)
         corners = screen[n[:, None], faces[drawn.face_index[n, row, column, 0]]].double()  # [P, 3, 3]
         bary = drawn.barycentric[n, row, column, 0].double()
-        # The mean of the corners in space, (u z, v z, z), projects onto the pixel's centre.
+        # the weighted mean of the corners in space, (u z, v z, z), projects onto the pixel's centre
         depth = (bary * corners[..., 2]).sum(-1)
         projected = (bary[..., None] * corners[..., :2] * corners[..., 2:]).sum(1) / depth[:, None]
         centres = torch.stack((column, row), dim=-1) + 0.5
@@ -99,7 +99,7 @@ class TestMeaning:
         assert (drawn.face_index == torch.tensor([0, 1])).all()
 
     def test_pixel_centre_on_an_edge_is_not_covered(self, backend):
-        # All three sides of this right triangle run through pixel centres. At 32 x 32 positions have no rounding.
+        # All three sides of this right triangle pass through pixel centres; at 32 x 32 positions are exact.
         screen = torch.tensor([[[0.5, 0.5, 1.0], [8.5, 0.5, 1.0], [0.5, 8.5, 1.0]]])
         drawn = rasterize(screen, torch.tensor([[0, 1, 2]]), (32, 32), layers=1, backend=backend)
         covered = drawn.face_index[0, :, :, 0] >= 0
@@ -145,7 +145,7 @@ def _areas(corners: torch.Tensor) -> torch.Tensor:
 
 
 class TestErrors:
-    def test_unknown_backend_names_the_known_ones(self):
+    def test_unknown_backend_lists_the_known_ones(self):
         with pytest.raises(UserError, match=r"unknown raster backend 'opengl'.*numba.*triton"):
             _draw([_covering_triangle(1.0)], backend="opengl")
 
@@ -184,7 +184,7 @@ def test_the_chosen_backend_is_used_and_restored(monkeypatch, random_triangles):
         with raster_backend("numba"):
             rasterize(screen, faces, IMAGE_SIZE)
         rasterize(screen, faces, IMAGE_SIZE)
-        rasterize(screen, faces, IMAGE_SIZE, backend="numba")  # an explicit one counts more
+        rasterize(screen, faces, IMAGE_SIZE, backend="numba")  # an explicit argument takes precedence
     assert used == ["rasterize_reference", "rasterize_numba", "rasterize_reference", "rasterize_numba"]
     assert chosen_raster_backend() == "auto"
     with pytest.raises(UserError, match="unknown raster backend 'opengl'"):

@@ -1,4 +1,4 @@
-"""The camera's conventions, each with a point that would land elsewhere if it were wrong."""
+"""The conventions of the camera, each with a point whose projection depends on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _camera(cx: float = 20.0, cy: float = 12.0) -> Camera:
     return Camera(intrinsics, extrinsics, (30, 40))
 
 
-def test_axis_point_lands_on_the_principal_point_counted_from_the_bottom():
+def test_axis_projects_to_the_principal_point_counted_from_the_bottom():
     u, v, z = project(torch.tensor([[[0.0, 0.0, 2.0]]]), _camera())[0, 0]
     assert (u, v, z) == (20.0, 30.0 - 12.0, 2.0)
 

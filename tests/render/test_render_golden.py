@@ -1,4 +1,4 @@
-"""The renderer against pictures that the published reference drew; tolerances of the reference numbers' README."""
+"""The renderer against images of the published reference, with the tolerances of the golden README."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def drawn(golden):
 
 @pytest.fixture(scope="module")
 def same(golden, drawn):
-    """Foreground pixels where both see the same face."""
+    """Foreground pixels where both have the same face."""
     return (golden.face_index >= 0) & (drawn.fragments.face_index[..., 0] == golden.face_index)
 
 
@@ -35,7 +35,7 @@ def test_faces(golden, drawn):
     assert (drawn.fragments.face_index[..., 0] != golden.face_index).sum() <= 4
 
 
-def test_eyelid_rule_is_needed(golden):
+def test_eyelid_rule_changes_the_faces(golden):
     screen = project(golden["verts"], golden.camera)
     nearest = rasterize(screen, golden.tables.faces, golden.camera.image_size, layers=1).face_index[..., 0]
     assert (nearest != golden.face_index).sum() > 10
@@ -68,7 +68,7 @@ def test_shaded(golden):
     assert (difference.amax(1) > 5e-3).float().mean() <= 1e-4
 
 
-def test_reference_backend_draws_the_same(golden, drawn):
+def test_reference_backend_gives_the_same_gbuffer(golden, drawn):
     with raster_backend("reference"):
         again = draw_gbuffer(golden["verts"], golden.tables, golden.camera, ["depth"])
     assert torch.equal(again.fragments.face_index, drawn.fragments.face_index)

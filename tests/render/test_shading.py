@@ -62,24 +62,24 @@ def test_phong_of_a_wall_facing_the_camera(camera):
         [-3.0, -2.0, 2.0],
         [0.0, 4.0, 2.0],
     ]  # counter-clockwise on screen, n = (0, 0, -1)
-    picture = _wall(camera[:1], front)
-    assert picture.shape == (4, 29, 41)
-    assert (picture[3] == 1).all()
+    image = _wall(camera[:1], front)
+    assert image.shape == (4, 29, 41)
+    assert (image[3] == 1).all()
     diffuse = AMBIENT + DIFFUSE * math.sqrt(0.5)
-    corner = picture[:3, -1, 0]  # far from the highlight
+    corner = image[:3, -1, 0]  # far from the highlight
     torch.testing.assert_close(corner, torch.tensor(SURFACE_RGB01) * diffuse, atol=1e-3, rtol=0)
-    assert picture.max() <= 1
+    assert image.max() <= 1
 
 
 def test_phong_culls_back_faces_to_white(camera):
     back = [[3.0, -2.0, 2.0], [0.0, 4.0, 2.0], [-3.0, -2.0, 2.0]]
-    picture = _wall(camera[:1], back)
-    assert (picture[:3] == 1).all()
-    assert (picture[3] == 0).all()
+    image = _wall(camera[:1], back)
+    assert (image[:3] == 1).all()
+    assert (image[3] == 0).all()
 
 
 def test_phong_highlight_is_where_the_mirror_direction_meets_the_camera():
-    # A wall whose normal halves the angle between the light (up and towards us) and the camera.
+    # a wall whose normal bisects the angle between the light (from above and in front) and the camera
     intrinsics = torch.tensor([[[40.0, 0.0, 20.5], [0.0, 40.0, 20.5], [0.0, 0.0, 1.0]]])
     camera = Camera(intrinsics, torch.eye(3, 4)[None], (41, 41))
     tilt = math.radians(22.5)
@@ -87,8 +87,8 @@ def test_phong_highlight_is_where_the_mirror_direction_meets_the_camera():
     left = torch.tensor([1.0, 0.0, 0.0])
     centre = torch.tensor([0.0, 0.0, 2.0])
     corners = [centre + 4 * left - 3 * up, centre - 4 * left - 3 * up, centre + 5 * up]
-    picture = _wall(camera, [corner.tolist() for corner in corners])
-    row, column = divmod(int(picture[0].argmax()), 41)
+    image = _wall(camera, [corner.tolist() for corner in corners])
+    row, column = divmod(int(image[0].argmax()), 41)
     assert (row, column) == (20, 20)
     expected = SURFACE_RGB01[0] * (AMBIENT + DIFFUSE * math.cos(tilt)) + 0.3
-    assert picture[0, 20, 20].item() == pytest.approx(min(expected, 1.0), abs=1e-4)
+    assert image[0, 20, 20].item() == pytest.approx(min(expected, 1.0), abs=1e-4)

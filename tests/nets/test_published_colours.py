@@ -1,4 +1,4 @@
-"""The three painting networks with a published checkpoint, on the reference's own G-buffer: its picture."""
+"""The three texture networks with a published checkpoint, on the reference's G-buffer, against its image."""
 
 from __future__ import annotations
 
