@@ -13,14 +13,16 @@ The **landmark stages** (`landmark_fit.py`, Levenberg-Marquardt) see no image. T
 weights to a negative log posterior, in which a term counts by its standard deviation:
 
     E = sum_n sum_l (w_lmk / w0_lmk) c_l huber(|d_l| / sigma_px)
-        + 1/2 sum_k (w_k / w0_k) (sum_n |r_k / sigma_k|^2 + s_n |r_smooth / sigma_smooth|^2)
+        + 1/2 sum_n (sum_k (w_k / w0_k) |r_k / sigma_k|^2 + (w_smooth / w0_smooth) |r_smooth / sigma_smooth|^2)
 
-The two differ in two points. (1) Scale: the published weights balance the priors against P, which is a mean over
+The two differ in three points. (1) Scale: the published weights balance the priors against P, which is a mean over
 pixels. Without P, priors of that strength would let the face follow the noise of the landmarks. `landmark_sigma` is
 therefore the standard deviation of a residual at w = w0; a changed weight scales it, and so changes both kinds of
 stages. (2) Robustness: the published landmark distance is an L1 norm, which has no second derivative; Huber's
-function is quadratic below and linear above three standard deviations. Residuals that are not linear in the unknowns
-(rotations) enter the landmark stages linearised at the rest pose.
+function is quadratic below and linear above three standard deviations. (3) Closeness: s_n reduces the smoothness
+of frames whose neighbours are far away in time; the landmark stages smooth all frames alike and hold a frame
+without two close neighbours at its value. Residuals that are not linear in the unknowns (rotations) enter the
+landmark stages linearised at the rest pose.
 """
 
 from __future__ import annotations
@@ -185,23 +187,28 @@ def translation_step(translation: Tensor, previous: Tensor | None) -> Tensor:
     return (translation - previous).square().sum(1).mean()
 
 
-# The deviation from the neighbours that counts as 1, in each unknown's own unit (metres, radians, raw).
-_SMOOTHNESS_UNITS = {
-    "rotation": 0.02,
-    "translation": 0.004,
-    "expr": 0.5,
-    "jaw": 0.2,
-    "neck": 0.1,
-    "eyes": 0.5,
+# For each unknown, in its own unit (metres, radians, raw): the deviation from the neighbours that counts as 1 in the
+# term, and the standard deviation of that deviation in the landmark stages at the default weight.
+_SMOOTHNESS_SCALES = {
+    "rotation": (0.02, 1 / 30),
+    "translation": (0.004, 1 / 150),
+    "expr": (0.5, 1 / 1.5),
+    "jaw": (0.2, 1 / 4),
+    "neck": (0.1, 1 / 10),
+    "eyes": (0.5, 1 / 2),
 }
-# Standard deviation of each component of `smoothness_residual` in the landmark stages at the default weight.
-SMOOTHNESS_LANDMARK_SIGMA = 5 / 3
 
 
-def smoothness_residual(unknowns: Unknowns, line: Unknowns) -> Tensor:
-    """How far N frames lie from the values on the line between their neighbours in time: [N, R]."""
+def smoothness_residual(unknowns: Unknowns, line: Unknowns, *, by_landmark_sigma: bool = False) -> Tensor:
+    """How far N frames lie from the values on the line between their neighbours in time: [N, R].
+
+    by_landmark_sigma: in standard deviations of the landmark stages instead of the term's units.
+    """
     return torch.cat(
-        [(getattr(unknowns, name) - getattr(line, name)) / unit for name, unit in _SMOOTHNESS_UNITS.items()],
+        [
+            (getattr(unknowns, name) - getattr(line, name)) / scales[by_landmark_sigma]
+            for name, scales in _SMOOTHNESS_SCALES.items()
+        ],
         1,
     )
 
@@ -220,7 +227,7 @@ def smoothness(
         position: [N] where in time a frame lies between its neighbours, 0..1.
         closeness: [N] weight s of each frame, 0..1.
     """
-    names = _SMOOTHNESS_UNITS
+    names = _SMOOTHNESS_SCALES
     values = {
         name: torch.cat([getattr(before, name), getattr(unknowns, name), getattr(after, name)])
         for name in names

@@ -21,7 +21,6 @@ from nha.tracking.energy import (
     FRAME_PRIORS,
     JOINTS,
     SHARED_PRIORS,
-    SMOOTHNESS_LANDMARK_SIGMA,
     Prior,
     RestPose,
     relative_weight,
@@ -119,7 +118,7 @@ class LandmarkFit:
         start: Unknowns,
         detected: DetectedLandmarks,
         *,
-        neighbours: tuple[Unknowns, Tensor] | None = None,
+        neighbours: Unknowns | None = None,
         n_steps: int = 8,
     ) -> Unknowns:
         """Fit each frame's own unknowns; shape and focal length stay.
@@ -127,15 +126,14 @@ class LandmarkFit:
         Args:
             start: unknowns of N frames.
             detected: their landmarks.
-            neighbours: the unknowns on the line between each frame's neighbours, and the weight [N] of the frame's
-                smoothness term, from `timeline.neighbour_mean`.
+            neighbours: the unknowns on the line between each frame's neighbours, from `timeline.neighbour_mean`.
             n_steps: Levenberg-Marquardt steps for each setting of Huber's weights.
         """
         own, shared = self._own(start), self._shared(start, detected)
         observed = self._observed(detected)
         priors = [self._rest_prior()]
         if neighbours is not None:
-            priors.append(self._smoothness_prior(*neighbours))
+            priors.append(self._smoothness_prior(neighbours))
         for _ in range(_REWEIGHTINGS):
             observed.reweight(own, shared)
             own = minimise_each(observed, priors, own, shared, n_steps)
@@ -193,13 +191,22 @@ class LandmarkFit:
             self._precision(FRAME_PRIORS, lambda own: self._with_own(self.rest, own[None]), at), at
         )
 
-    def _smoothness_prior(self, line: Unknowns, closeness: Tensor) -> Quadratic:
-        """The energy's smoothness term, with the neighbours fixed where they are."""
+    def _smoothness_prior(self, line: Unknowns) -> Quadratic:
+        """The energy's smoothness term, with the neighbours fixed where they are.
+
+        Its weight is the same in all frames. A frame without two close neighbours has its own value for `line`: it is
+        held there, so that the noise of its landmarks does not move it alone.
+        """
         own = self._own(line)
+
         # the residual is linear: its derivative is the same everywhere, and for every line
-        gram = _gram(lambda own: smoothness_residual(self._with_own(self.rest, own[None]), self.rest), own[0])
-        strength = relative_weight(self.weights, "smooth") / SMOOTHNESS_LANDMARK_SIGMA**2
-        return Quadratic(strength * gram, own, closeness.to(own))
+        def residual(own: Tensor) -> Tensor:
+            return smoothness_residual(
+                self._with_own(self.rest, own[None]), self.rest, by_landmark_sigma=True
+            )
+
+        gram = _gram(residual, own[0])
+        return Quadratic(relative_weight(self.weights, "smooth") * gram, own)
 
     def _shared_prior(self, shared: Tensor, sigmas: OffsetSigmas, fixed_focal: bool) -> Quadratic:
         """The energy's prior of the shape, and those of the landmark offsets and the focal length."""

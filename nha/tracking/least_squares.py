@@ -33,22 +33,15 @@ class Linearised:
 
 @dataclass(frozen=True)
 class Quadratic:
-    """The prior strength (x - mean)^T precision (x - mean) / 2.
+    """The prior (x - mean)^T precision (x - mean) / 2.
 
     Attributes:
         precision: [P, P].
         mean: [P] or [N, P].
-        strength: [N], one factor for each of N problems, or None for 1.
     """
 
     precision: Tensor
     mean: Tensor
-    strength: Tensor | None = None
-
-    @property
-    def hessian(self) -> Tensor:
-        """Second derivatives: [P, P] or [N, P, P]."""
-        return self.precision if self.strength is None else self.strength[:, None, None] * self.precision
 
     def cost(self, x: Tensor) -> Tensor:
         """Cost of x [..., P]: [...]."""
@@ -56,8 +49,7 @@ class Quadratic:
 
     def gradient(self, x: Tensor) -> Tensor:
         """Gradient at x [..., P]: [..., P]."""
-        gradient = (x - self.mean) @ self.precision
-        return gradient if self.strength is None else self.strength[:, None] * gradient
+        return (x - self.mean) @ self.precision
 
 
 class Observations(Protocol):
@@ -96,7 +88,7 @@ def minimise_each(
     cost = costs(own)
     for _ in range(n_steps):
         at = observed.linearise(own, shared, with_shared=False)
-        normal = at.by_own.mT @ at.by_own + sum(prior.hessian for prior in priors)
+        normal = at.by_own.mT @ at.by_own + sum(prior.precision for prior in priors)
         gradient = (at.by_own.mT @ at.residual[..., None])[..., 0] + sum(p.gradient(own) for p in priors)
         step = torch.linalg.solve_ex(_damped(normal, damping[:, None]), gradient[..., None])[0][..., 0]
         proposed_cost = costs(own - step)
@@ -183,9 +175,9 @@ def _joint_normal_equations(
     own_gradient = (at.by_own.mT @ at.residual[..., None])[..., 0]
     shared_gradient = (at.by_shared.mT @ at.residual[..., None]).sum(0)[:, 0]
     return _JointNormalEquations(
-        own=at.by_own.mT @ at.by_own + sum(p.hessian for p in own_priors),
+        own=at.by_own.mT @ at.by_own + sum(p.precision for p in own_priors),
         cross=at.by_own.mT @ at.by_shared,
-        shared=(at.by_shared.mT @ at.by_shared).sum(0) + shared_prior.hessian,
+        shared=(at.by_shared.mT @ at.by_shared).sum(0) + shared_prior.precision,
         own_gradient=own_gradient + sum(p.gradient(own) for p in own_priors),
         shared_gradient=shared_gradient + shared_prior.gradient(shared),
     )

@@ -133,11 +133,8 @@ def interpolate_gaps(unknowns: Unknowns, known: Tensor, timeline: Timeline) -> U
     return unknowns.replace(**changes)
 
 
-def neighbour_mean(unknowns: Unknowns, timeline: Timeline) -> tuple[Unknowns, Tensor]:
-    """The values on the straight line between each frame's neighbours, and each frame's closeness [F].
-
-    Frames without two close neighbours get their own values and closeness 0.
-    """
+def neighbour_mean(unknowns: Unknowns, timeline: Timeline) -> Unknowns:
+    """The values on the straight line between each frame's neighbours; frames without two close ones keep their own."""
     position, closeness = timeline.position_and_closeness()
     changes = {}
     for name in PER_FRAME:
@@ -147,4 +144,4 @@ def neighbour_mean(unknowns: Unknowns, timeline: Timeline) -> tuple[Unknowns, Te
             part = position[1:-1, None].to(values)
             line[1:-1] = values[:-2] * (1 - part) + values[2:] * part
         changes[name] = torch.where(closeness[:, None].to(values) > 0, line, values)
-    return unknowns.replace(**changes), closeness
+    return unknowns.replace(**changes)

@@ -345,11 +345,11 @@ def test_a_changed_smoothness_weight_changes_both_kinds_of_stages(head_mesh):
     head = head_mesh.head
     truth, detected = moved(head)
     timeline = Timeline(np.arange(3), np.zeros(3, int))
-    line, closeness = neighbour_mean(truth, timeline)
+    line = neighbour_mean(truth, timeline)
     deviation, pull = [], []
     for factor in (1, 30):
         weights = scaled_weight("w_smooth", factor)
-        found = LandmarkFit(head, 12, 12, weights).fit_frames(truth, detected, neighbours=(line, closeness))
+        found = LandmarkFit(head, 12, 12, weights).fit_frames(truth, detected, neighbours=line)
         deviation.append(float(smoothness_residual(found, line)[1].norm()))
 
         expr = truth.expr[1:2].clone().requires_grad_()

@@ -226,7 +226,7 @@ def test_neighbours_respect_cuts_and_gaps(clip):
     assert closeness.tolist() == pytest.approx([0, 1, 2 / 3, 0, 0, 0, 0])
     assert float(part[2]) == pytest.approx(1 / 3)
     values = torch.arange(7.0)[:, None].expand(-1, 3)
-    mean, _ = neighbour_mean(clip.truth.replace(translation=values), timeline)
+    mean = neighbour_mean(clip.truth.replace(translation=values), timeline)
     assert mean.translation[:, 0].tolist() == pytest.approx([0, 1, 1 + 2 / 3, 3, 4, 5, 6])
 
 
