@@ -50,7 +50,7 @@ def check_stages(report: Report, golden: GoldenFolder, avatar: NeuralHeadAvatar)
     avatar.eval()
 
 
-def golden_stages(golden: GoldenFolder) -> tuple[Stage, Stage, Stage]:
+def golden_stages(golden: GoldenFolder) -> tuple[Stage, ...]:
     """The stages with the checkpoint's hyper-parameters."""
     hyper = golden.checkpoint.hyper_parameters
 

@@ -106,9 +106,47 @@ class Stage:
         return f"{name} ({'--perceptual none' if chosen else 'weight 0'})"
 
 
-def make_stages(
-    settings: OptimizationSettings, extra_terms: Iterable[Term] = ()
-) -> tuple[Stage, Stage, Stage]:
+@dataclass(frozen=True)
+class _StagePlan:
+    """The published part of a stage; fields as in `Stage`. epochs: name of the setting that holds their number."""
+
+    name: str
+    epochs: str
+    terms: tuple[str, ...]
+    optimizers: tuple[str, ...]
+    moved: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+
+_PLANS = (
+    _StagePlan(
+        name="geometry",
+        epochs="epochs_offset",
+        terms=GEOMETRY_TERMS,
+        optimizers=(CORRECTIONS, OFFSETS),
+        moved=("shape", *POSES),
+        held_out=POSES,
+    ),
+    _StagePlan(
+        name="texture",
+        epochs="epochs_texture",
+        terms=COLOUR_TERMS,
+        optimizers=(TEXTURE,),
+        moved=(),
+        held_out=(),
+    ),
+    _StagePlan(
+        name="joint",
+        epochs="epochs_joint",
+        terms=COLOUR_TERMS + GEOMETRY_TERMS,
+        optimizers=(CORRECTIONS, OFFSETS, TEXTURE),
+        moved=("shape", *POSES, "eyes"),
+        held_out=(*POSES, "eyes"),
+    ),
+)
+
+
+def make_stages(settings: OptimizationSettings, extra_terms: Iterable[Term] = ()) -> tuple[Stage, ...]:
     """Geometry, texture and joint stage of a run. `docs/method.md`, section 5.
 
     Args:
@@ -118,67 +156,39 @@ def make_stages(
     Raises:
         ValueError: an extra term has the name of another term.
     """
-    s = settings.schedule
-    starts = (0, s.epochs_offset, s.epochs_offset + s.epochs_texture)
     extra_terms = tuple(extra_terms)
     names = [*TERMS, *(term.name for term in extra_terms)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"two loss terms have the same name: {', '.join(twice)}")
-
-    def stage(index: int, name: str, epochs: int, terms: tuple[str, ...], **parameters) -> Stage:
-        run_epochs = range(starts[index], starts[index] + epochs)
-        extra = [
-            term
-            for term in extra_terms
-            if any(term.weight_at(settings.losses, index, epoch) for epoch in run_epochs)
-        ]
-        return Stage(
-            name=name,
+    stages, first_epoch, schedule = [], 0, settings.schedule
+    for index, plan in enumerate(_PLANS):
+        epochs = range(first_epoch, first_epoch + getattr(schedule, plan.epochs))
+        stage = Stage(
+            name=plan.name,
             index=index,
-            first_epoch=starts[index],
-            epochs=epochs,
-            terms=(*(TERMS[term] for term in terms), *extra),
-            flame_lr=s.flame_lr[index],
-            offset_lr=s.offset_lr[index],
-            tex_lr=s.tex_lr[index],
-            texture_weight_decay=s.texture_weight_decay[index],
+            first_epoch=first_epoch,
+            epochs=len(epochs),
+            terms=_terms(plan, settings.losses, index, epochs, extra_terms),
+            optimizers=plan.optimizers,
+            moved=plan.moved,
+            held_out=plan.held_out,
+            flame_lr=schedule.flame_lr[index],
+            offset_lr=schedule.offset_lr[index],
+            tex_lr=schedule.tex_lr[index],
+            texture_weight_decay=schedule.texture_weight_decay[index],
             loss_settings=settings.losses,
-            **parameters,
         )
-
-    return (
-        stage(
-            0,
-            "geometry",
-            s.epochs_offset,
-            GEOMETRY_TERMS,
-            optimizers=(CORRECTIONS, OFFSETS),
-            moved=("shape", *POSES),
-            held_out=POSES,
-        ),
-        stage(
-            1,
-            "texture",
-            s.epochs_texture,
-            _colour_terms(settings.losses, 1),
-            optimizers=(TEXTURE,),
-            moved=(),
-            held_out=(),
-        ),
-        stage(
-            2,
-            "joint",
-            s.epochs_joint,
-            _colour_terms(settings.losses, 2) + GEOMETRY_TERMS,
-            optimizers=(CORRECTIONS, OFFSETS, TEXTURE),
-            moved=("shape", *POSES, "eyes"),
-            held_out=(*POSES, "eyes"),
-        ),
-    )
+        stages.append(stage)
+        first_epoch = stage.end_epoch
+    return tuple(stages)
 
 
-def _colour_terms(losses: LossSettings, index: int) -> tuple[str, ...]:
-    """COLOUR_TERMS of a stage (0 to 2), without the perceptual term where it has no weight."""
+def _terms(
+    plan: _StagePlan, losses: LossSettings, index: int, epochs: range, extra_terms: tuple[Term, ...]
+) -> tuple[Term, ...]:
+    """The plan's terms and those of the extra terms that have a weight in one of the epochs."""
     # the perceptual network costs more than everything else together, so it is not evaluated at weight 0
     perceptual = losses.perceptual != "none" and losses.w_perc[index] != 0
-    return tuple(name for name in COLOUR_TERMS if name != "perc" or perceptual)
+    own = [TERMS[name] for name in plan.terms if name != "perc" or perceptual]
+    extra = [term for term in extra_terms if any(term.weight_at(losses, index, epoch) for epoch in epochs)]
+    return (*own, *extra)
