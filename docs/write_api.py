@@ -21,7 +21,7 @@ are first used; `import nha` alone imports none of the large libraries. An error
 Shapes: N frames, H x W pixels, S identity and E expression coefficients. Images are NCHW; `rgb01` is in 0..1.
 Angles are radians, lengths metres. Coordinates: `docs/method.md`, section 2.
 
-For extensions: loss terms `nha/losses/terms.py`, networks of the avatar `nha/avatar/open.py`, annotators
+For extensions: loss terms `nha/losses/terms.py`, networks of the avatar `nha/avatar/open.py`, estimators
 `nha/preprocess/registry.py`, choice of the rasteriser `nha/render/rasterize.py`.
 
 """

@@ -36,7 +36,7 @@ QUICK = {
     "export": "--texture_size 32 --views 2 --device cpu",
     "view": "--device cpu",
 }
-# The same for the Python example; `tracking.params(10)` needs a frame that the tiny video has.
+# The same for the first Python example; `tracking.params(10)` needs a frame that the tiny video has.
 QUICK_PYTHON = {
     "scale=256": 'scale=64, estimators="truth"',
     '"experiments/talk/tracking")': '"experiments/talk/tracking", refine_steps=5, appearance_steps=5, n_keyframes=4, '
@@ -134,7 +134,7 @@ def test_commands_in_the_text_exist(readme):
 
 @pytest.mark.slow
 def test_own_video(readme, repository, tmp_path):
-    """The commands of the README in its order, then the Python example, on a tiny synthetic video."""
+    """The commands of the README in its order, then the Python examples, on a tiny synthetic video."""
     write_subject(tmp_path, SyntheticSettings(frames=FRAMES, size=(64, 64), progress=False))
     here = {
         "my_video.mp4": str(tmp_path / "video.mp4"),
@@ -165,15 +165,23 @@ def test_own_video(readme, repository, tmp_path):
     assert (tmp_path / "me" / "avatar" / "evaluation" / "report.html").is_file()
     assert {"avatar.glb", "frame_0005.obj"} <= {path.name for path in (tmp_path / "me" / "export").iterdir()}
 
-    (example,) = blocks(readme, "python")
-    for text, quick in QUICK_PYTHON.items():
+    pipeline, *extensions = blocks(readme, "python")
+    output = _run_example(pipeline, QUICK_PYTHON, here, repository)
+    assert "[1, 3, 64, 64]" in output
+    assert len(extensions) == 2  # a loss term, a texture network
+    for example in extensions:
+        _run_example(example, {'config="demo"': QUICK_PYTHON['config="demo"']}, here, repository)
+
+
+def _run_example(example: str, quick: dict[str, str], here: dict[str, str], repository: Path) -> str:
+    """Run a Python example with quick settings and other paths; returns what it prints."""
+    for text, replacement in quick.items():
         assert text in example, text
-        example = example.replace(text, quick)
-    script = tmp_path / "example.py"
-    script.write_text(_replace(example, here), encoding="utf-8")
-    run = subprocess.run([sys.executable, str(script)], cwd=repository, capture_output=True, text=True)
+        example = example.replace(text, replacement)
+    program = [sys.executable, "-c", _replace(example, here)]
+    run = subprocess.run(program, cwd=repository, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
-    assert "[1, 3, 64, 64]" in run.stdout
+    return run.stdout
 
 
 def _serve(program: list[str], repository: Path) -> None:
