@@ -125,7 +125,7 @@ class NeuralHeadAvatar(nn.Module):
         """Images of N heads: pose, rasterise once, paint. Differentiable in the avatar and in the parameters.
 
         Args:
-            params: N sets of head parameters, as tracked (angles in radians, metres).
+            params: N sets of head parameters, as tracked (units: see `HeadParams`).
             camera: N cameras; their `image_size` is the size of the images.
             frame_ids: [N] ids of the frames whose learned corrections are added; None for free posing, where only the
                 learned head shape is added.

@@ -1,7 +1,7 @@
 """Entry points of the command line: `nha COMMAND ...` and the published scripts.
 
 Neither this module nor the parsing of options imports torch or another large library: --help and a mistyped option
-answer at once.
+respond without delay.
 """
 
 from __future__ import annotations

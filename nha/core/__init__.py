@@ -1,1 +1,1 @@
-"""Floor 0: types, conventions and pure functions that every other package builds on."""
+"""Types, conventions and pure functions that every other package builds on."""

@@ -111,7 +111,7 @@ _TABLE = (
             "face_landmark/face_landmark_with_attention.tflite",
             "selfie_segmentation/selfie_segmentation.tflite",
         ),
-        "annotations without any download; irises of every pack",
+        "annotations without any download; irises for all sets of estimators",
         "the package mediapipe 0.10.21 (`make env` installs it, models included)",
         "Apache-2.0",
     ),

@@ -18,7 +18,7 @@ def _locate(fix_points: Sequence[Sequence[float]], epoch: float) -> tuple[float,
 
 
 def linear_between(fix_points: Sequence[Sequence[float]], epoch: float) -> float:
-    """Linear interpolation between [value, epoch] fix points, constant outside. `docs/method.md`, section 5."""
+    """Linear interpolation between [value, epoch] fix points, constant outside. `docs/method.md`, section 4."""
     v0, v1, t = _locate(fix_points, epoch)
     return v0 + (v1 - v0) * t
 

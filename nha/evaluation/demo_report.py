@@ -74,7 +74,7 @@ def write_demo_report(out: Path, table: Table, sections: Sequence[Section], reen
     overview = Section(
         "Results",
         "Two synthetic people, rendered by nha.synthetic. Landmarks, parsing, masks and normals are the ground truth "
-        "(truth pack), not estimates from images. Tracking and avatars use only the video and these annotations.",
+        "(ground truth), not estimates from images. Tracking and avatars use only the video and these annotations.",
         tables=[table],
     )
     images = list(iterate_frames(reenactment_video))

@@ -75,7 +75,7 @@ def evaluate_avatar(settings: EvaluationSettings) -> EvaluationResults:
         UserError: for settings, checkpoints and data that do not fit each other.
     """
     settings.check()
-    names = distinct_names(settings.ckpt, "--ckpt")
+    names = distinct_names(settings.ckpt, "--avatar")
     out = require_writable(settings.out or settings.ckpt[0].parent / "evaluation")
     device = pick_device(settings.device)
     subjects = _open_avatars(settings, names, device)

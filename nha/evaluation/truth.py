@@ -32,7 +32,7 @@ class Truth:
 
 
 def read_truth(folder: str | Path) -> Truth:
-    """Read the folder `truth` that make_synthetic_video.py writes beside its video.
+    """Read the folder `truth` that `nha synthetic` writes beside its video.
 
     Raises:
         UserError: if a file is missing or the files do not fit each other.
@@ -61,5 +61,5 @@ def _load(path: Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
             return {key: archive[key] for key in keys}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         raise UserError(
-            f"'{path}' is missing or lacks {', '.join(keys)}; make the video again with make_synthetic_video.py"
+            f"'{path}' is missing or lacks {', '.join(keys)}; make the video again with `nha synthetic`"
         ) from None

@@ -93,7 +93,7 @@ def bake(
     Args:
         avatar: the avatar.
         mouth_features: [1, M + 3], the condition of all texels (`NeuralHeadAvatar.mouth_features`).
-        views: in order of preference; later ones fill in what earlier ones have not seen well.
+        views: in order of preference; later ones fill in texels that earlier views show poorly.
         size: side of the map in texels.
         uv_map: index into `MAPS`.
     """

@@ -34,7 +34,7 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 class GlbFile:
-    """A binary glTF file in the making; `gltf` is its JSON part. The methods store something and return its index."""
+    """A binary glTF file under construction; `gltf` is its JSON part. Methods store something and return its index."""
 
     def __init__(self, copyright_line: str) -> None:
         asset = gl.Asset(version="2.0", generator=GENERATOR, copyright=copyright_line or None)

@@ -1,4 +1,4 @@
-"""Floor 1: head models. Files of the FLAME family are read into `HeadAssets`, from which a `HeadModel` is built.
+"""Head models. Files of any FLAME release are read into `HeadAssets`, from which a `HeadModel` is built.
 
 The modules in reading order; each imports only modules above it:
 

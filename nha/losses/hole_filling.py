@@ -1,7 +1,7 @@
 """The hole-filling segmentation loss: it moves a rendered region onto a target region. `docs/method.md`, section 4.
 
 A rendered label is constant inside a triangle, so its image has no useful derivative. The loss therefore evaluates
-two blurred images at the rendered pixels: `union`, where a rendered pixel costs nothing, and `holes`, the target pixels
+two blurred images at the rendered pixels: `union`, where a rendered pixel has zero loss, and `holes`, the target pixels
 that nothing covers. The blur gives both images a slope, and `screen_grad` turns the slope into a gradient of the
 surface point behind each pixel: towards the holes, and from outside back into the union.
 """

@@ -28,7 +28,7 @@ def perceptual_loss(feature_net: FeatureNet, rgb01: Tensor, target_rgb01: Tensor
     """Perceptual distance between rendered and target images.
 
     Only `rgb01` receives a gradient, and only inside the silhouette, more than a fiftieth of the image size from its
-    border: the edge of the silhouette is a strong feature that colours cannot explain.
+    border: the edge of the silhouette is a strong feature that the texture cannot change.
 
     Args:
         feature_net: images in -1..1 to feature maps.

@@ -117,9 +117,9 @@ class RunSettings(Settings):
     resume: bool = setting(True, help="Continue an interrupted run in the output folder.")
     device: str = device_setting()
     devices: int = setting(
-        1, minimum=1, help="Devices (processes on a CPU) per machine; each batch is split between them."
+        1, minimum=1, help="Devices (processes on a CPU) per machine; each one gets train_batch_size frames."
     )
-    num_nodes: int = setting(1, minimum=1, help="Machines; each batch is split between them.")
+    num_nodes: int = setting(1, minimum=1, help="Machines; each one has --devices devices.")
     strategy: str = setting(
         "auto",
         help="Lightning's strategy for several devices; auto is distributed data parallel.",

@@ -38,7 +38,7 @@ def finished_stages(run_fingerprint: str, output: Path, stages: tuple[Stage, ...
     known = json.loads(run.read_text())
     if known["fingerprint"] != run_fingerprint:
         raise UserError(
-            f"'{output}' holds a run with other settings; choose another --default_root_dir, or start it again "
+            f"'{output}' holds a run with other settings; choose another --out, or start it again "
             "with --resume false"
         )
     finished = {

@@ -10,7 +10,7 @@ from torch import Tensor
 from nha.core.processes import WHOLE_BATCH, BatchShare
 from nha.core.types import HeadParams
 
-# Standard deviations in units of the parameters; that of the rotation is a setting. `docs/method.md`, section 4.
+# Standard deviations in units of the parameters; that of the rotation is a setting. `docs/method.md`, section 5.
 NOISE_SIGMA = {"neck": 0.15, "jaw": 0.2, "expr": 1.0, "eyes": 15 * math.pi / 180}
 
 

@@ -1,4 +1,4 @@
-"""Generators that run ahead in a thread, and estimators that process several frames at once."""
+"""Generators that prefetch in a thread, and estimators that process several frames at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Floor 3: synthetic subjects: videos of invented people with exact annotations.
+"""Synthetic subjects: videos of synthetic people with exact annotations.
 
 Reading order: `subject` (appearance sampled from a seed), `motion` (head parameters of all frames), `anatomy` (facial
 features of the template), `body` and `hair` (additional surfaces), `scene` (all surfaces in one mesh), `visibility`

@@ -1,4 +1,4 @@
-"""The appearance of an invented person, sampled from a seed."""
+"""The appearance of a synthetic person, sampled from a seed."""
 
 from __future__ import annotations
 

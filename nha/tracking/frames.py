@@ -172,9 +172,7 @@ def read_frames(data_path: str | Path, downscale_factor: float = 1.0) -> Trackin
         confidence=torch.from_numpy(confidence.astype(np.float32)),
     )
     if not bool(frames.has_landmarks.any()):
-        raise UserError(
-            f"no frame of '{data_path}' has landmarks of a face; make them with video_to_dataset.py"
-        )
+        raise UserError(f"no frame of '{data_path}' has landmarks of a face; make them with `nha preprocess`")
     return frames
 
 
@@ -191,5 +189,5 @@ def _check_files(folder: DatasetFolder, paths: Sequence[FramePaths]) -> None:
         names = ", ".join(str(file.relative_to(folder.root)) for file in missing[:_MAX_LISTED_FILES])
         more = f" and {len(missing) - _MAX_LISTED_FILES} more" if len(missing) > _MAX_LISTED_FILES else ""
         raise UserError(
-            f"'{folder.root}' lacks {names}{more}; complete it with video_to_dataset.py, or remove the frames"
+            f"'{folder.root}' lacks {names}{more}; complete it with `nha preprocess`, or remove the frames"
         )

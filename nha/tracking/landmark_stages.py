@@ -70,7 +70,7 @@ class LandmarkStages:
         if not bool(self.usable.any()):
             raise UserError(
                 f"the landmarks of no frame of '{self.settings.data_path}' look like a head; look at its "
-                "dataset.mp4 and make them again with video_to_dataset.py"
+                "dataset.mp4 and make them again with `nha preprocess`"
             )
         given = self.frames.rows_of(self.settings.keyframes, "keyframes")
         if usable := [row for row in given if self.usable[row]]:

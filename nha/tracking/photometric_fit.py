@@ -158,7 +158,7 @@ class PhotometricFit:
         colours = surface_colours(vertices, self.mesh, visible, unknowns, self.albedo, stage.appearance)
         positions = screen_positions(vertices, self.mesh, visible, unknowns, size)
         sampled = sample_images(compared, visible, positions)
-        # detached: the mask decides which pixels count, and must not push the head out of itself
+        # detached: the mask decides which pixels count, and must give no gradient to the pose
         weight = sampled[:, 3].detach() if sampled.shape[1] > 3 else None
         return photometric_distance(colours, sampled[:, :3], weight)
 

@@ -13,7 +13,7 @@ from nha.tracking.landmark_model import LandmarkModel
 from nha.tracking.least_squares import Linearised
 from nha.tracking.settings import EnergyWeights
 
-# Residuals beyond this many standard deviations pull with constant force (Huber's function).
+# Residuals beyond this many standard deviations have a gradient of constant size (Huber's function).
 _HUBER = 3.0
 _MIN_DEPTH_METRES = 1e-2
 

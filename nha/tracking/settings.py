@@ -15,7 +15,7 @@ from nha.core.errors import UserError
 class EnergyWeights(Settings):
     """Weights of the energy's terms."""
 
-    # The only place that states them: `energy.py` uses them for the landmark and for the photometric stages.
+    # Defaults in code are defined only here: `energy.py` uses them for the landmark and for the photometric stages.
 
     w_lmk: float = setting(5.0, minimum=0, help="Weight of the 68 face landmarks.")
     w_eyes_lmk: float = setting(2.0, minimum=0, help="Weight of the two iris landmarks.")
