@@ -54,7 +54,8 @@ class Term:
         channels: names of the G-buffer channels that the function reads (see `nha.render.gbuffer`).
         schedule: function from the setting of the weight, a stage and an epoch to the weight.
         metric: name of the second value in the log.
-        colours: whether the function reads the rendered colours.
+        colours: whether the function reads the rendered colours. The texture and the joint stage have the terms of the
+            table that do, the geometry and the joint stage all others.
         sums_over_frames: whether the value is a sum over the frames of the batch instead of a mean.
         weight: value of the weight's setting, for a term without a setting in `LossSettings`.
     """
@@ -80,27 +81,22 @@ LABELS = (*COORDS, *HARD, *SOFT)
 TERMS: Mapping[str, Term] = {
     term.name: term
     for term in (
-        # colours
         Term("rgb", photometric.rgb_term, COORDS, colours=True),
         Term("perc", perceptual.perceptual_term, colours=True),
-        # surface
         Term("lap", surface.laplacian_term, schedule=geometric),
         Term("edge", surface.edge_length_term),
-        Term("surface_reg", surface.consistency_term),
-        # landmarks
         Term("lmk", landmarks.landmark_term),
         Term("eye_closed", landmarks.eye_closure_term),
-        # images of the surface
         Term("norm", normals.normal_term, (*NORMALS, *COORDS, *HARD)),
         Term("silh", silhouette.silhouette_term, COORDS, linear, metric="iou"),
+        Term("shape_reg", priors.shape_term),
+        Term("expr_reg", priors.expression_term, sums_over_frames=True),
+        Term("pose_reg", priors.pose_term, sums_over_frames=True),
+        Term("surface_reg", surface.consistency_term),
         Term("semantic_ear", semantics.ear_term, LABELS, metric="semantic_iou_ear"),
         Term("semantic_eye", semantics.eye_term, (*COORDS, *HARD), metric="semantic_iou_eye"),
         Term("semantic_mouth", semantics.mouth_term, (*COORDS, *HARD), metric="semantic_iou_mouth"),
         Term("semantic_hair", semantics.hair_term, LABELS, linear, metric="semantic_iou_hair"),
-        # learned corrections
-        Term("shape_reg", priors.shape_term),
-        Term("expr_reg", priors.expression_term, sums_over_frames=True),
-        Term("pose_reg", priors.pose_term, sums_over_frames=True),
     )
 }
 

@@ -12,23 +12,6 @@ from nha.losses.terms import TERMS, Term
 from nha.optimization.config import LossSettings, OptimizationSettings
 from nha.render.gbuffer import CHANNELS
 
-GEOMETRY_TERMS = (
-    "lap",
-    "edge",
-    "lmk",
-    "eye_closed",
-    "norm",
-    "silh",
-    "shape_reg",
-    "expr_reg",
-    "pose_reg",
-    "surface_reg",
-    "semantic_ear",
-    "semantic_eye",
-    "semantic_mouth",
-    "semantic_hair",
-)
-COLOUR_TERMS = ("rgb", "perc")
 POSES = ("expr", "rotation", "jaw", "neck", "translation")
 
 # The optimisers of a run, in the order in which `nha.optimization.optimizers.make_optimizers` returns them.
@@ -108,11 +91,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class _StagePlan:
-    """The published part of a stage; fields as in `Stage`. epochs: name of the setting that holds their number."""
+    """The published part of a stage.
+
+    epochs: name of the setting that holds their number; colour_terms, other_terms: whether the stage has the terms that
+    read colours, and all others; the other fields as in `Stage`.
+    """
 
     name: str
     epochs: str
-    terms: tuple[str, ...]
+    colour_terms: bool
+    other_terms: bool
     optimizers: tuple[str, ...]
     moved: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -122,7 +110,8 @@ _PLANS = (
     _StagePlan(
         name="geometry",
         epochs="epochs_offset",
-        terms=GEOMETRY_TERMS,
+        colour_terms=False,
+        other_terms=True,
         optimizers=(CORRECTIONS, OFFSETS),
         moved=("shape", *POSES),
         held_out=POSES,
@@ -130,7 +119,8 @@ _PLANS = (
     _StagePlan(
         name="texture",
         epochs="epochs_texture",
-        terms=COLOUR_TERMS,
+        colour_terms=True,
+        other_terms=False,
         optimizers=(TEXTURE,),
         moved=(),
         held_out=(),
@@ -138,7 +128,8 @@ _PLANS = (
     _StagePlan(
         name="joint",
         epochs="epochs_joint",
-        terms=COLOUR_TERMS + GEOMETRY_TERMS,
+        colour_terms=True,
+        other_terms=True,
         optimizers=(CORRECTIONS, OFFSETS, TEXTURE),
         moved=("shape", *POSES, "eyes"),
         held_out=(*POSES, "eyes"),
@@ -186,9 +177,13 @@ def make_stages(settings: OptimizationSettings, extra_terms: Iterable[Term] = ()
 def _terms(
     plan: _StagePlan, losses: LossSettings, index: int, epochs: range, extra_terms: tuple[Term, ...]
 ) -> tuple[Term, ...]:
-    """The plan's terms and those of the extra terms that have a weight in one of the epochs."""
+    """The terms of the table that the stage has, and the extra terms that have a weight in one of its epochs."""
     # the perceptual network costs more than everything else together, so it is not evaluated at weight 0
     perceptual = losses.perceptual != "none" and losses.w_perc[index] != 0
-    own = [TERMS[name] for name in plan.terms if name != "perc" or perceptual]
+    own = [
+        term
+        for term in TERMS.values()
+        if (plan.colour_terms if term.colours else plan.other_terms) and (term.name != "perc" or perceptual)
+    ]
     extra = [term for term in extra_terms if any(term.weight_at(losses, index, epoch) for epoch in epochs)]
     return (*own, *extra)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from nha.avatar.settings import AvatarSettings
+from nha.losses.terms import TERMS
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
-from nha.optimization.stages import GEOMETRY_TERMS, Stage, make_stages
+from nha.optimization.stages import Stage, make_stages
 
 
 @pytest.fixture
@@ -47,9 +48,9 @@ def test_optimised_parameters_of_each_stage(published):
 
 def test_losses_and_weights_of_each_stage(published):
     geometry, texture, joint = make_stages(published)
-    assert names(geometry) == set(GEOMETRY_TERMS)
+    assert names(geometry) == set(TERMS) - {"rgb", "perc"}
     assert names(texture) == {"rgb", "perc"}
-    assert names(joint) == {*GEOMETRY_TERMS, "rgb", "perc"}
+    assert names(joint) == set(TERMS)
     assert (geometry.paints, texture.paints, joint.paints) == (False, True, True)
     weights = geometry.weights_at(60)
     assert weights["semantic_hair"] == pytest.approx(0.082)
