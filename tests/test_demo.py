@@ -1,4 +1,4 @@
-"""The demo in its quick form, from nothing to report; then what the scripts make of its avatars."""
+"""The demo with its quick settings, up to the report; then other commands with its avatars."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory, run_script) -> tuple[Path, str]:
-    """The folder of a finished quick demo, and what it printed."""
+    """The output folder of a finished quick demo, and its standard output."""
     out = tmp_path_factory.mktemp("the demo's output") / "demo"
     with pytest.MonkeyPatch.context() as environment:
-        # as in a fresh checkout: nothing is compiled yet, nobody has said how many threads
+        # as in a fresh checkout: nothing is compiled yet, the number of threads is not set
         environment.setenv("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
         environment.delenv("NUMBA_NUM_THREADS", raising=False)
         run = run_script("run_demo.py", "--out", out, *QUICK)
@@ -43,21 +43,21 @@ def test_results_are_complete(demo):
         assert Path(line).is_file()
 
 
-def test_report_and_films_are_there(demo):
+def test_report_and_videos_exist(demo):
     out, _ = demo
     page = (out / "report.html").read_text()
     assert page.count("data:image/jpeg") >= 5
-    for film in (
+    for video in (
         "reenactment/side_by_side.mp4",
         "subject_1/comparison.mp4",
         "subject_2/tracking/tracking.mp4",
     ):
-        assert f'src="{film}"' in page
-        assert (out / film).is_file()
+        assert f'src="{video}"' in page
+        assert (out / video).is_file()
     assert len(list(iterate_frames(out / "reenactment" / "side_by_side.mp4"))) == 8
 
 
-def test_a_second_run_repeats_nothing_but_the_report(demo, run_script):
+def test_a_second_run_repeats_only_the_report(demo, run_script):
     out, _ = demo
     trained = (out / "subject_1" / "avatar" / "avatar.ckpt").stat().st_mtime_ns
     run = run_script("run_demo.py", "--out", out, *QUICK)
@@ -66,7 +66,7 @@ def test_a_second_run_repeats_nothing_but_the_report(demo, run_script):
     assert (out / "subject_1" / "avatar" / "avatar.ckpt").stat().st_mtime_ns == trained
 
 
-def test_reenactment_with_the_published_readmes_names(demo, run_script, tmp_path):
+def test_reenactment_with_the_option_names_of_the_published_readme(demo, run_script, tmp_path):
     out, _ = demo
     config = tmp_path / "reenactment.ini"
     one, two = out / "subject_1", out / "subject_2"
@@ -75,13 +75,13 @@ def test_reenactment_with_the_published_readmes_names(demo, run_script, tmp_path
         f"target_tracking_results = {two / 'tracking' / 'tracked_flame_params.npz'}\n"
         f"source_model = {one / 'avatar' / 'avatar.ckpt'}\n"
         f"source_tracking_results = {one / 'tracking' / 'tracked_flame_params.npz'}\n"
-        f"neutral_source_frame = 0\noutpath = {tmp_path / 'film.mp4'}\n"
+        f"neutral_source_frame = 0\noutpath = {tmp_path / 'video.mp4'}\n"
     )
     run = run_script("reenact_avatar.py", "--config", config, "--max_frames", "2")
     assert run.returncode == 0, run.stderr[-2000:]
-    films = sorted(path.name for path in tmp_path.glob("*.mp4"))
-    assert films == ["film.mp4", "film_driving.mp4", "film_prediction.mp4"]
-    assert len(list(iterate_frames(tmp_path / "film.mp4"))) == 2
+    videos = sorted(path.name for path in tmp_path.glob("*.mp4"))
+    assert videos == ["video.mp4", "video_driving.mp4", "video_prediction.mp4"]
+    assert len(list(iterate_frames(tmp_path / "video.mp4"))) == 2
 
 
 def test_evaluation_script(demo, run_script, tmp_path):

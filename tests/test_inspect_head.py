@@ -12,11 +12,11 @@ from nha.head.file_guide import REQUIRED_FILES
 from nha.head.load import load_head
 
 
-def picture_of(path):
-    picture = cv2.imread(str(path))
-    assert picture is not None
-    assert 0.15 < (picture < 250).any(-1).mean() < 0.7  # heads on white
-    return picture
+def read_image(path):
+    image = cv2.imread(str(path))
+    assert image is not None
+    assert 0.15 < (image < 250).any(-1).mean() < 0.7  # heads on white
+    return image
 
 
 def test_the_procedural_head(run_script, spaced_dir):
@@ -38,7 +38,7 @@ def test_the_procedural_head(run_script, spaced_dir):
     assert "missing" not in done.stdout
     assert "non-commercial" not in done.stdout
     assert done.stdout.splitlines()[-1] == f"image: {out}"
-    picture_of(out)
+    read_image(out)
 
 
 def test_flame_shaped_files(run_script, flame_like, tmp_path):
@@ -46,7 +46,7 @@ def test_flame_shaped_files(run_script, flame_like, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "16227 vertices (15135 carry offsets), 32392 faces" in done.stdout
     assert "derived" not in done.stdout.replace("or derived", "")
-    picture_of(tmp_path / "head.png")
+    read_image(tmp_path / "head.png")
 
 
 def test_the_model_file_alone(run_script, flame_alone, tmp_path):
@@ -60,7 +60,7 @@ def test_the_model_file_alone(run_script, flame_alone, tmp_path):
             done.stdout,
         )
     assert f"put it into {flame_alone}" in done.stdout
-    picture_of(tmp_path / "head.png")
+    read_image(tmp_path / "head.png")
 
 
 @pytest.mark.parametrize(

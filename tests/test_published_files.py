@@ -1,4 +1,4 @@
-"""The published project's settings: every key of its files, and every spelling of its README, mean what they meant."""
+"""The published project's settings: every key of its files and every spelling of its README keep their meaning."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_key_of_a_published_file_has_its_effect(name, shared_dir, capsys):
     for key, text in entries.items():
         if key not in ignored:
             assert by_name[key].value_in(settings) == parse_value(text, by_name[key].kind), key
-    # what has no effect is said
+    # keys without effect are reported
     without_effect = [key for key in entries if key in ignored]
     printed = capsys.readouterr().out
     assert all(key in printed for key in without_effect)
@@ -66,13 +66,13 @@ def test_our_file_sets_what_the_published_one_sets(name, shared_dir, repository)
         assert parse_value(ours[key], kinds[key]) == parse_value(text, kinds[key]), key
 
 
-def test_every_setting_that_a_published_avatar_remembers_is_known(golden_dir, tmp_path):
+def test_every_setting_stored_in_a_published_avatar_is_known(golden_dir, tmp_path):
     path = tmp_path / "avatar.ckpt"
     path.write_bytes(lzma.decompress((golden_dir / "a" / "avatar.ckpt.xz").read_bytes()))
-    remembered = read_checkpoint(path).hyper_parameters.keys()
-    assert len(remembered) > 50
+    stored = read_checkpoint(path).hyper_parameters.keys()
+    assert len(stored) > 50
     # the largest frame id comes from the data, the name of the configuration is no setting
-    assert remembered - known_keys(OptimizationSettings) == {"max_frame_id", "config"}
+    assert stored - known_keys(OptimizationSettings) == {"max_frame_id", "config"}
 
 
 def test_every_setting_of_the_published_tracker_is_known(golden_dir):
@@ -96,7 +96,7 @@ CODE = [
         (("target_model", "target_ckpt"), "target_ckpt", "x", Path("x")),
         (("source_model", "driving_ckpt"), "driving_ckpt", "x", [Path("x")]),
         (("neutral_source_frame", "neutral_driving_frame"), "neutral_driving_frame", "5", [5]),
-        (("outpath",), "outpath", "film.mp4", Path("film.mp4")),
+        (("outpath",), "outpath", "video.mp4", Path("video.mp4")),
         (("outpath",), "outpath", "folder", Path("folder")),
     ],
 )
@@ -110,14 +110,14 @@ def test_both_spellings_of_a_reenactment_setting(spellings, key, text, value, tm
             assert getattr(settings, key) == value
 
 
-def test_outpath_is_a_film_or_a_folder(tmp_path):
-    film, folder = tmp_path / "film.mp4", tmp_path / "folder"
-    assert ReenactmentFiles.at(film).side_by_side == film
+def test_outpath_is_a_video_or_a_folder(tmp_path):
+    video, folder = tmp_path / "video.mp4", tmp_path / "folder"
+    assert ReenactmentFiles.at(video).side_by_side == video
     assert ReenactmentFiles.at(folder).side_by_side.parent == folder
 
 
 @pytest.mark.parametrize("key", ["gpus", "devices"])
-def test_gpus_and_devices_are_taken(key):
+def test_gpus_and_devices_are_accepted(key):
     paths = ["--data_path=x", "--tracking_results_path=x", "--default_root_dir=x"]
     parse_settings(OptimizationSettings, [*paths, f"--{key}=1"], description="d")
 

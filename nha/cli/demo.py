@@ -44,7 +44,7 @@ def run_demo(settings: DemoSettings) -> None:
         seconds = [make_avatar(settings.seeds[0], subjects[0], settings, assets)]
     seconds.append(make_avatar(settings.seeds[1], subjects[1], settings, assets))
     for i, paths in enumerate(subjects):
-        result, section = judge(settings.seeds[i], paths, settings, assets, seconds[i])
+        result, section = evaluate_subject(settings.seeds[i], paths, settings, assets, seconds[i])
         results.append(result)
         sections.append(section)
     videos = reenact_subjects(*subjects, out)
@@ -63,7 +63,7 @@ def run_demo(settings: DemoSettings) -> None:
 # --- evaluation -----------------------------------------------------------------------------------------
 
 
-def judge(
+def evaluate_subject(
     seed: int, paths: SubjectPaths, settings: DemoSettings, assets: HeadAssets, seconds: dict[str, float]
 ) -> tuple[dict, Section]:
     """Compare tracking and mesh with the ground truth, and images with the video: results and report section."""

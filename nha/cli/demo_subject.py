@@ -162,7 +162,7 @@ def second_subject_in_parallel(settings: DemoSettings, paths: SubjectPaths) -> I
     numba.set_num_threads(min(cores // 2, numba.config.NUMBA_NUM_THREADS))
     paths.root.mkdir(parents=True, exist_ok=True)
     print(f"{paths.root.name} is processed in parallel; its log: {paths.log}")
-    context = multiprocessing.get_context("spawn")  # OpenMP and Numba do not survive a fork
+    context = multiprocessing.get_context("spawn")  # OpenMP and Numba do not work after a fork
     process = context.Process(target=make_second_avatar, args=(settings, paths), daemon=True)
     with thread_variables(cores // 2):
         process.start()

@@ -16,7 +16,7 @@ from nha.head.load import resolve_head_folder
 from nha.head.model import HeadModel
 from nha.head.procedural import write_head_folder
 from nha.visualization.head_preview import write_head_preview
-from nha.visualization.head_sheet import draw_head_sheet
+from nha.visualization.head_sheet import draw_head_overview
 
 
 def generate_head(settings: HeadGenerationSettings) -> None:
@@ -51,7 +51,7 @@ def inspect_head(settings: HeadInspectionSettings) -> None:
     # the mesh of the files: neither subdivided nor cut off at the neck
     head = HeadModel(assets, subdivisions=0, drop_lower_neck=False, blur_sigma=None)
     with torch.no_grad():
-        sheet = draw_head_sheet(head)
+        sheet = draw_head_overview(head)
     image = settings.out or Path(f"head_{assets.name}.png")
     try:
         write_rgb(image, sheet)

@@ -34,7 +34,7 @@ def run_weights_check(settings: WeightsCheckSettings) -> None:
     for entry in entries:
         usable, state = state_of(entry)
         print(f"{entry.name:<15} {state}")
-        for label, text in facts(entry):
+        for label, text in describe_entry(entry):
             print(f"    {label:<8} {text}")
         if entry.name in settings.require and not usable:
             unusable.append(entry.name)
@@ -121,8 +121,8 @@ def state_of(entry: OptionalFiles) -> tuple[bool, str]:
     return True, "found, loads"
 
 
-def facts(entry: OptionalFiles) -> list[tuple[str, str]]:
-    """Facts about an entry for the user."""
+def describe_entry(entry: OptionalFiles) -> list[tuple[str, str]]:
+    """Labels and texts that describe an entry to the user."""
     return [
         ("for", entry.purpose),
         ("place", f"{entry.folder}: {(' or ' if entry.one_suffices else ', ').join(entry.names)}"),

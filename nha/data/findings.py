@@ -28,14 +28,14 @@ class Fault(Enum):
     EMPTY_HEAD = "empty head mask", _LEAVE_OUT
     EMPTY_FACE = "no face in the parsing", _LEAVE_OUT
     EMPTY_NORMALS = "no normals", _LEAVE_OUT
-    OFF_HEAD = "landmarks off the head mask", _LEAVE_OUT
+    OFF_HEAD = "landmarks outside the head mask", _LEAVE_OUT
     MASKS_DIFFER = "head mask and parsing differ", _LEAVE_OUT
-    EYES = "parsed eyes off the landmarks", _LEAVE_OUT
+    EYES = "parsed eyes away from their landmarks", _LEAVE_OUT
     SWAPPED = (
         "parsed eyes swapped",
         "left and right are the person's; swap the labels, or leave the frame out",
     )
-    MOUTH = "parsed mouth off the landmarks", _LEAVE_OUT
+    MOUTH = "parsed mouth away from its landmarks", _LEAVE_OUT
     IRISES = "irises outside the eyes", "set them to -1 (not found), or leave the frame out"
     NORMALS_OUTSIDE = "normals outside the head mask", _LEAVE_OUT
     NORMALS_VALUES = (

@@ -62,7 +62,7 @@ def results_table(results: Sequence[dict]) -> Table:
         ("held-out SSIM inside the head mask", lambda r: r["ssim"]),
         ("held-out IoU of the silhouettes", lambda r: r["silhouette_iou"]),
     )
-    rows = [("annotations", *(f"{r['annotations']} pack" for r in results))]
+    rows = [("annotations", *(f"ground {r['annotations']}" for r in results))]
     rows += [(label, *(value(r) for r in results)) for label, value in quantities]
     for stage in results[0]["seconds"]:
         rows.append((f"seconds: {stage}", *(f"{r['seconds'][stage]:.0f}" for r in results)))
@@ -73,8 +73,8 @@ def write_demo_report(out: Path, table: Table, sections: Sequence[Section], reen
     """Write report.html with the table, the reenactment and a section for each subject. Returns its path."""
     overview = Section(
         "Results",
-        "Two synthetic people, rendered by nha.synthetic. Landmarks, parsing, masks and normals are the ground truth "
-        "(ground truth), not estimates from images. Tracking and avatars use only the video and these annotations.",
+        "Two synthetic people, rendered by nha.synthetic. Landmarks, parsing, masks and normals are ground-truth "
+        "annotations, not estimates from images. Tracking and avatars use only the video and these annotations.",
         tables=[table],
     )
     images = list(iterate_frames(reenactment_video))

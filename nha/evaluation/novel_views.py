@@ -42,9 +42,9 @@ class ViewImages(NamedTuple):
 @torch.no_grad()
 def head_centre(avatar: NeuralHeadAvatar, tracking: TrackingResult) -> Tensor:
     """Centre of the bounding box of the neutral head, relative to the root joint: [3] metres, in head coordinates."""
-    rest = avatar.head.neutral_params(1)
-    rest = rest.replace(shape=torch.from_numpy(tracking.shape)[None].to(rest.shape))
-    vertices = avatar.surface(avatar.corrected(rest, None)).vertices[0]
+    neutral = avatar.head.neutral_params(1)
+    neutral = neutral.replace(shape=torch.from_numpy(tracking.shape)[None].to(neutral.shape))
+    vertices = avatar.surface(avatar.corrected(neutral, None)).vertices[0]
     return (vertices.amin(0) + vertices.amax(0)) / 2
 
 

@@ -31,7 +31,7 @@ METRICS: dict[str, str] = {
     "true_cpbd": "sharpness of the true image, for comparison",
     "head_l1": "as l1, inside the head mask only",
     "head_l2": "as l2, inside the head mask only",
-    "head_psnr": "as psnr, inside the head mask only: the most important number",
+    "head_psnr": "as psnr, inside the head mask only: the main metric",
     "head_ssim": "as ssim, inside the head mask only",
     "covered_psnr": "as head_psnr where the avatar covers the pixel: excludes errors of the silhouette",
     "silhouette_iou": "overlap of rendered and true silhouette, up to 1; higher is better",

@@ -13,7 +13,7 @@ import pygltflib as gl
 
 from nha.core.system import atomic_path
 
-GENERATOR = "nha export_avatar.py"
+GENERATOR = "nha export"
 UNLIT = "KHR_materials_unlit"
 
 _COMPONENT = {

@@ -62,7 +62,7 @@ def posed_joints(head: HeadModel, params: HeadParams) -> Joints:
 
 
 def invert_skinning(head: HeadModel, joints: Joints, vertices: Tensor) -> Tensor:
-    """Vertices before skinning, correctives and offsets included: posed [N, V, 3] to resting [N, V, 3], double."""
+    """Vertices before skinning, correctives and offsets included: posed [N, V, 3] to rest pose [N, V, 3], double."""
     weights = head.skinning_weights[head.kept_vertices].double()
     blended = lbs.blend_transforms(joints.world_from_rest, weights)
     return torch.linalg.solve(blended[..., :3], (vertices.double() - blended[..., 3])[..., None])[..., 0]
@@ -191,7 +191,10 @@ def expression_reach(head: HeadModel) -> Tensor:
 
 
 def _expression_delta(head: HeadModel, bind: Surface, k: int) -> Tensor:
-    """How coefficient k moves the resting surface with its turning offsets: central difference, [V, 3] metres."""
+    """Derivative of the rest surface by expression coefficient k, with offsets that rotate with the normals.
+
+    Central difference, [V, 3] metres per unit of the coefficient.
+    """
     step = torch.zeros_like(bind.params.expr)
     step[:, k] = 1
     up, down = (bind.params.replace(expr=bind.params.expr + sign * step) for sign in (1, -1))

@@ -29,11 +29,11 @@ def pose_feature(rotations: Tensor) -> Tensor:
 
 
 def joint_transforms(rotations: Tensor, joints: Tensor, parents: tuple[int, ...]) -> Tensor:
-    """The map from the rest pose to the posed head for each joint. The root joint keeps its position.
+    """The map from the neutral pose to the posed head for each joint. The root joint keeps its position.
 
     Args:
         rotations: [N, J, 3, 3] relative to the parent joint.
-        joints: [N, J, 3] rest positions in metres.
+        joints: [N, J, 3] positions in the neutral pose, metres.
         parents: J ids, `parents[0]` is -1.
 
     Returns:

@@ -35,7 +35,7 @@ def laplacian_loss(vertices: Tensor, plain_vertices: Tensor, edges: Tensor, vert
 
 
 def edge_length_loss(vertices: Tensor, edges: Tensor) -> Tensor:
-    """Excess of long edges over the mean length in the frame; edges below 2.5 times the mean length cost nothing.
+    """Excess of long edges over the mean length in the frame; edges below 2.5 times the mean length have zero loss.
 
     Args:
         vertices: [N, V, 3] metres, with offsets.

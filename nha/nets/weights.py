@@ -74,7 +74,7 @@ def read_state_dict(path: str | Path, origin: str) -> dict[str, Tensor]:
 
 def advice(origin: str) -> str:
     """The part of an error message that says what to do about a missing or wrong file."""
-    return f"put {origin} there"
+    return f"place {origin} at this path"
 
 
 def _mismatch(net: nn.Module, state: Mapping[str, Tensor], error: RuntimeError) -> str:

@@ -140,11 +140,11 @@ def _render_frames(
     )
     avatar = target.actor.avatar
     images_of = driving_images(driving, person.video, avatar.head, device)
-    camera_owner = target if settings.camera == "target" else driving
+    camera_source = target if settings.camera == "target" else driving
     for start in range(0, len(frame_ids), settings.batch_size):
         ids = frame_ids[start : start + settings.batch_size]
         poses = motion[torch.tensor([row_of[i] for i in ids], device=device)]
-        camera = camera_owner.camera(ids).to(device)
+        camera = camera_source.camera(ids).to(device)
         rendering = avatar.render(poses.params, camera, corrected=True, offset_neck=poses.offset_neck)
         yield from zip(rendering.rgba, images_of(ids), strict=True)
 

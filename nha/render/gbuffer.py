@@ -113,7 +113,7 @@ def _sides_touched(tables: SurfaceTables, part: str) -> Tensor:
     """Whether a corner of each face lies in a part of the left (bit 1) or right (bit 2) side: [F + 1] uint8.
 
     Inside a face all barycentrics are > 0, so the interpolated label is > 0 exactly on these faces. The last entry is 0
-    and serves face index -1 (no face).
+    and is used for face index -1 (no face).
     """
     sides = torch.zeros(len(tables.hard_labels), dtype=torch.uint8, device=tables.faces.device)
     for bit, side in ((1, "left"), (2, "right")):

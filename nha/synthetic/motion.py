@@ -96,8 +96,8 @@ def head_motion(
     angles_deg = _head_angles(time, rng)  # nod, turn, roll
     rotation, neck = _split_rotation(np.radians(angles_deg))
     widened = dict(zip(assets.shape_names, shape, strict=False)).get("lid_opening", 0.0)
-    shut = _BLINK * (1 + _LID_OPENING_SHARE * max(float(widened), 0.0))
-    expr, jaw_rad, lids_down = _expressions(assets, time, shut, rng)
+    closed_lid_coefficient = _BLINK * (1 + _LID_OPENING_SHARE * max(float(widened), 0.0))
+    expr, jaw_rad, lids_down = _expressions(assets, time, closed_lid_coefficient, rng)
     eyes = _gaze(time, angles_deg, lids_down, rng)
     sway = np.stack([0.010 * np.sin(2 * np.pi * time * f) for f in (1.0, 1.6, 1.3)], -1) * _ease_in(time)
     jaw = np.stack([jaw_rad, np.zeros_like(jaw_rad), np.zeros_like(jaw_rad)], -1)
@@ -179,11 +179,11 @@ class _Face:
 
 
 def _expressions(
-    assets: HeadAssets, time: np.ndarray, shut: float, rng: np.random.Generator
+    assets: HeadAssets, time: np.ndarray, closed_lid_coefficient: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Expression coefficients [F, E], jaw angles [F] in radians, and the closure [F] of the lids in 0..1.
 
-    shut: the coefficient of "blink" that closes this person's eyes.
+    closed_lid_coefficient: the coefficient of "blink" that closes this person's eyes.
     """
     n_frames = len(time)
     face = _Face(assets.expression_names, n_frames, assets.expression_directions.shape[2])
@@ -215,7 +215,7 @@ def _expressions(
     lids_down = np.zeros(n_frames)
     for centre in (0.16, 0.40, 0.53, 0.66, 0.86):
         lids_down = np.maximum(lids_down, _bump(time, centre, 0.035))
-    face.add("blink", shut * lids_down)
+    face.add("blink", closed_lid_coefficient * lids_down)
     if not assets.expression_names:
         face.expr += _unnamed_expressions(time, face.expr.shape[1], rng)
     return face.expr, np.radians(np.clip(jaw, -1.0, 20.0)), lids_down

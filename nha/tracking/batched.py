@@ -1,4 +1,4 @@
-"""The batched mode: landmarks place every frame, keyframes settle what is shared, batches refine all frames."""
+"""The batched mode: initial poses from landmarks, shared parameters from keyframes, refinement in batches."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def calibrate(
     out of a fixed range.
 
     Args:
-        landmarks: [L, 3] of the resting head, metres.
+        landmarks: [L, 3] of the neutral head, metres.
         landmarks_px: [N, L, 2].
         confidence: [N, L] in 0..1.
         image_size: (height, width).
@@ -94,7 +94,7 @@ def rigid_poses(
     """Pose of the rigid head in each frame, robust to single wrong landmarks.
 
     Args:
-        landmarks: [L, 3] or [N, L, 3] of the resting head (rotation and translation zero), metres.
+        landmarks: [L, 3] or [N, L, 3] of the neutral head (rotation and translation zero), metres.
         landmarks_px: [N, L, 2].
         confidence: [N, L] in 0..1.
         focal: focal length in units of the longer side.

@@ -69,7 +69,7 @@ class LandmarkStages:
         self._place(self.usable_rows(), self.settings.focal or USUAL_FOCAL)
         if not bool(self.usable.any()):
             raise UserError(
-                f"the landmarks of no frame of '{self.settings.data_path}' look like a head; look at its "
+                f"no head pose fits the landmarks of any frame of '{self.settings.data_path}'; look at its "
                 "dataset.mp4 and make them again with `nha preprocess`"
             )
         given = self.frames.rows_of(self.settings.keyframes, "keyframes")

@@ -1,6 +1,6 @@
 """The photometric term: the rendered head against the image, with gradients through colour and position.
 
-Visibility (which face each pixel sees) is found once and used for several steps; colours, normals and
+The visible face of each pixel is found once and used for several steps; colours, normals and
 positions are evaluated anew in every step, so that each of them carries its gradient. `docs/method.md`, section 7.
 """
 

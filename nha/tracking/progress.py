@@ -134,7 +134,7 @@ class RunFolder:
     def save(self, progress: Progress) -> None:
         """Write the result and the progress, each atomically."""
         write_tracking(self.result, to_result(progress.unknowns, self.frames, progress.n_processed))
-        notes = {
+        record = {
             # if the run is stopped between both files, the checksum shows that they do not belong together
             "result_crc32": zlib.crc32(self.result.read_bytes()),
             "settings": self.fingerprint,
@@ -145,7 +145,7 @@ class RunFolder:
             "seconds": progress.seconds,
         }
         with atomic_path(self.folder / PROGRESS_FILE) as temporary:
-            temporary.write_text(json.dumps(notes, indent=1), encoding="utf-8")
+            temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     def save_person(self, person: Person) -> None:
         """Write what a resumed run needs beside the unknowns."""
@@ -171,14 +171,14 @@ class RunFolder:
     def load(self) -> Progress | None:
         """The progress of an earlier run with the same settings and frames, or None."""
         given = self.settings.load_tracked_flame_params
-        notes_file = self.folder / PROGRESS_FILE
-        if not self.result.is_file() or not notes_file.is_file():
+        record_file = self.folder / PROGRESS_FILE
+        if not self.result.is_file() or not record_file.is_file():
             return self._from_given(given) if given else None
         try:
-            notes = json.loads(notes_file.read_text(encoding="utf-8"))
-            same = notes["settings"] == self.fingerprint
-            same = same and notes["frame_ids"] == list(self.frames.frame_ids)
-            same = same and notes["result_crc32"] == zlib.crc32(self.result.read_bytes())
+            record = json.loads(record_file.read_text(encoding="utf-8"))
+            same = record["settings"] == self.fingerprint
+            same = same and record["frame_ids"] == list(self.frames.frame_ids)
+            same = same and record["result_crc32"] == zlib.crc32(self.result.read_bytes())
             result = read_tracking(self.result) if same else None
         except (ValueError, KeyError, TypeError, OSError, UserError):
             same, result = False, None
@@ -188,10 +188,10 @@ class RunFolder:
         return Progress(
             unknowns=from_result(result),
             n_processed=result.n_processed,
-            keyframes=tuple(notes["keyframes"]),
-            without_landmarks=tuple(notes["without_landmarks"]),
-            outliers=tuple(notes["outliers"]),
-            seconds=dict(notes["seconds"]),
+            keyframes=tuple(record["keyframes"]),
+            without_landmarks=tuple(record["without_landmarks"]),
+            outliers=tuple(record["outliers"]),
+            seconds=dict(record["seconds"]),
         )
 
     def _from_given(self, path: Path) -> Progress:

@@ -25,7 +25,7 @@ class BasePoses:
 
     Attributes:
         neutral: [1], the neutral pose, facing the camera.
-        camera: [1], the tracker's, or one that sees the whole head from the front.
+        camera: [1], the tracker's, or one that shows the whole head from the front.
         frame_ids: F ids of the frames that can be played, ascending.
         frames: [F], their poses; None without frames.
     """
@@ -76,7 +76,7 @@ def base_poses(
 
 
 def _move_before(camera: Camera, params: HeadParams) -> HeadParams:
-    """Heads [1] as seen by a camera at the origin that looks along +z, moved so that `camera` [1] sees them so."""
+    """Transform heads [1] from the frame of a camera at the origin that looks along +z to that of `camera` [1]."""
     rotation, shift = camera.extrinsics[0, :, :3], camera.extrinsics[0, :, 3]
     turned = rotation_vector(rotation @ rotation_matrix(params.rotation))
     return params.replace(rotation=turned, translation=(params.translation - shift) @ rotation.T)

@@ -61,7 +61,7 @@ class AvatarScene:
         avatar: the avatar.
         tracking: the tracking of its video, or None.
         poses: the poses to which the sliders' values are added.
-        viewpoint: of the tracker's camera, or one that sees the whole head.
+        viewpoint: of the tracker's camera, or one that shows the whole head.
         sliders: all sliders.
     """
 

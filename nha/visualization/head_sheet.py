@@ -40,8 +40,8 @@ _LANDMARK_RGB = {
 }
 
 
-def draw_head_sheet(head: HeadModel) -> np.ndarray:
-    """Draw a head model at rest and with an open jaw.
+def draw_head_overview(head: HeadModel) -> np.ndarray:
+    """Draw a head model in the neutral pose and with an open jaw.
 
     The first row shows the surface with its visible landmarks, the second the parts with a legend (smaller parts
     are drawn over larger ones), the third a checkered UV map with the jaw open and the mouth's map in red.

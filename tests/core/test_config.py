@@ -24,7 +24,7 @@ class Trainer(config.Settings):
     """How the run proceeds."""
 
     learning_rate: float = setting(1e-3, help="Step of 100% of the parameters.", aliases=("lr",))
-    fast: bool = setting(False, help="Skip pictures.")
+    fast: bool = setting(False, help="Skip images.")
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from nha.core import images
 
 
 @pytest.fixture
-def picture() -> torch.Tensor:
+def image() -> torch.Tensor:
     return torch.rand(2, 3, 20, 31, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 def convolved(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    """The slow twin: reflect padding and two convolutions."""
+    """Reference: reflect padding and two convolutions."""
     kernel = images.gaussian_kernel(sigma, dtype=image.dtype)
     r = len(kernel) // 2
     flat = image.reshape(-1, 1, *image.shape[2:])
@@ -23,20 +23,20 @@ def convolved(image: torch.Tensor, sigma: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("sigma", [0.4, 1.0, 2.0, 5.3])
-def test_blur_equals_padded_convolution(picture, sigma):
-    torch.testing.assert_close(images.gaussian_blur(picture, sigma), convolved(picture, sigma))
+def test_blur_equals_padded_convolution(image, sigma):
+    torch.testing.assert_close(images.gaussian_blur(image, sigma), convolved(image, sigma))
 
 
-def test_blur_keeps_float32_close_to_float64(picture):
-    single = images.gaussian_blur(picture.float(), 2.0).double()
-    torch.testing.assert_close(single, images.gaussian_blur(picture, 2.0), atol=1e-6, rtol=0)
+def test_blur_keeps_float32_close_to_float64(image):
+    single = images.gaussian_blur(image.float(), 2.0).double()
+    torch.testing.assert_close(single, images.gaussian_blur(image, 2.0), atol=1e-6, rtol=0)
 
 
-def test_blur_of_a_tiny_sigma_is_identity(picture):
-    assert torch.equal(images.gaussian_blur(picture, 0.3), picture)
+def test_blur_of_a_tiny_sigma_is_identity(image):
+    assert torch.equal(images.gaussian_blur(image, 0.3), image)
 
 
-def test_blur_wider_than_the_image_reflects_on_and_on():
+def test_blur_wider_than_the_image_reflects_repeatedly():
     line = torch.rand(1, 1, 1, 4, dtype=torch.float64)
     ours = images.gaussian_blur(line, 3.0)
     kernel = images.gaussian_kernel(3.0, dtype=torch.float64).numpy()
@@ -62,7 +62,7 @@ def test_erode_equals_scipy_with_the_outside_set(radius):
     assert np.array_equal(images.erode(mask, radius)[0, 0].numpy(), theirs)
 
 
-def test_screen_grad_returns_the_image_and_moves_the_coordinates(picture):
+def test_screen_grad_returns_the_image_and_moves_the_coordinates(image):
     """A ramp along x: moving the sample by d pixels to the right adds slope * d."""
     height, width = 6, 10
     slope = 0.25
@@ -77,8 +77,8 @@ def test_screen_grad_returns_the_image_and_moves_the_coordinates(picture):
     assert (ramp.grad == 1).all()
 
 
-def test_screen_grad_equals_a_loop_over_pixels(picture):
-    image = picture[:, :, :5, :4].clone().requires_grad_()
+def test_screen_grad_equals_a_loop_over_pixels(image):
+    image = image[:, :, :5, :4].clone().requires_grad_()
     coords = torch.zeros(2, 5, 4, 2, dtype=torch.float64, requires_grad=True)
     upstream = torch.randn(image.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     images.screen_grad(image, coords).backward(upstream)
@@ -93,6 +93,6 @@ def test_screen_grad_equals_a_loop_over_pixels(picture):
     torch.testing.assert_close(coords.grad, slow)
 
 
-def test_screen_grad_names_shapes_that_do_not_fit(picture):
+def test_screen_grad_rejects_shapes_that_do_not_fit(image):
     with pytest.raises(ValueError, match="do not fit"):
-        images.screen_grad(picture, torch.zeros(2, 31, 20, 2))
+        images.screen_grad(image, torch.zeros(2, 31, 20, 2))

@@ -117,7 +117,7 @@ def test_missing_weights_need_a_zero_weight(spaced_dir: Path) -> None:
     missing = spaced_dir / "backbone.pth"
     assert arcface_for(missing, [0, 0, 0]) is None
     with pytest.raises(
-        UserError, match="put backbone.pth of .* there, or leave .* --perceptual none"
+        UserError, match="place backbone.pth of .* at this path, or leave .* --perceptual none"
     ) as error:
         arcface_for(missing, [0, 10, 0.5])
     assert "\n" not in str(error.value)

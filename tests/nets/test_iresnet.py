@@ -102,5 +102,5 @@ def test_other_networks_give_user_errors(
     path = spaced_dir / "backbone.pth"
     state = {name: tensor for name, tensor in (small_file_state | change).items() if tensor is not None}
     torch.save(state, path)
-    with pytest.raises(UserError, match=f"{complaint}.*; put backbone.pth of ms1mv3_arcface_r18_fp16 from"):
+    with pytest.raises(UserError, match=f"{complaint}.*; place backbone.pth of ms1mv3_arcface_r18_fp16 from"):
         load_iresnet18(path)

@@ -75,7 +75,7 @@ def test_weights_of_another_network_stop_the_run(options, weights, spaced_dir):
     (wrong / "face_parsing").mkdir(parents=True)
     (wrong / PARSING).symlink_to(weights / RVM)
     with pytest.raises(
-        UserError, match=r"model\.pth' does not fit: 'cp\.resnet\.conv1\.weight' is missing; put 79999"
+        UserError, match=r"model\.pth' does not fit: 'cp\.resnet\.conv1\.weight' is missing; place 79999"
     ):
         make_estimators(replace(options, weights=wrong))
 

@@ -6,7 +6,7 @@ import torch
 
 from nha.head.load import load_head
 from nha.head.model import HeadModel
-from nha.visualization.head_sheet import LEGEND_PIXELS, TILE_PIXELS, VIEWS_DEG, draw_head_sheet
+from nha.visualization.head_sheet import LEGEND_PIXELS, TILE_PIXELS, VIEWS_DEG, draw_head_overview
 from nha.visualization.layout import CAPTION_HEIGHT
 
 
@@ -14,7 +14,7 @@ from nha.visualization.layout import CAPTION_HEIGHT
 def sheet() -> np.ndarray:
     head = HeadModel(load_head("procedural"), subdivisions=0, drop_lower_neck=False, blur_sigma=None)
     with torch.no_grad():
-        return draw_head_sheet(head)
+        return draw_head_overview(head)
 
 
 def tile(sheet: np.ndarray, row: int, column: int) -> np.ndarray:
