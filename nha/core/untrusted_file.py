@@ -21,8 +21,8 @@ def forbidden_name(name: str) -> RefusedFileError:
     """The error for a file that refers to a function or class which must not be used."""
     name = name.encode("unicode_escape").decode()  # it may contain any characters
     return RefusedFileError(
-        f"asks for {name}: refused, such a file holds arrays and settings only (nothing was run; get the file from"
-        " its publisher)"
+        f"refers to {name}, which is not allowed in a file of arrays and settings (no code was executed; get the file"
+        " from its publisher)"
     )
 
 

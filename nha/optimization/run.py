@@ -90,9 +90,8 @@ def optimize_avatar(
     perceptual = _perceptual_distance(settings, stages)
     _check_machine(settings, device, perceptual)
     set_precision(settings.run.precision)
-    output = require_writable(
-        settings.run.default_root_dir
-    )  # created after all checks, so that a run with wrong settings leaves no folder
+    # created after all checks, so that a run with wrong settings leaves no folder
+    output = require_writable(settings.run.default_root_dir)
     assets = load_head(settings.run.head)
     avatar = build_avatar(assets, settings.avatar, data.max_frame_id, texture_net, offset_net)
     if settings.run.checkpoint_file is not None:

@@ -1,7 +1,7 @@
 """Interfaces of the estimators, one per annotation, and the frames and faces that they exchange.
 
-An estimator receives frames after crop, padding and scaling and answers in their pixels (origin at the top
-left corner, centre of the first pixel at 0.5). To add one, write a class that inherits from the protocol of its
+An estimator receives frames after crop, padding and scaling and returns results in their pixel coordinates (origin at
+the top left corner, centre of the first pixel at 0.5). To add one, write a class that inherits from the protocol of its
 annotation and add a row to `nha.preprocess.registry.ESTIMATORS`.
 """
 
@@ -133,7 +133,7 @@ class LandmarkEstimator(Estimator, Protocol):
         """All faces in the frame; an empty list if there is none."""
 
     def reset(self) -> None:
-        """Forget the frames processed so far."""
+        """Reset the state: no frame has been processed."""
 
 
 class IrisEstimator(Estimator, Protocol):

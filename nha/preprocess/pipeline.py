@@ -124,7 +124,7 @@ def _sample_face_boxes(
             if face is not None:
                 boxes.append(face.bounding_box)
                 previous = face
-    # A resumed run reads the transform from disk and does not process these frames, so they must be forgotten.
+    # A resumed run reads the transform from disk and does not process these frames, so the estimators' state is reset.
     estimators.landmarks.reset()
     if not boxes:
         raise UserError(f"no face was found in {options.video}: the head cannot be cropped to")

@@ -1,6 +1,6 @@
 """Resuming: what an output folder holds already, whether it belongs to this run, and what must be computed again.
 
-`Workspace` is the output folder: who may write to it, and which files a run leaves in it. `StoredResults` decides
+`Workspace` is the output folder: which run may write to it, and which files a run leaves in it. `StoredResults` decides
 frame by frame which results are read from disk and which estimators must run.
 """
 
@@ -54,7 +54,7 @@ class Workspace:
         self._is_new = is_new
         self._keep_on_failure = False
 
-    # --- ownership ---------------------------------------------------------------------------------------
+    # --- locking and reuse ---------------------------------------------------------------------------------------
 
     @classmethod
     def claim(cls, root: Path, info: DatasetInfo, is_new: bool) -> Workspace:

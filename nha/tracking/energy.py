@@ -9,8 +9,8 @@ landmark distances d_l, confidences c_l and the photometric distance P:
     E = w_lmk mean_n mean_l c_l |d_l|_1 + w_eyes_lmk (the same of the irises) + w_photo P
         + sum_k w_k mean_n |r_k|^2 + w_pos_trans |step|^2 + w_smooth mean_n s_n |r_smooth|^2
 
-The **landmark stages** (`landmark_fit.py`, Levenberg-Marquardt) see no image. They take the same residuals and
-weights to a negative log posterior, in which a term counts by its standard deviation:
+The **landmark stages** (`landmark_fit.py`, Levenberg-Marquardt) use no image. They use the same residuals and
+weights in a negative log posterior, in which a term counts by its standard deviation:
 
     E = sum_n sum_l (w_lmk / w0_lmk) c_l huber(|d_l| / sigma_px)
         + 1/2 sum_n (sum_k (w_k / w0_k) |r_k / sigma_k|^2 + (w_smooth / w0_smooth) |r_smooth / sigma_smooth|^2)

@@ -75,7 +75,7 @@ def make_timeline(frames: TrackingFrames, usable: Tensor | None = None) -> Timel
 
 
 def identity_outliers(frames: TrackingFrames) -> Tensor:
-    """Frames in which the detector found somebody else's face: bool [F].
+    """Frames in which the detector found the face of another person: bool [F].
 
     For a few frames the face is in another place or of another size, and then again where it was.
     """

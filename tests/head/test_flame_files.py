@@ -75,7 +75,7 @@ class Malicious:
 def test_a_malicious_model_file_is_refused_and_not_executed(folder, tmp_path):
     trace = tmp_path / "trace"
     (folder / "generic_model.pkl").write_bytes(pickle.dumps({"v_template": Malicious(trace)}))
-    with pytest.raises(UserError, match=r"generic_model\.pkl asks for \w+\.mkdir"):
+    with pytest.raises(UserError, match=r"generic_model\.pkl refers to \w+\.mkdir"):
         read_head_folder(folder)
     assert not trace.exists()
 
