@@ -23,7 +23,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from nha.core.untrusted_file import RefusedFileError, forbidden_name, open_untrusted
+from nha.core.untrusted_file import RejectedFileError, forbidden_name, open_untrusted
 
 _PYTHON_2_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
@@ -230,7 +230,7 @@ class _Chumpy(StandIn):
             if state.get("preferred_shape") is not None:
                 self.value = self.value.reshape(state["preferred_shape"])
         else:
-            raise RefusedFileError(
+            raise RejectedFileError(
                 f"holds a {self.name} expression without its value; save it with numpy arrays instead of chumpy's"
             )
 

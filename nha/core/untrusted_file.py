@@ -13,14 +13,14 @@ from typing import BinaryIO
 from nha.core.errors import UserError
 
 
-class RefusedFileError(Exception):
+class RejectedFileError(Exception):
     """A file that is not read. The message continues a sentence that begins with the file's name."""
 
 
-def forbidden_name(name: str) -> RefusedFileError:
+def forbidden_name(name: str) -> RejectedFileError:
     """The error for a file that refers to a function or class which must not be used."""
     name = name.encode("unicode_escape").decode()  # it may contain any characters
-    return RefusedFileError(
+    return RejectedFileError(
         f"refers to {name}, which is not allowed in a file of arrays and settings (no code was executed; get the file"
         " from its publisher)"
     )
@@ -47,7 +47,7 @@ def open_untrusted(path: str | Path) -> Iterator[BinaryIO]:
             yield file
     except UserError:
         raise
-    except RefusedFileError as error:
+    except RejectedFileError as error:
         raise UserError(f"{path.name} {error}") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -66,11 +66,13 @@ def _check_start(file: BinaryIO) -> None:
     """Recognise what a failed download leaves behind."""
     start = file.read(200)
     if not start:
-        raise RefusedFileError("is empty; download it again")
+        raise RejectedFileError("is empty; download it again")
     if re.match(rb"\s*<(!doctype html|html)", start, re.IGNORECASE):
-        raise RefusedFileError("is a web page, so its download failed; download it with a web browser")
+        raise RejectedFileError("is a web page, so its download failed; download it with a web browser")
     if start.startswith(b"version https://git-lfs"):
-        raise RefusedFileError("is a Git LFS pointer, not the file itself; run `git lfs pull` or download it")
+        raise RejectedFileError(
+            "is a Git LFS pointer, not the file itself; run `git lfs pull` or download it"
+        )
     if start.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(file):
-        raise RefusedFileError("is truncated, so its download or copy stopped early; download it again")
+        raise RejectedFileError("is truncated, so its download or copy stopped early; download it again")
     file.seek(0)

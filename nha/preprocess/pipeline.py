@@ -52,7 +52,7 @@ def build_dataset(options: PreprocessOptions, estimators: EstimatorSet | None = 
     info = DatasetInfo(describe_video(options.video, float(video.fps)), options.content(), estimators.names)
     is_new = not options.out_path.exists()
     with exclusive_use(require_writable(options.out_path)), _report_full_disk(options.out_path):
-        workspace = Workspace.claim(options.out_path, info, is_new)
+        workspace = Workspace.open_for_run(options.out_path, info, is_new)
         if workspace.is_complete():
             _logger.info("%s is complete already", options.out_path)
         else:

@@ -34,7 +34,7 @@ from nha.preprocess.frame_job import FrameJob, read_detection, write_detection
 from nha.preprocess.stream import call_in_batches
 
 ORIGINALS_FOLDER = "original_frames"
-FACELESS_FOLDER = "frames_without_face"
+NO_FACE_FOLDER = "frames_without_face"
 WORKING_FOLDER = ".preprocess"
 
 
@@ -57,7 +57,7 @@ class Workspace:
     # --- locking and reuse ---------------------------------------------------------------------------------------
 
     @classmethod
-    def claim(cls, root: Path, info: DatasetInfo, is_new: bool) -> Workspace:
+    def open_for_run(cls, root: Path, info: DatasetInfo, is_new: bool) -> Workspace:
         """Take a folder that is empty, or that an earlier run with the same video and options has left.
 
         Args:
@@ -92,9 +92,9 @@ class Workspace:
     def reopen(self) -> None:
         """Prepare an incomplete dataset for more work."""
         self._keep_on_failure = self.info.finished
-        for folder in sorted((self.root / FACELESS_FOLDER).glob("frame_*")):
+        for folder in sorted((self.root / NO_FACE_FOLDER).glob("frame_*")):
             folder.rename(self.root / folder.name)
-        shutil.rmtree(self.root / FACELESS_FOLDER, ignore_errors=True)
+        shutil.rmtree(self.root / NO_FACE_FOLDER, ignore_errors=True)
         self.info.finished = False
         self.save_info()
 
@@ -103,8 +103,8 @@ class Workspace:
         for frame_id in self.info.frames_without_face or ():
             source = self.folder.paths(frame_id).folder
             if source.exists():
-                (self.root / FACELESS_FOLDER).mkdir(exist_ok=True)
-                source.rename(self.root / FACELESS_FOLDER / source.name)
+                (self.root / NO_FACE_FOLDER).mkdir(exist_ok=True)
+                source.rename(self.root / NO_FACE_FOLDER / source.name)
         self.info.finished = True
         self.save_info()
         shutil.rmtree(self.root / WORKING_FOLDER, ignore_errors=True)

@@ -102,7 +102,9 @@ def test_states_go_round_through_the_onnx_file(onnxruntime, tmp_path):
 def test_other_onnx_files_are_refused(onnxruntime, tmp_path):
     model = tmp_path / "rvm_mobilenetv3_fp32.onnx"
     model.write_bytes(b"something")
-    with pytest.raises(UserError, match=r"cannot read .*\(Protobuf parsing failed\.\); place rvm_mobilenetv3"):
+    with pytest.raises(
+        UserError, match=r"cannot read .*\(Protobuf parsing failed\.\); place rvm_mobilenetv3"
+    ):
         RvmOnnxMatting(model, CPU)
     model.write_bytes(b"onnx")
     onnxruntime.InferenceSession = type("Other", (FakeSession,), {"inputs": ("src",)})
