@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -18,8 +20,14 @@ Limits = tuple[tuple[float, float], ...]
 
 def _bounds_rad(limits_deg: Limits, like: Tensor) -> tuple[Tensor, Tensor]:
     """Lower and upper limits in radians, rounded from float64 to the type of `like`."""
+    low, high = _limits_rad(limits_deg)
+    return constant(low, like), constant(high, like)
+
+
+@functools.cache  # called several times for every pose
+def _limits_rad(limits_deg: Limits) -> tuple[tuple[float, ...], tuple[float, ...]]:
     low, high = torch.deg2rad(torch.tensor(limits_deg, dtype=torch.float64)).unbind(1)
-    return constant(tuple(low.tolist()), like), constant(tuple(high.tolist()), like)
+    return tuple(low.tolist()), tuple(high.tolist())
 
 
 def angles_from_params(params: Tensor, limits_deg: Limits) -> Tensor:
