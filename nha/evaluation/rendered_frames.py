@@ -43,9 +43,23 @@ def frames_of(data: FrameSplits, part: str) -> FrameDataset:
 
 
 @torch.no_grad()
-def render_batch(avatar: NeuralHeadAvatar, batch: FrameBatch) -> RenderedFrames:
-    """Render a batch with its tracked parameters and the learned corrections."""
-    rendering = avatar.render(batch.tracked, batch.camera, frame_ids=batch.frame_id, channels=("normals",))
+def render_batch(
+    avatar: NeuralHeadAvatar,
+    batch: FrameBatch,
+    *,
+    channels: Sequence[str] = ("normals",),
+    fitted: bool = True,
+) -> RenderedFrames:
+    """Render a batch with its tracked parameters and the learned corrections.
+
+    Args:
+        avatar: the avatar.
+        batch: N frames.
+        channels: further G-buffer channels of the rendering.
+        fitted: add the corrections of these frames; without them only the tracking drives the avatar.
+    """
+    frame_ids = batch.frame_id if fitted else None
+    rendering = avatar.render(batch.tracked, batch.camera, frame_ids=frame_ids, channels=channels)
     return RenderedFrames(
         batch=batch,
         rendering=rendering,
@@ -69,6 +83,8 @@ def render_dataset(
     *,
     batch_size: int = 4,
     label: str = "evaluating",
+    channels: Sequence[str] = ("normals",),
+    fitted: bool = True,
 ) -> Iterator[tuple[str, RenderedFrames]]:
     """Render all frames of some parts in their order, with a progress bar.
 
@@ -78,6 +94,7 @@ def render_dataset(
         parts: names in `PARTS`.
         batch_size: frames rendered at the same time.
         label: text of the progress bar.
+        channels, fitted: as in `render_batch`.
 
     Yields:
         The name of the part and a rendered batch.
@@ -94,4 +111,5 @@ def render_dataset(
         raise UserError("this part of the split has no frames to evaluate; choose another with --split")
     device = avatar.device
     for part, indices in tqdm(batches, desc=label, unit="batch"):
-        yield part, render_batch(avatar, frames_of(data, part).batch(indices).to(device))
+        batch = frames_of(data, part).batch(indices).to(device)
+        yield part, render_batch(avatar, batch, channels=channels, fitted=fitted)
