@@ -16,7 +16,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from nha.avatar.checkpoint import load_state, read_checkpoint
+from nha.avatar.matching import tracking_for_head
 from nha.avatar.open import build_avatar, save_avatar
+from nha.avatar.training_record import training_record
 from nha.core.device import pick_device, seed_everything, set_precision
 from nha.core.errors import UserError
 from nha.core.paths import PART_WEIGHTS
@@ -85,14 +87,18 @@ def optimize_avatar(
     _quiet_other_processes()
     device = pick_device(settings.run.device)
     seed_everything(settings.run.seed)
-    data = FrameDataModule(settings.data, seed=settings.run.seed)
+    assets = load_head(settings.run.head)
+    data = FrameDataModule(
+        settings.data,
+        seed=settings.run.seed,
+        prepare=lambda tracking: tracking_for_head(tracking, assets, settings.data.tracking_results_path),
+    )
     stages = make_stages(settings, extra_terms)
     perceptual = _perceptual_distance(settings, stages)
     _check_machine(settings, device, perceptual)
     set_precision(settings.run.precision)
     # created after all checks, so that a run with wrong settings leaves no folder
     output = require_writable(settings.run.default_root_dir)
-    assets = load_head(settings.run.head)
     avatar = build_avatar(assets, settings.avatar, data.max_frame_id, texture_net, offset_net)
     if settings.run.checkpoint_file is not None:
         load_state(avatar, read_checkpoint(settings.run.checkpoint_file))
@@ -116,7 +122,8 @@ def optimize_avatar(
         if not rank_zero_only.rank:
             load_training_state(avatar, output)
             measure_condition_ranges(avatar.to(device), _in_order(data.train))
-            save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data))
+            record = training_record(data.splits, output)
+            save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data), record)
     return OptimizationResult(output, path, seconds)
 
 

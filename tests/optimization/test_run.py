@@ -85,7 +85,9 @@ def test_finished_run_is_not_repeated(make_settings, monkeypatch):
 def test_missing_perceptual_weights_stop_the_run(make_settings, tmp_path):
     settings = make_settings()
     losses = LossSettings(perceptual="arcface", arcface_weights=tmp_path / "none.pth")
-    with pytest.raises(UserError, match=r"none\.pth.* at this path, or leave the term out with --perceptual none"):
+    with pytest.raises(
+        UserError, match=r"none\.pth.* at this path, or leave the term out with --perceptual none"
+    ):
         optimize_avatar(dataclasses.replace(settings, losses=losses))
     assert not settings.run.default_root_dir.exists()
 
