@@ -112,7 +112,7 @@ class HeadAssets:
             "name": self.name,
             "release": self.release or self.name,
             "fingerprint": digest.hexdigest()[:16],
-            "measures": " ".join(f"{value:.7f}" for value in measures),
+            "measures": " ".join(f"{value:.8f}" for value in measures),
         }
 
     def hard_labels(self) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.core.config import format_settings
+from nha.core.config import different_settings, format_settings
 from nha.core.errors import UserError
 from nha.core.system import atomic_path, get_logger, require_writable
 from nha.data.dataset_folder import DatasetFolder
@@ -247,22 +247,6 @@ class RunFolder:
                 "--load_tracked_flame_params"
             )
         return Progress(from_result(result), result.n_processed, (), (), (), {})
-
-
-def different_settings(recorded: str, current: str, ignored: Sequence[str] = ()) -> list[str]:
-    """The keys with another value in two texts of `format_settings`, each with both values.
-
-    A key that one of them lacks is one of another version of the program and counts as equal, as do `ignored` ones.
-    """
-    texts = [
-        dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
-        for text in (recorded, current)
-    ]
-    return [
-        f"{key} = {texts[0][key]}, now {value}"
-        for key, value in texts[1].items()
-        if key not in ignored and texts[0].get(key, value) != value
-    ]
 
 
 def to_result(

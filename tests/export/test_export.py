@@ -263,8 +263,8 @@ def test_export_from_python_with_an_open_avatar(exported, avatar, tracking, tmp_
     assert json.loads(written[-1].read_text("utf-8"))["checkpoint"] is None
     assert capsys.readouterr().out == ""
     other = tmp_path / "other.npz"
-    write_tracking(other, dataclasses.replace(tracking, shape=np.zeros(10, np.float32)))
-    with pytest.raises(UserError, match="another head model"):
+    write_tracking(other, dataclasses.replace(tracking, origin=OTHER_HEAD))
+    with pytest.raises(UserError, match="other.npz' was tracked with the head model 'FLAME 2023'"):
         nha.export(avatar, tmp_path / "other", formats="params", tracking=other)
 
 
