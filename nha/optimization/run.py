@@ -33,6 +33,7 @@ from nha.optimization.conditions import measure_condition_ranges
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.objective import Objective
+from nha.optimization.perceptual_choice import with_perceptual_network
 from nha.optimization.resume import (
     fingerprint,
     finished_stages,
@@ -85,6 +86,7 @@ def optimize_avatar(
     """
     extra_terms = tuple(extra_terms)
     _quiet_other_processes()
+    settings = with_perceptual_network(settings)
     device = pick_device(settings.run.device)
     seed_everything(settings.run.seed)
     assets = load_head(settings.run.head)
