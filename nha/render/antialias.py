@@ -16,10 +16,12 @@ from torch import Tensor
 from nha.core.types import Fragments, map_tensors
 from nha.render.rasterize import chosen_raster_backend, usable_backend
 
-# backend -> (module, function)
+# raster backend -> (module, function)
 _BACKENDS = {
     "numba": ("nha.render.antialias_numba", "antialias_numba"),
+    "triton": ("nha.render.antialias_reference", "antialias_reference"),
     "reference": ("nha.render.antialias_reference", "antialias_reference"),
+    "pytorch3d": ("nha.render.antialias_reference", "antialias_reference"),  # has no such operation
 }
 
 
@@ -77,12 +79,32 @@ def antialias(
 
     Returns:
         [N, C, H, W], differentiable once in values and in the u and v of screen.
+
+    Raises:
+        UserError: the backend is unknown, is not installed, or does not run on the tensors' device.
+        ValueError: a tensor's shape is wrong.
     """
+    expected = (len(fragments.face_index), *fragments.face_index.shape[1:3])
+    if values.ndim != 4 or (len(values), *values.shape[2:]) != expected:
+        raise ValueError(
+            f"values must be [N, C, H, W] with N, H, W of the fragments {list(expected)}, got {list(values.shape)}"
+        )
+    if screen.ndim != 3 or screen.shape[-1] != 3 or len(screen) != expected[0]:
+        raise ValueError(f"screen must be [{expected[0]}, V, 3], got {list(screen.shape)}")
+    if edges.neighbours.shape != faces.shape:
+        raise ValueError(
+            f"edges is the table of {len(edges.neighbours)} faces, faces has shape {list(faces.shape)}"
+        )
+    if values.numel() == 0 or len(faces) == 0:
+        return values
     name = usable_backend(backend or chosen_raster_backend(), values.device)
-    if name not in _BACKENDS:
-        name = "reference"
     module, function = _BACKENDS[name]
     face_index, depth = fragments.face_index[..., 0], fragments.depth[..., 0]
-    return getattr(importlib.import_module(module), function)(
-        values, face_index, depth, screen, faces, edges.neighbours
+    blended = getattr(importlib.import_module(module), function)(
+        _at_least_float32(values), face_index, depth, screen, faces, edges.neighbours
     )
+    return blended.to(values.dtype)
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
