@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.avatar.matching import tracking_for_avatar
 from nha.avatar.neutral_frame import neutral_frame
 from nha.avatar.open import load_avatar
@@ -121,7 +121,7 @@ def _open_avatars(
     return subjects
 
 
-def _frames_for(avatar: NeuralHeadAvatar, data: DataSettings) -> FrameSplits:
+def _frames_for(avatar: HeadAvatar, data: DataSettings) -> FrameSplits:
     """The dataset with the avatar's own shape, and its own split where it was trained on this video."""
     record = record_of(avatar)
     own_split = None

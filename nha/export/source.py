@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.avatar.checkpoint import read_checkpoint
 from nha.avatar.matching import tracking_for_avatar
 from nha.avatar.open import avatar_from_checkpoint
@@ -31,13 +31,13 @@ class AvatarSource:
         checkpoint: the file it was opened from; None for an avatar that was open already.
     """
 
-    avatar: NeuralHeadAvatar
+    avatar: HeadAvatar
     tracking: TrackingResult | None
     checkpoint: Path | None
 
 
 def open_source(
-    avatar: NeuralHeadAvatar | str | Path,
+    avatar: HeadAvatar | str | Path,
     tracking: TrackingResult | Tracking | str | Path | None = None,
     head: str | Path | None = None,
     device: str = "auto",
@@ -57,7 +57,7 @@ def open_source(
     Raises:
         UserError: a file is missing or broken, or checkpoint, head model and tracking do not fit each other.
     """
-    if isinstance(avatar, NeuralHeadAvatar):
+    if isinstance(avatar, HeadAvatar):
         source = AvatarSource(avatar.eval(), as_tracking_result(tracking), None)
     else:
         checkpoint = read_checkpoint(avatar)
