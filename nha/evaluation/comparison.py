@@ -12,7 +12,7 @@ from nha.evaluation.rendered_frames import RenderedFrames
 from nha.evaluation.scores import FrameScores
 from nha.render.shading import phong_image
 from nha.visualization.colours import error_map, normals_to_rgb01, to_uint8
-from nha.visualization.layout import side_by_side
+from nha.visualization.layout import grid, side_by_side, with_caption
 
 COLUMNS = ("ground truth", "prediction", "|difference|", "normals", "geometry")
 # Metric -> its name in captions, and the quantiles of the frames that are selected.
@@ -50,6 +50,16 @@ def comparison_images(part: str, rendered: RenderedFrames, faces: Tensor) -> lis
         columns = [target, prediction, error_map(prediction, target), *meshes[i]]
         images.append(side_by_side(columns, (f"{COLUMNS[0]} {frame_id} ({part_name(part)})", *COLUMNS[1:])))
     return images
+
+
+def contact_sheet(rendered: Sequence[RenderedFrames]) -> np.ndarray:
+    """Truth, rendering and error of frames that are rendered one by one, a column for each: uint8 [H, W, 3]."""
+    columns = []
+    for frame in rendered:
+        target, prediction = to_uint8(frame.target[0]), to_uint8(frame.prediction[0])
+        shown = with_caption(target, f"frame {int(frame.batch.frame_id)}")
+        columns.append(grid([[shown], [prediction], [error_map(prediction, target)]], gap=2))
+    return side_by_side(columns, gap=2)
 
 
 def part_name(part: str) -> str:

@@ -23,7 +23,7 @@ from nha.visualization.colours import to_uint8
 CHANNELS = ("normals", "uvcoords", "uvmap")  # G-buffer channels that oracles read
 FULL_COVERAGE = 0.99  # pixels with less alpha contain background, so their colours are not used elsewhere
 FLOW_SCALE = 2  # images are enlarged before the optical flow, whose smallest patches have 8 pixels
-AFFINE_ROUNDS = 4  # of the fit of an affine map to the flow
+AFFINE_ROUNDS, SMALLEST_DISTANCE_PX = 60, 1e-4  # of the fit of an affine map to the flow
 LIGHT_RIDGE = 1e-3  # weight per pixel that draws the light towards no change
 
 Oracle = Callable[[RenderedFrames], RenderedFrames]
@@ -128,17 +128,19 @@ def flow_to_prediction(rendered: RenderedFrames) -> np.ndarray:
 def affine_part(flow: np.ndarray, mask: Tensor) -> np.ndarray:
     """The affine map of the image that is nearest to the flow [N, H, W, 2] inside a mask, as a flow again.
 
-    Least squares, repeated without the pixels whose flow is far from the map.
+    The sum of the distances is minimised, not of their squares, so that parts that move otherwise count little.
     """
-    rows, columns = np.mgrid[: flow.shape[1], : flow.shape[2]].astype(np.float32)
-    points = np.stack([columns, rows, np.ones_like(rows)], -1)
+    rows, columns = np.mgrid[: flow.shape[1], : flow.shape[2]]
+    points = np.stack([columns, rows, np.ones_like(rows)], -1).astype(np.float64)
     result = np.zeros_like(flow)
     for i, inside in enumerate(mask[:, 0].cpu().numpy()):
+        weight = np.ones(np.count_nonzero(inside))
         for _ in range(AFFINE_ROUNDS if inside.any() else 0):
-            matrix, *_ = np.linalg.lstsq(points[inside], flow[i][inside], rcond=None)
+            root = np.sqrt(weight)[:, None]
+            matrix, *_ = np.linalg.lstsq(root * points[inside], root * flow[i][inside], rcond=None)
+            distance = np.linalg.norm(points[inside] @ matrix - flow[i][inside], axis=-1)
+            weight = 1 / np.maximum(distance, SMALLEST_DISTANCE_PX)
             result[i] = points @ matrix
-            distance = np.linalg.norm(result[i] - flow[i], axis=-1)
-            inside = inside & (distance <= 2 * np.median(distance[inside]) + 1e-6)
     return result
 
 
