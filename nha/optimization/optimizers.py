@@ -10,6 +10,7 @@ from torch.optim import Adam, Optimizer
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.frame_parameters import FrameParameters
+from nha.core.device import uses_cpu_kernels
 from nha.optimization.stages import CORRECTIONS, OFFSETS, TEXTURE, Stage
 
 FRAME_TABLES = ("shape", "expr", "rotation", "jaw", "neck", "translation", "eyes")
@@ -46,10 +47,13 @@ def make_optimizers(avatar: NeuralHeadAvatar) -> dict[str, Optimizer]:
 
     They exist for the whole run, so Adam's state is kept from one stage to the next that uses it.
     """
+    fused = (
+        not uses_cpu_kernels(avatar.device) or None
+    )  # one kernel for all parameters; None is torch's choice
     return {
         CORRECTIONS: pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0),
-        OFFSETS: Adam(offset_parameters(avatar), lr=0.0),
-        TEXTURE: Adam(texture_parameters(avatar), lr=0.0),
+        OFFSETS: Adam(offset_parameters(avatar), lr=0.0, fused=fused),
+        TEXTURE: Adam(texture_parameters(avatar), lr=0.0, fused=fused),
     }
 
 
