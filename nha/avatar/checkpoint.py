@@ -79,8 +79,8 @@ def read_checkpoint(path: str | Path) -> AvatarCheckpoint:
     if is_published(state):
         state, tables = split_published(state)
         return AvatarCheckpoint(state, hyper_parameters, published_head_tables=tables)
-    if "vertex_features" not in state:
-        raise UserError(f"{path.name} holds weights, but not those of an avatar (no vertex features)")
+    if offset_rows(state) is None:
+        raise UserError(f"{path.name} holds weights, but not those of an avatar (no vertex offsets)")
     if content.get("format") == _VERSION_1:
         return _from_version_1(state, hyper_parameters)
     parts = ("head_model", "networks", "published_head_tables")
@@ -143,6 +143,13 @@ def load_state(avatar: nn.Module, checkpoint: AvatarCheckpoint) -> None:
             f" {'; '.join(wrong[:3])}{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}"
         )
     avatar.load_state_dict(theirs)
+
+
+def offset_rows(state: Mapping[str, Tensor]) -> int | None:
+    """The number of vertices with offsets in an avatar's state of either model; None for another state."""
+    if "vertex_features" in state:
+        return state["vertex_features"].shape[1]
+    return len(state["static_offsets"]) if "static_offsets" in state else None
 
 
 def _from_version_1(state: dict[str, Tensor], hyper_parameters: dict[str, Any]) -> AvatarCheckpoint:

@@ -9,7 +9,7 @@ import pytorch_lightning as lightning
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.processes import BatchShare
 from nha.core.types import FrameBatch, Rendering
 from nha.losses.table import LossTable
@@ -30,7 +30,7 @@ class AvatarModule(lightning.LightningModule):
     """An avatar in one stage of its optimisation. All stages share the optimisers through the training checkpoint."""
 
     def __init__(
-        self, avatar: NeuralHeadAvatar, objective: Objective, stage: Stage, settings: OptimizationSettings
+        self, avatar: HeadAvatar, objective: Objective, stage: Stage, settings: OptimizationSettings
     ) -> None:
         super().__init__()
         # Lightning's automatic loop handles a single optimiser; here a stage steps some of several

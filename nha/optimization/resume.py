@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_only
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.avatar.checkpoint import load_state, read_checkpoint
 from nha.avatar.open import replaced_networks
 from nha.core.errors import UserError
@@ -51,7 +51,7 @@ def finished_stages(run_fingerprint: str, output: Path, stages: tuple[Stage, ...
     return finished
 
 
-def load_training_state(avatar: NeuralHeadAvatar, output: Path) -> None:
+def load_training_state(avatar: HeadAvatar, output: Path) -> None:
     """Load the tensors of the training checkpoint into the avatar, for runs that skipped finished stages."""
     last = output / TRAINING_FILE
     if last.is_file():
@@ -73,9 +73,7 @@ def write_run_state(run_fingerprint: str, output: Path, seconds: dict[str, float
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def fingerprint(
-    settings: OptimizationSettings, avatar: NeuralHeadAvatar, extra_terms: Iterable[Term] = ()
-) -> str:
+def fingerprint(settings: OptimizationSettings, avatar: HeadAvatar, extra_terms: Iterable[Term] = ()) -> str:
     """Everything that changes the result of a run, as text: settings, replaced networks, extra loss terms."""
     parts = (settings.data, settings.schedule, settings.losses, settings.avatar)
     names = ("seed", "head", "precision", "compile", "pixels_per_image", "devices", "num_nodes")

@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.callbacks import HeldOutPoses, LoggedImages, StageClock, StageProgress
 from nha.optimization.config import OptimizationSettings
@@ -22,7 +22,7 @@ from nha.optimization.stages import Stage
 
 
 def fit_stage(
-    avatar: NeuralHeadAvatar,
+    avatar: HeadAvatar,
     objective: Objective,
     stage: Stage,
     data: FrameDataModule,
