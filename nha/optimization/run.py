@@ -18,7 +18,9 @@ from torch import nn
 from nha.avatar.base import HeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.checkpoint import load_state, read_checkpoint
+from nha.avatar.matching import tracking_for_head
 from nha.avatar.open import build_avatar, save_avatar
+from nha.avatar.training_record import training_record
 from nha.core.device import pick_device, seed_everything, set_precision
 from nha.core.errors import UserError
 from nha.core.paths import PART_WEIGHTS
@@ -34,6 +36,7 @@ from nha.optimization.config import OptimizationSettings
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.final_fit import fit_frames
 from nha.optimization.objective import Objective
+from nha.optimization.perceptual_choice import with_perceptual_network
 from nha.optimization.resume import (
     fingerprint,
     finished_stages,
@@ -86,16 +89,21 @@ def optimize_avatar(
     """
     extra_terms = tuple(extra_terms)
     _quiet_other_processes()
+    settings = with_perceptual_network(settings)
     device = pick_device(settings.run.device)
     seed_everything(settings.run.seed)
-    data = FrameDataModule(settings.data, seed=settings.run.seed)
+    assets = load_head(settings.run.head)
+    data = FrameDataModule(
+        settings.data,
+        seed=settings.run.seed,
+        prepare=lambda tracking: tracking_for_head(tracking, assets, settings.data.tracking_results_path),
+    )
     stages = make_stages(settings, extra_terms)
     perceptual = _perceptual_distance(settings, stages)
     _check_machine(settings, device, perceptual)
     set_precision(settings.run.precision)
     # created after all checks, so that a run with wrong settings leaves no folder
     output = require_writable(settings.run.default_root_dir)
-    assets = load_head(settings.run.head)
     avatar = build_avatar(assets, settings.avatar, data.max_frame_id, texture_net, offset_net)
     if settings.run.checkpoint_file is not None:
         load_state(avatar, read_checkpoint(settings.run.checkpoint_file))
@@ -121,7 +129,8 @@ def optimize_avatar(
         if not rank_zero_only.rank:
             load_training_state(avatar, output)
             _finish(avatar.to(device), objective.to(device), stages, data, settings)
-            save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data))
+            record = training_record(data.splits, output)
+            save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data), record)
     return OptimizationResult(output, path, seconds)
 
 
