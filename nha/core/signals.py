@@ -41,6 +41,17 @@ def raise_stopped(number: int, frame: FrameType | None = None) -> None:
     raise StoppedError(number)
 
 
+_active: list[int] = []  # the signals that `stop_signals` has taken
+
+
+def reinstall() -> None:
+    """Set the handlers of `stop_signals` again where a library has replaced them; nothing outside of its block."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _active:
+            if signal.getsignal(number) != signal.SIG_DFL:  # the program is ending
+                signal.signal(number, raise_stopped)
+
+
 @contextlib.contextmanager
 def stop_signals() -> Iterator[None]:
     """Raise `StoppedError` for SIGINT, SIGTERM and SIGHUP while the block runs. Ignored signals stay ignored.
@@ -55,9 +66,11 @@ def stop_signals() -> Iterator[None]:
     for number, handler in before.items():
         if handler != signal.SIG_IGN:  # nohup, or a shell's background job
             signal.signal(number, raise_stopped)
+            _active.append(number)
     try:
         yield
     finally:
+        _active.clear()
         for number, handler in before.items():
             if handler is not None:  # None: set by a library in C
                 signal.signal(number, handler)
