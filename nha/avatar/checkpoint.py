@@ -82,8 +82,8 @@ def read_checkpoint(path: str | Path) -> AvatarCheckpoint:
         state, tables = split_published(state)
         _require_finite(state, path.name)
         return AvatarCheckpoint(state, hyper_parameters, published_head_tables=tables)
-    if "vertex_features" not in state:
-        raise UserError(f"{path.name} holds weights, but not those of an avatar (no vertex features)")
+    if offset_rows(state) is None:
+        raise UserError(f"{path.name} holds weights, but not those of an avatar (no vertex offsets)")
     _require_finite(state, path.name)
     if content.get("format") == _VERSION_1:
         return _from_version_1(state, hyper_parameters)
@@ -157,6 +157,13 @@ def _require_finite(state: Mapping[str, Tensor], what: str) -> None:
             f"{what} holds values that are not finite ({some_of(bad, 3)}): its training diverged; train it again with "
             "lower learning rates"
         )
+
+
+def offset_rows(state: Mapping[str, Tensor]) -> int | None:
+    """The number of vertices with offsets in an avatar's state of either model; None for another state."""
+    if "vertex_features" in state:
+        return state["vertex_features"].shape[1]
+    return len(state["static_offsets"]) if "static_offsets" in state else None
 
 
 def _from_version_1(state: dict[str, Tensor], hyper_parameters: dict[str, Any]) -> AvatarCheckpoint:

@@ -10,7 +10,15 @@ import torch
 from torch import nn
 
 from nha.avatar.avatar import NeuralHeadAvatar
-from nha.avatar.checkpoint import AvatarCheckpoint, load_state, read_checkpoint, write_checkpoint
+from nha.avatar.base import HeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
+from nha.avatar.checkpoint import (
+    AvatarCheckpoint,
+    load_state,
+    offset_rows,
+    read_checkpoint,
+    write_checkpoint,
+)
 from nha.avatar.head_record import describe_head_mismatch, head_record
 from nha.avatar.settings import AvatarSettings
 from nha.core.errors import UserError
@@ -38,7 +46,7 @@ def build_avatar(
     max_frame_id: int,
     texture_net: nn.Module | None = None,
     offset_net: nn.Module | None = None,
-) -> NeuralHeadAvatar:
+) -> HeadAvatar:
     """An untrained avatar on a head model.
 
     Args:
@@ -52,6 +60,12 @@ def build_avatar(
         UserError: the head model lacks something that an avatar needs.
     """
     head = build_head(assets, settings)
+    if settings.model == "blend":
+        if texture_net is not None or offset_net is not None:
+            raise UserError(
+                "only the published model has networks that can be replaced; leave out --model blend"
+            )
+        return BlendAvatar(head, settings, max_frame_id)
     return NeuralHeadAvatar(head, settings, max_frame_id, texture_net=texture_net, offset_net=offset_net)
 
 
@@ -68,7 +82,7 @@ def load_avatar(
     *,
     texture_net: nn.Module | None = None,
     offset_net: nn.Module | None = None,
-) -> NeuralHeadAvatar:
+) -> HeadAvatar:
     """Open a trained avatar of this project or of the published code, in evaluation mode.
 
     Args:
@@ -99,7 +113,7 @@ def avatar_from_checkpoint(
     *,
     texture_net: nn.Module | None = None,
     offset_net: nn.Module | None = None,
-) -> NeuralHeadAvatar:
+) -> HeadAvatar:
     """The avatar of a checkpoint and a head model that are already in memory; otherwise as `load_avatar`.
 
     Args:
@@ -119,7 +133,7 @@ def avatar_from_checkpoint(
 
 
 def save_avatar(
-    path: str | Path, avatar: NeuralHeadAvatar, assets: HeadAssets, hyper_parameters: dict[str, Any]
+    path: str | Path, avatar: HeadAvatar, assets: HeadAssets, hyper_parameters: dict[str, Any]
 ) -> Path:
     """Write an avatar with everything that `load_avatar` needs.
 
@@ -142,8 +156,10 @@ def save_avatar(
     return Path(path)
 
 
-def replaced_networks(avatar: NeuralHeadAvatar) -> dict[str, str]:
+def replaced_networks(avatar: HeadAvatar) -> dict[str, str]:
     """The networks in place of published ones: attribute of the avatar to class name."""
+    if not isinstance(avatar, NeuralHeadAvatar):
+        return {}
     types = {name: type(getattr(avatar, name)) for name in PUBLISHED_NETWORKS}
     return {
         name: f"{own.__module__}.{own.__qualname__}"
@@ -166,7 +182,7 @@ def _check_networks(
 
 def _check_head(checkpoint: AvatarCheckpoint, head: HeadModel, assets: HeadAssets, path: str | Path) -> None:
     """Raise UserError, or warn, where an avatar was trained on another head model."""
-    rows = checkpoint.state["vertex_features"].shape[1]
+    rows = offset_rows(checkpoint.state)
     other = describe_head_mismatch(checkpoint.head_model, assets)
     if rows != len(head.offset_vertices):
         if not checkpoint.hyper_parameters:

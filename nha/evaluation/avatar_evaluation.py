@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.avatar.neutral_frame import neutral_frame
 from nha.data.frame_dataset import FrameSplits
 from nha.data.video_io import VideoWriter
@@ -35,7 +35,7 @@ class AvatarOnDataset:
 
     name: str
     checkpoint: Path
-    avatar: NeuralHeadAvatar
+    avatar: HeadAvatar
     data: FrameSplits
 
 
@@ -63,7 +63,7 @@ class Evaluation:
 
 
 def evaluate_on_dataset(
-    avatar: NeuralHeadAvatar,
+    avatar: HeadAvatar,
     data: FrameSplits,
     video: Path,
     parts: Sequence[str] = PARTS,

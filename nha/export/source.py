@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.avatar.checkpoint import read_checkpoint
 from nha.avatar.open import avatar_from_checkpoint
 from nha.core.device import pick_device
@@ -29,13 +29,13 @@ class AvatarSource:
         checkpoint: the file it was opened from; None for an avatar that was open already.
     """
 
-    avatar: NeuralHeadAvatar
+    avatar: HeadAvatar
     tracking: TrackingResult | None
     checkpoint: Path | None
 
 
 def open_source(
-    avatar: NeuralHeadAvatar | str | Path,
+    avatar: HeadAvatar | str | Path,
     tracking: TrackingResult | Tracking | str | Path | None = None,
     head: str | Path | None = None,
     device: str = "auto",
@@ -55,7 +55,7 @@ def open_source(
     Raises:
         UserError: a file is missing or broken, or checkpoint, head model and tracking do not fit each other.
     """
-    if isinstance(avatar, NeuralHeadAvatar):
+    if isinstance(avatar, HeadAvatar):
         tracked = as_tracking_result(tracking)
         source = AvatarSource(avatar.eval(), tracked, None)
     else:

@@ -9,7 +9,7 @@ import pytorch_lightning as lightning
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.processes import BatchShare
 from nha.core.types import FrameBatch, Rendering
 from nha.losses.table import LossTable
@@ -33,7 +33,7 @@ class AvatarModule(lightning.LightningModule):
 
     def __init__(
         self,
-        avatar: NeuralHeadAvatar,
+        avatar: HeadAvatar,
         objective: Objective,
         stage: Stage,
         settings: OptimizationSettings,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from pytorch_lightning.utilities import rank_zero_only
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.avatar.open import replaced_networks
 from nha.core.errors import UserError
 from nha.core.fingerprint import file_digest, files_digest
@@ -159,7 +159,7 @@ def write_run_state(identity: RunIdentity, output: Path, seconds: dict[str, floa
 
 def identify(
     settings: OptimizationSettings,
-    avatar: NeuralHeadAvatar,
+    avatar: HeadAvatar,
     splits: FrameSplits,
     assets: HeadAssets,
     extra_terms: Iterable[Term] = (),
@@ -187,9 +187,7 @@ def input_digests(settings: OptimizationSettings, splits: FrameSplits, assets: H
     return digests
 
 
-def fingerprint(
-    settings: OptimizationSettings, avatar: NeuralHeadAvatar, extra_terms: Iterable[Term] = ()
-) -> str:
+def fingerprint(settings: OptimizationSettings, avatar: HeadAvatar, extra_terms: Iterable[Term] = ()) -> str:
     """Everything that changes the result of a run, as text: settings, replaced networks, extra loss terms."""
     parts = (settings.data, settings.schedule, settings.losses, settings.avatar)
     names = ("seed", "head", "precision", "compile", "pixels_per_image", "devices", "num_nodes")

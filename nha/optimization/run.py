@@ -16,6 +16,8 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
+from nha.avatar.base import HeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.checkpoint import load_state, read_checkpoint
 from nha.avatar.open import build_avatar, save_avatar
 from nha.core.device import pick_device, seed_everything, set_precision
@@ -28,9 +30,10 @@ from nha.head.load import load_head
 from nha.losses.inputs import PerceptualDistance
 from nha.losses.perceptual import arcface_for, perceptual_loss
 from nha.losses.terms import Term
-from nha.optimization.conditions import measure_condition_ranges
+from nha.optimization.conditions import measure_condition_ranges, measure_drive
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.datamodule import FrameDataModule
+from nha.optimization.final_fit import fit_frames
 from nha.optimization.objective import Objective
 from nha.optimization.resume import (
     AVATAR_FILE,
@@ -112,6 +115,8 @@ def _optimize(
     avatar = build_avatar(assets, settings.avatar, data.max_frame_id, texture_net, offset_net)
     if settings.run.checkpoint_file is not None:
         load_state(avatar, read_checkpoint(settings.run.checkpoint_file))
+    elif isinstance(avatar, BlendAvatar):
+        measure_drive(avatar, _in_order(data.train))
     if settings.run.compile:
         avatar.texture_net.compile(dynamic=True)  # dynamic: each step has another number of pixels
     objective = Objective(avatar, settings.losses.body_part_weights or PART_WEIGHTS, perceptual)
@@ -133,13 +138,27 @@ def _optimize(
                 write_run_state(identity, output, seconds)
         path = output / AVATAR_FILE
         if not rank_zero_only.rank:
-            if state is not None:
-                load_state(
-                    avatar, read_checkpoint(state.path)
-                )  # stages that were skipped have not changed the avatar
-            measure_condition_ranges(avatar.to(device), _in_order(data.train))
+            if state is not None:  # stages that were skipped have not changed the avatar
+                load_state(avatar, read_checkpoint(state.path))
+            _finish(avatar.to(device), objective.to(device), stages, data, settings)
             save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data))
     return OptimizationResult(output, path, seconds)
+
+
+def _finish(
+    avatar: HeadAvatar,
+    objective: Objective,
+    stages: tuple[Stage, ...],
+    data: FrameDataModule,
+    settings: OptimizationSettings,
+) -> None:
+    """What follows the stages: ranges of the conditions; for the blend model the fit of the held-out frames."""
+    if not isinstance(avatar, BlendAvatar):
+        measure_condition_ranges(avatar, _in_order(data.train))
+        return
+    last = [stage for stage in stages if stage.epochs][-1:]
+    for stage in last:
+        fit_frames(avatar, objective, stage, _in_order(data.val, 4), settings.schedule.held_out_steps)
 
 
 def _quiet_other_processes() -> None:
@@ -151,6 +170,10 @@ def _check_machine(
     settings: OptimizationSettings, device: torch.device, perceptual: PerceptualDistance | None
 ) -> None:
     """Raise UserError where the settings do not fit the machine or each other."""
+    if settings.avatar.model == "blend" and (settings.run.pixels_per_image or settings.run.compile):
+        raise UserError(
+            "--pixels_per_image and --compile are for the published model; leave them out with --model blend"
+        )
     if settings.run.compile and device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
         raise UserError(
             "--compile needs a C++ compiler (g++, or the one that CXX names); install one or leave it out"

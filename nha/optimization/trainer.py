@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.signals import StoppedError
 from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.callbacks import (
@@ -29,7 +29,7 @@ from nha.optimization.training_state import TRAINING_FILE, StateFiles, TrainingS
 
 
 def fit_stage(
-    avatar: NeuralHeadAvatar,
+    avatar: HeadAvatar,
     objective: Objective,
     stage: Stage,
     data: FrameDataModule,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.types import HeadParams, Surface
 from nha.data.tracked_video import Tracking
 from nha.data.tracking_file import TrackingResult
@@ -67,7 +67,7 @@ class AvatarScene:
 
     def __init__(
         self,
-        avatar: NeuralHeadAvatar,
+        avatar: HeadAvatar,
         tracking: TrackingResult | None,
         *,
         n_expressions: int = 10,
@@ -151,7 +151,7 @@ class AvatarScene:
         return to_uint8(image[0])
 
 
-def _expression_usage(avatar: NeuralHeadAvatar, tracking: TrackingResult | None) -> Tensor:
+def _expression_usage(avatar: HeadAvatar, tracking: TrackingResult | None) -> Tensor:
     """How far each expression coefficient moves the surface at 1, or at its root mean square in a tracking: [E]."""
     reach = expression_reach(avatar.head).cpu()
     if tracking is None:
@@ -160,7 +160,7 @@ def _expression_usage(avatar: NeuralHeadAvatar, tracking: TrackingResult | None)
 
 
 def open_scene(
-    avatar: NeuralHeadAvatar | str | Path,
+    avatar: HeadAvatar | str | Path,
     tracking: TrackingResult | Tracking | str | Path | None = None,
     *,
     head: str | Path | None = None,
