@@ -7,6 +7,7 @@ A file of format version 2 is written by `torch.save` from a dictionary of plain
     hyper_parameters         the settings of the training, flat, plain types
     head_model               name and checksums of the head model (see `nha.avatar.head_record`)
     networks                 class names of networks that replace the published ones
+    trained_on               shape, split and files of the training (see `nha.avatar.training_record`)
     published_head_tables    tables of a published checkpoint that was converted; absent otherwise
 
 `torch.load(path, weights_only=True)` opens it.
@@ -47,6 +48,7 @@ class AvatarCheckpoint:
         head_model: name and checksums of the head model, {} where they were not recorded.
         networks: attribute of the avatar -> class name, for networks that replace the published ones.
         published_head_tables: tables of the head model in a published file, {} otherwise.
+        trained_on: shape, split and files of the training, {} where they were not recorded.
     """
 
     state: dict[str, Tensor]
@@ -54,6 +56,7 @@ class AvatarCheckpoint:
     head_model: dict[str, Any] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)
     published_head_tables: dict[str, Tensor] = field(default_factory=dict)
+    trained_on: dict[str, Any] = field(default_factory=dict)
 
 
 def read_checkpoint(path: str | Path) -> AvatarCheckpoint:
@@ -81,13 +84,14 @@ def read_checkpoint(path: str | Path) -> AvatarCheckpoint:
     if is_published(state):
         state, tables = split_published(state)
         _require_finite(state, path.name)
-        return AvatarCheckpoint(state, hyper_parameters, published_head_tables=tables)
+        trained_on = dict(content.get("trained_on") or {})
+        return AvatarCheckpoint(state, hyper_parameters, published_head_tables=tables, trained_on=trained_on)
     if offset_rows(state) is None:
         raise UserError(f"{path.name} holds weights, but not those of an avatar (no vertex offsets)")
     _require_finite(state, path.name)
     if content.get("format") == _VERSION_1:
         return _from_version_1(state, hyper_parameters)
-    parts = ("head_model", "networks", "published_head_tables")
+    parts = ("head_model", "networks", "published_head_tables", "trained_on")
     return AvatarCheckpoint(state, hyper_parameters, *(dict(content.get(part) or {}) for part in parts))
 
 
@@ -124,6 +128,8 @@ def write_checkpoint(
         }
         if checkpoint.published_head_tables:
             content["published_head_tables"] = dict(checkpoint.published_head_tables)
+    if checkpoint.trained_on:
+        content["trained_on"] = _plain(checkpoint.trained_on)
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
 

@@ -19,13 +19,16 @@ from torch import nn
 from nha.avatar.base import HeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.checkpoint import load_state, read_checkpoint
+from nha.avatar.matching import tracking_for_head
 from nha.avatar.open import build_avatar, save_avatar
+from nha.avatar.training_record import training_record
 from nha.core.device import pick_device, seed_everything, set_precision
 from nha.core.errors import UserError
 from nha.core.paths import PART_WEIGHTS
 from nha.core.system import exclusive_use, get_logger, require_writable
 from nha.core.types import FrameBatch
 from nha.data.frame_dataset import FrameDataset
+from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.losses.inputs import PerceptualDistance
 from nha.losses.perceptual import arcface_for, perceptual_loss
@@ -35,6 +38,7 @@ from nha.optimization.config import OptimizationSettings
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.final_fit import fit_frames
 from nha.optimization.objective import Objective
+from nha.optimization.perceptual_choice import with_perceptual_network
 from nha.optimization.resume import (
     AVATAR_FILE,
     FinishedPart,
@@ -86,9 +90,15 @@ def optimize_avatar(
     """
     extra_terms = tuple(extra_terms)
     _quiet_other_processes()
+    settings = with_perceptual_network(settings)
     device = pick_device(settings.run.device)
     seed_everything(settings.run.seed)
-    data = FrameDataModule(settings.data, seed=settings.run.seed)
+    assets = load_head(settings.run.head)
+    data = FrameDataModule(
+        settings.data,
+        seed=settings.run.seed,
+        prepare=lambda tracking: tracking_for_head(tracking, assets, settings.data.tracking_results_path),
+    )
     stages = make_stages(settings, extra_terms)
     perceptual = _perceptual_distance(settings, stages)
     _check_machine(settings, device, perceptual)
@@ -96,7 +106,9 @@ def optimize_avatar(
     # created after all checks, so that a run with wrong settings leaves no folder
     output = require_writable(settings.run.default_root_dir)
     with nullcontext() if rank_zero_only.rank else exclusive_use(output):
-        return _optimize(settings, data, stages, perceptual, device, extra_terms, texture_net, offset_net)
+        return _optimize(
+            settings, data, stages, perceptual, assets, device, extra_terms, texture_net, offset_net
+        )
 
 
 def _optimize(
@@ -104,6 +116,7 @@ def _optimize(
     data: FrameDataModule,
     stages: tuple[Stage, ...],
     perceptual: PerceptualDistance | None,
+    assets: HeadAssets,
     device: torch.device,
     extra_terms: tuple[Term, ...],
     texture_net: nn.Module | None,
@@ -111,7 +124,6 @@ def _optimize(
 ) -> OptimizationResult:
     """Build the avatar, run the stages that the output folder does not hold yet, and save the avatar."""
     output = settings.run.default_root_dir
-    assets = load_head(settings.run.head)
     avatar = build_avatar(assets, settings.avatar, data.max_frame_id, texture_net, offset_net)
     if settings.run.checkpoint_file is not None:
         load_state(avatar, read_checkpoint(settings.run.checkpoint_file))
@@ -141,7 +153,8 @@ def _optimize(
             if state is not None:  # stages that were skipped have not changed the avatar
                 load_state(avatar, read_checkpoint(state.path))
             _finish(avatar.to(device), objective.to(device), stages, data, settings)
-            save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data))
+            record = training_record(data.splits, output)
+            save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data), record)
     return OptimizationResult(output, path, seconds)
 
 
