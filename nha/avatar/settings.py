@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from nha.core.config import Settings, setting
 
@@ -11,8 +12,14 @@ from nha.core.config import Settings, setting
 class AvatarSettings(Settings):
     """Avatar: networks and surface."""
 
+    model: Literal["published", "blend"] = setting(
+        "published",
+        section="Avatar",
+        main=True,
+        help="Model of the avatar: published (networks of the paper) or blend (linear offsets and blended textures).",
+    )
     subdivide_mesh: int = setting(
-        1, section="Avatar", minimum=0, maximum=4, help="How many times each face is split into four."
+        1, minimum=0, maximum=4, help="How many times each face is split into four."
     )
     spatial_blur_sigma: float = setting(
         0.01, minimum=0, help="Width of the soft part labels on the surface, in metres."
@@ -39,4 +46,23 @@ class AvatarSettings(Settings):
         0.1,
         minimum=0,
         help="Strength of the soft clipping of the head rotation that conditions the texture; 0 turns it off.",
+    )
+    blend_shapes: int = setting(
+        16, minimum=1, maximum=256, section="Blend model", help="Personal shapes of the face."
+    )
+    blend_neck_shapes: int = setting(
+        4, minimum=0, maximum=64, help="Personal shapes of the neck, whose rim the clothes hide."
+    )
+    blend_smoothing: int = setting(
+        12, minimum=0, maximum=200, help="Times that offsets are averaged with their neighbours."
+    )
+    blend_textures: int = setting(12, minimum=1, maximum=64, help="Basis images that the pose blends.")
+    blend_texture_size: int = setting(
+        512, minimum=32, maximum=4096, help="Side of the head's texture in texels; the mouth's has a quarter."
+    )
+    blend_hidden: int = setting(
+        32,
+        minimum=1,
+        maximum=1024,
+        help="Width of the network that computes the weights of the basis images.",
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.types import Camera, HeadParams, Rendering
 from nha.data.tracking_file import TrackingResult
 from nha.export.poses import frame_params
@@ -46,7 +46,7 @@ def posed_tests(neutral: HeadParams) -> HeadParams:
 
 @torch.no_grad()
 def rig_accuracy(
-    avatar: NeuralHeadAvatar, rig: Rig, tracked: HeadParams | None, neutral: HeadParams
+    avatar: HeadAvatar, rig: Rig, tracked: HeadParams | None, neutral: HeadParams
 ) -> dict[str, Any]:
     """Vertex errors of the rig in millimetres.
 
@@ -73,7 +73,7 @@ def rig_accuracy(
 
 @torch.no_grad()
 def image_accuracy(
-    avatar: NeuralHeadAvatar, rig: Rig, tracking: TrackingResult, textures: Textures
+    avatar: HeadAvatar, rig: Rig, tracking: TrackingResult, textures: Textures
 ) -> dict[str, dict[str, float]]:
     """Means of `image_errors` over some tracked frames, at the tracked size.
 
@@ -99,7 +99,7 @@ def image_accuracy(
     }
 
 
-def vertex_errors_mm(avatar: NeuralHeadAvatar, rig: Rig, params: HeadParams, manual: bool = False) -> Tensor:
+def vertex_errors_mm(avatar: HeadAvatar, rig: Rig, params: HeadParams, manual: bool = False) -> Tensor:
     """Distances in mm between the rig's and the avatar's vertices, [N, V]; manual as in `rig_motion`."""
     expected = avatar.surface(params).vertices.double()
     return 1000 * (pose_rig(rig, rig_motion(avatar.head, rig, params, manual)) - expected).norm(dim=-1)

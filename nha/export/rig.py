@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.types import HeadParams, Surface
 from nha.head import joint_limits, lbs
 from nha.head.model import HeadModel
@@ -129,7 +129,7 @@ class RigMotion:
 
 
 @torch.no_grad()
-def make_rig(avatar: NeuralHeadAvatar, bind: Surface, n_expressions: int, poses: HeadParams) -> Rig:
+def make_rig(avatar: HeadAvatar, bind: Surface, n_expressions: int, poses: HeadParams) -> Rig:
     """Rig an avatar.
 
     Args:

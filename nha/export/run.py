@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.mesh import vertex_normals
 from nha.core.system import atomic_path, require_writable
 from nha.core.types import HeadParams
@@ -34,7 +34,7 @@ UNITS = "metres, +y up; at rest the root joint is at the origin and the head loo
 
 @torch.no_grad()
 def export_avatar(
-    settings: ExportSettings, avatar: NeuralHeadAvatar | None = None
+    settings: ExportSettings, avatar: HeadAvatar | None = None
 ) -> tuple[list[Path], dict[str, Any]]:
     """Export an avatar to files for other programs; `nha.export` is the same with keywords.
 

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.data.tracked_video import Tracking
 from nha.render.rasterize import raster_backend
 from nha.viewer.scene import open_scene
@@ -15,7 +15,7 @@ from nha.viewer.settings import ViewerSettings
 
 
 def view(
-    avatar: NeuralHeadAvatar | str | Path,
+    avatar: HeadAvatar | str | Path,
     *,
     tracking: Tracking | str | Path | None = None,
     driving: Tracking | str | Path | None = None,
@@ -46,7 +46,7 @@ def view_avatar(settings: ViewerSettings) -> None:
     _serve(settings)
 
 
-def _serve(settings: ViewerSettings, avatar: NeuralHeadAvatar | None = None) -> None:
+def _serve(settings: ViewerSettings, avatar: HeadAvatar | None = None) -> None:
     settings.check()
     import_viser()  # an error before the avatar is opened, which takes seconds
     with raster_backend(settings.raster_backend):
