@@ -115,7 +115,7 @@ def test_changes_are_keys_and_values():
 
 @pytest.mark.slow
 def test_the_script_writes_its_rows_and_images(run_script, tmp_path: Path):
-    options = ["--seeds", "1", "--frames", "8", "--size", "48", "--minutes", "0.01", "--config", "blend"]
+    options = ["--seeds", "1", "--frames", "8", "--size", "64", "--minutes", "0.01", "--config", "blend"]
     run = run_script(
         "benchmarks/quality_bench.py", *options, "--out", tmp_path / "out", "--json", tmp_path / "rows.json"
     )
