@@ -33,7 +33,7 @@ class ViewerSettings(Settings):
         aliases=("driving_tracking_results",),
     )
     head: str | None = checkpoint_head_setting()
-    expressions: int = setting(10, minimum=0, help="Number of expression sliders.")
+    expressions: int = setting(10, minimum=0, help="Number of expression sliders.", maximum=1000)
     texture_size: int = setting(
         256,
         minimum=4,
