@@ -82,9 +82,7 @@ class DatasetCheckSettings(Settings):
     make_split: Path | None = setting(
         None, main=True, help="JSON file to write: a split of the frames without findings."
     )
-    val_share: float = setting(
-        0.2, section="New split", help="Share of held-out frames, between 0 and 1.", maximum=1
-    )
+    val_share: float = setting(0.2, section="New split", help="Share of held-out frames, between 0 and 1.")
     gap: int = setting(
         10, minimum=0, help="Number of frames left out on either side of held-out ones.", maximum=1000000
     )
