@@ -16,6 +16,7 @@ from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_rgb
 from nha.data.messages import some_of
 from nha.data.origin import TrackingOrigin
 from nha.data.tracking_file import TRACKING_FILE_NAMES, TrackingResult, write_tracking
+from nha.head.joint_limits import EYES_LIMITS_DEG, JAW_LIMITS_DEG, NECK_LIMITS_DEG
 from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.render.camera import project
@@ -26,6 +27,7 @@ LARGEST_ERROR = 0.1
 """Median distance of the landmarks, as a fraction of the face's height, above which an import is refused."""
 
 DOUBTFUL_ERROR = 0.05
+IMPOSSIBLE_JAW_RAD = 0.35
 N_CHECKED_FRAMES = 20
 _INNER = torch.arange(17, N_FACE_LANDMARKS)  # without the jaw line, whose landmarks slide over the surface
 _UNKNOWN_FOCAL = 2.5
@@ -83,7 +85,7 @@ def import_tracking(
     folder = None if dataset is None else DatasetFolder.open(dataset)
     if folder is None:
         _logger.info("no --dataset: poses and camera are not checked; use the file for driving only")
-        placement, ids, error = foreign.placements[0], foreign.ids, None
+        placement, ids, error = _plausible_placement(foreign), foreign.ids, None
         size = foreign.image_size or (512, 512)
     else:
         size = _image_size(foreign, folder)
@@ -134,6 +136,14 @@ def _best_reading(
         placement.name,
     )
     return placement, ids, error
+
+
+def _plausible_placement(foreign: ForeignTracking) -> Placement:
+    """The first placement in which most jaws are not bent far upwards, which no person can do."""
+    upwards = np.median(foreign.jaw[:, 0]) < -IMPOSSIBLE_JAW_RAD
+    if not upwards:
+        return foreign.placements[0]
+    return next((one for one in foreign.placements if one.unbounded), foreign.placements[0])
 
 
 def _possible_ids(ids: np.ndarray, available: list[int]) -> list[np.ndarray]:
@@ -250,8 +260,6 @@ def _log_limits(foreign: ForeignTracking, placement: Placement) -> None:
     """Say which frames have joint angles beyond the limits of this project, where they are clipped."""
     if placement.unbounded:
         return
-    from nha.head.joint_limits import EYES_LIMITS_DEG, JAW_LIMITS_DEG, NECK_LIMITS_DEG
-
     for name, angles, limits in (
         ("neck", foreign.neck, NECK_LIMITS_DEG),
         ("jaw", foreign.jaw, JAW_LIMITS_DEG),
