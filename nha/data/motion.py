@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from nha.core.errors import UserError
@@ -61,7 +60,9 @@ def incomplete_file(path: Path, arrays: Mapping[str, np.ndarray], missing: list[
 
 def _camera_in_front(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
     """Extrinsics [3, 4] of a camera that sees the heads from the front; at rotation 0 a head looks along +z."""
-    forward = np.mean([cv2.Rodrigues(np.asarray(vector, float))[0][2, 2] for vector in rotation])
+    angle = np.linalg.norm(rotation, axis=1)
+    axis_z = rotation[:, 2] / np.maximum(angle, 1e-9)
+    forward = np.mean(np.cos(angle) + axis_z**2 * (1 - np.cos(angle)))  # z of the rotated z axis
     turn = np.diag([-1.0, 1.0, -1.0]) if forward > 0 else np.eye(3)
     centre = np.mean(translation, 0) @ turn
     offset = np.array([0.0, -0.1, _DISTANCE_M]) - centre

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nha.core.errors import UserError
 from nha.data.foreign_tracking import FLAME_HEAD_TRACKER, GAUSSIAN_AVATARS, METRICAL, NERSEMBLE, SMPLX, VHAP
+from nha.tracking.exchange.arrays import (
+    mean_shape,
+    offset_notes,
+    opengl,
+    published_placements,
+    rotation_vectors_6d,
+    stacked,
+    vhap_face,
+    zyx,
+)
 from nha.tracking.exchange.files import Entries, find_files, number_of, read_entries
 from nha.tracking.exchange.placement import OPENCV_TO_OURS, OPENGL_TO_OURS, ForeignTracking, Placement
-
-_VISIBLE_OFFSET_M = 1e-4
 
 
 def read_foreign(path: str | Path, cameras: Path | None = None, serial: str | None = None) -> ForeignTracking:
@@ -49,14 +56,14 @@ def _vhap(files: Sequence[Path]) -> ForeignTracking:
     ids = [number_of(str(name)) for name in data.get("timestep_id", np.arange(n).astype(str))]
     size = data.get("image_size")
     rotation = Rotation.from_rotvec(data["rotation"]).as_matrix()
-    own = _opengl(VHAP, rotation, data["translation"], np.eye(3), np.array([0, 0, -1.0]), intrinsics)
+    own = opengl(VHAP, rotation, data["translation"], np.eye(3), np.array([0, 0, -1.0]), intrinsics)
     return ForeignTracking(
         program=VHAP,
         ids=np.array(ids[:n], np.int64),
-        **_vhap_face(data),
+        **vhap_face(data),
         image_size=None if size is None else (int(size[0]), int(size[1])),
-        placements=(own, *_published_placements(data, intrinsics)),
-        notes=_offset_notes(data),
+        placements=(own, *published_placements(data, intrinsics)),
+        notes=offset_notes(data),
     )
 
 
@@ -69,7 +76,7 @@ def _gaussian_avatars(files: Sequence[Path]) -> ForeignTracking:
     camera = frames[0].get("camera_index", 0)
     frames = [frame for frame in frames if frame.get("camera_index", 0) == camera]
     frames.sort(key=lambda frame: frame["timestep_index"])
-    data = _stacked([read_entries(files[0].parent / frame["flame_param_path"]) for frame in frames])
+    data = stacked([read_entries(files[0].parent / frame["flame_param_path"]) for frame in frames])
     world_from_camera = np.array([frame["transform_matrix"] for frame in frames])
     camera_from_world = np.linalg.inv(world_from_camera)
     first = {key: frames[0].get(key, transforms.get(key)) for key in ("w", "h", "fl_x", "cx", "cy")}
@@ -79,7 +86,7 @@ def _gaussian_avatars(files: Sequence[Path]) -> ForeignTracking:
     for name, cy in ((GAUSSIAN_AVATARS, first["cy"]), ("with cy from the bottom", height - first["cy"])):
         intrinsics = np.array([first["fl_x"] / max(width, height), first["cx"] / width, 1 - cy / height])
         placements.append(
-            _opengl(
+            opengl(
                 name,
                 rotation,
                 data["translation"],
@@ -95,18 +102,18 @@ def _gaussian_avatars(files: Sequence[Path]) -> ForeignTracking:
     return ForeignTracking(
         program=GAUSSIAN_AVATARS,
         ids=np.array(ids, np.int64),
-        **_vhap_face(data),
+        **vhap_face(data),
         image_size=(height, width),
         placements=tuple(placements),
-        notes=_offset_notes(data),
+        notes=offset_notes(data),
     )
 
 
 def _metrical(files: Sequence[Path]) -> ForeignTracking:
     """One .frame file for each frame; the camera moves, the head does not; rotations as their first two rows."""
     frames = [read_entries(path) for path in files]
-    flame = _stacked([frame["flame"] for frame in frames])
-    opencv = _stacked([frame["opencv"] for frame in frames])
+    flame = stacked([frame["flame"] for frame in frames])
+    opencv = stacked([frame["opencv"] for frame in frames])
     size = np.ravel(frames[0]["img_size"])
     height, width = int(size[0]), int(size[1])
     matrix = opencv["K"].reshape(-1, 3, 3)[0]
@@ -124,11 +131,11 @@ def _metrical(files: Sequence[Path]) -> ForeignTracking:
     return ForeignTracking(
         program=METRICAL,
         ids=np.array([int(number_of(str(frame.get("frame_id", i)))) for i, frame in enumerate(frames)]),
-        shape=_mean_shape(flame["shape"]),
+        shape=mean_shape(flame["shape"]),
         expr=flame["exp"].reshape(n, -1),
         neck=np.zeros((n, 3)),
-        jaw=_rotation_vectors_6d(flame["jaw"].reshape(n, 6)),
-        eyes=np.concatenate([_rotation_vectors_6d(eyes[:, 0]), _rotation_vectors_6d(eyes[:, 1])], 1),
+        jaw=rotation_vectors_6d(flame["jaw"].reshape(n, 6)),
+        eyes=np.concatenate([rotation_vectors_6d(eyes[:, 0]), rotation_vectors_6d(eyes[:, 1])], 1),
         image_size=(height, width),
         placements=(placement,),
         notes=notes,
@@ -139,7 +146,7 @@ def _flame_head_tracker(files: Sequence[Path]) -> ForeignTracking:
     """One archive for each frame; `cam` is the camera's pose (three angles, position), the image is square."""
     frames = [read_entries(path) for path in files]
     wanted = ("shape", "exp", "pose", "head_pose", "jaw_pose", "neck_pose", "eye_pose", "cam", "fov", "K")
-    data = _stacked([{key: frame[key] for key in wanted if key in frame} for frame in frames])
+    data = stacked([{key: frame[key] for key in wanted if key in frame} for frame in frames])
     n = len(files)
     cam = data["cam"].reshape(n, 6)
     focal = 0.5 / np.tan(np.radians(np.median(data.get("fov", np.array([20.0])))) / 2)
@@ -148,7 +155,7 @@ def _flame_head_tracker(files: Sequence[Path]) -> ForeignTracking:
     head = Rotation.from_rotvec(data.get("head_pose", pose[:, :3]).reshape(n, 3)).as_matrix()
     placements = []
     for name, world_from_camera in (
-        (FLAME_HEAD_TRACKER, _zyx(cam[:, :3])),
+        (FLAME_HEAD_TRACKER, zyx(cam[:, :3])),
         ("rotation vectors in cam", Rotation.from_rotvec(cam[:, :3]).as_matrix()),
     ):
         turn = OPENGL_TO_OURS @ world_from_camera.transpose(0, 2, 1)
@@ -157,7 +164,7 @@ def _flame_head_tracker(files: Sequence[Path]) -> ForeignTracking:
     return ForeignTracking(
         program=FLAME_HEAD_TRACKER,
         ids=np.array([number_of(path.stem) for path in files], np.int64),
-        shape=_mean_shape(data["shape"]),
+        shape=mean_shape(data["shape"]),
         expr=data["exp"].reshape(n, -1),
         neck=data.get("neck_pose", np.zeros((n, 3))).reshape(n, 3),
         jaw=data.get("jaw_pose", pose[:, 3:]).reshape(n, 3),
@@ -194,7 +201,7 @@ def _nersemble(data: Entries, cameras: Path | None, serial: str | None) -> Forei
     return ForeignTracking(
         program=NERSEMBLE,
         ids=np.ravel(data.get("frames", np.arange(n))).astype(np.int64),
-        shape=_mean_shape(data["shape"]),
+        shape=mean_shape(data["shape"]),
         expr=data["expression"],
         neck=data["neck"],
         jaw=data["jaw"],
@@ -223,7 +230,7 @@ def _smplx(files: Sequence[Path]) -> ForeignTracking:
     return ForeignTracking(
         program=SMPLX,
         ids=np.ravel(data.get("frame", np.arange(n))).astype(np.int64),
-        shape=_mean_shape(data["betas"]),
+        shape=mean_shape(data["betas"]),
         expr=data["expression"].reshape(n, -1),
         neck=data.get("neck_pose", zeros).reshape(n, 3),
         jaw=data["jaw_pose"].reshape(n, 3),
@@ -240,79 +247,3 @@ READERS: dict[str, Callable[[Sequence[Path]], ForeignTracking]] = {
     FLAME_HEAD_TRACKER: _flame_head_tracker,
     SMPLX: _smplx,
 }
-
-
-def _opengl(
-    name: str,
-    rotation: np.ndarray,
-    translation: np.ndarray,
-    camera_rotation: np.ndarray,
-    camera_offset: np.ndarray,
-    intrinsics: np.ndarray | None,
-) -> Placement:
-    """FLAME's own placement p = R (v - J) + J + t in the world of an OpenGL camera p_camera = C p + d."""
-    turn = np.broadcast_to(OPENGL_TO_OURS @ camera_rotation, rotation.shape)
-    offset = np.einsum("fij,fj->fi", turn, translation) + camera_offset @ OPENGL_TO_OURS.T
-    return Placement(name, turn @ rotation, turn, offset, intrinsics)
-
-
-def _published_placements(data: Entries, intrinsics: np.ndarray | None) -> tuple[Placement, ...]:
-    """Poses as in the published tracking files of neural head avatars, stored under VHAP's names."""
-    rotation = Rotation.from_rotvec(data["rotation"]).as_matrix()
-    none = np.zeros_like(rotation)
-    translation = np.asarray(data["translation"], float)
-    name = "the conventions of neural head avatars"
-    return (
-        Placement(name, rotation, none, translation, intrinsics, unbounded=True),
-        Placement(f"{name}, joints in radians", rotation, none, translation, intrinsics),
-    )
-
-
-def _vhap_face(data: Entries) -> dict[str, np.ndarray]:
-    n = len(data["rotation"])
-    return {
-        "shape": _mean_shape(data["shape"]),
-        "expr": data["expr"].reshape(n, -1),
-        "neck": data["neck_pose"].reshape(n, 3),
-        "jaw": data["jaw_pose"].reshape(n, 3),
-        "eyes": data["eyes_pose"].reshape(n, 6),
-    }
-
-
-def _offset_notes(data: Entries) -> tuple[str, ...]:
-    sizes = [np.abs(data[name]).max() for name in ("static_offset", "dynamic_offset") if name in data]
-    if max(sizes, default=0.0) < _VISIBLE_OFFSET_M:
-        return ()
-    return (
-        f"its vertex offsets (up to {1000 * max(sizes):.1f} mm) have no place in a tracking file and are left out",
-    )
-
-
-def _stacked(frames: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """The entries of all frames along a new first axis, without a frame's own axis of length 1."""
-    arrays = {}
-    for name in frames[0]:
-        values = [np.asarray(frame[name]) for frame in frames]
-        arrays[name] = np.stack([v[0] if v.ndim > 1 and len(v) == 1 else v for v in values])
-    return arrays
-
-
-def _mean_shape(shape: np.ndarray) -> np.ndarray:
-    """One identity [S] of [S] or of one identity for each frame [F, S]."""
-    return np.asarray(shape, float).reshape(-1, np.shape(shape)[-1]).mean(0)
-
-
-def _rotation_vectors_6d(rows: np.ndarray) -> np.ndarray:
-    """Rotation vectors [F, 3] of the first two rows [F, 6] of rotation matrices, which need not be orthonormal."""
-    first = rows[:, :3] / np.linalg.norm(rows[:, :3], axis=1, keepdims=True)
-    second = rows[:, 3:] - (first * rows[:, 3:]).sum(1, keepdims=True) * first
-    second /= np.linalg.norm(second, axis=1, keepdims=True)
-    return Rotation.from_matrix(np.stack([first, second, np.cross(first, second)], 1)).as_rotvec()
-
-
-def _zyx(angles: np.ndarray) -> np.ndarray:
-    """R_z(roll) R_y(yaw) R_x(pitch) of angles (yaw, pitch, roll) in radians: [F, 3, 3]."""
-    yaw, pitch, roll = (
-        Rotation.from_rotvec(angles[:, [i]] * axis) for i, axis in enumerate(np.eye(3)[[1, 0, 2]])
-    )
-    return (roll * yaw * pitch).as_matrix()
