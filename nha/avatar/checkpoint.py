@@ -27,8 +27,10 @@ from torch import Tensor, nn
 
 from nha.avatar.published_layout import is_published, published_content, split_published
 from nha.core.errors import UserError
+from nha.core.finite import non_finite_names
 from nha.core.system import atomic_path
 from nha.core.torch_file import load_torch
+from nha.data.messages import some_of
 
 AVATAR_FILE = "avatar.ckpt"
 FORMAT = "nha-avatar"
@@ -84,10 +86,12 @@ def read_checkpoint(path: str | Path) -> AvatarCheckpoint:
     hyper_parameters = dict(content.get("hyper_parameters") or {})
     if is_published(state):
         state, tables = split_published(state)
+        _require_finite(state, path.name)
         trained_on = dict(content.get("trained_on") or {})
         return AvatarCheckpoint(state, hyper_parameters, published_head_tables=tables, trained_on=trained_on)
     if offset_rows(state) is None:
         raise UserError(f"{path.name} holds weights, but not those of an avatar (no vertex offsets)")
+    _require_finite(state, path.name)
     if content.get("format") == _VERSION_1:
         return _from_version_1(state, hyper_parameters)
     parts = ("head_model", "networks", "published_head_tables", "trained_on")
@@ -134,6 +138,7 @@ def write_checkpoint(
         UserError: layout "published" for an avatar with networks that the published code does not have.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in checkpoint.state.items()}
+    _require_finite(state, "the avatar that was to be written")
     hyper_parameters = _plain(checkpoint.hyper_parameters)
     if layout == "published":
         if checkpoint.networks:
@@ -177,6 +182,15 @@ def load_state(avatar: nn.Module, checkpoint: AvatarCheckpoint) -> None:
             f" {'; '.join(wrong[:3])}{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}"
         )
     avatar.load_state_dict(theirs)
+
+
+def _require_finite(state: Mapping[str, Tensor], what: str) -> None:
+    """Raise UserError for NaN or infinity; the conditions' ranges are infinite until they are measured."""
+    if bad := non_finite_names(state, ("condition_ranges.",)):
+        raise UserError(
+            f"{what} holds values that are not finite ({some_of(bad, 3)}): its training diverged; train it again with "
+            "lower learning rates"
+        )
 
 
 def offset_rows(state: Mapping[str, Tensor]) -> int | None:
