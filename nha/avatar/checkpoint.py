@@ -185,8 +185,8 @@ def load_state(avatar: nn.Module, checkpoint: AvatarCheckpoint) -> None:
 
 
 def _require_finite(state: Mapping[str, Tensor], what: str) -> None:
-    """Raise UserError for NaN or infinity; the conditions' ranges are infinite until they are measured."""
-    if bad := non_finite_names(state, ("condition_ranges.",)):
+    """Raise UserError for NaN or infinity; ranges of conditions and of the drive are infinite until measured."""
+    if bad := non_finite_names(state, ("condition_ranges.", "drive.")):
         raise UserError(
             f"{what} holds values that are not finite ({some_of(bad, 3)}): its training diverged; train it again with "
             "lower learning rates"
