@@ -185,7 +185,7 @@ def _run_example(example: str, quick: dict[str, str], here: dict[str, str], repo
 
 
 def _serve(program: list[str], repository: Path) -> None:
-    """Start a command that runs until it is terminated. It must print its address, and exit without an error."""
+    """Start a command that runs until it is terminated. It must print its address, and exit with the signal's code."""
     with subprocess.Popen(
         program,
         cwd=repository,
@@ -197,7 +197,7 @@ def _serve(program: list[str], repository: Path) -> None:
         server.send_signal(signal.SIGTERM)
         rest = server.communicate(timeout=60)[0]
     assert printed, rest
-    assert server.returncode == 0, rest
+    assert server.returncode == 128 + signal.SIGTERM, rest
 
 
 def _replace(argument: str, here: dict[str, str]) -> str:

@@ -19,7 +19,7 @@ from nha.avatar.open import load_avatar
 from nha.avatar.training_record import record_of, recorded_split, trained_on_dataset
 from nha.core.device import pick_device
 from nha.core.names import distinct_names
-from nha.core.system import get_logger, require_writable
+from nha.core.system import exclusive_use, get_logger, require_writable
 from nha.core.tables import Table
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.frame_dataset import FrameSplits
@@ -90,7 +90,7 @@ def evaluate_avatar(settings: EvaluationSettings) -> EvaluationResults:
     for metric, reason in optional.absent.items():
         _logger.info("%s is not computed: %s", metric, reason)
 
-    with raster_backend(settings.raster_backend):
+    with raster_backend(settings.raster_backend), exclusive_use(out):
         evaluated = [
             _evaluate_one(
                 settings,

@@ -29,7 +29,9 @@ class ReenactmentSettings(Settings):
         aliases=("target_tracking_results_path",),
     )
     neutral_target_frame: int | None = setting(
-        None, help="Frame id in which this person has a neutral expression; none selects one automatically."
+        None,
+        help="Frame id in which this person has a neutral expression; none selects one automatically.",
+        minimum=0,
     )
 
     driving_tracking_results: list[Path] = setting(
@@ -55,6 +57,7 @@ class ReenactmentSettings(Settings):
         [],
         help="Frame id in which the driving person has a neutral expression; [] selects one automatically.",
         aliases=("neutral_source_frame",),
+        minimum=0,
     )
     driving_estimators: Literal["auto", "mediapipe", "truth", "published"] = setting(
         "auto", help="Annotators for driving_video, see `nha preprocess --help`."
