@@ -127,7 +127,7 @@ def test_options_in_the_text_exist(readme):
 
 
 def test_commands_in_the_text_exist(readme):
-    named = set(re.findall(r"`nha ([a-z]+(?:\s(?:dataset|weights|make|inspect))?)", readme))
+    named = set(re.findall(r"`nha ([a-z-]+(?:\s(?:dataset|weights|make|inspect))?)", readme))
     named = {" ".join(name.split()) for name in named}
     assert not named - set(COMMANDS)
 
@@ -207,7 +207,7 @@ def _replace(argument: str, here: dict[str, str]) -> str:
 
 
 def test_table_of_commands_and_scripts_is_complete(readme, repository):
-    rows = re.findall(r"^\| `nha ([a-z ]+)` \| `([\w/.-]+\.py)` \|", readme, re.MULTILINE)
+    rows = re.findall(r"^\| `nha ([a-z -]+)` \| `([\w/.-]+\.py)` \|", readme, re.MULTILINE)
     scripts = [*(repository / "python_scripts").glob("*.py")]
     scripts += (repository / "deps" / "video-head-tracker").glob("optimize_*.py")
     assert {command for command, _ in rows} == set(COMMANDS)

@@ -26,11 +26,10 @@ class DataSettings(Settings):
         help='JSON file {"train": [frame ids], "val": [frame ids]}; none takes split.json of the dataset '
         "folder if there is one, else holds out the last quarter of the tracked frames.",
     )
-    every: int = setting(1, minimum=1, main=True, help="Train on every N-th training frame only.")
+    every: int = setting(1, minimum=1, help="Train on every N-th training frame only.")
     max_frames: int = setting(
         0,
         minimum=0,
-        main=True,
         help="Train on at most N frames, spread over the training frames; 0 uses all.",
     )
     published: bool = setting(

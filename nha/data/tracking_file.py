@@ -11,11 +11,12 @@ import torch
 
 from nha.core.errors import UserError
 from nha.core.system import atomic_path
-from nha.core.text import shortened
 from nha.core.types import Camera, HeadParams
-from nha.core.untrusted_file import RejectedFileError, check_zip
+from nha.data.foreign_tracking import IMPORT, foreign_program
 from nha.data.messages import some_of
+from nha.data.motion import incomplete_file, with_camera
 from nha.data.origin import TrackingOrigin
+from nha.data.tracking_arrays import as_float, as_whole, load_arrays
 
 # The published code writes the first name; its README mentions the second.
 TRACKING_FILE_NAMES = ("tracked_flame_params.npz", "tracked_params.npy")
@@ -25,6 +26,16 @@ LARGEST_SIDE_PX = 1 << 16
 
 _PER_FRAME = {"rotation": 3, "translation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "expr": None}
 _REQUIRED = (*_PER_FRAME, "shape", "K", "image_size")
+
+
+_VIDEO = (
+    "a video, not a tracking file; run `nha preprocess` and `nha track` on it, or drive with --driving_video"
+)
+_OTHER_KINDS = {
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"), _VIDEO),
+    ".ckpt": "a checkpoint, not a tracking file; name tracked_flame_params.npz, or its folder",
+    ".frame": f"a file of metrical-tracker; {IMPORT}",
+}
 
 
 @dataclass(frozen=True)
@@ -150,24 +161,29 @@ def find_tracking_file(path: str | Path) -> Path:
         candidates += [path.with_name(name) for name in TRACKING_FILE_NAMES]
     for candidate in candidates:
         if candidate.is_file():
+            if kind := _OTHER_KINDS.get(candidate.suffix.lower()):
+                raise UserError(f"'{candidate}' is {kind}")
             return candidate
     raise UserError(f"there is no tracking file at '{path}'; make one with `nha track`")
 
 
-def read_tracking(path: str | Path) -> TrackingResult:
+def read_tracking(path: str | Path, camera_needed: bool = True) -> TrackingResult:
     """Read a tracking file. Nothing in it is executed.
 
     Args:
         path: see `find_tracking_file`.
+        camera_needed: False accepts a file of motion only, for driving: it gets a camera in front of the head.
 
     Raises:
         UserError: the file is missing, not an npz archive of plain arrays, lacks a key, or holds arrays whose shapes
             do not fit or whose values are not finite (key and frames are named).
     """
     path = find_tracking_file(path)
-    arrays = _load_arrays(path)
+    arrays = load_arrays(path)
     if missing := [key for key in _REQUIRED if key not in arrays]:
-        raise UserError(f"'{path}' is not a tracking file: it lacks {', '.join(missing)}")
+        if camera_needed or foreign_program(arrays):
+            raise incomplete_file(path, arrays, missing)
+        arrays = with_camera(arrays, path)
 
     try:
         result = _from_arrays(arrays)
@@ -181,18 +197,18 @@ def read_tracking(path: str | Path) -> TrackingResult:
 
 def _from_arrays(arrays: Mapping[str, np.ndarray]) -> TrackingResult:
     n_frames = len(arrays["rotation"]) if arrays["rotation"].ndim else 0
-    frame = _as_whole(arrays.get("frame", np.arange(n_frames)))
+    frame = as_whole(arrays.get("frame", np.arange(n_frames)))
     return TrackingResult(
         frame=frame,
-        **{key: _as_float(arrays[key]) for key in _PER_FRAME},
-        shape=_as_float(arrays["shape"]).reshape(-1),
-        texture=_as_float(arrays.get("texture", np.zeros(0))).reshape(-1),
-        light=_as_float(arrays.get("light", np.zeros((n_frames, 9, 3)))),
-        K=_squeeze_intrinsics(_as_float(arrays["K"])),
-        RT=_as_float(arrays.get("RT", np.eye(3, 4))).reshape(-1, 4),
-        image_size=tuple(_as_whole(arrays["image_size"]).tolist()),
+        **{key: as_float(arrays[key]) for key in _PER_FRAME},
+        shape=as_float(arrays["shape"]).reshape(-1),
+        texture=as_float(arrays.get("texture", np.zeros(0))).reshape(-1),
+        light=as_float(arrays.get("light", np.zeros((n_frames, 9, 3)))),
+        K=_squeeze_intrinsics(as_float(arrays["K"])),
+        RT=as_float(arrays.get("RT", np.eye(3, 4))).reshape(-1, 4),
+        image_size=tuple(as_whole(arrays["image_size"]).tolist()),
         view=tuple(str(name) for name in arrays.get("view", frame.astype(str)).reshape(-1)),
-        n_processed=int(_as_whole(arrays.get("n_processed", np.array(n_frames)))[0]),
+        n_processed=int(as_whole(arrays.get("n_processed", np.array(n_frames)))[0]),
         origin=TrackingOrigin.from_arrays(arrays),
     )
 
@@ -213,38 +229,6 @@ def write_tracking(path: str | Path, result: TrackingResult) -> None:
             image_size=np.asarray(result.image_size, np.int64),
             **result.origin.as_arrays(),
         )
-
-
-def _load_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with open(path, "rb") as file:  # np.load given a path leaves the file open when it fails
-            check_zip(file)  # numpy verifies no checksums, and expands what it finds
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
-            return {key: archive[key] for key in archive.files}
-    except RejectedFileError as error:
-        raise UserError(f"'{path}' {error}; run `nha track` again") from None
-    except Exception as error:  # a damaged archive can cause nearly any of them
-        reason = shortened(str(error).split("\n")[0]) or type(error).__name__
-        raise UserError(
-            f"'{path}' is not an npz archive of plain arrays ({reason}); run `nha track` again"
-        ) from None
-
-
-def _as_float(array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{array.dtype} in place of numbers")
-    with np.errstate(over="ignore"):  # infinity is reported by `_check`
-        return np.ascontiguousarray(array, np.float32)
-
-
-def _as_whole(array: np.ndarray) -> np.ndarray:
-    """The numbers of an array as int64, flat. Raises ValueError for others than whole ones below 10**9."""
-    flat = array.reshape(-1)
-    if flat.dtype.kind not in "biuf" or not (np.isfinite(flat) & (abs(flat.astype(float)) < 1e9)).all():
-        raise ValueError("whole numbers expected")
-    return flat.astype(np.int64)
 
 
 def _squeeze_intrinsics(intrinsics: np.ndarray) -> np.ndarray:

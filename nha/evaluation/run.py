@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from nha.avatar.base import HeadAvatar
+from nha.avatar.checkpoint import checkpoint_file
 from nha.avatar.matching import tracking_for_avatar
 from nha.avatar.neutral_frame import neutral_frame
 from nha.avatar.open import load_avatar
@@ -82,7 +83,7 @@ def evaluate_avatar(settings: EvaluationSettings) -> EvaluationResults:
     """
     settings.check()
     names = distinct_names(settings.ckpt, "--avatar")
-    out = require_writable(settings.out or settings.ckpt[0].parent / "evaluation")
+    out = require_writable(settings.out or checkpoint_file(settings.ckpt[0]).parent / "evaluation")
     device = pick_device(settings.device)
     subjects = _open_avatars(settings, names, device)
     optional = open_optional_metrics(device)

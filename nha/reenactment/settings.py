@@ -19,7 +19,7 @@ class ReenactmentSettings(Settings):
         section="Target avatar",
         option="avatar",
         main=True,
-        help="Checkpoint of the avatar that is animated.",
+        help="Checkpoint of the avatar that is animated, or its folder.",
         aliases=("target_model",),
     )
     target_tracking_results: Path = setting(
@@ -123,7 +123,7 @@ class ReenactmentSettings(Settings):
                     f"--{name} has {given} values for {n} driving people; give one for each, or none"
                 )
         for path in (self.target_ckpt, *self.driving_ckpt):
-            if not path.is_file():
+            if not path.exists():
                 raise UserError(f"checkpoint '{path}' does not exist")
         if n > 1 and self.outpath.suffix.lower() == ".mp4":
             raise UserError(f"--outpath '{self.outpath}' is one video for {n} driving people; give a folder")
