@@ -43,7 +43,7 @@ def align(rendered: RenderedFrames) -> RenderedFrames:
 def align_affinely(rendered: RenderedFrames) -> RenderedFrames:
     """As `align`, but each frame moves as a whole, by the affine map of the image that fits the flow in the head mask.
 
-    It is about what another shift, roll or scale of the head could reach; a turn out of the image is only partly affine.
+    It is about what another shift, roll or scale of the head could reach; other turns are only partly affine.
     """
     return _moved(rendered, affine_part(flow_to_prediction(rendered), rendered.mask))
 
