@@ -21,16 +21,14 @@ from nha.avatar.checkpoint import (
 )
 from nha.avatar.head_record import describe_head_mismatch, head_record
 from nha.avatar.settings import AvatarSettings
+from nha.avatar.training_record import record_of
 from nha.core.errors import UserError
-from nha.core.system import get_logger
 from nha.head.assets import HeadAssets
 from nha.head.file_guide import derived_surface
 from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.nets.offset_net import OffsetNet
 from nha.nets.texture_net import TextureNet
-
-_logger = get_logger(__name__)
 
 PUBLISHED_NETWORKS = {"texture_net": TextureNet, "offset_net": OffsetNet}  # attributes that can be replaced
 
@@ -129,11 +127,16 @@ def avatar_from_checkpoint(
     avatar = build_avatar(assets, avatar_settings(checkpoint.hyper_parameters), max_frame_id, **networks)
     _check_head(checkpoint, avatar.head, assets, path)
     load_state(avatar, checkpoint)
+    avatar.trained_on = checkpoint.trained_on
     return avatar.eval().to(device)
 
 
 def save_avatar(
-    path: str | Path, avatar: HeadAvatar, assets: HeadAssets, hyper_parameters: dict[str, Any]
+    path: str | Path,
+    avatar: HeadAvatar,
+    assets: HeadAssets,
+    hyper_parameters: dict[str, Any],
+    trained_on: dict[str, Any] | None = None,
 ) -> Path:
     """Write an avatar with everything that `load_avatar` needs.
 
@@ -142,6 +145,7 @@ def save_avatar(
         avatar: the avatar.
         assets: the files of its head model.
         hyper_parameters: settings of the training, which are stored with it.
+        trained_on: see `nha.avatar.training_record`; None keeps the record that the avatar was opened with.
 
     Returns:
         The path.
@@ -151,6 +155,7 @@ def save_avatar(
         hyper_parameters={**hyper_parameters, **dataclasses.asdict(avatar.settings)},
         head_model=head_record(assets),
         networks=replaced_networks(avatar),
+        trained_on=record_of(avatar) if trained_on is None else trained_on,
     )
     write_checkpoint(path, checkpoint)
     return Path(path)
@@ -204,6 +209,4 @@ def _check_head(checkpoint: AvatarCheckpoint, head: HeadModel, assets: HeadAsset
             f"choose the same files with --head, not '{assets.folder}'"
         )
     if other:
-        _logger.warning(
-            "'%s' was %s: images differ from those of the training; choose another with --head", path, other
-        )
+        raise UserError(f"'{path}' was {other}; choose the right one with --head")

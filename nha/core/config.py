@@ -219,6 +219,22 @@ def format_settings(settings: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
+def different_settings(recorded: str, current: str, ignored: Sequence[str] = ()) -> list[str]:
+    """The keys with another value in two texts of `format_settings`, each with both values.
+
+    A key that one of them lacks is one of another version of the program and counts as equal, as do `ignored` ones.
+    """
+    texts = [
+        dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
+        for text in (recorded, current)
+    ]
+    return [
+        f"{key} = {texts[0][key]}, now {value}"
+        for key, value in texts[1].items()
+        if key not in ignored and texts[0].get(key, value) != value
+    ]
+
+
 def _build(settings_type: type[S], values: Mapping[str, Any]) -> S:
     """Settings of typed values by key. Raises UserError for a missing or out-of-range value."""
     entries = list(setting_keys(settings_type))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from nha.core.errors import UserError
 from nha.core.system import atomic_path
 from nha.core.types import Camera, HeadParams
 from nha.data.messages import some_of
+from nha.data.origin import TrackingOrigin
 
 # The published code writes the first name; its README mentions the second.
 TRACKING_FILE_NAMES = ("tracked_flame_params.npz", "tracked_params.npy")
@@ -45,6 +46,7 @@ class TrackingResult:
         image_size: (height, width) of the tracked images in pixels.
         view: F names of the image files.
         n_processed: number of frames that the tracker had finished when it wrote the file.
+        origin: the head model and the video, empty where the file does not record them.
     """
 
     frame: np.ndarray
@@ -62,6 +64,7 @@ class TrackingResult:
     image_size: tuple[int, int]
     view: tuple[str, ...]
     n_processed: int
+    origin: TrackingOrigin = field(default_factory=TrackingOrigin)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -176,6 +179,7 @@ def read_tracking(path: str | Path) -> TrackingResult:
         image_size=tuple(int(size) for size in arrays["image_size"].reshape(-1)),
         view=tuple(str(name) for name in arrays.get("view", frame.astype(str)).reshape(-1)),
         n_processed=int(arrays.get("n_processed", np.array(n_frames)).reshape(-1)[0]),
+        origin=TrackingOrigin.from_arrays(arrays),
     )
     _check(result, path)
     return result
@@ -195,6 +199,7 @@ def write_tracking(path: str | Path, result: TrackingResult) -> None:
             view=np.asarray(result.view, np.str_),
             n_processed=np.asarray(result.n_processed, np.int64),
             image_size=np.asarray(result.image_size, np.int64),
+            **result.origin.as_arrays(),
         )
 
 

@@ -31,12 +31,14 @@ class AvatarOnDataset:
         checkpoint: its file.
         avatar: the opened avatar.
         data: the dataset with its split.
+        split_note: a sentence where this split is not that of the training, else "".
     """
 
     name: str
     checkpoint: Path
     avatar: HeadAvatar
     data: FrameSplits
+    split_note: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from nha.avatar.base import HeadAvatar
+from nha.avatar.training_record import record_of, recorded_shape
 from nha.core.errors import UserError
 from nha.core.types import HeadParams, Surface
 from nha.data.tracking_file import TrackingResult
@@ -37,11 +38,12 @@ class Pose:
 def neutral_params(avatar: HeadAvatar, tracking: TrackingResult | None) -> HeadParams:
     """The person in neutral pose [1]: no expression, all angles 0, root joint at the origin, looking along +z.
 
-    Without a tracking result the head has the template's shape: a checkpoint holds only a correction of the shape.
+    Without a tracking result the shape is the one that the checkpoint records, else the template's.
     """
     neutral = avatar.head.neutral_params(1)
-    if tracking is not None:
-        neutral = neutral.replace(shape=torch.from_numpy(tracking.shape)[None].to(neutral.shape))
+    shape = recorded_shape(record_of(avatar)) if tracking is None else tracking.shape
+    if shape is not None:
+        neutral = neutral.replace(shape=torch.from_numpy(shape)[None].to(neutral.shape))
     return avatar.corrected(neutral, None)
 
 

@@ -85,6 +85,7 @@ class HeadModel(nn.Module):
             blur_sigma=blur_sigma,
         )
         self.name, self.licence = assets.name, assets.licence
+        self.identity = assets.identity  # see `nha.head.identity`
         self.expression_names = assets.expression_names  # of the first coefficients, where known
         self.part_names = topology.part_names
         self.joint_parents = assets.joint_parents

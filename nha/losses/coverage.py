@@ -32,8 +32,7 @@ def coverage_loss(alpha: Tensor, foreground: Tensor) -> Tensor:
         foreground: bool [N, 1, H, W].
 
     Returns:
-        A scalar: the mean over COVERAGE_SCALES of the sum over all pixels, divided by the number of foreground pixels; 0
-        for an empty mask and alpha 0.
+        A scalar: the mean over COVERAGE_SCALES of the sum over all pixels, divided by the number of foreground pixels.
     """
     n, _, height, width = alpha.shape
     expect_shape("alpha", alpha, None, 1, None, None)

@@ -59,7 +59,7 @@ class LossSettings(Settings):
         (0, 1, 5e-2), minimum=0, section="Loss weights (per stage)", help="Photometric L1 distance."
     )
     w_perc: PerStage = setting(
-        (0, 10, 5e-1), minimum=0, help="Perceptual distance (needs --perceptual arcface)."
+        (0, 10, 5e-1), minimum=0, help="Perceptual distance (with --perceptual arcface)."
     )
     w_image: PerStage = setting(
         (0, 0, 0), minimum=0, help="Distance of the whole image on white; needs --model blend."
@@ -96,8 +96,11 @@ class LossSettings(Settings):
         section="Loss options",
         help="Part weights of the Laplacian term; none takes configs/body_part_weights.json.",
     )
-    perceptual: Literal["none", "arcface"] = setting(
-        "arcface", main=True, help="Feature network of the perceptual term; none turns the term off."
+    perceptual: Literal["auto", "none", "arcface"] = setting(
+        "auto",
+        main=True,
+        help="Feature network of the perceptual term: auto is arcface where its weights are found, else none; none "
+        "turns the term off.",
     )
     arcface_weights: Path = setting(
         Path("assets/arcface/backbone.pth"), help="Weights of the ArcFace network (iResNet-18)."

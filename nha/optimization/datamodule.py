@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytorch_lightning as lightning
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from nha.core.types import FrameBatch
 from nha.data.frame_dataset import FrameDataset, FrameSplits, frame_loader
 from nha.data.settings import DataSettings
+from nha.data.tracking_file import TrackingResult
 from nha.head.mouth_features import head_rotation_vector
 
 POSE_WIDTH_RAD = 0.15  # heads whose rotations differ by less show nearly the same
@@ -23,6 +25,7 @@ class FrameDataModule(lightning.LightningDataModule):
     Args:
         settings: dataset, tracking file, split, batch sizes and cache.
         seed: seed of the order of the training frames.
+        prepare: see `FrameSplits`.
 
     Attributes:
         stage: 0 geometry, 1 texture, 2 joint; set it before each stage.
@@ -32,15 +35,20 @@ class FrameDataModule(lightning.LightningDataModule):
         UserError: see `FrameSplits`.
     """
 
-    def __init__(self, settings: DataSettings, seed: int = 0):
+    def __init__(
+        self,
+        settings: DataSettings,
+        seed: int = 0,
+        prepare: Callable[[TrackingResult], TrackingResult] | None = None,
+    ):
         super().__init__()
         self.settings = settings
-        self.splits = FrameSplits(settings)
+        self.splits = FrameSplits(settings, prepare)
         self.seed = seed
         self.stage = 0
         self._frame_weights = None
         if settings.pose_balance and len(self.train):
-            tracked = self.train.batch(range(len(self.train))).tracked
+            tracked = self.splits.tracking.params_for(self.train.frame_ids)
             view = head_rotation_vector(tracked.rotation, tracked.neck)
             self._frame_weights = pose_weights(view.double().numpy(), settings.pose_balance)
 

@@ -11,6 +11,7 @@ from torch.optim import Adam, Optimizer
 from nha.avatar.base import HeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.frame_parameters import FrameParameters
+from nha.core.device import uses_cpu_kernels
 from nha.optimization.adam_variants import RowAdam, UniformAdam
 from nha.optimization.stages import CORRECTIONS, OFFSETS, TEXTURE, Stage
 
@@ -74,10 +75,11 @@ def make_optimizers(avatar: HeadAvatar) -> dict[str, Optimizer]:
             OFFSETS: UniformAdam(_blend_offset_groups(avatar), lr=0.0),
             TEXTURE: Adam(_blend_texture_groups(avatar), lr=0.0),
         }
+    fused = True if not uses_cpu_kernels(avatar.device) else None  # one kernel for all parameters
     return {
         CORRECTIONS: pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0),
-        OFFSETS: Adam(offset_parameters(avatar), lr=0.0),
-        TEXTURE: Adam(texture_parameters(avatar), lr=0.0),
+        OFFSETS: Adam(offset_parameters(avatar), lr=0.0, fused=fused),
+        TEXTURE: Adam(texture_parameters(avatar), lr=0.0, fused=fused),
     }
 
 

@@ -159,6 +159,10 @@ class TrackingSettings(Settings):
         None, minimum=1e-3, help="Focal length in units of the image's longer side; none: estimated."
     )
     ignore_lower_neck: bool = setting(True, help="Exclude the lower neck from the photometric term.")
+    resume: bool = setting(
+        True,
+        help="Continue an interrupted run in the output folder; false replaces what is there.",
+    )
     save_period: int = setting(
         1, minimum=1, help="Number of frames (batches in the batched mode) between saves."
     )

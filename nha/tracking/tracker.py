@@ -45,6 +45,7 @@ def track_dataset(settings: TrackingSettings) -> Tracking:
     run = RunFolder(settings, frames)
     device = pick_device(settings.device)
     assets = load_head(settings.head)
+    run.set_head(assets.identity)
     mesh = tracker_mesh(assets, ignore_lower_neck=settings.ignore_lower_neck).to(device)
     albedo = _albedo_space(assets, settings).to(device)
 

@@ -111,7 +111,8 @@ def test_the_table_agrees_with_the_formulas(colours):
     codes = np.rint(codes01 * 65535).astype(np.uint16)
     difference = np.abs(to_bt709(codes, colours) - 255 * bt709_of_codes(codes / 65535, colours))
     assert difference.mean() < 0.6  # 0.25 by rounding
-    assert np.percentile(difference, 99) < 3
+    assert np.percentile(difference, 99) < 3.5
+    assert difference.max() < 10
     assert to_bt709(np.full((1, 1, 3), 65535, np.uint16), colours).min() == 255
     assert to_bt709(np.zeros((1, 1, 3), np.uint16), colours).max() == 0
 

@@ -14,6 +14,7 @@ from nha.optimization import run
 from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.config import LossSettings
 from nha.optimization.datamodule import FrameDataModule
+from nha.optimization.perceptual_choice import with_perceptual_network
 from nha.optimization.resume import TRAINING_FILE
 from nha.optimization.run import optimize_avatar
 from tests.optimization.conftest import as_options, with_data
@@ -108,6 +109,26 @@ def test_perceptual_weights_are_needed_only_where_the_term_counts(make_settings,
     losses = LossSettings(perceptual="arcface", arcface_weights=tmp_path / "none.pth", w_perc=w_perc)
     result = optimize_avatar(dataclasses.replace(make_settings(epochs), losses=losses))
     assert result.avatar_path.is_file()
+
+
+def test_perceptual_auto_takes_the_network_where_its_weights_are(
+    make_settings, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("NHA_ASSETS", str(tmp_path / "assets"))
+    monkeypatch.chdir(tmp_path)
+    settings = dataclasses.replace(make_settings(), losses=LossSettings())
+    assert with_perceptual_network(settings).losses.perceptual == "none"
+    assert "no perceptual term: the weights of ArcFace are not at 'assets" in caplog.text
+    assert with_perceptual_network(with_data(settings, published=True)).losses.perceptual == "arcface"
+    weights = tmp_path / "assets" / "arcface" / "backbone.pth"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+    chosen = with_perceptual_network(settings).losses
+    assert (chosen.perceptual, chosen.arcface_weights.samefile(weights)) == ("arcface", True)
+    thinned = dataclasses.replace(settings, run=dataclasses.replace(settings.run, pixels_per_image=100))
+    assert with_perceptual_network(thinned).losses.perceptual == "none"
+    explicit = dataclasses.replace(settings, losses=LossSettings(perceptual="none"))
+    assert with_perceptual_network(explicit).losses.perceptual == "none"
 
 
 def test_missing_frames_of_a_split_are_listed(make_settings, tmp_path):
