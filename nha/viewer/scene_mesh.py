@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from nha.export.bake import bake_textures
 from nha.export.glb_mesh import StaticHead
+from nha.export.model_textures import model_textures
 from nha.export.views import baking_views
 from nha.viewer.scene import AvatarScene, ControlState
 from nha.viewer.tone_curve import GAIN, inverse_tone_curve
@@ -35,9 +35,9 @@ class SceneMesh:
         """Bake the texture unless it is baked already; takes seconds."""
         if self._head is None:
             s = self._scene
-            features = s.avatar.mouth_features(s.surface(ControlState()))
             views = baking_views(s.avatar, s.tracking, BAKED_FRAMES)
-            head_map, mouth_map = bake_textures(s.avatar, features, views, self._texture_size)
+            neutral = s.surface(ControlState())
+            head_map, mouth_map = model_textures(s.avatar, neutral, None, views, self._texture_size)
             textures = inverse_tone_curve(head_map), inverse_tone_curve(mouth_map)
             self._head = StaticHead(s.avatar.head, textures, GAIN)
 
