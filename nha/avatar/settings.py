@@ -15,7 +15,6 @@ class AvatarSettings(Settings):
     model: Literal["published", "blend"] = setting(
         "published",
         section="Avatar",
-        main=True,
         help="Model of the avatar: published (networks of the paper) or blend (linear offsets and blended textures).",
     )
     subdivide_mesh: int = setting(
