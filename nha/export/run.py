@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from nha.avatar.base import HeadAvatar
 from nha.core.mesh import vertex_normals
-from nha.core.system import atomic_path, require_writable
+from nha.core.system import atomic_path, exclusive_use, require_writable
 from nha.core.types import HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.export.accuracy import image_accuracy, rig_accuracy
@@ -50,14 +51,15 @@ def export_avatar(
         UserError: settings, checkpoint, head model and tracking do not fit each other; nothing is written then.
     """
     settings.check()
-    with raster_backend(settings.raster_backend):
+    with raster_backend(settings.raster_backend), contextlib.ExitStack() as held:
         opened = settings.ckpt if avatar is None else avatar
         exporter = _Exporter(settings, open_source(opened, settings.tracking, settings.head, settings.device))
+        held.enter_context(exclusive_use(exporter.out))
         written = [path for name in FORMATS if name in settings.formats for path in exporter.writers[name]()]
         summary = exporter.summary(written)
-    path = exporter.out / SUMMARY_FILE
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        path = exporter.out / SUMMARY_FILE
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return [*written, path], summary
 
 
