@@ -11,7 +11,9 @@ from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
 from nha.core.processes import BatchShare
+from nha.core.system import get_logger
 from nha.core.types import FrameBatch, Rendering
+from nha.data.messages import some_of
 from nha.losses.table import LossTable
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.loss_watch import LossWatch
@@ -50,6 +52,7 @@ class AvatarModule(lightning.LightningModule):
         self.settings = settings
         self.run = run
         self.last_losses: LossTable | None = None
+        self.frames_outside: set[int] = set()  # frames of batches that were skipped
         self._watch = LossWatch()
         self._names: tuple[str, ...] = ()
 
@@ -70,6 +73,10 @@ class AvatarModule(lightning.LightningModule):
         losses = losses.times(self.share.n_processes, summed)
         weights = self.stage.weights_at(self.current_epoch)
         total = losses.weighted_sum(weights)
+        if not total.requires_grad and self.share.n_processes == 1:
+            # none of the heads is in its image: no term depends on a parameter that this stage moves
+            self.frames_outside.update(batch.frame_id.tolist())
+            return
         self._watch.observe(losses, weights, total, self.current_epoch)
         optimizers = self._by_name(self.optimizers())
         for optimizer in optimizers.values():
@@ -85,6 +92,16 @@ class AvatarModule(lightning.LightningModule):
     def on_train_epoch_end(self) -> None:
         # called before the callback that saves the epoch's state
         self._watch.report(self.current_epoch)
+
+    def on_train_end(self) -> None:
+        if self.frames_outside:
+            frames = some_of(sorted(self.frames_outside))
+            get_logger(__name__).warning(
+                "%s stage: batches without a visible head were skipped (frames %s); track the video again, or leave "
+                "these frames out of the split",
+                self.stage.name,
+                frames,
+            )
 
     @property
     def share(self) -> BatchShare:

@@ -89,6 +89,7 @@ def optimize_avatar(
         UserError: a setting or a file cannot be used; the message says what to change.
     """
     extra_terms = tuple(extra_terms)
+    settings.check()
     _quiet_other_processes()
     settings = with_perceptual_network(settings)
     device = pick_device(settings.run.device)
