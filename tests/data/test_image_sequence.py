@@ -84,7 +84,10 @@ def test_masks_that_are_not_complete_are_not_used(tmp_path):
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [
-        (["cam_220700191_000000.jpg", "cam_222200037_000000.jpg", "cam_220700191_000001.jpg"], "cam_220700191_*.jpg"),
+        (
+            ["cam_220700191_000000.jpg", "cam_222200037_000000.jpg", "cam_220700191_000001.jpg"],
+            "cam_220700191_*.jpg",
+        ),
         (["00000_00.png", "00000_01.png", "00001_00.png", "00001_01.png"], "*_00.png"),
     ],
 )
@@ -106,7 +109,9 @@ def test_images_of_16_bits_and_turned_by_exif(tmp_path):
     done, jpeg = cv2.imencode(".jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     assert done
     # an EXIF segment with the orientation "turned by a quarter"
-    tiff = b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+    tiff = (
+        b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+    )
     exif = b"Exif\x00\x00" + tiff
     segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
     turned = tmp_path / "phone" / "1.jpg"

@@ -131,7 +131,7 @@ def test_only_small_heads_are_cropped_to(fakes, spaced_dir):
             for rgb in fakes.walking_square(4)
         ]
         options = PreprocessOptions(
-            fakes.write_video(spaced_dir / f"{name}.mp4", frames), spaced_dir / name, scale=96
+            fakes.write_video(spaced_dir / f"{name}.mp4", frames), spaced_dir / name, scale=192
         )
         build_dataset(options, fakes.fake_estimators())
         transform = read_transforms(options.out_path / "transforms.json")
