@@ -23,8 +23,8 @@ from nha.data.dataset_folder import (
 )
 from nha.data.findings import Fault, Finding, frames_with_findings
 from nha.data.frame_checks import FrameAnnotations, FrameFault, check_frame
-from nha.data.plausibility import find_covered_faces, measure_face_colours
 from nha.data.messages import format_size, some_of
+from nha.data.plausibility import find_covered_faces, measure_face_colours
 from nha.data.splits import check_split, distance_to, read_split
 from nha.data.tracking_file import read_tracking
 

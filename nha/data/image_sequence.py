@@ -81,8 +81,8 @@ def find_images(path: Path) -> ImageSequence | None:
         return None
     if not images:
         raise UserError(f"not a video file, and no images are found: {path}")
-    _require_one_camera(images, path)
     images = sorted(images, key=_in_order)
+    _require_one_camera(images, path)
     return ImageSequence(images, mattes_of(images, mattes))
 
 
@@ -132,7 +132,8 @@ def _require_one_camera(images: list[Path], path: Path) -> None:
     for pattern in _CAMERAS:
         names = [pattern.fullmatch(image.stem) for image in images]
         if all(names) and len(cameras := sorted({name["camera"] for name in names})) > 1:
-            chosen = re.sub(names[0]["frame"], "*", images[0].name, count=1)
+            first, last = names[0].span("frame")
+            chosen = f"{images[0].name[:first]}*{images[0].name[last:]}"
             raise UserError(
                 f"'{path}' holds images of {len(cameras)} cameras ({', '.join(cameras[:4])}...); name those of one, "
                 f'such as "{images[0].parent / chosen}"'

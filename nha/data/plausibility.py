@@ -1,9 +1,9 @@
 """Frames in which something covers the face: a hand, dark glasses, a microphone.
 
-Landmark detectors place a face on what they do not see, so such frames look complete. Here the colours of regions of the
-face (lips, eyes, nose, cheeks, chin) are compared with those of the same person in the rest of the video. Each colour is
-taken relative to the whole face of its frame, so a change of the light counts only if it is not even. Regions that are
-turned away, and lids that close, are no fault.
+Landmark detectors place a face on what they do not see, so such frames look complete. Here the colours of regions of
+the face (lips, eyes, nose, cheeks, chin) are compared with those of the same person in the rest of the video. Each
+colour is taken relative to the whole face of its frame, so a change of the light counts only if it is not even. Regions
+that are turned away, and lids that close, are no fault.
 """
 
 from __future__ import annotations

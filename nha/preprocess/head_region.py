@@ -20,6 +20,8 @@ SMALL_REGION = 2 / 3  # of the shorter edge of the frame: `--crop_to_head auto` 
 SMALLEST_FACE_PX = 8
 
 ORIENTATION_FRAMES, ORIENTATION_STEP = 5, 8  # frames 0, 8, 16, ... show how faces are turned
+FACE_CROP = 2.5  # side of the part of an image around a face, in face sizes
+RELIABLE_SCORE = 0.6
 TURNED_MARGIN = 0.05  # by which the score of turned faces must exceed that of upright ones on average
 _TURNED = {
     1: "lie on their side (top of the head on the right)",
@@ -35,8 +37,9 @@ def check_orientation(options: PreprocessOptions, estimators: EstimatorSet) -> N
     if options.rotate != "auto":
         return
     samples = itertools.islice(decode_video(options, ORIENTATION_STEP), ORIENTATION_FRAMES)
-    scores = [estimators.landmarks.orientation_scores(frame.rgb) for _, frame in samples]
-    scores = np.array([score for score in scores if score is not None and score.max() > 0])
+    scores = [orientation_of_face(estimators, frame_id, frame.rgb) for frame_id, frame in samples]
+    estimators.landmarks.reset()
+    scores = np.array([score for score in scores if score is not None and score.max() > RELIABLE_SCORE])
     if not len(scores):
         return
     mean = scores.mean(axis=0)
@@ -46,6 +49,22 @@ def check_orientation(options: PreprocessOptions, estimators: EstimatorSet) -> N
             f"the faces in {options.video.name} {_TURNED[best]}: turn the frames with --rotate {360 - 90 * best}, "
             "or use --rotate 0 if they are upright"
         )
+
+
+def orientation_of_face(estimators: EstimatorSet, frame_id: int, rgb: np.ndarray) -> np.ndarray | None:
+    """`LandmarkEstimator.orientation_scores` of the face in an image, or of the whole image if none is found."""
+    scores = estimators.landmarks.orientation_scores(rgb)
+    if scores is None:
+        return None
+    faces = estimators.landmarks.faces(Frame(frame_id, rgb, identity_transform(rgb.shape[1::-1])))
+    face = select_face(faces, None)
+    if face is None:
+        return scores
+    reach = FACE_CROP * np.ptp(face.landmarks_px, axis=0).max() / 2
+    low = np.maximum(np.floor(face.centre_px - reach).astype(int), 0)
+    high = np.minimum(np.ceil(face.centre_px + reach).astype(int), rgb.shape[1::-1])
+    crop = np.ascontiguousarray(rgb[low[1] : high[1], low[0] : high[0]])
+    return estimators.landmarks.orientation_scores(crop) if crop.size else scores
 
 
 def choose_transform(

@@ -69,7 +69,7 @@ def test_a_small_face_is_found_at_the_resolution_of_the_video(person, side):
 
 def test_a_distant_person_is_cropped_to(person, spaced_dir, caplog):
     """The face of 185 of 1080 pixels that was refused; it walks a little."""
-    frames = [in_a_large_frame(rgb, 480, 1200 + 4 * i, 420) for i, rgb in enumerate(person)]
+    frames = [in_a_large_frame(rgb, 640, 1200 + 4 * i, 420) for i, rgb in enumerate(person)]
     options = PreprocessOptions(
         write(spaced_dir / "hall.mp4", frames), spaced_dir / "data", estimators="mediapipe", scale=192
     )
@@ -81,7 +81,7 @@ def test_a_distant_person_is_cropped_to(person, spaced_dir, caplog):
     assert max(transform["crop_w"], transform["crop_h"]) < 720
     folder = DatasetFolder.open(options.out_path)
     points = read_keypoints(folder.paths(3).keypoints).landmarks_px
-    assert np.ptp(points[:, 1]) > 0.3 * 192  # 18 pixels without the crop
+    assert np.ptp(points[:, 1]) > 0.25 * 192  # 18 pixels without the crop
     assert read_rgb(folder.paths(3).image).shape[0] == 192
 
 
