@@ -3,9 +3,7 @@
 FLAME's model files are pickles of numpy arrays, scipy matrices, chumpy arrays and plain containers. They are read
 by Python's unpickler with every name in the file replaced by a stand-in from this module, which checks the values
 that it is given. A name without a stand-in raises `UserError`. All stand-ins define `__setstate__`, so that a file
-cannot set attributes on them.
-
-Checkpoints of PyTorch are read by `nha.core.torch_file`.
+cannot set attributes on them. Checkpoints of PyTorch are read by `nha.core.torch_file`.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from nha.core.pickle_limits import check_pickle, check_torch_file
 from nha.core.untrusted_file import RejectedFileError, forbidden_name, open_untrusted
 
 _PYTHON_2_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
@@ -53,8 +52,7 @@ def load_npy(path: str | Path) -> Any:
     Returns:
         The array; for an object array without dimensions its only element. Tensors in it stay tensors.
 
-    Raises:
-        UserError: as for `load_pickle`.
+    Raises UserError as `load_pickle` does.
     """
     with open_untrusted(path) as file:
         version = np.lib.format.read_magic(file)
@@ -68,6 +66,9 @@ def load_npy(path: str | Path) -> Any:
 
 
 def _unpickle(file: BinaryIO) -> Any:
+    start = file.tell()
+    check_pickle(file)
+    file.seek(start)
     return resolve(_SafeUnpickler(file, encoding="latin1").load())
 
 
@@ -111,11 +112,8 @@ def named(stand_in: type[StandIn], name: str) -> type[StandIn]:
 def resolve(content: Any, done: dict[int, tuple[Any, Any]] | None = None) -> Any:
     """Replace stand-ins by their values, classes and devices by their names, and detach tensors.
 
-    Lists and dictionaries are changed in place because they may contain themselves.
-
-    Args:
-        content: the object that an unpickler returned.
-        done: used by the recursion: the id of an object -> the object, which keeps the id in use, and its replacement.
+    Lists and dictionaries are changed in place because they may contain themselves. `done` is used by the recursion:
+    the id of an object -> the object, which keeps the id in use, and its replacement.
     """
     done = {} if done is None else done
     if id(content) in done:
@@ -202,7 +200,7 @@ def _object_array(items: list[Any]) -> np.ndarray:
 
 def _bytes(raw: Any = b"", encoding: str = "latin1") -> bytes:
     if isinstance(raw, str) and encoding in ("latin1", "latin-1", "ascii", "utf-8"):
-        return raw.encode(encoding)
+        raw = raw.encode(encoding)
     if isinstance(raw, (bytes, bytearray)):
         return bytes(raw)
     raise pickle.UnpicklingError("bytes of a wrong type")
@@ -224,15 +222,22 @@ class _Chumpy(StandIn):
     def __setstate__(self, state: Any) -> None:
         state = attributes(state)
         if "x" in state:
-            self.value = np.asarray(state["x"])
+            self.value = _numbers(state["x"])
         elif "a" in state and "idxs" in state:
-            self.value = np.asarray(state["a"]).ravel()[np.asarray(state["idxs"], np.int64)]
+            self.value = _numbers(state["a"]).ravel()[_numbers(state["idxs"]).astype(np.int64)]
             if state.get("preferred_shape") is not None:
                 self.value = self.value.reshape(state["preferred_shape"])
         else:
             raise RejectedFileError(
                 f"holds a {self.name} expression without its value; save it with numpy arrays instead of chumpy's"
             )
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """An array or a number as an array; nested lists are refused, because shared ones would be copied endlessly."""
+    if isinstance(value, (np.ndarray, np.generic, int, float)):
+        return np.asarray(value)
+    raise pickle.UnpicklingError("a chumpy array that holds no array")
 
 
 def _empty_object(cls: Any, *_: Any) -> StandIn:
@@ -249,7 +254,9 @@ def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any) -> t
 
 
 def _storage(raw: Any) -> Any:
-    return torch.load(io.BytesIO(_bytes(raw)), map_location="cpu", weights_only=True)
+    content = io.BytesIO(_bytes(raw))
+    check_torch_file(content)
+    return torch.load(content, map_location="cpu", weights_only=True)
 
 
 def _container(build: Callable[..., Any]) -> Function:

@@ -22,3 +22,8 @@ def printable(text: str, keep: str = "") -> str:
         else character.encode("unicode_escape", "surrogatepass").decode("ascii")
         for character in text
     )  # fmt: skip
+
+
+def shortened(text: str, limit: int = 80) -> str:
+    """A text of at most `limit` characters; what is left out is marked by dots."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

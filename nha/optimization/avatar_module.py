@@ -11,12 +11,14 @@ from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
 from nha.core.processes import BatchShare
+from nha.core.system import get_logger
 from nha.core.types import FrameBatch, Rendering
+from nha.data.messages import some_of
 from nha.losses.table import LossTable
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.loss_watch import LossWatch
 from nha.optimization.objective import Objective, render_batch
-from nha.optimization.optimizers import begin_stage, make_optimizers
+from nha.optimization.optimizers import begin_stage, make_optimizers, set_rates
 from nha.optimization.sampling import (
     highest_scores,
     parameter_noise,
@@ -50,6 +52,7 @@ class AvatarModule(lightning.LightningModule):
         self.settings = settings
         self.run = run
         self.last_losses: LossTable | None = None
+        self.frames_outside: set[int] = set()  # frames of batches that were skipped
         self._watch = LossWatch()
         self._names: tuple[str, ...] = ()
 
@@ -62,6 +65,9 @@ class AvatarModule(lightning.LightningModule):
         # called after a checkpoint is restored, so that the rates are the stage's and not those of the saved state
         begin_stage(self.avatar, self._by_name(self.trainer.optimizers), self.stage)
 
+    def on_train_epoch_start(self) -> None:
+        set_rates(self._by_name(self.trainer.optimizers), self.stage, self.current_epoch)
+
     def training_step(self, batch: FrameBatch, _: int) -> None:
         rendering, partner = self.render(batch)
         losses = self.objective(self.stage.terms, self.avatar, rendering, batch, partner)
@@ -70,6 +76,10 @@ class AvatarModule(lightning.LightningModule):
         losses = losses.times(self.share.n_processes, summed)
         weights = self.stage.weights_at(self.current_epoch)
         total = losses.weighted_sum(weights)
+        if not total.requires_grad and self.share.n_processes == 1:
+            # none of the heads is in its image: no term depends on a parameter that this stage moves
+            self.frames_outside.update(batch.frame_id.tolist())
+            return
         self._watch.observe(losses, weights, total, self.current_epoch)
         optimizers = self._by_name(self.optimizers())
         for optimizer in optimizers.values():
@@ -85,6 +95,16 @@ class AvatarModule(lightning.LightningModule):
     def on_train_epoch_end(self) -> None:
         # called before the callback that saves the epoch's state
         self._watch.report(self.current_epoch)
+
+    def on_train_end(self) -> None:
+        if self.frames_outside:
+            frames = some_of(sorted(self.frames_outside))
+            get_logger(__name__).warning(
+                "%s stage: batches without a visible head were skipped (frames %s); track the video again, or leave "
+                "these frames out of the split",
+                self.stage.name,
+                frames,
+            )
 
     @property
     def share(self) -> BatchShare:

@@ -123,6 +123,7 @@ class RunFolder:
         comparable = replace(settings, load_tracked_flame_params=None, **_WITHOUT_INFLUENCE)
         self.fingerprint = format_settings(comparable)
         self.origin = TrackingOrigin.of(DatasetFolder(settings.data_path), frames.frame_ids)
+        self.inputs = frames.input_digest
 
     def set_head(self, identity: Mapping[str, str]) -> None:
         """Record the head model (`HeadAssets.identity`) that the results belong to."""
@@ -149,6 +150,7 @@ class RunFolder:
             # if the run is stopped between both files, the checksum shows that they do not belong together
             "result_crc32": zlib.crc32(self.result.read_bytes()),
             "settings": self.fingerprint,
+            "inputs": self.inputs,
             "frame_ids": list(self.frames.frame_ids),
             "keyframes": list(progress.keyframes),
             "without_landmarks": list(progress.without_landmarks),
@@ -231,6 +233,8 @@ class RunFolder:
             return f"with other settings ({', '.join(differing[:4])})"
         if record.get("frame_ids") != list(self.frames.frame_ids):
             return "of other frames"
+        if record.get("inputs", self.inputs) != self.inputs:  # earlier versions recorded none
+            return "of files that have changed since (images, landmarks or parsing)"
         return ""
 
     def _recorded_origin(self) -> TrackingOrigin:
