@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +12,23 @@ from typing import TypeVar
 import numpy as np
 import scipy.sparse
 
+from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.errors import UserError
 from nha.core.safe_pickle import load_npy, load_pickle
+from nha.core.system import get_logger
+from nha.core.untrusted_file import open_untrusted
 from nha.head.assets import N_EXPRESSION, N_SHAPE, HeadAssets, MeshTopology
 from nha.head.derived.completion import HeadTables, complete_tables
 from nha.head.description import head_description, mouth_feature_table
 from nha.head.file_guide import (
     CLOSED_MESH,
+    DECA_LANDMARK_FILE,
     LANDMARK_FILE,
     LOWER_NECK_FILE,
     MODEL_FILES,
+    OFFICIAL_PARTS_FILE,
     OPEN_MESH,
+    OTHER_MODEL_FILES,
     PARTS_FILE,
     REQUIRED_FILES,
     TEXTURE_FILE,
@@ -34,13 +42,46 @@ _VERTEX_AND_UV = re.compile(r"(\d+)/(\d+)(?:/\d*)?")
 _TEXTURED_TRIANGLE = re.compile(rf"\s*{_VERTEX_AND_UV.pattern}(?:\s+{_VERTEX_AND_UV.pattern}){{2}}\s*")
 
 T = TypeVar("T")
+_logger = get_logger(__name__)
 
 
 def model_file(path: Path) -> Path | None:
-    """The file of the model itself: `path` if it is a file, else the first known name in that folder, or None."""
+    """The file of the model itself: `path` if it is a file, else the first known name in that folder, or None.
+
+    A .npz file of a known name is taken where there is no .pkl. Of the gendered models, one is taken if it is alone.
+    """
     if path.is_file():
         return path
-    return next((path / name for name in MODEL_FILES if (path / name).is_file()), None)
+    found = _model_files(path)
+    gendered = [file for file in found if _is_gendered(file)]
+    neutral = [file for file in found if file not in gendered]
+    if neutral:
+        return neutral[0]
+    return gendered[0] if len(gendered) == 1 else None
+
+
+def _model_files(folder: Path) -> list[Path]:
+    names = (*MODEL_FILES, *OTHER_MODEL_FILES)
+    names += tuple(name.replace(".pkl", ".npz") for name in names)
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _is_gendered(path: Path) -> bool:
+    return "male" in path.name.lower()  # female, too
+
+
+def _no_model(folder: Path) -> UserError:
+    """The error for a folder without a model file that could be chosen."""
+    if several := _model_files(folder):
+        names = " and ".join(file.name for file in several)
+        return UserError(f"head model folder '{folder}' has {names}: name one of these files with --head")
+    names = f"{MODEL_FILES[0]} (or {', '.join((*MODEL_FILES[1:], *OTHER_MODEL_FILES[:2]))})"
+    others = sorted(file.name for file in folder.glob("*.pkl")) if folder.is_dir() else []
+    hint = f"; it has {', '.join(others[:4])}: name a model file itself with --head" if others else ""
+    return UserError(
+        f"head model folder '{folder}' has no {names}: put it there ({where_from(MODEL_FILES[:1])}), "
+        f"or use the procedural head{hint}"
+    )
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -55,7 +96,7 @@ def read_head_folder(path: str | Path) -> HeadAssets:
     The tables of missing files are derived if the model has FLAME's triangles.
 
     Args:
-        path: the folder, or the model's .pkl file in it.
+        path: the folder, or the model's .pkl or .npz file in it.
 
     Returns:
         The content of the files; `HeadAssets.derived` lists the files whose tables were derived.
@@ -67,18 +108,18 @@ def read_head_folder(path: str | Path) -> HeadAssets:
     path = Path(path)
     main_file = model_file(path)
     if main_file is None:
-        names = f"{MODEL_FILES[0]} (or {', '.join(MODEL_FILES[1:])})"
-        raise UserError(
-            f"head model folder '{path}' has no {names}: put it there ({where_from(MODEL_FILES[:1])}), "
-            "or use the procedural head"
-        )
+        raise _no_model(path)
     folder = main_file.parent
     model, triangles, release = _read_model(main_file)
+    landmarks = _if_present(_read_landmarks, folder / LANDMARK_FILE)
+    partial = _if_present(_read_landmarks, folder / DECA_LANDMARK_FILE) if landmarks is None else None
+    if landmarks is not None and len(landmarks[0]) == N_FACE_LANDMARKS:
+        landmarks, partial = None, landmarks  # DECA's file under the other name
     found = HeadTables(
         closed=_if_present(_read_obj, folder / CLOSED_MESH),
         open=_if_present(_read_obj, folder / OPEN_MESH),
         parts=_if_present(_read_parts, folder / PARTS_FILE),
-        landmarks=_if_present(_read_landmarks, folder / LANDMARK_FILE),
+        landmarks=landmarks,
         lower_neck_faces=_if_present(_read_lower_neck, folder / LOWER_NECK_FILE),
     )
     tables = complete_tables(found, model["v_template"], triangles)
@@ -87,6 +128,9 @@ def read_head_folder(path: str | Path) -> HeadAssets:
             f"'{main_file}' does not have FLAME's triangles, so the missing files cannot be derived; get "
             f"{where_from(found.missing)}; or use the procedural head"
         )
+    if partial is not None and len(partial[0]) == N_FACE_LANDMARKS and LANDMARK_FILE in found.missing:
+        tables = _with_landmarks(tables, partial)
+    _log_unused_parts(folder, found.missing)
     assets = _assemble(folder, model, tables, found.missing, release)
     _check(assets)
     return assets
@@ -129,13 +173,33 @@ def _assemble(
     )
 
 
+def _with_landmarks(tables: HeadTables, partial: tuple[np.ndarray, np.ndarray]) -> HeadTables:
+    """The tables with 68 landmarks of a file; the two irises remain derived."""
+    faces, barycentric = tables.landmarks
+    joined = (
+        np.concatenate([partial[0], faces[N_FACE_LANDMARKS:]]),
+        np.concatenate([partial[1], barycentric[N_FACE_LANDMARKS:]]),
+    )
+    _logger.info("landmarks from %s, which has no irises; these are estimated", DECA_LANDMARK_FILE)
+    return dataclasses.replace(tables, landmarks=joined)
+
+
+def _log_unused_parts(folder: Path, missing: tuple[str, ...]) -> None:
+    if PARTS_FILE in missing and (folder / OFFICIAL_PARTS_FILE).is_file():
+        _logger.info(
+            "%s lacks the parts of the mouth and is not used: the parts are derived, or taken from %s",
+            OFFICIAL_PARTS_FILE,
+            PARTS_FILE,
+        )
+
+
 def _if_present(read: Callable[[Path], T], path: Path) -> T | None:
     return read(path) if path.is_file() else None
 
 
 def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None, str]:
     """The model's arrays by name, its triangles [F, 3], None if the file has none, and its release."""
-    raw = load_pickle(path)
+    raw = _load_npz(path) if path.suffix == ".npz" else load_pickle(path)
     if not isinstance(raw, dict):
         raise UserError(f"'{path}' is not a head model: it contains a {type(raw).__name__}, not a dictionary")
     expected = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
@@ -161,6 +225,16 @@ def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None, s
     triangles = raw.get("f")
     triangles = None if triangles is None else np.asarray(triangles).astype(np.int64)
     return model, triangles, release_of(raw, path).name
+
+
+def _load_npz(path: Path) -> dict[str, np.ndarray]:
+    """The plain arrays of an .npz file; objects, such as names, are left out."""
+    content = {}
+    with open_untrusted(path) as file, np.load(file, allow_pickle=False) as archive:
+        for name in archive.files:
+            with contextlib.suppress(ValueError):
+                content[name] = archive[name]
+    return content
 
 
 def _read_obj(path: Path) -> MeshTopology:
