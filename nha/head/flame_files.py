@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,8 +16,10 @@ from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.errors import UserError
 from nha.core.safe_pickle import load_npy, load_pickle
 from nha.core.system import get_logger
+from nha.core.text import shortened
 from nha.core.untrusted_file import open_untrusted
 from nha.head.assets import N_EXPRESSION, N_SHAPE, HeadAssets, MeshTopology
+from nha.head.assets_check import check_head
 from nha.head.derived.completion import HeadTables, complete_tables
 from nha.head.description import head_description, mouth_feature_table
 from nha.head.file_guide import (
@@ -28,13 +30,13 @@ from nha.head.file_guide import (
     MODEL_FILES,
     OFFICIAL_PARTS_FILE,
     OPEN_MESH,
-    OTHER_MODEL_FILES,
     PARTS_FILE,
     REQUIRED_FILES,
     TEXTURE_FILE,
     derived_surface,
     where_from,
 )
+from nha.head.model_files import model_file, no_model
 from nha.head.releases import release_of
 
 # The corners of a face in a Wavefront OBJ file: vertex/texture or vertex/texture/normal.
@@ -43,45 +45,6 @@ _TEXTURED_TRIANGLE = re.compile(rf"\s*{_VERTEX_AND_UV.pattern}(?:\s+{_VERTEX_AND
 
 T = TypeVar("T")
 _logger = get_logger(__name__)
-
-
-def model_file(path: Path) -> Path | None:
-    """The file of the model itself: `path` if it is a file, else the first known name in that folder, or None.
-
-    A .npz file of a known name is taken where there is no .pkl. Of the gendered models, one is taken if it is alone.
-    """
-    if path.is_file():
-        return path
-    found = _model_files(path)
-    gendered = [file for file in found if _is_gendered(file)]
-    neutral = [file for file in found if file not in gendered]
-    if neutral:
-        return neutral[0]
-    return gendered[0] if len(gendered) == 1 else None
-
-
-def _model_files(folder: Path) -> list[Path]:
-    names = (*MODEL_FILES, *OTHER_MODEL_FILES)
-    names += tuple(name.replace(".pkl", ".npz") for name in names)
-    return [folder / name for name in names if (folder / name).is_file()]
-
-
-def _is_gendered(path: Path) -> bool:
-    return "male" in path.name.lower()  # female, too
-
-
-def _no_model(folder: Path) -> UserError:
-    """The error for a folder without a model file that could be chosen."""
-    if several := _model_files(folder):
-        names = " and ".join(file.name for file in several)
-        return UserError(f"head model folder '{folder}' has {names}: name one of these files with --head")
-    names = f"{MODEL_FILES[0]} (or {', '.join((*MODEL_FILES[1:], *OTHER_MODEL_FILES[:2]))})"
-    others = sorted(file.name for file in folder.glob("*.pkl")) if folder.is_dir() else []
-    hint = f"; it has {', '.join(others[:4])}: name a model file itself with --head" if others else ""
-    return UserError(
-        f"head model folder '{folder}' has no {names}: put it there ({where_from(MODEL_FILES[:1])}), "
-        f"or use the procedural head{hint}"
-    )
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -108,9 +71,10 @@ def read_head_folder(path: str | Path) -> HeadAssets:
     path = Path(path)
     main_file = model_file(path)
     if main_file is None:
-        raise _no_model(path)
+        raise no_model(path)
     folder = main_file.parent
-    model, triangles, release = _read_model(main_file)
+    with _named(main_file):
+        model, triangles, release = _read_model(main_file)
     landmarks = _if_present(_read_landmarks, folder / LANDMARK_FILE)
     partial = _if_present(_read_landmarks, folder / DECA_LANDMARK_FILE) if landmarks is None else None
     if landmarks is not None and len(landmarks[0]) == N_FACE_LANDMARKS:
@@ -122,7 +86,8 @@ def read_head_folder(path: str | Path) -> HeadAssets:
         landmarks=landmarks,
         lower_neck_faces=_if_present(_read_lower_neck, folder / LOWER_NECK_FILE),
     )
-    tables = complete_tables(found, model["v_template"], triangles)
+    with _named(folder):
+        tables = complete_tables(found, model["v_template"], triangles)
     if tables is None:
         raise UserError(
             f"'{main_file}' does not have FLAME's triangles, so the missing files cannot be derived; get "
@@ -131,9 +96,31 @@ def read_head_folder(path: str | Path) -> HeadAssets:
     if partial is not None and len(partial[0]) == N_FACE_LANDMARKS and LANDMARK_FILE in found.missing:
         tables = _with_landmarks(tables, partial)
     _log_unused_parts(folder, found.missing)
-    assets = _assemble(folder, model, tables, found.missing, release)
-    _check(assets)
+    with _named(folder):
+        assets = _assemble(folder, model, tables, found.missing, release)
+        _check(assets)
+    check_head(assets)
     return assets
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn errors of values that no head model has, such as text in place of numbers, into a UserError of one line."""
+    try:
+        yield
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        reason = shortened(str(error).split("\n")[0])
+        raise UserError(
+            f"'{path}' is damaged or no file of a head model ({type(error).__name__}: {reason}); get the file again"
+        ) from None
 
 
 def _assemble(
@@ -194,7 +181,10 @@ def _log_unused_parts(folder: Path, missing: tuple[str, ...]) -> None:
 
 
 def _if_present(read: Callable[[Path], T], path: Path) -> T | None:
-    return read(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    with _named(path):
+        return read(path)
 
 
 def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None, str]:
