@@ -26,11 +26,20 @@ from nha.tracking.energy import (
     relative_weight,
     smoothness_residual,
 )
-from nha.tracking.landmark_model import POSE_WIDTHS, LandmarkModel
-from nha.tracking.least_squares import Quadratic, minimise_each, minimise_jointly, shared_variances
+from nha.tracking.head_rig import POSE_WIDTHS, HeadRig
+from nha.tracking.landmark_model import LandmarkModel
+from nha.tracking.least_squares import (
+    Observations,
+    Quadratic,
+    Stacked,
+    minimise_each,
+    minimise_jointly,
+    shared_variances,
+)
 from nha.tracking.reprojection import DetectedLandmarks, Reprojection
-from nha.tracking.settings import EnergyWeights
+from nha.tracking.settings import EnergyWeights, OutlineSettings
 from nha.tracking.state import Unknowns, start_unknowns
+from nha.tracking.surface_points import SurfaceDistances, SurfaceTargets
 
 # Prior of the focal length in units of the longer side, on its logarithm: landmarks alone can hardly separate it
 # from the distance. The photometric stages have none; they start from this focal length and take small steps.
@@ -101,11 +110,18 @@ class LandmarkFit:
     """The landmark-only least-squares problem of one head model."""
 
     def __init__(
-        self, head: HeadModel, n_shape: int, n_expr: int, weights: EnergyWeights | None = None
+        self,
+        head: HeadModel,
+        n_shape: int,
+        n_expr: int,
+        weights: EnergyWeights | None = None,
+        outline: OutlineSettings | None = None,
     ) -> None:
-        self.model = LandmarkModel(head)
+        self.rig = HeadRig(head)
+        self.model = LandmarkModel(self.rig, head)
         self.n_shape, self.n_expr = min(n_shape, head.n_shape), min(n_expr, head.n_expr)
-        self.weights = weights or EnergyWeights()
+        self.weights, self.outline = weights or EnergyWeights(), outline or OutlineSettings()
+        self.offset_sigmas = OffsetSigmas()
         self.widths = (self.n_expr, *POSE_WIDTHS)
         # The point at which priors are linearised. Rotation and translation have none: any value would do.
         rest = start_unknowns(head, 1, 0).to("cpu")
@@ -119,6 +135,7 @@ class LandmarkFit:
         detected: DetectedLandmarks,
         *,
         neighbours: Unknowns | None = None,
+        targets: SurfaceTargets | None = None,
         n_steps: int = 8,
     ) -> Unknowns:
         """Fit each frame's own unknowns; shape and focal length stay.
@@ -127,11 +144,12 @@ class LandmarkFit:
             start: unknowns of N frames.
             detected: their landmarks.
             neighbours: the unknowns on the line between each frame's neighbours, from `timeline.neighbour_mean`.
+            targets: where points of the surface should be in the image; None: only landmarks count.
             n_steps: Levenberg-Marquardt steps for each setting of Huber's weights.
         """
         own, shared = self._own(start), self._shared(start, detected)
-        observed = self._observed(detected)
-        priors = [self._rest_prior()]
+        observed = self._observed(detected, targets)
+        priors = [self._rest_prior() if targets is None else self._outline_prior()]
         if neighbours is not None:
             priors.append(self._smoothness_prior(neighbours))
         for _ in range(_REWEIGHTINGS):
@@ -160,27 +178,55 @@ class LandmarkFit:
                 prior = self._shared_prior(shared, sigmas, fixed_focal)
             observed.reweight(own, shared)
             own, shared = minimise_jointly(observed, own_priors, prior, own, shared, n_steps)
+        self.offset_sigmas = sigmas
+        return self._unknowns(start, own, shared), replace(detected, offsets=self._offsets(shared).float())
+
+    @torch.no_grad()
+    @_one_thread()
+    def refine_together(
+        self,
+        start: Unknowns,
+        detected: DetectedLandmarks,
+        targets: SurfaceTargets,
+        *,
+        fixed_focal: bool,
+        n_steps: int = 4,
+    ) -> tuple[Unknowns, DetectedLandmarks]:
+        """Continue `fit_together` with points of the surface that have a place in the image."""
+        own, shared = self._own(start), self._shared(start, detected)
+        observed, own_priors = self._observed(detected, targets), [self._outline_prior()]
+        prior = self._shared_prior(shared, self.offset_sigmas, fixed_focal, self.outline.outline_shape_sigma)
+        observed.reweight(own, shared)
+        own, shared = minimise_jointly(observed, own_priors, prior, own, shared, n_steps)
         return self._unknowns(start, own, shared), replace(detected, offsets=self._offsets(shared).float())
 
     @torch.no_grad()
     def errors_px(self, unknowns: Unknowns, detected: DetectedLandmarks) -> Tensor:
         """Distance of every landmark to the detected one, NaN where none was detected: [N, 70] pixels."""
         own, shared = self._own(unknowns), self._shared(unknowns, detected)
-        distance = torch.linalg.vector_norm(self._observed(detected).distances_px(own, shared), dim=-1)
+        distance = torch.linalg.vector_norm(self._reprojection(detected).distances_px(own, shared), dim=-1)
         return torch.where(detected.confidence > 0, distance, torch.nan).float()
 
     @torch.no_grad()
     def offset_shift_px(self, unknowns: Unknowns, detected: DetectedLandmarks) -> Tensor:
         """How far the offsets move each landmark in the image: [N, 70, 2] pixels."""
         own, bare = self._own(unknowns), replace(detected, offsets=torch.zeros_like(detected.offsets))
-        observed = self._observed(detected)
+        observed = self._reprojection(detected)
         return (
             observed.projected(own, self._shared(unknowns, detected))
             - observed.projected(own, self._shared(unknowns, bare))
         ).float()
 
-    def _observed(self, detected: DetectedLandmarks) -> Reprojection:
+    def _reprojection(self, detected: DetectedLandmarks) -> Reprojection:
         return Reprojection(self.model, self.n_shape, self.n_expr, detected, self.weights)
+
+    def _observed(self, detected: DetectedLandmarks, targets: SurfaceTargets | None = None) -> Observations:
+        landmarks = self._reprojection(detected)
+        if targets is None:
+            return landmarks
+        longer_side = max(detected.image_size)
+        surface = SurfaceDistances(self.rig, self.n_shape, self.n_expr, targets, longer_side)
+        return Stacked([landmarks, surface])
 
     # --- priors -------------------------------------------------------------------------------------------
 
@@ -190,6 +236,13 @@ class LandmarkFit:
         return Quadratic(
             self._precision(FRAME_PRIORS, lambda own: self._with_own(self.rest, own[None]), at), at
         )
+
+    def _outline_prior(self) -> Quadratic:
+        """As `_rest_prior`, with the neck's standard deviation of the fit to outlines, which show its angle."""
+        at = self._own(self.rest)[0]
+        sigma = math.sqrt(2) * math.radians(self.outline.outline_neck_deg)
+        priors = [replace(p, landmark_sigma=sigma) if p.name == "pos_neck" else p for p in FRAME_PRIORS]
+        return Quadratic(self._precision(priors, lambda own: self._with_own(self.rest, own[None]), at), at)
 
     def _smoothness_prior(self, line: Unknowns) -> Quadratic:
         """The energy's smoothness term, with the neighbours fixed where they are.
@@ -208,10 +261,15 @@ class LandmarkFit:
         gram = _gram(residual, own[0])
         return Quadratic(relative_weight(self.weights, "smooth") * gram, own)
 
-    def _shared_prior(self, shared: Tensor, sigmas: OffsetSigmas, fixed_focal: bool) -> Quadratic:
+    def _shared_prior(
+        self, shared: Tensor, sigmas: OffsetSigmas, fixed_focal: bool, shape_sigma: float | None = None
+    ) -> Quadratic:
         """The energy's prior of the shape, and those of the landmark offsets and the focal length."""
+        priors = SHARED_PRIORS
+        if shape_sigma is not None:
+            priors = [replace(p, landmark_sigma=shape_sigma) if p.name == "shape_reg" else p for p in priors]
         precision = self._precision(
-            SHARED_PRIORS, lambda shared: self.rest.replace(shape=shared[: self.n_shape]), shared
+            priors, lambda shared: self.rest.replace(shape=shared[: self.n_shape]), shared
         )
         others, mean = torch.zeros_like(shared), torch.zeros_like(shared)
         others[self.n_shape : -1] = (1 / sigmas.by_landmark().repeat_interleave(3)).square()
