@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nha.core.conventions import LANDMARK_GROUPS, N_LANDMARKS
+from nha.core.conventions import EYE_CLOSURE_PAIRS, INNER_LIP_PAIRS, LANDMARK_GROUPS, N_LANDMARKS
 from nha.head.model import HeadModel
 from nha.tracking.energy import (
     FRAME_PRIORS,
@@ -51,6 +51,9 @@ _REWEIGHTINGS = 3
 # Rounds of the joint fit: landmark weights and the offsets' standard deviations are found anew in each.
 _JOINT_ROUNDS = 4
 _OFFSET_SIGMA_RANGE_METRES = (2e-4, 0.03)
+# Closed lids and lips are closed for every detector: the landmarks of such a pair have the same offset.
+_CONTACT_PAIRS = (*EYE_CLOSURE_PAIRS, *INNER_LIP_PAIRS)
+_CONTACT_SIGMA_METRES = 3e-4
 _JAW, _IRISES = list(LANDMARK_GROUPS["jaw"]), list(LANDMARK_GROUPS["iris"])
 _INNER_FACE = [i for i in range(N_LANDMARKS) if i not in (*_JAW, *_IRISES)]
 
@@ -198,6 +201,8 @@ class LandmarkFit:
         prior = self._shared_prior(shared, self.offset_sigmas, fixed_focal, self.outline.outline_shape_sigma)
         observed.reweight(own, shared)
         own, shared = minimise_jointly(observed, own_priors, prior, own, shared, n_steps)
+        variances = shared_variances(observed, own_priors, prior, own, shared)
+        self.offset_sigmas = self.offset_sigmas.updated(self._offsets(shared), self._offsets(variances))
         return self._unknowns(start, own, shared), replace(detected, offsets=self._offsets(shared).float())
 
     @torch.no_grad()
@@ -275,7 +280,10 @@ class LandmarkFit:
         others[self.n_shape : -1] = (1 / sigmas.by_landmark().repeat_interleave(3)).square()
         others[-1] = (_FIXED_LOG_FOCAL_SIGMA if fixed_focal else _LOG_FOCAL_SIGMA) ** -2
         mean[-1] = shared[-1] if fixed_focal else math.log(USUAL_FOCAL)
-        return Quadratic(precision + others.diag(), mean)
+        precision = precision + others.diag()
+        offsets = slice(self.n_shape, -1)
+        precision[offsets, offsets] += _contact_precision().to(precision)
+        return Quadratic(precision, mean)
 
     def _precision(
         self, priors: Sequence[Prior], unknowns_of: Callable[[Tensor], Unknowns], at: Tensor
@@ -320,6 +328,14 @@ class LandmarkFit:
             shape=torch.cat([shared[: self.n_shape], u.shape[self.n_shape :]]),
             focal_and_centre=torch.cat([shared[-1:].exp(), u.focal_and_centre[1:]]),
         )
+
+
+def _contact_precision() -> Tensor:
+    """Precision [210, 210] of the difference between the offsets of landmarks that meet when lids and lips close."""
+    difference = torch.zeros(len(_CONTACT_PAIRS), N_LANDMARKS)
+    for row, (upper, lower) in enumerate(_CONTACT_PAIRS):
+        difference[row, upper], difference[row, lower] = 1 / _CONTACT_SIGMA_METRES, -1 / _CONTACT_SIGMA_METRES
+    return torch.kron(difference.mT @ difference, torch.eye(3))
 
 
 def _residual_of(
