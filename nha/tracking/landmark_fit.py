@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nha.core.conventions import EYE_CLOSURE_PAIRS, INNER_LIP_PAIRS, LANDMARK_GROUPS, N_LANDMARKS
+from nha.core.conventions import EYE_CLOSURE_PAIRS, INNER_LIP_PAIRS, LANDMARK_GROUPS, N_LANDMARKS, OUTER_EYE_CORNERS
 from nha.head.model import HeadModel
 from nha.tracking.energy import (
     FRAME_PRIORS,
@@ -54,6 +54,8 @@ _OFFSET_SIGMA_RANGE_METRES = (2e-4, 0.03)
 # Closed lids and lips are closed for every detector: the landmarks of such a pair have the same offset.
 _CONTACT_PAIRS = (*EYE_CLOSURE_PAIRS, *INNER_LIP_PAIRS)
 _CONTACT_SIGMA_METRES = 3e-4
+# Standard deviation of the distance between the outer eye corners, as a fraction, in the fit to outlines.
+_SIZE_SIGMA = 0.01
 _JAW, _IRISES = list(LANDMARK_GROUPS["jaw"]), list(LANDMARK_GROUPS["iris"])
 _INNER_FACE = [i for i in range(N_LANDMARKS) if i not in (*_JAW, *_IRISES)]
 
@@ -281,9 +283,26 @@ class LandmarkFit:
         others[-1] = (_FIXED_LOG_FOCAL_SIGMA if fixed_focal else _LOG_FOCAL_SIGMA) ** -2
         mean[-1] = shared[-1] if fixed_focal else math.log(USUAL_FOCAL)
         precision = precision + others.diag()
+        if shape_sigma is not None:
+            precision[: self.n_shape, : self.n_shape] += self._size_precision().to(precision)
         offsets = slice(self.n_shape, -1)
         precision[offsets, offsets] += _contact_precision().to(precision)
         return Quadratic(precision, mean)
+
+    def _size_precision(self) -> Tensor:
+        """Precision [S, S] of the distance between the outer eye corners of the resting head.
+
+        One camera does not show the size of a head. Without this prior a head shrinks until its landmark offsets,
+        whose prior is in metres, are cheap.
+        """
+        model, (right, left) = self.model, OUTER_EYE_CORNERS
+        corners = model.barycentric[..., None] * torch.cat([model.directions, model.template[..., None]], 2)
+        points = corners.unflatten(0, (N_LANDMARKS, 3)).sum(1)  # [70, 3, K + 1]
+        difference = (points[left] - points[right]).double()
+        distance = difference[:, -1].norm()
+        by_shape = difference[:, -1] / distance @ difference[:, : self.n_shape]
+        relative = by_shape / distance / _SIZE_SIGMA
+        return torch.outer(relative, relative)
 
     def _precision(
         self, priors: Sequence[Prior], unknowns_of: Callable[[Tensor], Unknowns], at: Tensor

@@ -127,7 +127,7 @@ class OutlineSettings(Settings):
         3, minimum=0, maximum=50, help="How often they are matched anew in the fit of each frame."
     )
     outline_sigma: float = setting(
-        0.015,
+        0.025,
         minimum=1e-6,
         maximum=1,
         help="Standard deviation of a point of the outline, as a fraction of the face height.",
@@ -145,7 +145,7 @@ class OutlineSettings(Settings):
         10.0, minimum=1e-3, maximum=1000, help="Standard deviation of that distance."
     )
     outline_shape_sigma: float = setting(
-        1.0,
+        0.6,
         minimum=1e-3,
         maximum=100,
         help="Standard deviation of the identity coefficients in the fit to outlines.",
