@@ -11,7 +11,6 @@ from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.types import HeadParams
 from nha.head import joint_limits
 from nha.head.assets import HeadAssets
-from nha.head.procedural.identity import OUTLINE_DIRECTIONS
 from nha.synthetic.noise import smooth_step
 from nha.synthetic.subject import subject_rng
 
@@ -66,7 +65,7 @@ def sample_identity(assets: HeadAssets, seed: int, slim: bool = False) -> np.nda
         float32 [S], zero for directions without names if the model has names.
     """
     rng = subject_rng(seed, "identity")
-    used = sum(name not in OUTLINE_DIRECTIONS for name in assets.shape_names) or _UNNAMED_SHAPES
+    used = len(assets.shape_names) or _UNNAMED_SHAPES
     shape = np.zeros(assets.shape_directions.shape[2], np.float32)
     shape[:used] = np.clip(rng.standard_normal(used), -1.8, 1.8)
     # The features of a build are correlated.

@@ -10,12 +10,12 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from nha.core.conventions import EYE_CLOSURE_PAIRS, INNER_LIP_PAIRS, LANDMARK_GROUPS, N_LANDMARKS, OUTER_EYE_CORNERS
+from nha.core.conventions import N_LANDMARKS
 from nha.head.model import HeadModel
 from nha.tracking.energy import (
     FRAME_PRIORS,
@@ -28,6 +28,7 @@ from nha.tracking.energy import (
 )
 from nha.tracking.head_rig import POSE_WIDTHS, HeadRig
 from nha.tracking.landmark_model import LandmarkModel
+from nha.tracking.landmark_offsets import OffsetSigmas, contact_precision
 from nha.tracking.least_squares import (
     Observations,
     Quadratic,
@@ -50,54 +51,10 @@ _FIXED_LOG_FOCAL_SIGMA = 1e-5
 _REWEIGHTINGS = 3
 # Rounds of the joint fit: landmark weights and the offsets' standard deviations are found anew in each.
 _JOINT_ROUNDS = 4
-_OFFSET_SIGMA_RANGE_METRES = (2e-4, 0.03)
-# Closed lids and lips are closed for every detector: the landmarks of such a pair have the same offset.
-_CONTACT_PAIRS = (*EYE_CLOSURE_PAIRS, *INNER_LIP_PAIRS)
-_CONTACT_SIGMA_METRES = 3e-4
-# Standard deviation of the distance between the outer eye corners, as a fraction, in the fit to outlines.
+# Standard deviation of the distance between the outer eye corners, as a fraction, in the fit to outlines. One camera
+# does not show the size of a head: without this prior it would shrink until its landmark offsets, whose prior is in
+# metres, are cheap.
 _SIZE_SIGMA = 0.01
-_JAW, _IRISES = list(LANDMARK_GROUPS["jaw"]), list(LANDMARK_GROUPS["iris"])
-_INNER_FACE = [i for i in range(N_LANDMARKS) if i not in (*_JAW, *_IRISES)]
-
-
-@dataclass(frozen=True)
-class OffsetSigmas:
-    """Standard deviations, in metres, of `DetectedLandmarks.offsets`, by group of landmarks.
-
-    Detectors define landmarks differently from the head model, in the same way in every frame and most of all on
-    the jaw, where they follow an outline. Neither shape nor pose may explain that. How large the offsets are
-    depends on the detector and is learned from the keyframes (but for the irises, which the eyes' rotation
-    explains).
-    """
-
-    jaw: float = 0.015
-    inner_face: float = 0.004
-    irises: float = 0.001
-
-    def by_landmark(self) -> Tensor:
-        """[70]."""
-        by_landmark = torch.empty(N_LANDMARKS).double()
-        by_landmark[_JAW], by_landmark[_INNER_FACE], by_landmark[_IRISES] = (
-            self.jaw,
-            self.inner_face,
-            self.irises,
-        )
-        return by_landmark
-
-    def updated(self, offsets: Tensor, variances: Tensor) -> OffsetSigmas:
-        """One step of MacKay's fixed point towards the sigmas of highest evidence.
-
-        Args:
-            offsets: [70, 3] metres, found with these sigmas.
-            variances: [70, 3] of their posterior.
-        """
-        determined = 1 - variances / self.by_landmark()[:, None].square()
-
-        def sigma(group: list[int]) -> float:
-            count = determined[group].sum().clamp_min(1e-3)
-            return float((offsets[group].square().sum() / count).sqrt().clamp(*_OFFSET_SIGMA_RANGE_METRES))
-
-        return replace(self, jaw=sigma(_JAW), inner_face=sigma(_INNER_FACE))
 
 
 @contextlib.contextmanager
@@ -237,19 +194,17 @@ class LandmarkFit:
 
     # --- priors -------------------------------------------------------------------------------------------
 
-    def _rest_prior(self) -> Quadratic:
-        """The energy's priors of each frame's own unknowns, linearised at rest."""
-        at = self._own(self.rest)[0]
-        return Quadratic(
-            self._precision(FRAME_PRIORS, lambda own: self._with_own(self.rest, own[None]), at), at
-        )
+    def _rest_prior(self, neck_sigma_rad: float | None = None) -> Quadratic:
+        """The energy's priors of each frame's own unknowns, linearised at rest; the neck's may have another sigma."""
+        at, priors = self._own(self.rest)[0], FRAME_PRIORS
+        if neck_sigma_rad is not None:
+            sigma = math.sqrt(2) * neck_sigma_rad
+            priors = [replace(p, landmark_sigma=sigma) if p.name == "pos_neck" else p for p in priors]
+        return Quadratic(self._precision(priors, lambda own: self._with_own(self.rest, own[None]), at), at)
 
     def _outline_prior(self) -> Quadratic:
-        """As `_rest_prior`, with the neck's standard deviation of the fit to outlines, which show its angle."""
-        at = self._own(self.rest)[0]
-        sigma = math.sqrt(2) * math.radians(self.outline.outline_neck_deg)
-        priors = [replace(p, landmark_sigma=sigma) if p.name == "pos_neck" else p for p in FRAME_PRIORS]
-        return Quadratic(self._precision(priors, lambda own: self._with_own(self.rest, own[None]), at), at)
+        """The same in the fit to outlines, which show the neck's angle."""
+        return self._rest_prior(math.radians(self.outline.outline_neck_deg))
 
     def _smoothness_prior(self, line: Unknowns) -> Quadratic:
         """The energy's smoothness term, with the neighbours fixed where they are.
@@ -284,25 +239,11 @@ class LandmarkFit:
         mean[-1] = shared[-1] if fixed_focal else math.log(USUAL_FOCAL)
         precision = precision + others.diag()
         if shape_sigma is not None:
-            precision[: self.n_shape, : self.n_shape] += self._size_precision().to(precision)
+            by_shape = self.model.relative_eye_distance_by_shape()[: self.n_shape] / _SIZE_SIGMA
+            precision[: self.n_shape, : self.n_shape] += torch.outer(by_shape, by_shape)
         offsets = slice(self.n_shape, -1)
-        precision[offsets, offsets] += _contact_precision().to(precision)
+        precision[offsets, offsets] += contact_precision().to(precision)
         return Quadratic(precision, mean)
-
-    def _size_precision(self) -> Tensor:
-        """Precision [S, S] of the distance between the outer eye corners of the resting head.
-
-        One camera does not show the size of a head. Without this prior a head shrinks until its landmark offsets,
-        whose prior is in metres, are cheap.
-        """
-        model, (right, left) = self.model, OUTER_EYE_CORNERS
-        corners = model.barycentric[..., None] * torch.cat([model.directions, model.template[..., None]], 2)
-        points = corners.unflatten(0, (N_LANDMARKS, 3)).sum(1)  # [70, 3, K + 1]
-        difference = (points[left] - points[right]).double()
-        distance = difference[:, -1].norm()
-        by_shape = difference[:, -1] / distance @ difference[:, : self.n_shape]
-        relative = by_shape / distance / _SIZE_SIGMA
-        return torch.outer(relative, relative)
 
     def _precision(
         self, priors: Sequence[Prior], unknowns_of: Callable[[Tensor], Unknowns], at: Tensor
@@ -347,14 +288,6 @@ class LandmarkFit:
             shape=torch.cat([shared[: self.n_shape], u.shape[self.n_shape :]]),
             focal_and_centre=torch.cat([shared[-1:].exp(), u.focal_and_centre[1:]]),
         )
-
-
-def _contact_precision() -> Tensor:
-    """Precision [210, 210] of the difference between the offsets of landmarks that meet when lids and lips close."""
-    difference = torch.zeros(len(_CONTACT_PAIRS), N_LANDMARKS)
-    for row, (upper, lower) in enumerate(_CONTACT_PAIRS):
-        difference[row, upper], difference[row, lower] = 1 / _CONTACT_SIGMA_METRES, -1 / _CONTACT_SIGMA_METRES
-    return torch.kron(difference.mT @ difference, torch.eye(3))
 
 
 def _residual_of(

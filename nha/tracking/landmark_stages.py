@@ -110,9 +110,7 @@ class LandmarkStages:
         self.unknowns = self.unknowns.with_rows(rows, found)
         error_px = self.fit.errors_px(found, self.detected.rows(rows))[:, _INNER_FACE].nanmean(1)
         self._reject(rows, error_px > self._outlier_limit_px(error_px, _OUTLIER_FACE_PART))
-        self.unknowns = self.outlines.fit_frames(
-            self.usable_rows(), self.unknowns, self.detected
-        )
+        self.unknowns = self.outlines.fit_frames(self.usable_rows(), self.unknowns, self.detected)
         self.unknowns = self.refit_smoothly(self.unknowns)
         return torch.nonzero(self.frames.has_landmarks & ~self.usable)[:, 0].tolist()
 
@@ -121,7 +119,9 @@ class LandmarkStages:
         rows = self.usable_rows()
         neighbours = neighbour_mean(unknowns.rows(rows), self.timeline.rows(rows))
         if self.outlines.active:
-            fitted = self.outlines.fit_frames(rows, unknowns, self.detected, neighbours=neighbours, n_rounds=1)
+            fitted = self.outlines.fit_frames(
+                rows, unknowns, self.detected, neighbours=neighbours, n_rounds=1
+            )
         else:
             found = self.fit.fit_frames(
                 unknowns.rows(rows), self.detected.rows(rows), neighbours=neighbours, n_steps=3

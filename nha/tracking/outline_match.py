@@ -102,7 +102,9 @@ class OutlineMatcher:
             found = _Matches.empty()
             if outline is not None:
                 frame = _FrameMatcher(self, face[row], depth[row], focal_px, self.face_height_px / pixel)
-                found = _Matches.join([frame.match_outline(outline), frame.match_ears(outline, ear_trust[row])])
+                found = _Matches.join(
+                    [frame.match_outline(outline), frame.match_ears(outline, ear_trust[row])]
+                )
             frames.append(self._targets(found, face[row], barycentric[row], size, pixel))
         return SurfaceTargets.stack(frames)
 
@@ -136,14 +138,21 @@ class _Matches:
 
     @classmethod
     def join(cls, parts: Sequence[_Matches]) -> _Matches:
-        return cls(*(np.concatenate(values) for values in zip(*(vars(p).values() for p in parts), strict=True)))
+        return cls(
+            *(np.concatenate(values) for values in zip(*(vars(p).values() for p in parts), strict=True))
+        )
 
 
 class _FrameMatcher:
     """Matches of one frame."""
 
     def __init__(
-        self, matcher: OutlineMatcher, face: np.ndarray, depth: np.ndarray, focal_px: float, face_height_px: float
+        self,
+        matcher: OutlineMatcher,
+        face: np.ndarray,
+        depth: np.ndarray,
+        focal_px: float,
+        face_height_px: float,
     ) -> None:
         self.settings, self.parts = matcher.settings, matcher.parts
         self.face, self.depth, self.focal_px, self.face_height = face, depth, focal_px, face_height_px
@@ -177,7 +186,9 @@ class _FrameMatcher:
             found.append(self._pulled(contour, outline, nearest[usable], of_labels[usable], False))
         return _Matches.join(found)
 
-    def _nearest(self, of, chosen: np.ndarray, among, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _nearest(
+        self, of, chosen: np.ndarray, among, candidates: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """For every k-th chosen point of a contour the nearest candidate of another one: two index arrays [M]."""
         chosen = chosen[:: max(1, round(_SPACING * self.face_height))]
         if not len(chosen) or not len(candidates):

@@ -20,9 +20,12 @@ from nha.tracking.outline_match import OutlineMatcher
 from nha.tracking.outlines import HeadOutline, outline_size, read_outline
 from nha.tracking.reprojection import DetectedLandmarks
 from nha.tracking.state import Unknowns
+from nha.tracking.surface_points import SurfaceTargets
 
 _CHUNK = 32  # frames that are matched and fitted together
 _FRAME_STEPS = 3
+# The parsing looks for ears where the landmarks expect them, which is wrong earlier than the landmarks of the face.
+_EAR_EARLIER_DEG = 10.0
 
 
 class OutlineStage:
@@ -53,7 +56,7 @@ class OutlineStage:
         if not self.active or not any(outlines):
             return start, detected
         for _ in range(self.settings.outline_rounds):
-            targets, trusted = self._matches(rows, outlines, start, detected)
+            targets, trusted = self._matches(outlines, start, detected)
             start, found = self.fit.refine_together(start, trusted, targets, fixed_focal=fixed_focal)
             detected = replace(detected, offsets=found.offsets)
         return start, detected
@@ -88,7 +91,7 @@ class OutlineStage:
             found = unknowns.rows(chunk)
             for _ in range(self.settings.outline_frame_rounds if n_rounds is None else n_rounds):
                 if any(outlines):
-                    targets, trusted = self._matches(chunk, outlines, found, detected.rows(chunk))
+                    targets, trusted = self._matches(outlines, found, detected.rows(chunk))
                 else:
                     targets, trusted = None, detected.rows(chunk)
                 found = self.fit.fit_frames(
@@ -97,24 +100,30 @@ class OutlineStage:
             unknowns = unknowns.with_rows(chunk, found)
         return unknowns
 
-    def _matches(self, rows, outlines, found: Unknowns, detected: DetectedLandmarks):
-        trust = self.profile_trust(found)
-        targets = self.matcher.match(found, outlines, trust.tolist(), self.frames.image_size)
+    def _matches(
+        self, outlines: list[HeadOutline | None], found: Unknowns, detected: DetectedLandmarks
+    ) -> tuple[SurfaceTargets, DetectedLandmarks]:
+        """Matches of some frames, and their landmarks with confidences that decrease in profile."""
+        yaw_deg = head_yaw_deg(found)
+        trust, ear_trust = self._profile_trust(yaw_deg), self._profile_trust(yaw_deg + _EAR_EARLIER_DEG)
+        targets = self.matcher.match(found, outlines, ear_trust.tolist(), self.frames.image_size)
         shown = torch.tensor([outline is not None for outline in outlines])
         landmark_trust = torch.where(shown, trust, 1.0)[:, None].to(detected.confidence)
         return targets, replace(detected, confidence=detected.confidence * landmark_trust)
 
-    def profile_trust(self, unknowns: Unknowns) -> Tensor:
-        """Weight of landmarks and parsed ears by the head's yaw, 0..1: [N].
-
-        Detectors lag behind a head that turns to profile, and the parsing looks for ears where they expect them.
-        """
-        neck = rotation_matrix(joint_limits.neck_angles(unknowns.neck))
-        yaw = head_angles_deg(rotation_vector(rotation_matrix(unknowns.rotation) @ neck))[:, 0].abs()
-        beyond = (yaw - self.settings.profile_yaw_deg).clamp_min(0) / self.settings.profile_fall_deg
+    def _profile_trust(self, yaw_deg: Tensor) -> Tensor:
+        """Weight 0..1 of landmarks of heads at a yaw of [N] degrees: detectors lag behind a turn to profile."""
+        beyond = (yaw_deg - self.settings.profile_yaw_deg).clamp_min(0) / self.settings.profile_fall_deg
         return 1 / (1 + beyond).square()
 
     def _outline(self, row: int) -> HeadOutline | None:
         if row not in self._outlines:
             self._outlines[row] = read_outline(self.frames.paths[row].parsing, self.size)
         return self._outlines[row]
+
+
+def head_yaw_deg(unknowns: Unknowns) -> Tensor:
+    """How far heads are turned to either side, global rotation and neck together: [N] degrees."""
+    neck = rotation_matrix(joint_limits.neck_angles(unknowns.neck))
+    rotation = rotation_vector(rotation_matrix(unknowns.rotation) @ neck)
+    return head_angles_deg(rotation)[:, 0].abs()

@@ -127,7 +127,7 @@ class OutlineSettings(Settings):
         3, minimum=0, maximum=50, help="How often they are matched anew in the fit of each frame."
     )
     outline_sigma: float = setting(
-        0.025,
+        0.015,
         minimum=1e-6,
         maximum=1,
         help="Standard deviation of a point of the outline, as a fraction of the face height.",
@@ -145,7 +145,7 @@ class OutlineSettings(Settings):
         10.0, minimum=1e-3, maximum=1000, help="Standard deviation of that distance."
     )
     outline_shape_sigma: float = setting(
-        0.6,
+        0.8,
         minimum=1e-3,
         maximum=100,
         help="Standard deviation of the identity coefficients in the fit to outlines.",
@@ -154,7 +154,10 @@ class OutlineSettings(Settings):
         6.0, minimum=1e-3, maximum=180, help="Standard deviation of the neck's angle in the fit to outlines."
     )
     profile_yaw_deg: float = setting(
-        40.0, minimum=0, maximum=180, help="Yaw beyond which landmarks and parsed ears become inexact."
+        40.0,
+        minimum=0,
+        maximum=180,
+        help="Yaw beyond which landmarks become inexact; parsed ears do so 10 degrees earlier.",
     )
     profile_fall_deg: float = setting(
         10.0,

@@ -49,10 +49,7 @@ class SurfaceTargets:
         def padded(name: str) -> Tensor:
             values = [getattr(frame, name) for frame in frames]
             return torch.cat(
-                [
-                    torch.cat([v, v.new_zeros(len(v), longest - v.shape[1], *v.shape[2:])], 1)
-                    for v in values
-                ]
+                [torch.cat([v, v.new_zeros(len(v), longest - v.shape[1], *v.shape[2:])], 1) for v in values]
             )
 
         return cls(**{field.name: padded(field.name) for field in fields(cls)})
@@ -115,7 +112,9 @@ class SurfaceDistances:
         )
         through_pose[..., TRANSLATION] += by_point
 
-        columns = torch.cat([torch.arange(self.n_shape), self.expr_columns]) if with_shared else self.expr_columns
+        columns = (
+            torch.cat([torch.arange(self.n_shape), self.expr_columns]) if with_shared else self.expr_columns
+        )
         through_joints = by_transforms @ by_joints.flatten(1, 3)  # [N, P, 15]
         by_coefficients = torch.einsum("npj,npjk->npk", by_rest, self._directions_of(with_shared))
         by_coefficients = by_coefficients + through_joints @ self.rig.joint_directions[columns].flatten(1).mT
@@ -141,8 +140,9 @@ class SurfaceDistances:
     def _rest(self, own: Tensor, shared: Tensor) -> Tensor:
         """The points of the resting head with all coefficients: [N, P, 3]."""
         coefficients = self._coefficients(own, shared)
-        shaped = self.rig.template + self.rig.directions[..., : self.rig.n_shape] @ (
-            coefficients[0, : self.rig.n_shape]
+        shaped = (
+            self.rig.template
+            + self.rig.directions[..., : self.rig.n_shape] @ (coefficients[0, : self.rig.n_shape])
         )
         used = self._directions_of(False)
         expr = coefficients[:, self.expr_columns]

@@ -7,13 +7,6 @@ import numpy as np
 from nha.head.procedural.fields import FieldMaker, lid_displacement
 from nha.head.procedural.sculpt import smooth_step
 
-# The last directions, see `_fit_to_outlines`.
-OUTLINE_DIRECTIONS = (
-    *("neck_breadth", "neck_depth", "neck_back", "nape", "skull_back", "skull_side", "parietal_width"),
-    "cheek_volume",
-    *(f"ear_{what}_{side}" for side in ("left", "right") for what in ("height", "back", "flare", "size")),
-)
-
 
 def _whole_head(make: FieldMaker) -> dict[str, np.ndarray]:
     p = make.points
@@ -133,38 +126,10 @@ def _mouth_and_ears(make: FieldMaker) -> dict[str, np.ndarray]:
     }
 
 
-def _fit_to_outlines(make: FieldMaker) -> dict[str, np.ndarray]:
-    """What real people differ in beyond the directions above, which a tracker finds in outlines and ears.
-
-    Synthetic people do not use them (`OUTLINE_DIRECTIONS`).
-    """
-    x, _, z = make.points.T
-    in_neck = smooth_step(-make.points[:, 1], 62, 112)
-    zero = np.zeros_like(x)
-    fields = {
-        "neck_breadth": np.stack([0.10 * x * in_neck, zero, zero], -1),
-        "neck_depth": np.stack([zero, zero, 0.10 * (z + 40.0) * in_neck], -1),
-        "neck_back": np.stack([zero, zero, -7.0 * in_neck], -1),
-        "nape": make.push((0, -58, -92), (62, 46, 50), (0, 0, -6.0), "middle"),
-        "skull_back": make.push((0, 62, -104), (86, 72, 66), (0, 2.0, -6.0), "middle"),
-        "skull_side": make.push((72, 30, -56), (38, 64, 72), (5.0, 0, 0)),
-        "parietal_width": make.push((60, 88, -48), (44, 52, 74), (4.0, 3.0, 0)),
-        "cheek_volume": make.push((54, -32, 26), (40, 44, 52), (5.5, 0, 3.0)),
-    }
-    for side in ("left", "right"):
-        fields |= {
-            f"ear_height_{side}": make.push((84, -2, -36), (36, 54, 44), (0, 5.5, 0), side),
-            f"ear_back_{side}": make.push((84, -2, -36), (36, 54, 44), (0, 0, -6.0), side),
-            f"ear_flare_{side}": make.push((96, -2, -50), (29, 52, 44), (5.5, 0, 1.0), side),
-            f"ear_size_{side}": make.scale((78, -2, -32), (44, 54, 48), (0.08, 0.16, 0.16), side),
-        }
-    return fields
-
-
 def identity_directions(make: FieldMaker) -> dict[str, np.ndarray]:
     """The identity directions by name, each [V, 3] in mm for one standard deviation."""
     fields: dict[str, np.ndarray] = {}
-    for group in (_whole_head, _jaw_and_cheeks, _brows_and_eyes, _nose, _mouth_and_ears, _fit_to_outlines):
+    for group in (_whole_head, _jaw_and_cheeks, _brows_and_eyes, _nose, _mouth_and_ears):
         fields.update(group(make))
     shapes_of_the_eye = {"eye_size", "lid_opening", "eye_tilt"}
     return {

@@ -12,7 +12,7 @@ from nha.core.system import atomic_directory
 from nha.head.procedural.generate import HeadFiles, generate_head
 
 # Increase it with every change of the generated head, so that older folders are replaced.
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 1
 
 
 def write_head_folder(folder: str | Path) -> Path:
