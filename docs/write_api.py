@@ -27,9 +27,11 @@ For extensions: loss terms `nha/losses/terms.py`, networks of the avatar `nha/av
 """
 
 EXAMPLES = {
+    "BlendAvatar": "weights = avatar.shape_coefficients(avatar.scaled_drive(params))  # [N, S]",
+    "HeadAvatar": "image = avatar.render(params, camera).rgb01  # [N, 3, H, W]",
     "Camera": "camera = nha.Camera(intrinsics, extrinsics, (512, 512))  # [N, 3, 3], [N, 3, 4]",
     "HeadParams": "params = params.replace(jaw=params.jaw + 0.2)  # a copy with another jaw",
-    "NeuralHeadAvatar": "image = avatar.render(params, camera).rgb01  # [N, 3, H, W]",
+    "NeuralHeadAvatar": "offsets = avatar.offsets(params.neck)  # [N, V, 3] metres",
     "Tracking": "params, camera = tracking.params(10), tracking.camera(10, image_size=(256, 256))",
     "UserError": """\
 try:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         train,
     )
     from nha.avatar.avatar import NeuralHeadAvatar
+    from nha.avatar.base import HeadAvatar
+    from nha.avatar.blend_avatar import BlendAvatar
     from nha.avatar.open import load_avatar
     from nha.core.errors import UserError
     from nha.core.types import Camera, HeadParams
@@ -43,7 +45,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "BlendAvatar": "nha.avatar.blend_avatar",
     "Camera": "nha.core.types",
+    "HeadAvatar": "nha.avatar.base",
     "HeadParams": "nha.core.types",
     "NeuralHeadAvatar": "nha.avatar.avatar",
     "Tracking": "nha.data.tracked_video",

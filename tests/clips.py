@@ -50,11 +50,17 @@ def encode(
 
 def mark_quarter_turn(path: Path) -> None:
     """Set rotation metadata of 90 degrees clockwise in an mp4, as a phone does when it is held upright."""
-    identity = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
-    quarter_turn_clockwise = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
+    mark_display_matrix(path, 0, 1, -1, 0)
+
+
+def mark_display_matrix(path: Path, a: int, b: int, c: int, d: int) -> None:
+    """Set the display matrix of an mp4's only track: pixel (p, q) is displayed at (a p + c q, b p + d q)."""
+    one = 0x10000
+    identity = struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 0x40000000)
+    matrix = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 0x40000000)
     content = path.read_bytes()
     position = content.index(identity, content.index(b"tkhd"))
-    path.write_bytes(content[:position] + quarter_turn_clockwise + content[position + 36 :])
+    path.write_bytes(content[:position] + matrix + content[position + 36 :])
 
 
 def claim_frames(path: Path, n_frames: int) -> None:

@@ -1,4 +1,6 @@
-"""Settings of an avatar that is small enough for tests."""
+"""Settings of avatars that are small enough for tests."""
+
+import dataclasses
 
 from nha.avatar.settings import AvatarSettings
 
@@ -14,4 +16,14 @@ SMALL = AvatarSettings(
     d_normal_encoding=4,
     d_normal_encoding_hidden=8,
     n_normal_encoding_hidden=1,
+)
+SMALL_BLEND = dataclasses.replace(
+    SMALL,
+    model="blend",
+    blend_shapes=3,
+    blend_neck_shapes=2,
+    blend_textures=2,
+    blend_texture_size=32,
+    blend_hidden=4,
+    blend_smoothing=3,
 )

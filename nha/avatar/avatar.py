@@ -1,19 +1,15 @@
-"""The neural head avatar: parameters to surface, surface to G-buffer, G-buffer to image.
+"""The published model: vertex offsets and colours from FiLM-SIREN networks. `docs/method.md`, section 3.
 
-`NeuralHeadAvatar.render` is the whole sequence; `surface`, `rasterize` and `paint` are its parts. There are no losses
-and no optimisers here. See `docs/method.md`, section 3.
+`HeadAvatar.render` (`nha/avatar/base.py`) is the whole sequence; `surface`, `rasterize` and `paint` are its parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import torch
 from torch import Tensor, nn
 
+from nha.avatar.base import HeadAvatar, with_noise
 from nha.avatar.conditioning import ConditionRanges
-from nha.avatar.drawn_parts import drawn_tables, require_drawn_parts
-from nha.avatar.frame_parameters import FrameParameters
 from nha.avatar.settings import AvatarSettings
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix
@@ -25,18 +21,13 @@ from nha.nets.neural_texture import NeuralTexture
 from nha.nets.normal_encoder import NormalEncoder
 from nha.nets.offset_net import OffsetNet
 from nha.nets.texture_net import TextureNet
-from nha.render.gbuffer import draw_gbuffer
 from nha.render.interpolate import CoveredPixels, covered_pixels
 
-PAINTED_CHANNELS = ("normals",)  # G-buffer channels that `paint` reads
 # A smaller neck weight changes no float32 sum, so these vertices need no pose-dependent offset.
 SMALLEST_NECK_WEIGHT = 2.0**-24
 
-# covered pixels, bool [N, 1, H, W] -> pixels whose colours are computed, bool [N, 1, H, W]
-PixelChoice = Callable[[Tensor], Tensor]
 
-
-class NeuralHeadAvatar(nn.Module):
+class NeuralHeadAvatar(HeadAvatar):
     """A head mesh with learned vertex offsets and a learned texture. Paper sec. 3; `docs/method.md`, section 3.
 
     Attributes:
@@ -68,17 +59,13 @@ class NeuralHeadAvatar(nn.Module):
         Raises:
             UserError: the head model lacks the mouth features or a part that rendering needs.
         """
-        super().__init__()
+        super().__init__(head, settings, max_frame_id)
         if not head.has_mouth_features:
             raise UserError(
                 f"head model '{head.name}' has no mouth features; add a head.json with mouth_features to its folder"
             )
-        require_drawn_parts(head)
         s = settings
         n_mouth = len(head.mouth_pairs) + N_ROTATION_FEATURES
-        self.settings = settings
-        self.head = head
-        self.frame_parameters = FrameParameters(max_frame_id, head.n_shape, head.n_expr)
         self.vertex_features = nn.Parameter(0.02 * torch.randn(1, len(head.offset_vertices), s.vertex_feats))
         self.offset_net = offset_net or OffsetNet(
             s.vertex_feats, 9, s.offset_hidden_layers, s.offset_hidden_feats
@@ -102,83 +89,7 @@ class NeuralHeadAvatar(nn.Module):
             "neck_rows", (neck > SMALLEST_NECK_WEIGHT).nonzero().squeeze(1), persistent=False
         )
 
-    @property
-    def device(self) -> torch.device:
-        """The device of the avatar's tensors."""
-        return self.vertex_features.device
-
-    # --- the whole sequence ---------------------------------------------------------------------------------
-
-    def render(
-        self,
-        params: HeadParams,
-        camera: Camera,
-        *,
-        frame_ids: Tensor | None = None,
-        corrected: bool = False,
-        offset_neck: Tensor | None = None,
-        channels: Sequence[str] = (),
-        paint: bool = True,
-        condition_noise: HeadParams | None = None,
-        choose_pixels: PixelChoice | None = None,
-    ) -> Rendering:
-        """Images of N heads: pose, rasterise once, paint. Differentiable in the avatar and in the parameters.
-
-        Args:
-            params: N sets of head parameters, as tracked (units: see `HeadParams`).
-            camera: N cameras; their `image_size` is the size of the images.
-            frame_ids: [N] ids of the frames whose learned corrections are added; None for free posing, where only the
-                learned head shape is added.
-            corrected: `params` hold the learned corrections already; none are added.
-            offset_neck: [N, 3] neck parameters that condition the vertex offsets instead of `params.neck`.
-            channels: further G-buffer channels (see `nha.render.gbuffer`); "normals" is drawn wherever colours are.
-            paint: whether colours are computed; without them `rgb01` is None.
-            condition_noise: added to a copy of the parameters from which the texture's condition is computed.
-            choose_pixels: gets the covered pixels, bool [N, 1, H, W], and returns those to paint; others stay white.
-
-        Returns:
-            A `Rendering`: rgb01 [N, 3, H, W] in 0..1 on white, alpha [N, 1, H, W], the G-buffer and the surface.
-        """
-        if not corrected:
-            params = self.corrected(params, frame_ids)
-        return self.draw(
-            self.surface(params, offset_neck),
-            camera,
-            channels=channels,
-            paint=paint,
-            condition_noise=condition_noise,
-            choose_pixels=choose_pixels,
-        )
-
-    def draw(
-        self,
-        surface: Surface,
-        camera: Camera,
-        *,
-        channels: Sequence[str] = (),
-        paint: bool = True,
-        condition_noise: HeadParams | None = None,
-        choose_pixels: PixelChoice | None = None,
-    ) -> Rendering:
-        """Images of N posed heads; `render` without the first step. Arguments and result as there."""
-        wanted = (*PAINTED_CHANNELS, *channels) if paint else channels
-        gbuffer = self.rasterize(surface, camera, wanted)
-        rgb01 = painted = None
-        if paint:
-            if choose_pixels is not None:
-                painted = choose_pixels(gbuffer.alpha > 0.5)
-            rgb01 = self.paint(gbuffer, self.mouth_features(surface, condition_noise), painted)
-        return Rendering(rgb01, gbuffer.alpha, gbuffer, surface, painted)
-
-    def forward(self, tracked: HeadParams, camera: Camera, frame_ids: Tensor | None = None) -> Tensor:
-        """Images of N frames: [N, 4, H, W], rgb01 on white and alpha. Arguments as in `render`."""
-        return self.render(tracked, camera, frame_ids=frame_ids).rgba
-
     # --- surface --------------------------------------------------------------------------------------------
-
-    def corrected(self, tracked: HeadParams, frame_ids: Tensor | None) -> HeadParams:
-        """Tracked parameters plus the corrections of `frame_ids` [N]; None (free posing) adds only the shape's."""
-        return self.frame_parameters.corrected(tracked, frame_ids)
 
     def offsets(self, neck: Tensor) -> Tensor:
         """Vertex offsets, zero on the eyeballs. Paper sec. 3.2; `docs/method.md`, section 3.
@@ -213,11 +124,18 @@ class NeuralHeadAvatar(nn.Module):
 
     # --- image ----------------------------------------------------------------------------------------------
 
-    def rasterize(
-        self, surface: Surface, camera: Camera, channels: Sequence[str] = PAINTED_CHANNELS
-    ) -> GBuffer:
-        """Rasterise the surfaces once; channels as in `nha.render.gbuffer`, labels of DRAWN_PARTS."""
-        return draw_gbuffer(surface.vertices, drawn_tables(self.head), camera, channels)
+    def _image(
+        self,
+        rendering: Rendering,
+        camera: Camera,
+        frame_ids: Tensor | None,
+        condition_noise: HeadParams | None,
+        paint: bool,
+    ) -> Rendering:
+        if not paint:
+            return rendering
+        features = self.mouth_features(rendering.surface, condition_noise)
+        return rendering.replace(rgb01=self.paint(rendering.gbuffer, features, rendering.painted))
 
     @torch.no_grad()
     def mouth_features(self, surface: Surface, noise: HeadParams | None = None) -> Tensor:
@@ -227,14 +145,7 @@ class NeuralHeadAvatar(nn.Module):
         """
         if noise is None:
             return self.head.mouth_features(surface.vertices, surface.params)
-        p = surface.params
-        noisy = p.replace(
-            expr=p.expr + noise.expr,
-            rotation=p.rotation + noise.rotation,
-            neck=p.neck + noise.neck,
-            jaw=p.jaw + noise.jaw,
-            eyes=p.eyes + noise.eyes,
-        )
+        noisy = with_noise(surface.params, noise)
         return self.head.mouth_features(self.head(noisy, surface.offsets), noisy)
 
     def texture_condition(self, mouth_features: Tensor) -> Tensor:

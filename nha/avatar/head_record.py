@@ -10,34 +10,37 @@ import numpy as np
 
 from nha.head.assets import HeadAssets
 from nha.head.file_guide import derived_surface
-from nha.head.flame_files import model_file
-from nha.head.releases import detect_release
+from nha.head.identity import same_head
 
 
 def head_record(assets: HeadAssets) -> dict[str, Any]:
-    """The head model's release, checksums of its triangles and its template, and its derived surface tables."""
-    record = {"release": _release(assets), **_checksums(assets)}
+    """The head model's identity, checksums of its triangles and its template, and its derived surface tables."""
+    record = {**assets.identity, **_checksums(assets)}
     if derived := derived_surface(assets.derived):
         record["derived"] = list(derived)
     return record
 
 
 def describe_head_mismatch(record: Mapping[str, Any] | None, assets: HeadAssets) -> str | None:
-    """A description of how a head model differs from the recorded one; None if it does not or nothing is recorded."""
+    """A description of how a head model differs from the recorded one; None if it does not or nothing is recorded.
+
+    Records of earlier versions have no fingerprint; their template and triangles are compared alone.
+    """
     if not record:
         return None
-    differing = [what for what, checksum in _checksums(assets).items() if record.get(what) != checksum]
+    if same_head(record, assets.identity):
+        return None
+    checksums = {**_checksums(assets), "directions": assets.identity["fingerprint"]}
+    recorded = {**record, "directions": record.get("fingerprint", assets.identity["fingerprint"])}
+    differing = [what for what, checksum in checksums.items() if recorded.get(what) != checksum]
+    if "template" in differing and "directions" in differing:
+        differing.remove("directions")  # the fingerprint depends on both
     if not differing:
         return None
     return (
-        f"trained on the head model '{record.get('release')}', but '{assets.folder}' is '{_release(assets)}' with "
-        f"other {' and '.join(differing)}"
+        f"trained on the head model '{record.get('release')}', but '{assets.folder}' is "
+        f"'{assets.identity['release']}' with other {' and '.join(differing)}"
     )
-
-
-def _release(assets: HeadAssets) -> str:
-    path = model_file(assets.folder)
-    return assets.name if path is None else detect_release(path).name
 
 
 def _checksums(assets: HeadAssets) -> dict[str, str]:

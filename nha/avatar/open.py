@@ -10,19 +10,25 @@ import torch
 from torch import nn
 
 from nha.avatar.avatar import NeuralHeadAvatar
-from nha.avatar.checkpoint import AvatarCheckpoint, load_state, read_checkpoint, write_checkpoint
+from nha.avatar.base import HeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
+from nha.avatar.checkpoint import (
+    AvatarCheckpoint,
+    load_state,
+    offset_rows,
+    read_checkpoint,
+    write_checkpoint,
+)
 from nha.avatar.head_record import describe_head_mismatch, head_record
 from nha.avatar.settings import AvatarSettings
+from nha.avatar.training_record import record_of
 from nha.core.errors import UserError
-from nha.core.system import get_logger
 from nha.head.assets import HeadAssets
 from nha.head.file_guide import derived_surface
 from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.nets.offset_net import OffsetNet
 from nha.nets.texture_net import TextureNet
-
-_logger = get_logger(__name__)
 
 PUBLISHED_NETWORKS = {"texture_net": TextureNet, "offset_net": OffsetNet}  # attributes that can be replaced
 
@@ -38,7 +44,7 @@ def build_avatar(
     max_frame_id: int,
     texture_net: nn.Module | None = None,
     offset_net: nn.Module | None = None,
-) -> NeuralHeadAvatar:
+) -> HeadAvatar:
     """An untrained avatar on a head model.
 
     Args:
@@ -52,6 +58,12 @@ def build_avatar(
         UserError: the head model lacks something that an avatar needs.
     """
     head = build_head(assets, settings)
+    if settings.model == "blend":
+        if texture_net is not None or offset_net is not None:
+            raise UserError(
+                "only the published model has networks that can be replaced; leave out --model blend"
+            )
+        return BlendAvatar(head, settings, max_frame_id)
     return NeuralHeadAvatar(head, settings, max_frame_id, texture_net=texture_net, offset_net=offset_net)
 
 
@@ -68,7 +80,7 @@ def load_avatar(
     *,
     texture_net: nn.Module | None = None,
     offset_net: nn.Module | None = None,
-) -> NeuralHeadAvatar:
+) -> HeadAvatar:
     """Open a trained avatar of this project or of the published code, in evaluation mode.
 
     Args:
@@ -99,7 +111,7 @@ def avatar_from_checkpoint(
     *,
     texture_net: nn.Module | None = None,
     offset_net: nn.Module | None = None,
-) -> NeuralHeadAvatar:
+) -> HeadAvatar:
     """The avatar of a checkpoint and a head model that are already in memory; otherwise as `load_avatar`.
 
     Args:
@@ -115,11 +127,16 @@ def avatar_from_checkpoint(
     avatar = build_avatar(assets, avatar_settings(checkpoint.hyper_parameters), max_frame_id, **networks)
     _check_head(checkpoint, avatar.head, assets, path)
     load_state(avatar, checkpoint)
+    avatar.trained_on = checkpoint.trained_on
     return avatar.eval().to(device)
 
 
 def save_avatar(
-    path: str | Path, avatar: NeuralHeadAvatar, assets: HeadAssets, hyper_parameters: dict[str, Any]
+    path: str | Path,
+    avatar: HeadAvatar,
+    assets: HeadAssets,
+    hyper_parameters: dict[str, Any],
+    trained_on: dict[str, Any] | None = None,
 ) -> Path:
     """Write an avatar with everything that `load_avatar` needs.
 
@@ -128,6 +145,7 @@ def save_avatar(
         avatar: the avatar.
         assets: the files of its head model.
         hyper_parameters: settings of the training, which are stored with it.
+        trained_on: see `nha.avatar.training_record`; None keeps the record that the avatar was opened with.
 
     Returns:
         The path.
@@ -137,13 +155,16 @@ def save_avatar(
         hyper_parameters={**hyper_parameters, **dataclasses.asdict(avatar.settings)},
         head_model=head_record(assets),
         networks=replaced_networks(avatar),
+        trained_on=record_of(avatar) if trained_on is None else trained_on,
     )
     write_checkpoint(path, checkpoint)
     return Path(path)
 
 
-def replaced_networks(avatar: NeuralHeadAvatar) -> dict[str, str]:
+def replaced_networks(avatar: HeadAvatar) -> dict[str, str]:
     """The networks in place of published ones: attribute of the avatar to class name."""
+    if not isinstance(avatar, NeuralHeadAvatar):
+        return {}
     types = {name: type(getattr(avatar, name)) for name in PUBLISHED_NETWORKS}
     return {
         name: f"{own.__module__}.{own.__qualname__}"
@@ -166,7 +187,7 @@ def _check_networks(
 
 def _check_head(checkpoint: AvatarCheckpoint, head: HeadModel, assets: HeadAssets, path: str | Path) -> None:
     """Raise UserError, or warn, where an avatar was trained on another head model."""
-    rows = checkpoint.state["vertex_features"].shape[1]
+    rows = offset_rows(checkpoint.state)
     other = describe_head_mismatch(checkpoint.head_model, assets)
     if rows != len(head.offset_vertices):
         if not checkpoint.hyper_parameters:
@@ -188,6 +209,4 @@ def _check_head(checkpoint: AvatarCheckpoint, head: HeadModel, assets: HeadAsset
             f"choose the same files with --head, not '{assets.folder}'"
         )
     if other:
-        _logger.warning(
-            "'%s' was %s: images differ from those of the training; choose another with --head", path, other
-        )
+        raise UserError(f"'{path}' was {other}; choose the right one with --head")

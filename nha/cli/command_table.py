@@ -107,6 +107,22 @@ COMMANDS = {
         "video of a synthetic person with known annotations",
         _examples("nha synthetic --out person --seed 3 --frames 100 --size 256"),
     ),
+    "import-tracking": Command(
+        commands.import_tracking,
+        "tracking of VHAP and others -> tracking file",
+        _examples(
+            "nha import-tracking tracked_flame_params_30.npz --dataset me/dataset --out me/vhap --head flame",
+            "nha import-tracking checkpoint --dataset me/dataset --out me/metrical",
+        ),
+    ),
+    "export-tracking": Command(
+        commands.export_tracking,
+        "tracking file -> VHAP, GaussianAvatars, FLAME, ARKit",
+        _examples(
+            "nha export-tracking me/tracking --to vhap --out me/vhap",
+            "nha export-tracking me/tracking --to gaussianavatars --dataset me/dataset --out me/gaussian_avatars",
+        ),
+    ),
     "convert": Command(
         commands.convert,
         "convert checkpoints to and from the published layout",

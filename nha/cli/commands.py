@@ -224,6 +224,34 @@ def convert(call: Call) -> None:
     print(f"wrote {settings.output} ({len(checkpoint.state)} tensors)")
 
 
+def import_tracking(call: Call) -> None:
+    """Convert a tracking of another program: VHAP, GaussianAvatars, metrical-tracker, flame-head-tracker, NeRSemble.
+
+    Axes, joints, focal length and frame numbers are converted and checked by projecting the landmarks of the head model
+    onto those of the dataset.
+    """
+    from nha.tracking.exchange.settings import ImportSettings
+
+    s = call.parse(ImportSettings)
+    from nha.tracking.exchange.convert import import_tracking
+
+    result = import_tracking(
+        s.source, s.out, dataset=s.dataset, head=s.head, cameras=s.cameras, serial=s.serial
+    )
+    print(f"tracking: {result.path}")
+
+
+def export_tracking(call: Call) -> None:
+    """Write a tracking for other programs: VHAP, GaussianAvatars, FLAME parameters, ARKit coefficients."""
+    from nha.tracking.exchange.settings import TrackingExportSettings
+
+    settings = call.parse(TrackingExportSettings)
+    from nha.tracking.exchange.export import export_tracking
+
+    for path in export_tracking(settings):
+        print(path)
+
+
 def _dedent(docstring: str) -> str:
     """A docstring without its indentation."""
     return "\n".join(line.strip() for line in docstring.splitlines()).strip()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -46,3 +48,25 @@ def set_precision(precision: str) -> None:
     """
     torch.set_float32_matmul_precision(precision)
     torch.backends.cudnn.allow_tf32 = precision != "highest"
+
+
+_cpu_kernels_wanted = True
+
+
+def uses_cpu_kernels(device: torch.device) -> bool:
+    """Whether computations on `device` use the project's CPU kernels; see `accelerator_path`."""
+    return device.type == "cpu" and _cpu_kernels_wanted
+
+
+@contextlib.contextmanager
+def accelerator_path() -> Iterator[None]:
+    """Compute on the CPU with the operations that an accelerator runs, for tests and for `benchmarks/op_count.py`.
+
+    Only the Triton kernels cannot run there: the rasteriser stays on its CPU backend.
+    """
+    global _cpu_kernels_wanted
+    before, _cpu_kernels_wanted = _cpu_kernels_wanted, False
+    try:
+        yield
+    finally:
+        _cpu_kernels_wanted = before

@@ -14,11 +14,13 @@ class Table:
         header: names of the columns.
         rows: cells, numbers or text; None and NaN are shown as a dash.
         digits: decimals of floating-point numbers.
+        notes: lines below the table.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
     digits: int = 3
+    notes: Sequence[str] = ()
 
     def cells(self) -> list[list[str]]:
         """Return all rows as text, the header first."""
@@ -35,7 +37,7 @@ class Table:
             ).rstrip()
             for row in cells
         ]
-        return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+        return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], *self.notes])
 
     def _format(self, value: object) -> str:
         if value is None or value != value:  # NaN is the only value that differs from itself

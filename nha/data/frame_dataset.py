@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from nha.data.dataset_folder import DatasetFolder, Keypoints, read_keypoints
 from nha.data.frame_store import FrameStore
 from nha.data.messages import some_of
 from nha.data.settings import DataSettings
-from nha.data.splits import Split, check_split, default_split, read_split
+from nha.data.splits import Split, check_split, choose_split
 from nha.data.tracking_file import TrackingResult, read_tracking
 
 
@@ -94,11 +94,12 @@ class FrameDataset(Dataset):
 class FrameSplits:
     """Training and held-out frames of one dataset, opened and checked on construction.
 
-    The split is that of `settings.split_config`, else the dataset's `split.json`, else the last quarter of the
-    tracked frames is held out.
+    For the split see `nha.data.splits.choose_split`.
 
     Args:
         settings: dataset, tracking file, split, batch sizes and cache.
+        prepare: checks the tracking, and may replace it; for example `nha.avatar.matching.tracking_for_head`.
+        own_split: the split where `settings.split_config` names none, such as that of a checkpoint.
 
     Attributes:
         folder: the dataset folder.
@@ -111,7 +112,12 @@ class FrameSplits:
         UserError: settings, dataset, tracking and split do not fit together, see `FrameDataset` and `splits`.
     """
 
-    def __init__(self, settings: DataSettings):
+    def __init__(
+        self,
+        settings: DataSettings,
+        prepare: Callable[[TrackingResult], TrackingResult] | None = None,
+        own_split: Split | None = None,
+    ):
         self.settings = settings
         for name in ("train_batch_size", "validation_batch_size"):
             if min(getattr(settings, name)) < 1:
@@ -119,8 +125,11 @@ class FrameSplits:
 
         self.folder = DatasetFolder.open(settings.data_path)
         self.tracking = read_tracking(settings.tracking_results_path)
+        check_video(self.tracking, self.folder)
+        if prepare is not None:
+            self.tracking = prepare(self.tracking)
         available = self.folder.frame_ids()
-        self.split = self._choose_split(available)
+        self.split = choose_split(settings, self.folder, self.tracking.missing_frames(available), own_split)
         check_split(self.split, available, settings.data_path)
 
         # One store for both parts.
@@ -139,18 +148,6 @@ class FrameSplits:
     def max_frame_id(self) -> int:
         """The largest id of a tracked frame: per-frame tables have one row more."""
         return int(self.tracking.frame.max())
-
-    def _choose_split(self, available: list[int]) -> Split:
-        if self.settings.split_config is not None:
-            return read_split(self.settings.split_config)
-        if self.folder.default_split.is_file():
-            return read_split(self.folder.default_split)
-        untracked = self.tracking.missing_frames(available)
-        if len(untracked) == len(available):
-            raise UserError(
-                f"the tracking file has none of the frames of '{self.settings.data_path}'; track this dataset"
-            )
-        return default_split(set(available) - set(untracked))
 
 
 def frame_loader(
@@ -209,4 +206,14 @@ def check_tracking(
         raise UserError(
             f"the tracking file does not match '{folder.root}': it was made from images of {tracked_width} x "
             f"{tracked_height} pixels, these have {width} x {height}; track this dataset"
+        )
+
+
+def check_video(tracking: TrackingResult, folder: DatasetFolder) -> None:
+    """Raise a UserError if a tracking result was made from other images than those of this dataset."""
+    if tracking.origin.is_of(folder) is False:
+        differing = tracking.origin.differing_frames(folder) or []
+        raise UserError(
+            f"the tracking file was made from another video than '{folder.root}': the images of frame "
+            f"{some_of(differing)} are others; track this dataset, or name its own tracking file"
         )

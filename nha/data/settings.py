@@ -26,16 +26,34 @@ class DataSettings(Settings):
         help='JSON file {"train": [frame ids], "val": [frame ids]}; none takes split.json of the dataset '
         "folder if there is one, else holds out the last quarter of the tracked frames.",
     )
+    every: int = setting(1, minimum=1, help="Train on every N-th training frame only.")
+    max_frames: int = setting(
+        0,
+        minimum=0,
+        help="Train on at most N frames, spread over the training frames; 0 uses all.",
+    )
+    published: bool = setting(
+        False,
+        help="Take the published defaults where ours depend on the files at hand: the split that the published "
+        "configuration names, and the perceptual term also without its weights (an error).",
+    )
     train_batch_size: tuple[int, int, int] = setting(
-        (16, 2, 2), minimum=1, help="Frames in a training batch of the geometry, texture and joint stage."
+        (16, 2, 2),
+        minimum=1,
+        help="Frames in a training batch of the geometry, texture and joint stage.",
+        maximum=4096,
     )
     validation_batch_size: tuple[int, int, int] = setting(
-        (4, 2, 2), minimum=1, help="Frames in a validation batch of the geometry, texture and joint stage."
+        (4, 2, 2),
+        minimum=1,
+        help="Frames in a validation batch of the geometry, texture and joint stage.",
+        maximum=4096,
     )
     data_worker: int = setting(
         0,
         minimum=0,
         help="Processes that load frames; 0 loads in the main process, which is fastest with a cache.",
+        maximum=256,
     )
     frame_cache: str = setting(
         "auto",

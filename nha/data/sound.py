@@ -11,6 +11,7 @@ from av.container import InputContainer, OutputContainer
 
 from nha.core.errors import UserError
 from nha.core.system import atomic_path
+from nha.data.video_io import main_video_stream
 
 # Codecs that players support in an mp4.
 COPIED_CODECS = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
@@ -80,7 +81,7 @@ def _sound_of(container: InputContainer) -> av.AudioStream | None:
 
 def _first_frame_s(container: InputContainer) -> float:
     """Time of the first frame in seconds, relative to which the sound starts."""
-    video = next(iter(container.streams.video), None)
+    video = main_video_stream(container)
     return float((video.start_time or 0) * video.time_base) if video is not None else 0.0
 
 

@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nha.core.errors import UserError
-from nha.core.system import atomic_path
+from nha.core.paths import CONFIGS
+from nha.core.system import atomic_path, get_logger
+from nha.data.dataset_folder import DatasetFolder
 from nha.data.messages import some_of
+from nha.data.settings import DataSettings
+
+PUBLISHED_SPLIT = CONFIGS / "split.json"
+"""Frames 0 to 1495 of the published project's example video, which its configuration names."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,82 @@ class Split:
     def frame_ids(self) -> list[int]:
         """All ids, ascending, each once."""
         return sorted({*self.train, *self.val})
+
+
+def choose_split(
+    settings: DataSettings,
+    folder: DatasetFolder,
+    untracked: Sequence[int] = (),
+    own_split: Split | None = None,
+) -> Split:
+    """The split of a dataset.
+
+    The first of these that is given: `settings.split_config`; `own_split`; `split.json` of the dataset folder; the last
+    quarter of the tracked frames is held out. The split of the published configuration counts as not given unless
+    `settings.published` is set. `settings.every` and `settings.max_frames` then thin out the training frames.
+
+    Args:
+        settings: of the data.
+        folder: the dataset.
+        untracked: ids of frames without tracking.
+        own_split: for example the split of a checkpoint.
+
+    Raises:
+        UserError: a file cannot be read, or no frame was tracked.
+    """
+    named = settings.split_config
+    if named is not None and _is_published_split(named):
+        named = PUBLISHED_SPLIT
+    if named == PUBLISHED_SPLIT and not settings.published:
+        source = "the avatar's split" if own_split else _default_source(folder)
+        get_logger(__name__).info(
+            "%s is for the published example video; this dataset is split by %s (--published takes the file)",
+            settings.split_config,
+            source,
+        )
+        named = None
+    if named is not None:
+        split = read_split(named)
+    elif own_split is not None:
+        split = own_split
+    elif folder.default_split.is_file():
+        split = read_split(folder.default_split)
+    else:
+        tracked = set(folder.frame_ids()) - set(untracked)
+        if not tracked:
+            raise UserError(
+                f"the tracking file has none of the frames of '{folder.root}'; track this dataset"
+            )
+        split = default_split(tracked)
+    return thinned(split, settings.every, settings.max_frames)
+
+
+def thinned(split: Split, every: int = 1, max_frames: int = 0) -> Split:
+    """A split with fewer training frames; the held-out frames remain.
+
+    Args:
+        split: the split.
+        every: keep every N-th training frame.
+        max_frames: keep at most that many, spread over the video; 0 keeps all.
+    """
+    train = split.train[::every]
+    if 0 < max_frames < len(train):
+        train = tuple(train[len(train) * k // max_frames] for k in range(max_frames))
+    return Split(train, split.val)
+
+
+def _is_published_split(path: Path) -> bool:
+    if not path.is_file():  # a working directory without a copy of the published configurations
+        return path == Path("configs") / PUBLISHED_SPLIT.name
+    return read_split(path) == read_split(PUBLISHED_SPLIT)
+
+
+def _default_source(folder: DatasetFolder) -> str:
+    return (
+        str(folder.default_split)
+        if folder.default_split.is_file()
+        else "holding out the last quarter of its tracked frames"
+    )
 
 
 def default_split(frame_ids: Iterable[int], val_fraction: float = 0.25) -> Split:
@@ -76,12 +158,12 @@ def distance_to(frame_id: int, others: Sequence[int]) -> float:
 def read_split(path: str | Path) -> Split:
     """Read {"train": [ids], "val": [ids]}. Raises UserError for any other content and for an empty train part."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))  # some editors add a byte order mark
     except OSError as error:
         raise UserError(
             f"cannot read the split '{path}' ({error.strerror}); give one with --split_config"
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(
             f'the split \'{path}\' is not JSON; it must read {{"train": [ids], "val": [ids]}}'
         ) from None
@@ -100,7 +182,12 @@ def write_split(path: str | Path, split: Split) -> None:
 
 
 def check_split(split: Split, available: Sequence[int], dataset: str | Path) -> None:
-    """Raise a UserError that lists frames of the split that the dataset does not have."""
+    """Raise a UserError that lists frames that the dataset does not have, or that are in both parts of the split."""
+    if both := sorted({*split.train} & {*split.val}):
+        raise UserError(
+            f"the split has frames {some_of(both)} in both parts, train and val; scores on them would not be held out: "
+            "remove them from one part"
+        )
     missing = sorted(set(split.frame_ids()) - set(available))
     if missing:
         raise UserError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,26 @@ import torch
 from nha.core.errors import UserError
 from nha.core.system import atomic_path
 from nha.core.types import Camera, HeadParams
+from nha.data.foreign_tracking import IMPORT, foreign_program
 from nha.data.messages import some_of
+from nha.data.motion import incomplete_file, with_camera
+from nha.data.origin import TrackingOrigin
 
 # The published code writes the first name; its README mentions the second.
 TRACKING_FILE_NAMES = ("tracked_flame_params.npz", "tracked_params.npy")
 
 _PER_FRAME = {"rotation": 3, "translation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "expr": None}
 _REQUIRED = (*_PER_FRAME, "shape", "K", "image_size")
+
+
+_VIDEO = (
+    "a video, not a tracking file; run `nha preprocess` and `nha track` on it, or drive with --driving_video"
+)
+_OTHER_KINDS = {
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"), _VIDEO),
+    ".ckpt": "a checkpoint, not a tracking file; name tracked_flame_params.npz, or its folder",
+    ".frame": f"a file of metrical-tracker; {IMPORT}",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,7 @@ class TrackingResult:
         image_size: (height, width) of the tracked images in pixels.
         view: F names of the image files.
         n_processed: number of frames that the tracker had finished when it wrote the file.
+        origin: the head model and the video, empty where the file does not record them.
     """
 
     frame: np.ndarray
@@ -62,6 +76,7 @@ class TrackingResult:
     image_size: tuple[int, int]
     view: tuple[str, ...]
     n_processed: int
+    origin: TrackingOrigin = field(default_factory=TrackingOrigin)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -144,15 +159,18 @@ def find_tracking_file(path: str | Path) -> Path:
         candidates += [path.with_name(name) for name in TRACKING_FILE_NAMES]
     for candidate in candidates:
         if candidate.is_file():
+            if kind := _OTHER_KINDS.get(candidate.suffix.lower()):
+                raise UserError(f"'{candidate}' is {kind}")
             return candidate
     raise UserError(f"there is no tracking file at '{path}'; make one with `nha track`")
 
 
-def read_tracking(path: str | Path) -> TrackingResult:
+def read_tracking(path: str | Path, camera_needed: bool = True) -> TrackingResult:
     """Read a tracking file. Nothing in it is executed.
 
     Args:
         path: see `find_tracking_file`.
+        camera_needed: False accepts a file of motion only, for driving: it gets a camera in front of the head.
 
     Raises:
         UserError: the file is missing, not an npz archive of plain arrays, lacks a key, or holds arrays whose shapes
@@ -161,7 +179,9 @@ def read_tracking(path: str | Path) -> TrackingResult:
     path = find_tracking_file(path)
     arrays = _load_arrays(path)
     if missing := [key for key in _REQUIRED if key not in arrays]:
-        raise UserError(f"'{path}' is not a tracking file: it lacks {', '.join(missing)}")
+        if camera_needed or foreign_program(arrays):
+            raise incomplete_file(path, arrays, missing)
+        arrays = with_camera(arrays, path)
 
     n_frames = len(arrays["rotation"]) if arrays["rotation"].ndim else 0
     frame = arrays.get("frame", np.arange(n_frames)).astype(np.int64).reshape(-1)
@@ -176,6 +196,7 @@ def read_tracking(path: str | Path) -> TrackingResult:
         image_size=tuple(int(size) for size in arrays["image_size"].reshape(-1)),
         view=tuple(str(name) for name in arrays.get("view", frame.astype(str)).reshape(-1)),
         n_processed=int(arrays.get("n_processed", np.array(n_frames)).reshape(-1)[0]),
+        origin=TrackingOrigin.from_arrays(arrays),
     )
     _check(result, path)
     return result
@@ -195,6 +216,7 @@ def write_tracking(path: str | Path, result: TrackingResult) -> None:
             view=np.asarray(result.view, np.str_),
             n_processed=np.asarray(result.n_processed, np.int64),
             image_size=np.asarray(result.image_size, np.int64),
+            **result.origin.as_arrays(),
         )
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from types import TracebackType
 
 import av
-import cv2
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from nha.core.errors import UserError
 from nha.core.system import atomic_path, get_logger
+from nha.data.displayed_frame import DisplayedFrame, displayed_frame
 
 DEFAULT_FPS = Fraction(25)
 # Equal frames must give equal bytes. x264 writes the number of its threads into the file, and its macroblock tree is
@@ -57,8 +58,8 @@ def video_info(path: str | Path) -> VideoInfo:
         if first is None:
             raise _no_frame_error(Path(path))
         return VideoInfo(
-            width=first.shape[1],
-            height=first.shape[0],
+            width=first.rgb.shape[1],
+            height=first.rgb.shape[0],
             fps=Fraction(stream.average_rate or stream.guessed_rate or DEFAULT_FPS),
             claimed_frames=stream.frames,
             codec=stream.codec_context.name,
@@ -78,13 +79,17 @@ def count_packets(path: str | Path) -> int:
         return n_packets
 
 
-def iterate_frames(path: str | Path) -> Iterator[np.ndarray]:
+def iterate_frames(path: str | Path, quiet: bool = False) -> Iterator[np.ndarray]:
     """Decode a video frame by frame, as a player displays it.
 
     Every decoded frame is returned once, independent of header and time stamps, so a variable frame rate is
-    supported. Grey, 10-bit and transparent videos are converted to 8-bit RGB (transparent pixels become white);
-    rotation metadata and non-square pixels are applied. A truncated file gives the frames before its end and a
-    warning.
+    supported. Grey, 10-bit and transparent videos are converted to 8-bit RGB (transparent pixels become white), HDR and
+    wide-gamut videos to BT.709 (`tone_mapping`); display matrix and non-square pixels are applied. Of several video
+    streams, the default one is used. A truncated file gives the frames before its end and a warning.
+
+    Args:
+        path: the video.
+        quiet: do not log which of several streams is used and which colours are converted.
 
     Yields:
         uint8 [H, W, 3], RGB.
@@ -93,17 +98,21 @@ def iterate_frames(path: str | Path) -> Iterator[np.ndarray]:
         UserError: at once if the file is missing or not a video; at the first `next` if it has no frames.
     """
     container, stream = _open_video(Path(path))
-    return _close_after(container, stream, Path(path))
+    return _close_after(container, stream, Path(path), quiet)
 
 
 def _close_after(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path, quiet: bool
 ) -> Iterator[np.ndarray]:
     with container:
         empty = True
-        for rgb in _decode(container, stream, path):
+        if not quiet:
+            _log_choice_of_stream(container, stream, path)
+        for frame in _decode(container, stream, path):
+            if empty and frame.converted_from is not None and not quiet:
+                _logger.warning("%s is converted to BT.709 (%s)", path.name, frame.converted_from)
             empty = False
-            yield rgb
+            yield frame.rgb
     if empty:
         raise _no_frame_error(path)
 
@@ -121,26 +130,57 @@ def _open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream
         raise UserError(f"no permission to read {path}") from error
     except (av.FFmpegError, ValueError, OSError) as error:
         raise UserError(f"not a video, or damaged: {path}") from error
-    for stream in container.streams.video:
-        is_cover_image = bool(stream.disposition & av.stream.Disposition.attached_pic)
-        if (
-            not is_cover_image
-            and stream.codec_context is not None
-            and stream.codec_context.name not in TEXT_CODECS
-        ):
-            stream.thread_type = "AUTO"
-            return container, stream
-    container.close()
-    raise UserError(f"no video in this file: {path}")
+    stream = main_video_stream(container)
+    if stream is None:
+        container.close()
+        raise UserError(f"no video in this file: {path}")
+    stream.thread_type = "AUTO"
+    return container, stream
+
+
+def main_video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The video stream that a player shows: the default one, the largest of several; None if there is none."""
+    streams = _video_streams(container)
+    default = [stream for stream in streams if stream.disposition & Disposition.default]
+    return max(default or streams, key=_n_pixels, default=None)  # the first of several of one size
+
+
+def _video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The streams with moving images: no cover images, no text."""
+    return [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+        and stream.codec_context is not None
+        and stream.codec_context.name not in TEXT_CODECS
+    ]
+
+
+def _log_choice_of_stream(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> None:
+    n_streams = len(_video_streams(container))
+    if n_streams > 1:
+        width, height = stream.codec_context.width, stream.codec_context.height
+        _logger.warning(
+            "%s has %d video streams; stream %d is used (%d x %d pixels)",
+            path.name,
+            n_streams,
+            stream.index,
+            width,
+            height,
+        )
+
+
+def _n_pixels(stream: av.VideoStream) -> int:
+    return stream.codec_context.width * stream.codec_context.height
 
 
 def _decode(
     container: av.container.InputContainer, stream: av.VideoStream, path: Path
-) -> Iterator[np.ndarray]:
+) -> Iterator[DisplayedFrame]:
     n_frames = 0
     try:
         for frame in container.decode(stream):
-            yield _upright_rgb(frame, stream.sample_aspect_ratio)
+            yield displayed_frame(frame, stream.sample_aspect_ratio)
             n_frames += 1
     except av.FFmpegError as error:
         if n_frames == 0:
@@ -152,20 +192,6 @@ def _decode(
 
 def _no_frame_error(path: Path) -> UserError:
     return UserError(f"no frame could be decoded from {path}: is it a complete video?")
-
-
-def _upright_rgb(frame: av.VideoFrame, sample_aspect_ratio: Fraction | None) -> np.ndarray:
-    if any(component.is_alpha for component in frame.format.components):
-        rgba = frame.to_ndarray(format="rgba")
-        alpha = rgba[..., 3:].astype(np.float32) / 255.0
-        rgb = np.rint(rgba[..., :3] * alpha + 255.0 * (1.0 - alpha)).astype(np.uint8)
-    else:
-        rgb = frame.to_ndarray(format="rgb24")
-    if sample_aspect_ratio and sample_aspect_ratio != 1:
-        square_width = max(1, round(rgb.shape[1] * float(sample_aspect_ratio)))
-        rgb = cv2.resize(rgb, (square_width, rgb.shape[0]), interpolation=cv2.INTER_AREA)
-    quarter_turns_counter_clockwise = round(frame.rotation / 90.0) % 4
-    return np.ascontiguousarray(np.rot90(rgb, quarter_turns_counter_clockwise))
 
 
 class VideoWriter:

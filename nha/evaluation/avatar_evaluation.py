@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.avatar.neutral_frame import neutral_frame
 from nha.data.frame_dataset import FrameSplits
 from nha.data.video_io import VideoWriter
@@ -31,12 +31,14 @@ class AvatarOnDataset:
         checkpoint: its file.
         avatar: the opened avatar.
         data: the dataset with its split.
+        split_note: a sentence where this split is not that of the training, else "".
     """
 
     name: str
     checkpoint: Path
-    avatar: NeuralHeadAvatar
+    avatar: HeadAvatar
     data: FrameSplits
+    split_note: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Evaluation:
 
 
 def evaluate_on_dataset(
-    avatar: NeuralHeadAvatar,
+    avatar: HeadAvatar,
     data: FrameSplits,
     video: Path,
     parts: Sequence[str] = PARTS,

@@ -35,8 +35,11 @@ def write_avatar_report(path: Path, evaluated: Sequence[EvaluatedAvatar], option
     sections = [
         Section(
             "Scores",
-            f"{checkpoints} on {data.settings.data_path}. Means over frames; held-out frames are not used in training.",
-            tables=[scores_table(scores), regions_table(scores)],
+            f"{checkpoints} on {data.settings.data_path}. Means over frames. {_about_split(subjects)}",
+            tables=[
+                scores_table(scores, {one.name: one.split_note for one in subjects}),
+                regions_table(scores),
+            ],
             points=[*silhouette_warnings(scores), *missing_metrics(optional, data.image_size)],
         ),
         Section("Scores over time", "Held-out frames are tinted.", charts=score_charts(scores)),
@@ -49,6 +52,12 @@ def write_avatar_report(path: Path, evaluated: Sequence[EvaluatedAvatar], option
     sections += [_avatar_section(one, one.name if several else "Images and videos") for one in evaluated]
     sections.append(Section("Explanation of the metrics", points=explanations(scores, optional)))
     return write_report(path, "Evaluation of avatars" if several else "Evaluation of an avatar", sections)
+
+
+def _about_split(subjects: Sequence[AvatarOnDataset]) -> str:
+    """What "held out" means in this report."""
+    notes = [f"{one.name}: {one.split_note}." for one in subjects if one.split_note]
+    return " ".join(notes) if notes else "Held-out frames are not used in training."
 
 
 def _avatar_section(one: EvaluatedAvatar, title: str) -> Section:

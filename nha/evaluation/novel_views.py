@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.system import atomic_directory
 from nha.core.types import Camera, HeadParams
@@ -40,7 +40,7 @@ class ViewImages(NamedTuple):
 
 
 @torch.no_grad()
-def head_centre(avatar: NeuralHeadAvatar, tracking: TrackingResult) -> Tensor:
+def head_centre(avatar: HeadAvatar, tracking: TrackingResult) -> Tensor:
     """Centre of the bounding box of the neutral head, relative to the root joint: [3] metres, in head coordinates."""
     neutral = avatar.head.neutral_params(1)
     neutral = neutral.replace(shape=torch.from_numpy(tracking.shape)[None].to(neutral.shape))
@@ -83,7 +83,7 @@ def face_camera(params: HeadParams, tracking: TrackingResult) -> HeadParams:
 
 @torch.no_grad()
 def orbit_views(
-    avatar: NeuralHeadAvatar,
+    avatar: HeadAvatar,
     tracking: TrackingResult,
     frame_id: int,
     image_size: tuple[int, int],
@@ -108,7 +108,7 @@ def orbit_views(
 
 
 def _corrected_frame(
-    avatar: NeuralHeadAvatar, tracking: TrackingResult, frame_id: int, image_size: tuple[int, int], n: int
+    avatar: HeadAvatar, tracking: TrackingResult, frame_id: int, image_size: tuple[int, int], n: int
 ) -> tuple[HeadParams, Camera]:
     """Parameters with the learned corrections and camera of one frame, n times."""
     device, ids = avatar.device, [frame_id] * n
@@ -120,7 +120,7 @@ def _corrected_frame(
 
 
 @torch.no_grad()
-def render_views(avatar: NeuralHeadAvatar, params: HeadParams, camera: Camera) -> list[ViewImages]:
+def render_views(avatar: HeadAvatar, params: HeadParams, camera: Camera) -> list[ViewImages]:
     """Render N heads whose parameters hold the learned corrections."""
     rendering = avatar.render(params, camera, corrected=True, channels=("normals",))
     meshes = normals_and_geometry(rendering, avatar.head.faces, camera)
@@ -130,7 +130,7 @@ def render_views(avatar: NeuralHeadAvatar, params: HeadParams, camera: Camera) -
 @torch.no_grad()
 def write_novel_views(
     path: Path,
-    avatar: NeuralHeadAvatar,
+    avatar: HeadAvatar,
     tracking: TrackingResult,
     frame_ids: Sequence[int],
     image_size: tuple[int, int],
@@ -180,7 +180,7 @@ def _folder(path: Path | None) -> AbstractContextManager[Path | None]:
 
 def write_turntable(
     path: Path,
-    avatar: NeuralHeadAvatar,
+    avatar: HeadAvatar,
     tracking: TrackingResult,
     frame_id: int,
     image_size: tuple[int, int],

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.errors import UserError
 from nha.core.types import FrameBatch, Rendering
 from nha.data.frame_dataset import FrameDataset, FrameSplits
@@ -43,7 +43,7 @@ def frames_of(data: FrameSplits, part: str) -> FrameDataset:
 
 
 @torch.no_grad()
-def render_batch(avatar: NeuralHeadAvatar, batch: FrameBatch) -> RenderedFrames:
+def render_batch(avatar: HeadAvatar, batch: FrameBatch) -> RenderedFrames:
     """Render a batch with its tracked parameters and the learned corrections."""
     rendering = avatar.render(batch.tracked, batch.camera, frame_ids=batch.frame_id, channels=("normals",))
     return RenderedFrames(
@@ -55,7 +55,7 @@ def render_batch(avatar: NeuralHeadAvatar, batch: FrameBatch) -> RenderedFrames:
     )
 
 
-def render_frame(avatar: NeuralHeadAvatar, data: FrameSplits, part: str, frame_id: int) -> RenderedFrames:
+def render_frame(avatar: HeadAvatar, data: FrameSplits, part: str, frame_id: int) -> RenderedFrames:
     """Render one frame of a part."""
     frames = frames_of(data, part)
     batch = frames.batch([frames.frame_ids.index(frame_id)])
@@ -63,7 +63,7 @@ def render_frame(avatar: NeuralHeadAvatar, data: FrameSplits, part: str, frame_i
 
 
 def render_dataset(
-    avatar: NeuralHeadAvatar,
+    avatar: HeadAvatar,
     data: FrameSplits,
     parts: Sequence[str] = PARTS,
     *,

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from nha.avatar.base import HeadAvatar
+from nha.avatar.checkpoint import checkpoint_file
+from nha.avatar.matching import tracking_for_avatar
 from nha.avatar.neutral_frame import neutral_frame
 from nha.avatar.open import load_avatar
+from nha.avatar.training_record import record_of, recorded_split, trained_on_dataset
 from nha.core.device import pick_device
 from nha.core.names import distinct_names
-from nha.core.system import get_logger, require_writable
+from nha.core.system import exclusive_use, get_logger, require_writable
 from nha.core.tables import Table
+from nha.data.dataset_folder import DatasetFolder
 from nha.data.frame_dataset import FrameSplits
+from nha.data.settings import DataSettings
 from nha.evaluation.avatar_evaluation import (
     AvatarOnDataset,
     EvaluatedAvatar,
@@ -27,7 +34,7 @@ from nha.evaluation.avatar_report import write_avatar_report
 from nha.evaluation.novel_views import write_novel_views, write_turntable
 from nha.evaluation.optional_metrics import OptionalMetrics, open_optional_metrics
 from nha.evaluation.rendered_frames import PARTS, frames_of
-from nha.evaluation.score_tables import scores_table, silhouette_warnings
+from nha.evaluation.score_tables import OTHER_SPLIT, scores_table, silhouette_warnings
 from nha.evaluation.scores import FrameScores, write_scores
 from nha.evaluation.settings import EvaluationSettings
 from nha.render.rasterize import raster_backend
@@ -65,7 +72,7 @@ class EvaluationResults:
 
     def table(self) -> Table:
         """Return the mean scores as a table; `table().as_text()` is what the script prints."""
-        return scores_table(self.scores)
+        return scores_table(self.scores, {one.name: one.subject.split_note for one in self.avatars})
 
 
 def evaluate_avatar(settings: EvaluationSettings) -> EvaluationResults:
@@ -76,14 +83,14 @@ def evaluate_avatar(settings: EvaluationSettings) -> EvaluationResults:
     """
     settings.check()
     names = distinct_names(settings.ckpt, "--avatar")
-    out = require_writable(settings.out or settings.ckpt[0].parent / "evaluation")
+    out = require_writable(settings.out or checkpoint_file(settings.ckpt[0]).parent / "evaluation")
     device = pick_device(settings.device)
     subjects = _open_avatars(settings, names, device)
     optional = open_optional_metrics(device)
     for metric, reason in optional.absent.items():
         _logger.info("%s is not computed: %s", metric, reason)
 
-    with raster_backend(settings.raster_backend):
+    with raster_backend(settings.raster_backend), exclusive_use(out):
         evaluated = [
             _evaluate_one(
                 settings,
@@ -108,10 +115,45 @@ def _open_avatars(
     tracking_files[1:] = settings.further_tracking_results or tracking_files[1:]
     subjects = []
     for name, checkpoint, tracking in zip(names, settings.ckpt, tracking_files, strict=True):
-        data = FrameSplits(dataclasses.replace(settings.data, tracking_results_path=tracking))
         avatar = load_avatar(checkpoint, settings.head, device)
-        subjects.append(AvatarOnDataset(name, checkpoint, avatar, data))
+        data = _frames_for(avatar, dataclasses.replace(settings.data, tracking_results_path=tracking))
+        note = split_note(record_of(avatar), data)
+        subjects.append(AvatarOnDataset(name, checkpoint, avatar, data, note))
     return subjects
+
+
+def _frames_for(avatar: HeadAvatar, data: DataSettings) -> FrameSplits:
+    """The dataset with the avatar's own shape, and its own split where it was trained on this video."""
+    record = record_of(avatar)
+    own_split = None
+    if trained_on_dataset(record, DatasetFolder.open(data.data_path)) is not False:
+        own_split = recorded_split(record)
+    return FrameSplits(
+        data,
+        lambda tracking: tracking_for_avatar(tracking, avatar.head, record, data.tracking_results_path),
+        own_split,
+    )
+
+
+def split_note(record: Mapping[str, Any], data: FrameSplits) -> str:
+    """A sentence where the split is not that of the training, or where that is unknown; "" otherwise."""
+    trained = recorded_split(record)
+    if trained is None:
+        return (
+            "the checkpoint does not record its split: whether held-out frames were held out in its training is unknown"
+            if not record
+            else ""
+        )
+    if trained_on_dataset(record, data.folder) is False:
+        return "the avatar was trained on another video: no frame of this dataset was used in its training"
+    seen = len(set(data.split.val) & set(trained.train))
+    unseen = len(set(data.split.train) - set(trained.train))
+    parts = [f"{seen} of {len(data.split.val)} held-out frames were used in the training"] if seen else []
+    if unseen:
+        parts.append(f"{unseen} of {len(data.split.train)} training frames were not")
+    if not parts:
+        return ""
+    return f"{OTHER_SPLIT}: {', and '.join(parts)}; leave out --split_config for its own"
 
 
 def _evaluate_one(
@@ -137,6 +179,7 @@ def _evaluate_one(
         "dataset": str(settings.data.data_path),
         "metrics_by": dict(optional.by),
         "metrics_absent": dict(optional.absent),
+        "split_note": subject.split_note,
     }
     write_scores(folder / SCORES_FILE, evaluation.scores, about)
     views = []

@@ -48,15 +48,23 @@ CURVES: dict[str, str] = {
     "landmark_px": "landmark_px, pixels (lower is better)",
     "lpips": "lpips (lower is better)",
 }
+OTHER_SPLIT = "this split is not the avatar's own"  # begins a note on such a split
 SMALLEST_OVERLAP = 0.8  # mean intersection over union of the silhouettes; trained avatars have 0.93 and more
 
 
-def scores_table(scores: ScoresByAvatar) -> Table:
-    """Mean scores: one row for each metric, one column for each part of the split and avatar."""
+def scores_table(scores: ScoresByAvatar, split_notes: Mapping[str, str] | None = None) -> Table:
+    """Mean scores: one row for each metric, one column for each part of the split and avatar.
+
+    split_notes: a sentence for each avatar whose split is not that of its training; see `AvatarOnDataset`.
+    """
     columns = _columns(scores)
+    notes = {name: note for name, note in (split_notes or {}).items() if note}
+    marked = any(note.startswith(OTHER_SPLIT) for note in notes.values())
     present = [name for name in METRICS if any(name in values for values in columns.values())]
     rows = [(name, *(columns[key].get(name) for key in columns)) for name in present]
-    return Table(("mean over frames", *columns), rows, digits=4)
+    headings = [f"{heading} *" if marked else heading for heading in columns]
+    lines = [f"* {name}: {note}" for name, note in notes.items()]
+    return Table(("mean over frames", *headings), rows, digits=4, notes=lines)
 
 
 def regions_table(scores: ScoresByAvatar) -> Table:

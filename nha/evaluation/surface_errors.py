@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.types import Camera, HeadParams
 from nha.evaluation.rendered_frames import RenderedFrames
 from nha.render.interpolate import covered_pixels
@@ -26,7 +26,7 @@ class SurfaceErrors:
         avatar: whose frames are added.
     """
 
-    def __init__(self, avatar: NeuralHeadAvatar) -> None:
+    def __init__(self, avatar: HeadAvatar) -> None:
         self._faces = avatar.head.faces
         n_vertices, device = avatar.head.n_vertices, avatar.device
         self._error = torch.zeros(n_vertices, dtype=torch.float64, device=device)
@@ -48,7 +48,7 @@ class SurfaceErrors:
 
 @torch.no_grad()
 def render_surface_errors(
-    avatar: NeuralHeadAvatar, mean_error: Tensor, params: HeadParams, camera: Camera
+    avatar: HeadAvatar, mean_error: Tensor, params: HeadParams, camera: Camera
 ) -> list[np.ndarray]:
     """Render heads in the colours of their vertices' errors.
 

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.alignment import align
 from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.errors import UserError
@@ -68,7 +68,7 @@ def tracking_errors(assets: HeadAssets, tracking: TrackingResult, truth: Truth) 
 
 def avatar_errors(
     assets: HeadAssets,
-    avatar: NeuralHeadAvatar,
+    avatar: HeadAvatar,
     tracking: TrackingResult,
     frame_ids: Sequence[int],
     truth: Truth,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.types import Camera, HeadParams, Rendering
 from nha.data.tracking_file import TrackingResult
 from nha.export.poses import frame_params
@@ -21,6 +21,7 @@ from nha.head.model import HeadModel
 
 _IMAGE_FRAMES = 8
 _BATCH = 4  # heads at a time
+_FULL_COVERAGE = 0.999  # alpha of pixels that no antialiased edge crosses
 
 # Angles in degrees of the poses in which a rig is measured: (neck, jaw, one eye).
 TEST_POSES_DEG = {
@@ -46,7 +47,7 @@ def posed_tests(neutral: HeadParams) -> HeadParams:
 
 @torch.no_grad()
 def rig_accuracy(
-    avatar: NeuralHeadAvatar, rig: Rig, tracked: HeadParams | None, neutral: HeadParams
+    avatar: HeadAvatar, rig: Rig, tracked: HeadParams | None, neutral: HeadParams
 ) -> dict[str, Any]:
     """Vertex errors of the rig in millimetres.
 
@@ -73,7 +74,7 @@ def rig_accuracy(
 
 @torch.no_grad()
 def image_accuracy(
-    avatar: NeuralHeadAvatar, rig: Rig, tracking: TrackingResult, textures: Textures
+    avatar: HeadAvatar, rig: Rig, tracking: TrackingResult, textures: Textures
 ) -> dict[str, dict[str, float]]:
     """Means of `image_errors` over some tracked frames, at the tracked size.
 
@@ -87,7 +88,7 @@ def image_accuracy(
         params = frame_params(avatar, tracking, ids)
         camera = tracking.camera_for(ids, tracking.image_size).to(params.rotation.device)
         neural = avatar.render(params, camera, corrected=True)
-        rigged = pose_rig(rig, rig_motion(avatar.head, rig, params))
+        rigged = pose_rig(rig, rig_motion(avatar, rig, params))
         for name, vertices in (("texture_only", neural.surface.vertices), ("texture_and_rig", rigged)):
             scores[name] += image_errors(avatar.head, neural, camera, vertices, textures)
     return {
@@ -99,10 +100,10 @@ def image_accuracy(
     }
 
 
-def vertex_errors_mm(avatar: NeuralHeadAvatar, rig: Rig, params: HeadParams, manual: bool = False) -> Tensor:
+def vertex_errors_mm(avatar: HeadAvatar, rig: Rig, params: HeadParams, manual: bool = False) -> Tensor:
     """Distances in mm between the rig's and the avatar's vertices, [N, V]; manual as in `rig_motion`."""
     expected = avatar.surface(params).vertices.double()
-    return 1000 * (pose_rig(rig, rig_motion(avatar.head, rig, params, manual)) - expected).norm(dim=-1)
+    return 1000 * (pose_rig(rig, rig_motion(avatar, rig, params, manual)) - expected).norm(dim=-1)
 
 
 def error_summary(errors_mm: Tensor) -> dict[str, float]:
@@ -128,12 +129,13 @@ def image_errors(
         textures: the baked textures.
 
     Returns:
-        For each head "psnr" of the whole image on white, and "covered_psnr" of the pixels that both cover.
+        For each head "psnr" of the whole image on white, and "covered_psnr" of the pixels that both cover
+        entirely.
     """
     expected = neural.rgb01.clamp(0, 1)
     baked = render_textured(head, vertices.to(expected.dtype), textures, camera)
     squared = (baked[:, :3] - expected).square().mean(1)
-    both = (neural.alpha[:, 0] > 0) & (baked[:, 3] > 0)
+    both = (neural.alpha[:, 0] >= _FULL_COVERAGE) & (baked[:, 3] > 0)
     return [
         {"psnr": _psnr(squared[i].mean()), "covered_psnr": _psnr(squared[i][both[i]].mean())}
         for i in range(len(squared))

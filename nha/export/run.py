@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from pathlib import Path
@@ -10,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.mesh import vertex_normals
-from nha.core.system import atomic_path, require_writable
+from nha.core.system import atomic_path, exclusive_use, require_writable
 from nha.core.types import HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.export.accuracy import image_accuracy, rig_accuracy
-from nha.export.bake import bake_textures
 from nha.export.mesh_files import TexturedMesh, write_mtl, write_obj, write_ply
+from nha.export.model_textures import model_textures
 from nha.export.parameters import flame_parameters, write_parameters
 from nha.export.poses import Pose, frame_params, neutral_params, pose_avatar
 from nha.export.rig import Rig, make_rig, rig_motion
@@ -34,7 +35,7 @@ UNITS = "metres, +y up; at rest the root joint is at the origin and the head loo
 
 @torch.no_grad()
 def export_avatar(
-    settings: ExportSettings, avatar: NeuralHeadAvatar | None = None
+    settings: ExportSettings, avatar: HeadAvatar | None = None
 ) -> tuple[list[Path], dict[str, Any]]:
     """Export an avatar to files for other programs; `nha.export` is the same with keywords.
 
@@ -50,14 +51,15 @@ def export_avatar(
         UserError: settings, checkpoint, head model and tracking do not fit each other; nothing is written then.
     """
     settings.check()
-    with raster_backend(settings.raster_backend):
+    with raster_backend(settings.raster_backend), contextlib.ExitStack() as held:
         opened = settings.ckpt if avatar is None else avatar
         exporter = _Exporter(settings, open_source(opened, settings.tracking, settings.head, settings.device))
+        held.enter_context(exclusive_use(exporter.out))
         written = [path for name in FORMATS if name in settings.formats for path in exporter.writers[name]()]
         summary = exporter.summary(written)
-    path = exporter.out / SUMMARY_FILE
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        path = exporter.out / SUMMARY_FILE
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return [*written, path], summary
 
 
@@ -111,8 +113,10 @@ class _Exporter:
         s, views = self.settings, self.views
         if own_view and frame_id is not None and s.views > 0:
             views = frame_views(self.avatar, self.tracking, frame_id, views)
-        features = self.avatar.mouth_features(self.pose(frame_id).surface)
-        return bake_textures(self.avatar, features, views, s.texture_size)
+        camera = None
+        if frame_id is not None:
+            camera = self.tracking.camera_for([frame_id], self.tracking.image_size).to(self.avatar.device)
+        return model_textures(self.avatar, self.pose(frame_id).surface, camera, views, s.texture_size)
 
     def _frame_textures(self, frame_id: int | None) -> Textures:
         """The textures of the OBJ and PLY files of a pose."""
@@ -157,13 +161,15 @@ class _Exporter:
             order = np.argsort(self.tracking.frame)
             frames = self.tracking.frame[order]
             params = self.all_poses[torch.from_numpy(order).to(self.all_poses.expr.device)]
-            clip = AnimationClip(rig_motion(self.head, self.rig, params), (frames - frames[0]) / s.frame_rate)
+            clip = AnimationClip(
+                rig_motion(self.avatar, self.rig, params), (frames - frames[0]) / s.frame_rate
+            )
             camera = self.tracking.camera_for([0], self.tracking.image_size)
         write_rigged_glb(
             path,
             self.head,
             self.rig,
-            rig_motion(self.head, self.rig, self.rig.bind),
+            rig_motion(self.avatar, self.rig, self.rig.bind),
             self.textures(self.glb_texture_frame),
             clip=clip,
             camera=camera,

@@ -32,7 +32,7 @@ class ExportSettings(Settings):
         aliases=("tracking_results_path",),
     )
     frames: tuple[int, ...] = setting(
-        (), help="Ids of tracked frames to write as OBJ and PLY files; [] writes the neutral head."
+        (), help="Ids of tracked frames to write as OBJ and PLY files; [] writes the neutral head.", minimum=0
     )
     head: str | None = checkpoint_head_setting()
 
@@ -50,18 +50,23 @@ class ExportSettings(Settings):
         minimum=0,
         help="Number of tracked frames that the texture is baked from, spread over the head's rotations; 0 uses "
         "cameras on a circle around the head instead.",
+        maximum=1000,
     )
     texture_frame: int | None = setting(
-        None, help="Frame whose mouth interior the GLB's texture shows; none takes the bind pose."
+        None, help="Frame whose mouth interior the GLB's texture shows; none takes the bind pose.", minimum=0
     )
 
     bind_frame: int | None = setting(
         None,
         section="GLB",
         help="Frame whose pose is the bind pose, in which the GLB equals the avatar; none takes the neutral pose.",
+        minimum=0,
     )
     morphs: int = setting(
-        50, minimum=0, help="Number of morph targets: the expression coefficients most used in the tracking."
+        50,
+        minimum=0,
+        help="Number of morph targets: the expression coefficients most used in the tracking.",
+        maximum=1000,
     )
     animation: bool = setting(True, help="Write the tracked motion and the camera to the GLB.")
     frame_rate: float = setting(

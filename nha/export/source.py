@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.avatar.checkpoint import read_checkpoint
+from nha.avatar.matching import tracking_for_avatar
 from nha.avatar.open import avatar_from_checkpoint
+from nha.avatar.training_record import record_of, recorded_file, recorded_shape
 from nha.core.device import pick_device
-from nha.core.errors import UserError
 from nha.core.system import get_logger
 from nha.data.tracked_video import Tracking
 from nha.data.tracking_file import TrackingResult, read_tracking
 from nha.head.load import load_head
-from nha.head.model import HeadModel
 
 _logger = get_logger(__name__)
 
@@ -25,17 +27,17 @@ class AvatarSource:
 
     Attributes:
         avatar: the avatar, in evaluation mode, without gradients.
-        tracking: the tracking of its video; None where there is none, then the head has the template's shape.
+        tracking: the tracking of its video; None where there is none.
         checkpoint: the file it was opened from; None for an avatar that was open already.
     """
 
-    avatar: NeuralHeadAvatar
+    avatar: HeadAvatar
     tracking: TrackingResult | None
     checkpoint: Path | None
 
 
 def open_source(
-    avatar: NeuralHeadAvatar | str | Path,
+    avatar: HeadAvatar | str | Path,
     tracking: TrackingResult | Tracking | str | Path | None = None,
     head: str | Path | None = None,
     device: str = "auto",
@@ -55,23 +57,30 @@ def open_source(
     Raises:
         UserError: a file is missing or broken, or checkpoint, head model and tracking do not fit each other.
     """
-    if isinstance(avatar, NeuralHeadAvatar):
-        tracked = as_tracking_result(tracking)
-        source = AvatarSource(avatar.eval(), tracked, None)
+    if isinstance(avatar, HeadAvatar):
+        source = AvatarSource(avatar.eval(), as_tracking_result(tracking), None)
     else:
         checkpoint = read_checkpoint(avatar)
-        tracked = as_tracking_result(
-            _training_file(checkpoint.hyper_parameters) if tracking is None else tracking
-        )
+        if tracking is None:
+            tracking = recorded_file(checkpoint.trained_on, checkpoint.hyper_parameters, "tracking", avatar)
+            if tracking is not None:
+                _logger.info("tracking file: %s, as in training", tracking)
+        tracked = as_tracking_result(tracking)
         assets = load_head(head or checkpoint.hyper_parameters.get("head") or "auto")
         opened = avatar_from_checkpoint(checkpoint, assets, pick_device(device), path=avatar)
         source = AvatarSource(opened.requires_grad_(False), tracked, Path(avatar))
-    if tracked is None:
+    if source.tracking is not None:
+        name = "the tracking file" if isinstance(tracking, TrackingResult) else os.fspath(tracking)
+        fitting = tracking_for_avatar(source.tracking, source.avatar.head, record_of(source.avatar), name)
+        return dataclasses.replace(source, tracking=fitting)
+    if recorded_shape(record_of(source.avatar)) is None:
         _logger.info(
             "no tracking file: the head has the template's shape, not the person's; name the file with --tracking"
         )
     else:
-        check_same_head(tracked, source.avatar.head)
+        _logger.info(
+            "no tracking file: the person's shape is that of the checkpoint; name the file with --tracking for motion"
+        )
     return source
 
 
@@ -80,22 +89,3 @@ def as_tracking_result(tracking: TrackingResult | Tracking | str | Path | None) 
     if isinstance(tracking, Tracking):
         return tracking.result
     return read_tracking(tracking) if isinstance(tracking, (str, Path)) else tracking
-
-
-def check_same_head(tracking: TrackingResult, head: HeadModel) -> None:
-    """Raise UserError where a tracking file belongs to another head model than the avatar."""
-    sizes = len(tracking.shape), tracking.expr.shape[1]
-    if sizes != (head.n_shape, head.n_expr):
-        raise UserError(
-            f"the tracking file belongs to another head model ({sizes[0]} shape and {sizes[1]} expression "
-            f"coefficients, not {head.n_shape} and {head.n_expr}); name the file of the avatar's video with --tracking"
-        )
-
-
-def _training_file(hyper_parameters: dict) -> Path | None:
-    """The tracking file that an avatar was trained with, if it still exists."""
-    named = hyper_parameters.get("tracking_results_path")
-    if named is None or not Path(named).exists():
-        return None
-    _logger.info("tracking file: %s, as in training", named)
-    return Path(named)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.types import Camera, HeadParams
 from nha.data.tracking_file import TrackingResult
@@ -68,7 +68,7 @@ def select_frames_by_yaw(tracking: TrackingResult, n: int) -> list[int]:
     return sorted(tracking.frame[order[picked]].tolist())
 
 
-def baking_views(avatar: NeuralHeadAvatar, tracking: TrackingResult | None, n_frames: int) -> BakingViews:
+def baking_views(avatar: HeadAvatar, tracking: TrackingResult | None, n_frames: int) -> BakingViews:
     """At most n_frames tracked frames and an orbit that fills the gaps; without frames the orbit alone."""
     neutral = neutral_params(avatar, tracking)
     if tracking is None or n_frames == 0:
@@ -78,14 +78,14 @@ def baking_views(avatar: NeuralHeadAvatar, tracking: TrackingResult | None, n_fr
 
 
 def frame_views(
-    avatar: NeuralHeadAvatar, tracking: TrackingResult, frame_id: int, views: BakingViews
+    avatar: HeadAvatar, tracking: TrackingResult, frame_id: int, views: BakingViews
 ) -> BakingViews:
     """The view of one tracked frame; `views` (of `baking_views`) only fill in what that frame does not show."""
     others = dataclasses.replace(views, priority=views.priority.clamp_max(OTHER_FRAMES_PRIORITY))
     return tracked_views(avatar, tracking, [frame_id]).followed_by(others)
 
 
-def tracked_views(avatar: NeuralHeadAvatar, tracking: TrackingResult, frame_ids: list[int]) -> BakingViews:
+def tracked_views(avatar: HeadAvatar, tracking: TrackingResult, frame_ids: list[int]) -> BakingViews:
     """The views of tracked frames, with the avatar's corrections, at the size of the tracked images."""
     params = frame_params(avatar, tracking, frame_ids)
     camera = tracking.camera_for(frame_ids, tracking.image_size).to(params.rotation.device)
@@ -93,7 +93,7 @@ def tracked_views(avatar: NeuralHeadAvatar, tracking: TrackingResult, frame_ids:
 
 
 def orbit_views(
-    avatar: NeuralHeadAvatar, neutral: HeadParams, tracking: TrackingResult | None = None
+    avatar: HeadAvatar, neutral: HeadParams, tracking: TrackingResult | None = None
 ) -> BakingViews:
     """The views of `ORBIT_DEG`: the head turns in the middle of the image and fills it; the first is from the front.
 

@@ -7,12 +7,13 @@ The modules in reading order; each imports only modules above it:
 3. `description`: `head.json`, the file in which a head model describes itself.
 4. `flatten`: UV charts of surfaces.
 5. `derived`: tables that replace missing files of FLAME.
-6. `flame_files`: the reader of a head model's folder.
-7. `releases`: detection of FLAME's release.
-8. `procedural`: a head model generated from formulas, free of licences.
-9. `load`: selection of a head model by name or folder.
-10. `subdivide`, `soft_labels`, `topology`: the rendered mesh and its tables.
-11. `joint_limits`, `lbs`, `mouth_features`: the parts of the head model's forward pass.
-12. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
-13. `describe`: a text report on a head model.
+6. `releases`: detection of FLAME's release.
+7. `identity`: comparison of head models.
+8. `flame_files`: the reader of a head model's folder.
+9. `procedural`: a head model generated from formulas, free of licences.
+10. `load`: selection of a head model by name or folder.
+11. `subdivide`, `soft_labels`, `topology`: the rendered mesh and its tables.
+12. `joint_limits`, `lbs`, `mouth_features`: the parts of the head model's forward pass.
+13. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
+14. `describe`: a text report on a head model.
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +69,7 @@ class HeadAssets:
         texture_file: the albedo space for the tracker, None if there is none.
         shape_names, expression_names: names of the first directions; empty if unknown.
         derived: names of the missing files whose tables were derived from the model instead.
+        release: the release of the model file (`nha.head.releases`).
     """
 
     name: str
@@ -90,11 +93,27 @@ class HeadAssets:
     shape_names: tuple[str, ...] = ()
     expression_names: tuple[str, ...] = ()
     derived: tuple[str, ...] = ()
+    release: str = ""
 
     @property
     def part_names(self) -> tuple[str, ...]:
         """Names of the parts in alphabetical order, which is the column order of label tables."""
         return tuple(sorted(self.parts))
+
+    @functools.cached_property
+    def identity(self) -> dict[str, str]:
+        """Name, release, fingerprint and measures, see `nha.head.identity`."""
+        digest = hashlib.sha256()
+        arrays = (self.template_vertices, self.shape_directions, self.expression_directions)
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array, np.float32))
+        measures = (*self.template_vertices.mean(0), *(array.std() for array in arrays))
+        return {
+            "name": self.name,
+            "release": self.release or self.name,
+            "fingerprint": digest.hexdigest()[:16],
+            "measures": " ".join(f"{value:.8f}" for value in measures),
+        }
 
     def hard_labels(self) -> np.ndarray:
         """Membership of the vertices in the parts, in the order of `part_names`: bool [V, P]."""

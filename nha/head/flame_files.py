@@ -27,6 +27,7 @@ from nha.head.file_guide import (
     derived_surface,
     where_from,
 )
+from nha.head.releases import release_of
 
 # The corners of a face in a Wavefront OBJ file: vertex/texture or vertex/texture/normal.
 _VERTEX_AND_UV = re.compile(r"(\d+)/(\d+)(?:/\d*)?")
@@ -72,7 +73,7 @@ def read_head_folder(path: str | Path) -> HeadAssets:
             "or use the procedural head"
         )
     folder = main_file.parent
-    model, triangles = _read_model(main_file)
+    model, triangles, release = _read_model(main_file)
     found = HeadTables(
         closed=_if_present(_read_obj, folder / CLOSED_MESH),
         open=_if_present(_read_obj, folder / OPEN_MESH),
@@ -86,13 +87,17 @@ def read_head_folder(path: str | Path) -> HeadAssets:
             f"'{main_file}' does not have FLAME's triangles, so the missing files cannot be derived; get "
             f"{where_from(found.missing)}; or use the procedural head"
         )
-    assets = _assemble(folder, model, tables, found.missing)
+    assets = _assemble(folder, model, tables, found.missing, release)
     _check(assets)
     return assets
 
 
 def _assemble(
-    folder: Path, model: dict[str, np.ndarray], tables: HeadTables, derived: tuple[str, ...]
+    folder: Path,
+    model: dict[str, np.ndarray],
+    tables: HeadTables,
+    derived: tuple[str, ...],
+    release: str,
 ) -> HeadAssets:
     description = head_description(folder, len(model["v_template"]))
     texture = folder / TEXTURE_FILE
@@ -120,6 +125,7 @@ def _assemble(
         shape_names=tuple(description.get("shape_names", ())),
         expression_names=tuple(description.get("expression_names", ())),
         derived=derived,
+        release=release,
     )
 
 
@@ -127,8 +133,8 @@ def _if_present(read: Callable[[Path], T], path: Path) -> T | None:
     return read(path) if path.is_file() else None
 
 
-def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """The model's arrays by name, and its triangles [F, 3], None if the file has none."""
+def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None, str]:
+    """The model's arrays by name, its triangles [F, 3], None if the file has none, and its release."""
     raw = load_pickle(path)
     if not isinstance(raw, dict):
         raise UserError(f"'{path}' is not a head model: it contains a {type(raw).__name__}, not a dictionary")
@@ -153,7 +159,8 @@ def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         if model[key].shape != shape:
             raise UserError(f"'{path}': {key} has shape {model[key].shape}, expected {shape}")
     triangles = raw.get("f")
-    return model, None if triangles is None else np.asarray(triangles).astype(np.int64)
+    triangles = None if triangles is None else np.asarray(triangles).astype(np.int64)
+    return model, triangles, release_of(raw, path).name
 
 
 def _read_obj(path: Path) -> MeshTopology:

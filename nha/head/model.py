@@ -85,6 +85,7 @@ class HeadModel(nn.Module):
             blur_sigma=blur_sigma,
         )
         self.name, self.licence = assets.name, assets.licence
+        self.identity = assets.identity  # see `nha.head.identity`
         self.expression_names = assets.expression_names  # of the first coefficients, where known
         self.part_names = topology.part_names
         self.joint_parents = assets.joint_parents
@@ -187,13 +188,16 @@ class HeadModel(nn.Module):
         """Vertices of N heads: [N, V, 3] metres in the world. For `offsets` see `pose`."""
         return self.pose(params, offsets).vertices
 
-    def pose(self, params: HeadParams, offsets: Tensor | None = None) -> PosedHead:
+    def pose(
+        self, params: HeadParams, offsets: Tensor | None = None, rest_offsets: Tensor | None = None
+    ) -> PosedHead:
         """Pose N heads with and without offsets in one pass.
 
         Args:
             params: parameters of N heads.
             offsets: [N, V, 3] metres in the vertices' tangent frames (x, y along the surface, z along the normal);
                 None for no offsets.
+            rest_offsets: [N, V, 3] metres in the axes of the template, added before skinning, instead of `offsets`.
         """
         # The order of these sums is the published one because it decides the rounding of float32: in folds where
         # normals nearly cancel another order changes offsets by 1e-5 m, and at edges the face that a pixel shows.
@@ -211,6 +215,8 @@ class HeadModel(nn.Module):
 
         kept = posed[:, self.kept_vertices]
         plain = place(kept)
+        if rest_offsets is not None:
+            return PosedHead(place(kept + rest_offsets), plain)
         if offsets is None:
             return PosedHead(plain, plain)
         # as published, no gradient flows through the direction of an offset

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,9 +34,18 @@ class Release:
 
 
 def detect_release(path: Path) -> Release:
-    """Detect the release of a head model from its .pkl file and `head.json` beside it.
+    """Detect the release of a head model from its .pkl file and `head.json` beside it; see `release_of`."""
+    return release_of({} if read_description(path.parent) else load_pickle(path), path)
+
+
+def release_of(model: Mapping[str, Any], path: Path) -> Release:
+    """The release of a head model.
 
     Entries, triangles and the file name are examined; the values of the model are not compared with a reference.
+
+    Args:
+        model: the content of the model file; not used where `head.json` lies beside it.
+        path: the model file.
 
     Raises:
         UserError: a file cannot be read.
@@ -48,7 +59,6 @@ def detect_release(path: Path) -> Release:
             f"from {DESCRIPTION_FILE} in the same folder",
             str(own.get("licence", "unknown")),
         )
-    model = load_pickle(path)
     if OPEN_KEY in model:
         return Release("FLAME 2023 Open", f"only this release has the entry {OPEN_KEY}", OPEN_LICENCE)
     either = f"that of the release: {RESEARCH_LICENCE} (2020, 2023) or {OPEN_LICENCE} (2023 Open)"

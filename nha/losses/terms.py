@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nha.core.schedules import geometric_between, linear_between
 from nha.losses import (
+    coverage,
     landmarks,
     normals,
     perceptual,
@@ -57,6 +58,7 @@ class Term:
         colours: whether the function reads the rendered colours. The texture and the joint stage have the terms of the
             table that do, the geometry and the joint stage all others.
         sums_over_frames: whether the value is a sum over the frames of the batch instead of a mean.
+        optional: whether the term is left out of a stage in which its weight is 0 throughout.
         weight: value of the weight's setting, for a term without a setting in `LossSettings`.
     """
 
@@ -67,6 +69,7 @@ class Term:
     metric: str | None = None
     colours: bool = False
     sums_over_frames: bool = False
+    optional: bool = False
     weight: Any = None
 
     def weight_at(self, settings: Any, stage: int, epoch: float) -> float:
@@ -83,6 +86,8 @@ TERMS: Mapping[str, Term] = {
     for term in (
         Term("rgb", photometric.rgb_term, COORDS, colours=True),
         Term("perc", perceptual.perceptual_term, colours=True),
+        Term("image", coverage.composite_term, COORDS, colours=True, optional=True),
+        Term("cover", coverage.coverage_term, optional=True),
         Term("lap", surface.laplacian_term, schedule=geometric),
         Term("edge", surface.edge_length_term),
         Term("lmk", landmarks.landmark_term),

@@ -9,11 +9,14 @@ import pytorch_lightning as lightning
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.processes import BatchShare
+from nha.core.system import get_logger
 from nha.core.types import FrameBatch, Rendering
+from nha.data.messages import some_of
 from nha.losses.table import LossTable
 from nha.optimization.config import OptimizationSettings
+from nha.optimization.loss_watch import LossWatch
 from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import begin_stage, make_optimizers
 from nha.optimization.sampling import (
@@ -24,14 +27,21 @@ from nha.optimization.sampling import (
     step_generator,
 )
 from nha.optimization.stages import Stage
+from nha.optimization.training_state import EPOCHS_KEY, RUN_KEY
 
 
 class AvatarModule(lightning.LightningModule):
     """An avatar in one stage of its optimisation. All stages share the optimisers through the training checkpoint."""
 
     def __init__(
-        self, avatar: NeuralHeadAvatar, objective: Objective, stage: Stage, settings: OptimizationSettings
+        self,
+        avatar: HeadAvatar,
+        objective: Objective,
+        stage: Stage,
+        settings: OptimizationSettings,
+        run: str = "",
     ) -> None:
+        """run: identifies the run in its training checkpoint."""
         super().__init__()
         # Lightning's automatic loop handles a single optimiser; here a stage steps some of several
         self.automatic_optimization = False
@@ -40,7 +50,10 @@ class AvatarModule(lightning.LightningModule):
         self.objective = objective
         self.stage = stage
         self.settings = settings
+        self.run = run
         self.last_losses: LossTable | None = None
+        self.frames_outside: set[int] = set()  # frames of batches that were skipped
+        self._watch = LossWatch()
         self._names: tuple[str, ...] = ()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -58,7 +71,13 @@ class AvatarModule(lightning.LightningModule):
         # DDP averages the gradients over processes, which would divide sums over the frames of the batch
         summed = [term.name for term in self.stage.terms if term.sums_over_frames]
         losses = losses.times(self.share.n_processes, summed)
-        total = losses.weighted_sum(self.stage.weights_at(self.current_epoch))
+        weights = self.stage.weights_at(self.current_epoch)
+        total = losses.weighted_sum(weights)
+        if not total.requires_grad and self.share.n_processes == 1:
+            # none of the heads is in its image: no term depends on a parameter that this stage moves
+            self.frames_outside.update(batch.frame_id.tolist())
+            return
+        self._watch.observe(losses, weights, total, self.current_epoch)
         optimizers = self._by_name(self.optimizers())
         for optimizer in optimizers.values():
             optimizer.zero_grad()
@@ -69,6 +88,20 @@ class AvatarModule(lightning.LightningModule):
         logged = {**losses.for_log("train"), "train/total": total.detach()}
         spread = self.share.n_processes > 1
         self.log_dict(logged, batch_size=len(batch), on_step=False, on_epoch=True, sync_dist=spread)
+
+    def on_train_epoch_end(self) -> None:
+        # called before the callback that saves the epoch's state
+        self._watch.report(self.current_epoch)
+
+    def on_train_end(self) -> None:
+        if self.frames_outside:
+            frames = some_of(sorted(self.frames_outside))
+            get_logger(__name__).warning(
+                "%s stage: batches without a visible head were skipped (frames %s); track the video again, or leave "
+                "these frames out of the split",
+                self.stage.name,
+                frames,
+            )
 
     @property
     def share(self) -> BatchShare:
@@ -103,3 +136,5 @@ class AvatarModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         state: dict[str, Tensor] = checkpoint["state_dict"]
         checkpoint["state_dict"] = {key: value for key, value in state.items() if key.startswith("avatar.")}
+        checkpoint[RUN_KEY] = self.run
+        checkpoint[EPOCHS_KEY] = self.trainer.fit_loop.epoch_progress.current.processed

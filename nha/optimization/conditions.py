@@ -1,4 +1,4 @@
-"""Measurement of the ranges of the conditions in the training frames. `docs/method.md`, section 5."""
+"""Statistics of the conditions in the training frames. `docs/method.md`, section 5."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
+from nha.avatar.drive import raw_drive
 from nha.core.types import FrameBatch
 from nha.head.joint_limits import eyes_angles, jaw_angles, neck_angles
 
@@ -25,3 +27,13 @@ def measure_condition_ranges(avatar: NeuralHeadAvatar, batches: Iterable[FrameBa
         seen["mouth"].append(avatar.mouth_features(surface))
     for name, values in seen.items():
         avatar.condition_ranges.set_range(name, torch.cat(values))
+
+
+@torch.no_grad()
+def measure_drive(avatar: BlendAvatar, batches: Iterable[FrameBatch]) -> None:
+    """Set the statistics of the avatar's drive vector to those of the training frames as tracked."""
+    vectors = []
+    for batch in batches:
+        batch = batch.to(avatar.device)
+        vectors.append(raw_drive(avatar.head, avatar.corrected(batch.tracked, None), batch.camera))
+    avatar.drive.measure(torch.cat(vectors))

@@ -19,9 +19,11 @@ FixPoints = list[tuple[float, float]]
 class ScheduleSettings(Settings):
     """Timeline and learning rates."""
 
-    epochs_offset: int = setting(150, minimum=0, section="Timeline", help="Epochs of the geometry stage.")
-    epochs_texture: int = setting(50, minimum=0, help="Epochs of the texture stage.")
-    epochs_joint: int = setting(50, minimum=0, help="Epochs of the joint stage.")
+    epochs_offset: int = setting(
+        150, minimum=0, section="Timeline", help="Epochs of the geometry stage.", maximum=1000000
+    )
+    epochs_texture: int = setting(50, minimum=0, help="Epochs of the texture stage.", maximum=1000000)
+    epochs_joint: int = setting(50, minimum=0, help="Epochs of the joint stage.", maximum=1000000)
     flame_lr: PerStage = setting(
         (1e-3, 1e-2, 2e-4),
         minimum=0,
@@ -34,6 +36,12 @@ class ScheduleSettings(Settings):
     )
     texture_weight_decay: PerStage = setting(
         (1e-4, 1e-4, 5e-6), minimum=0, help="Weight decay of these parameters."
+    )
+    held_out_steps: int = setting(
+        20,
+        minimum=0,
+        help="Steps that fit pose and exposure of each held-out frame after the training; only with --model blend.",
+        maximum=1000000,
     )
     flame_noise: float = setting(
         0.1,
@@ -54,7 +62,13 @@ class LossSettings(Settings):
         (0, 1, 5e-2), minimum=0, section="Loss weights (per stage)", help="Photometric L1 distance."
     )
     w_perc: PerStage = setting(
-        (0, 10, 5e-1), minimum=0, help="Perceptual distance (needs --perceptual arcface)."
+        (0, 10, 5e-1), minimum=0, help="Perceptual distance (with --perceptual arcface)."
+    )
+    w_image: PerStage = setting(
+        (0, 0, 0), minimum=0, help="Distance of the whole image on white; needs --model blend."
+    )
+    w_cover: PerStage = setting(
+        (0, 0, 0), minimum=0, help="Distance of the antialiased coverage and the mask; needs --model blend."
     )
     w_norm: PerStage = setting((2e-2, 2e-2, 2e-2), minimum=0, help="Distance of the normals.")
     w_edge: PerStage = setting((1e1, 1e1, 1e1), minimum=0, help="Length of long edges of the scalp.")
@@ -77,16 +91,25 @@ class LossSettings(Settings):
         [(1e-1, 50), (1e-2, 100)],
         section="Loss weights ([value, epoch] fix points over the whole run)",
         help="Hair and skin against the parsing, linear between fix points.",
+        minimum=0,
+        min_items=1,
     )
-    w_silh: FixPoints = setting([(1e-2, 50), (1e-1, 100)], help="Silhouette, linear between fix points.")
-    w_lap: FixPoints = setting([(5e-2, 50), (5e-2, 100)], help="Laplacian, geometric between fix points.")
+    w_silh: FixPoints = setting(
+        [(1e-2, 50), (1e-1, 100)], help="Silhouette, linear between fix points.", minimum=0, min_items=1
+    )
+    w_lap: FixPoints = setting(
+        [(5e-2, 50), (5e-2, 100)], help="Laplacian, geometric between fix points.", minimum=0, min_items=1
+    )
     body_part_weights: Path | None = setting(
         None,
         section="Loss options",
         help="Part weights of the Laplacian term; none takes configs/body_part_weights.json.",
     )
-    perceptual: Literal["none", "arcface"] = setting(
-        "arcface", main=True, help="Feature network of the perceptual term; none turns the term off."
+    perceptual: Literal["auto", "none", "arcface"] = setting(
+        "auto",
+        main=True,
+        help="Feature network of the perceptual term: auto is arcface where its weights are found, else none; none "
+        "turns the term off.",
     )
     arcface_weights: Path = setting(
         Path("assets/arcface/backbone.pth"), help="Weights of the ArcFace network (iResNet-18)."
@@ -117,10 +140,15 @@ class RunSettings(Settings):
     resume: bool = setting(True, help="Continue an interrupted run in the output folder.")
     device: str = device_setting()
     devices: int = setting(
-        1, minimum=1, help="Devices (processes on a CPU) per machine; each one gets train_batch_size frames."
+        1,
+        minimum=1,
+        help="Devices (processes on a CPU) per machine; each one gets train_batch_size frames.",
+        maximum=1024,
     )
-    num_nodes: int = setting(1, minimum=1, help="Machines; each one has --devices devices.")
-    strategy: str = setting(
+    num_nodes: int = setting(1, minimum=1, help="Machines; each one has --devices devices.", maximum=4096)
+    strategy: Literal[
+        "auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"
+    ] = setting(
         "auto",
         help="Lightning's strategy for several devices; auto is distributed data parallel.",
     )

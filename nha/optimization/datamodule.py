@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import pytorch_lightning as lightning
 import torch
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader
 from nha.core.types import FrameBatch
 from nha.data.frame_dataset import FrameDataset, FrameSplits, frame_loader
 from nha.data.settings import DataSettings
+from nha.data.tracking_file import TrackingResult
 
 
 class FrameDataModule(lightning.LightningDataModule):
@@ -19,6 +21,7 @@ class FrameDataModule(lightning.LightningDataModule):
     Args:
         settings: dataset, tracking file, split, batch sizes and cache.
         seed: seed of the order of the training frames.
+        prepare: see `FrameSplits`.
 
     Attributes:
         stage: 0 geometry, 1 texture, 2 joint; set it before each stage.
@@ -28,10 +31,15 @@ class FrameDataModule(lightning.LightningDataModule):
         UserError: see `FrameSplits`.
     """
 
-    def __init__(self, settings: DataSettings, seed: int = 0):
+    def __init__(
+        self,
+        settings: DataSettings,
+        seed: int = 0,
+        prepare: Callable[[TrackingResult], TrackingResult] | None = None,
+    ):
         super().__init__()
         self.settings = settings
-        self.splits = FrameSplits(settings)
+        self.splits = FrameSplits(settings, prepare)
         self.seed = seed
         self.stage = 0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.types import FrameBatch
 from nha.losses.table import LossTable
 from nha.optimization.objective import Objective, render_batch
@@ -15,7 +15,7 @@ from nha.optimization.stages import Stage
 
 
 def fit_held_out_pass(
-    avatar: NeuralHeadAvatar,
+    avatar: HeadAvatar,
     objective: Objective,
     stage: Stage,
     batches: Iterable[FrameBatch],

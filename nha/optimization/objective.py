@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.mesh import unique_edges
 from nha.core.types import FrameBatch, Rendering
 from nha.losses.inputs import LossInputs, MeshTables, PerceptualDistance
@@ -20,14 +20,14 @@ from nha.losses.terms import Term, evaluate_terms
 from nha.optimization.stages import Stage
 
 
-def render_batch(avatar: NeuralHeadAvatar, stage: Stage, batch: FrameBatch, **options: Any) -> Rendering:
+def render_batch(avatar: HeadAvatar, stage: Stage, batch: FrameBatch, **options: Any) -> Rendering:
     """The rendering of annotated frames with everything that the terms of a stage read.
 
     Args:
         avatar: the avatar.
         stage: its terms determine the G-buffer channels and whether colours are computed.
         batch: N annotated frames.
-        options: further arguments of `NeuralHeadAvatar.render`.
+        options: further arguments of `HeadAvatar.render`.
     """
     return avatar.render(
         batch.tracked,
@@ -43,7 +43,7 @@ class Objective(nn.Module):
     """Evaluates loss terms (`docs/method.md`, section 4) with the constants of a head model."""
 
     def __init__(
-        self, avatar: NeuralHeadAvatar, part_weights_file: Path, perceptual: PerceptualDistance | None
+        self, avatar: HeadAvatar, part_weights_file: Path, perceptual: PerceptualDistance | None
     ) -> None:
         """Compute the constants.
 
@@ -71,7 +71,7 @@ class Objective(nn.Module):
     def forward(
         self,
         terms: Iterable[Term],
-        avatar: NeuralHeadAvatar,
+        avatar: HeadAvatar,
         rendering: Rendering,
         batch: FrameBatch,
         partner: Tensor | None = None,

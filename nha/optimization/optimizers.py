@@ -1,4 +1,4 @@
-"""The three optimisers of a run and their state in each stage. `docs/method.md`, section 5."""
+"""The optimisers of a run and their state in each stage. `docs/method.md`, section 5."""
 
 from __future__ import annotations
 
@@ -8,29 +8,44 @@ import torch
 from torch import nn
 from torch.optim import Adam, Optimizer
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.frame_parameters import FrameParameters
+from nha.core.device import uses_cpu_kernels
+from nha.optimization.adam_variants import RowAdam, UniformAdam
 from nha.optimization.stages import CORRECTIONS, OFFSETS, TEXTURE, Stage
 
 FRAME_TABLES = ("shape", "expr", "rotation", "jaw", "neck", "translation", "eyes")
 TRANSLATION_RATE = 0.1  # of the other corrections' learning rate
+# Rates of the blend model's parameters relative to those of the offsets and of the texture images.
+ASYMMETRY_RATE, SHAPES_RATE = 0.3, 0.3
+SHAPE_WEIGHTS_RATE, TEXTURE_WEIGHTS_RATE, LIGHT_RATE = 10.0, 0.1, 0.2
 
 
-def offset_parameters(avatar: NeuralHeadAvatar) -> list[nn.Parameter]:
-    """The offset network and the vertex features."""
+def offset_parameters(avatar: HeadAvatar) -> list[nn.Parameter]:
+    """The parameters of the vertex offsets."""
+    if isinstance(avatar, BlendAvatar):
+        return [parameter for group in _blend_offset_groups(avatar) for parameter in group["params"]]
     return [avatar.vertex_features, *avatar.offset_net.parameters()]
 
 
-def texture_parameters(avatar: NeuralHeadAvatar) -> list[nn.Parameter]:
-    """Texture network, normal encoder and feature maps."""
+def texture_parameters(avatar: HeadAvatar) -> list[nn.Parameter]:
+    """The parameters of the colours."""
+    if isinstance(avatar, BlendAvatar):
+        return [parameter for group in _blend_texture_groups(avatar) for parameter in group["params"]]
     nets = (avatar.texture_net, avatar.normal_encoder, avatar.neural_texture)
     return [parameter for net in nets for parameter in net.parameters()]
 
 
-def pose_optimizer(corrections: FrameParameters, names: Iterable[str], rate: float) -> torch.optim.SGD:
-    """Plain SGD on the named corrections, one parameter group each, because the translation has its own rate."""
+def pose_optimizer(
+    corrections: FrameParameters,
+    names: Iterable[str],
+    rate: float,
+    kind: type[Optimizer] = torch.optim.SGD,
+) -> Optimizer:
+    """An optimiser of the named corrections, one parameter group each, because the translation has its own rate."""
     groups = [{"params": [getattr(corrections, name)], "name": name} for name in names]
-    optimizer = torch.optim.SGD(groups, lr=rate)
+    optimizer = kind(groups, lr=rate)
     set_pose_rate(optimizer, rate)
     return optimizer
 
@@ -41,30 +56,58 @@ def set_pose_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] = rate * (TRANSLATION_RATE if group["name"] == "translation" else 1)
 
 
-def make_optimizers(avatar: NeuralHeadAvatar) -> dict[str, Optimizer]:
-    """SGD on all corrections, Adam on the offsets and Adam on the texture, by name; each stage sets the rates.
+def make_optimizers(avatar: HeadAvatar) -> dict[str, Optimizer]:
+    """The optimisers of the corrections, the offsets and the texture, by name; each stage sets the rates.
 
     They exist for the whole run, so Adam's state is kept from one stage to the next that uses it.
     """
+    if isinstance(avatar, BlendAvatar):
+        return {
+            CORRECTIONS: pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0, RowAdam),
+            OFFSETS: UniformAdam(_blend_offset_groups(avatar), lr=0.0),
+            TEXTURE: Adam(_blend_texture_groups(avatar), lr=0.0),
+        }
+    fused = True if not uses_cpu_kernels(avatar.device) else None  # one kernel for all parameters
     return {
         CORRECTIONS: pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0),
-        OFFSETS: Adam(offset_parameters(avatar), lr=0.0),
-        TEXTURE: Adam(texture_parameters(avatar), lr=0.0),
+        OFFSETS: Adam(offset_parameters(avatar), lr=0.0, fused=fused),
+        TEXTURE: Adam(texture_parameters(avatar), lr=0.0, fused=fused),
     }
 
 
-def begin_stage(
-    avatar: NeuralHeadAvatar, optimizers: Mapping[str, Optimizer], stage: Stage
-) -> list[Optimizer]:
+def _blend_offset_groups(avatar: BlendAvatar) -> list[dict]:
+    """Parameter groups of the offsets; `rate` is relative to the stage's rate."""
+    return [
+        {"params": [avatar.static_offsets], "rate": 1.0},
+        {"params": [avatar.asymmetry], "rate": ASYMMETRY_RATE},
+        {"params": [avatar.shapes], "rate": SHAPES_RATE},
+        {"params": [avatar.shape_weights], "rate": SHAPE_WEIGHTS_RATE},
+    ]
+
+
+def _blend_texture_groups(avatar: BlendAvatar) -> list[dict]:
+    """Parameter groups of the colours; `rate` and `decay` are relative to the stage's rate and weight decay."""
+    textures = (avatar.head_texture, avatar.mouth_texture)
+    return [
+        {"params": [p for t in textures for p in t.mean.parameters()], "rate": 1.0, "decay": 0.0},
+        {"params": [p for t in textures for p in t.basis.parameters()], "rate": 1.0, "decay": 1.0},
+        {"params": [*avatar.texture_weights.parameters()], "rate": TEXTURE_WEIGHTS_RATE, "decay": 1.0},
+        {"params": [avatar.light, avatar.log_gain], "rate": LIGHT_RATE, "decay": 0.0},
+    ]
+
+
+def begin_stage(avatar: HeadAvatar, optimizers: Mapping[str, Optimizer], stage: Stage) -> list[Optimizer]:
     """Set the stage's rates and weight decay, and freeze the parameters that it does not optimise.
 
     Returns:
         The optimisers that step in this stage.
     """
     set_pose_rate(optimizers[CORRECTIONS], stage.flame_lr)
-    optimizers[OFFSETS].param_groups[0]["lr"] = stage.offset_lr
-    optimizers[TEXTURE].param_groups[0]["lr"] = stage.tex_lr
-    optimizers[TEXTURE].param_groups[0]["weight_decay"] = stage.texture_weight_decay
+    for group in optimizers[OFFSETS].param_groups:
+        group["lr"] = stage.offset_lr * group.get("rate", 1)
+    for group in optimizers[TEXTURE].param_groups:
+        group["lr"] = stage.tex_lr * group.get("rate", 1)
+        group["weight_decay"] = stage.texture_weight_decay * group.get("decay", 1)
     for name in FRAME_TABLES:
         getattr(avatar.frame_parameters, name).requires_grad_(name in stage.moved)
     for parameter in offset_parameters(avatar):

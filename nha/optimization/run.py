@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,34 +16,40 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
+from nha.avatar.base import HeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.checkpoint import load_state, read_checkpoint
+from nha.avatar.matching import tracking_for_head
 from nha.avatar.open import build_avatar, save_avatar
+from nha.avatar.training_record import training_record
 from nha.core.device import pick_device, seed_everything, set_precision
 from nha.core.errors import UserError
 from nha.core.paths import PART_WEIGHTS
-from nha.core.system import get_logger, require_writable
+from nha.core.system import exclusive_use, get_logger, require_writable
 from nha.core.types import FrameBatch
 from nha.data.frame_dataset import FrameDataset
+from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.losses.inputs import PerceptualDistance
 from nha.losses.perceptual import arcface_for, perceptual_loss
 from nha.losses.terms import Term
-from nha.optimization.conditions import measure_condition_ranges
+from nha.optimization.conditions import measure_condition_ranges, measure_drive
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.datamodule import FrameDataModule
+from nha.optimization.final_fit import fit_frames
 from nha.optimization.objective import Objective
+from nha.optimization.perceptual_choice import with_perceptual_network
 from nha.optimization.resume import (
-    fingerprint,
-    finished_stages,
-    load_training_state,
-    remove_run_state,
+    AVATAR_FILE,
+    FinishedPart,
+    finished_part,
+    forget_run,
+    identify,
     write_run_state,
 )
 from nha.optimization.stages import Stage, make_stages
 from nha.optimization.trainer import fit_stage
 from nha.render.rasterize import raster_backend
-
-AVATAR_FILE = "avatar.ckpt"
 
 
 @dataclass(frozen=True)
@@ -82,42 +89,90 @@ def optimize_avatar(
         UserError: a setting or a file cannot be used; the message says what to change.
     """
     extra_terms = tuple(extra_terms)
+    settings.check()
     _quiet_other_processes()
+    settings = with_perceptual_network(settings)
     device = pick_device(settings.run.device)
     seed_everything(settings.run.seed)
-    data = FrameDataModule(settings.data, seed=settings.run.seed)
+    assets = load_head(settings.run.head)
+    data = FrameDataModule(
+        settings.data,
+        seed=settings.run.seed,
+        prepare=lambda tracking: tracking_for_head(tracking, assets, settings.data.tracking_results_path),
+    )
     stages = make_stages(settings, extra_terms)
     perceptual = _perceptual_distance(settings, stages)
     _check_machine(settings, device, perceptual)
     set_precision(settings.run.precision)
     # created after all checks, so that a run with wrong settings leaves no folder
     output = require_writable(settings.run.default_root_dir)
-    assets = load_head(settings.run.head)
+    with nullcontext() if rank_zero_only.rank else exclusive_use(output):
+        return _optimize(
+            settings, data, stages, perceptual, assets, device, extra_terms, texture_net, offset_net
+        )
+
+
+def _optimize(
+    settings: OptimizationSettings,
+    data: FrameDataModule,
+    stages: tuple[Stage, ...],
+    perceptual: PerceptualDistance | None,
+    assets: HeadAssets,
+    device: torch.device,
+    extra_terms: tuple[Term, ...],
+    texture_net: nn.Module | None,
+    offset_net: nn.Module | None,
+) -> OptimizationResult:
+    """Build the avatar, run the stages that the output folder does not hold yet, and save the avatar."""
+    output = settings.run.default_root_dir
     avatar = build_avatar(assets, settings.avatar, data.max_frame_id, texture_net, offset_net)
     if settings.run.checkpoint_file is not None:
         load_state(avatar, read_checkpoint(settings.run.checkpoint_file))
+    elif isinstance(avatar, BlendAvatar):
+        measure_drive(avatar, _in_order(data.train))
     if settings.run.compile:
         avatar.texture_net.compile(dynamic=True)  # dynamic: each step has another number of pixels
     objective = Objective(avatar, settings.losses.body_part_weights or PART_WEIGHTS, perceptual)
     _log_start(data, device)
 
+    identity = identify(settings, avatar, data.splits, assets, extra_terms)
     if not settings.run.resume:
-        remove_run_state(output)
-    run_fingerprint = fingerprint(settings, avatar, extra_terms)
-    seconds = finished_stages(run_fingerprint, output, stages)
-    write_run_state(run_fingerprint, output, seconds)
+        forget_run(output)
+    done = finished_part(identity, output, stages) if settings.run.resume else FinishedPart()
+    seconds, state = dict(done.stage_seconds), done.state
+    write_run_state(identity, output, seconds)
     with raster_backend(settings.run.raster_backend):
         for stage in stages:
             if stage.epochs and stage.name not in seconds:
                 get_logger(__name__).info("%s", stage.describe_terms())
-                seconds[stage.name] = fit_stage(avatar, objective, stage, data, settings, output, device)
-                write_run_state(run_fingerprint, output, seconds)
+                seconds[stage.name], state = fit_stage(
+                    avatar, objective, stage, data, settings, output, device, identity.digest, state
+                )
+                write_run_state(identity, output, seconds)
         path = output / AVATAR_FILE
         if not rank_zero_only.rank:
-            load_training_state(avatar, output)
-            measure_condition_ranges(avatar.to(device), _in_order(data.train))
-            save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data))
+            if state is not None:  # stages that were skipped have not changed the avatar
+                load_state(avatar, read_checkpoint(state.path))
+            _finish(avatar.to(device), objective.to(device), stages, data, settings)
+            record = training_record(data.splits, output)
+            save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data), record)
     return OptimizationResult(output, path, seconds)
+
+
+def _finish(
+    avatar: HeadAvatar,
+    objective: Objective,
+    stages: tuple[Stage, ...],
+    data: FrameDataModule,
+    settings: OptimizationSettings,
+) -> None:
+    """What follows the stages: ranges of the conditions; for the blend model the fit of the held-out frames."""
+    if not isinstance(avatar, BlendAvatar):
+        measure_condition_ranges(avatar, _in_order(data.train))
+        return
+    last = [stage for stage in stages if stage.epochs][-1:]
+    for stage in last:
+        fit_frames(avatar, objective, stage, _in_order(data.val, 4), settings.schedule.held_out_steps)
 
 
 def _quiet_other_processes() -> None:
@@ -129,6 +184,10 @@ def _check_machine(
     settings: OptimizationSettings, device: torch.device, perceptual: PerceptualDistance | None
 ) -> None:
     """Raise UserError where the settings do not fit the machine or each other."""
+    if settings.avatar.model == "blend" and (settings.run.pixels_per_image or settings.run.compile):
+        raise UserError(
+            "--pixels_per_image and --compile are for the published model; leave them out with --model blend"
+        )
     if settings.run.compile and device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is None:
         raise UserError(
             "--compile needs a C++ compiler (g++, or the one that CXX names); install one or leave it out"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -106,7 +107,7 @@ class _StagePlan:
     held_out: tuple[str, ...]
 
 
-_PLANS = (
+_PUBLISHED = (
     _StagePlan(
         name="geometry",
         epochs="epochs_offset",
@@ -135,6 +136,11 @@ _PLANS = (
         held_out=(*POSES, "eyes"),
     ),
 )
+# The blend model has the same stages; its held-out frames are fitted once, after the last stage.
+_PLANS = {
+    "published": _PUBLISHED,
+    "blend": tuple(dataclasses.replace(plan, held_out=()) for plan in _PUBLISHED),
+}
 
 
 def make_stages(settings: OptimizationSettings, extra_terms: Iterable[Term] = ()) -> tuple[Stage, ...]:
@@ -152,14 +158,14 @@ def make_stages(settings: OptimizationSettings, extra_terms: Iterable[Term] = ()
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"two loss terms have the same name: {', '.join(twice)}")
     stages, first_epoch, schedule = [], 0, settings.schedule
-    for index, plan in enumerate(_PLANS):
+    for index, plan in enumerate(_PLANS[settings.avatar.model]):
         epochs = range(first_epoch, first_epoch + getattr(schedule, plan.epochs))
         stage = Stage(
             name=plan.name,
             index=index,
             first_epoch=first_epoch,
             epochs=len(epochs),
-            terms=_terms(plan, settings.losses, index, epochs, extra_terms),
+            terms=_terms(plan, settings, index, epochs, extra_terms),
             optimizers=plan.optimizers,
             moved=plan.moved,
             held_out=plan.held_out,
@@ -175,15 +181,26 @@ def make_stages(settings: OptimizationSettings, extra_terms: Iterable[Term] = ()
 
 
 def _terms(
-    plan: _StagePlan, losses: LossSettings, index: int, epochs: range, extra_terms: tuple[Term, ...]
+    plan: _StagePlan,
+    settings: OptimizationSettings,
+    index: int,
+    epochs: range,
+    extra_terms: tuple[Term, ...],
 ) -> tuple[Term, ...]:
     """The terms of the table that the stage has, and the extra terms that have a weight in one of its epochs."""
+    losses = settings.losses
+
+    def has_weight(term: Term) -> bool:
+        return any(term.weight_at(losses, index, epoch) for epoch in epochs)
+
     # the perceptual network costs more than everything else together, so it is not evaluated at weight 0
     perceptual = losses.perceptual != "none" and losses.w_perc[index] != 0
+    only_weighted = settings.avatar.model == "blend"  # the published model logs all terms
     own = [
         term
         for term in TERMS.values()
-        if (plan.colour_terms if term.colours else plan.other_terms) and (term.name != "perc" or perceptual)
+        if (plan.colour_terms if term.colours else plan.other_terms)
+        and (term.name != "perc" or perceptual)
+        and (has_weight(term) or not (term.optional or only_weighted))
     ]
-    extra = [term for term in extra_terms if any(term.weight_at(losses, index, epoch) for epoch in epochs)]
-    return (*own, *extra)
+    return (*own, *filter(has_weight, extra_terms))

@@ -7,14 +7,18 @@ from pathlib import Path
 
 import torch
 
+from nha.avatar.matching import tracking_for_avatar, tracking_for_head
 from nha.avatar.neutral_frame import neutral_frame
 from nha.avatar.open import load_avatar
+from nha.avatar.training_record import record_of
 from nha.core.errors import UserError
 from nha.core.system import get_logger
 from nha.core.types import Camera
 from nha.data.messages import some_of
 from nha.data.tracking_file import TrackingResult, read_tracking
 from nha.data.video_io import video_info
+from nha.head.identity import describe_head, same_head
+from nha.head.model import HeadModel
 from nha.reenactment.files import DrivingPerson
 from nha.reenactment.transfer import Actor
 
@@ -46,7 +50,9 @@ def open_person(
         device: where the avatar is rendered.
     """
     avatar = load_avatar(checkpoint, head, device)
-    _check_sizes(tracking, avatar.head.n_shape, avatar.head.n_expr, f"of '{checkpoint}'")
+    tracking = tracking_for_avatar(
+        tracking, avatar.head, record_of(avatar), f"the tracking file of {checkpoint}"
+    )
     return TrackedPerson(Actor(avatar, tracking.params_for([neutral]).to(device), neutral), tracking)
 
 
@@ -62,9 +68,9 @@ def open_driving_person(
     target_head = target.actor.avatar.head
     if person.checkpoint is not None:
         driving = open_person(person.checkpoint, tracking, neutral, head, device)
-        _check_same_head(target_head.name, driving.actor.avatar.head.name)
+        _check_same_head(target_head, driving.actor.avatar.head)
         return driving
-    _check_sizes(tracking, target_head.n_shape, target_head.n_expr, f"'{person.tracking}'")
+    tracking = tracking_for_head(tracking, target_head, person.tracking)
     return TrackedPerson(Actor(None, tracking.params_for([neutral]).to(device), neutral), tracking)
 
 
@@ -74,7 +80,7 @@ def read_driving_tracking(person: DrivingPerson) -> TrackingResult:
         raise UserError(f"'{person.video}' is not tracked yet; give --driving_tracking_results too")
     if person.video is not None:
         video_info(person.video)  # raises UserError for an unreadable file
-    return read_tracking(person.tracking)
+    return read_tracking(person.tracking, camera_needed=False)
 
 
 def select_neutral_frame(tracking: TrackingResult, given: int | None, key: str, who: str) -> int:
@@ -97,18 +103,10 @@ def select_neutral_frame(tracking: TrackingResult, given: int | None, key: str, 
     return given
 
 
-def _check_sizes(tracking: TrackingResult, n_shape: int, n_expr: int, which: str) -> None:
-    tracked = tracking.expr.shape[1]
-    if tracked != n_expr or tracking.shape.shape[0] != n_shape:
+def _check_same_head(target: HeadModel, driving: HeadModel) -> None:
+    if not same_head(target.identity, driving.identity):
         raise UserError(
-            f"the tracking file {which} is of another head model ({tracked} expression coefficients, not "
-            f"{n_expr}); track the video with the head model of the avatar"
-        )
-
-
-def _check_same_head(target: str, driving: str) -> None:
-    if target != driving:
-        raise UserError(
-            f"the target avatar has the head model '{target}', the driving avatar '{driving}': their expression "
-            "coefficients are not comparable; train both with the same --head"
+            f"the target avatar has the head model {describe_head(target.identity)}, the driving avatar "
+            f"{describe_head(driving.identity)}: their expression coefficients are not comparable; train both with the "
+            "same --head"
         )

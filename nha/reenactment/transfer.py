@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.core.over_time import continuous_rotations, smoothed_over_time
 from nha.core.types import HeadParams
 
@@ -27,7 +27,7 @@ class Actor:
         neutral_frame: that frame's id.
     """
 
-    avatar: NeuralHeadAvatar | None
+    avatar: HeadAvatar | None
     neutral: HeadParams
     neutral_frame: int
 

@@ -10,9 +10,12 @@ World (and camera) frame: +x left, +y up, +z into the scene. Three screen frames
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
+from nha.core.constants import constant
 from nha.core.types import Camera
 
 # Points nearer to the camera plane have no meaningful projection; rasterisers skip their faces.
@@ -57,12 +60,12 @@ def project(points_world: Tensor, camera: Camera) -> Tensor:
         raise ValueError(f"points_world has {len(points_world)} sets, camera holds {len(camera.extrinsics)}")
     height = camera.image_size[0]
     points_cam = to_camera(points_world, camera)  # [N, V, 3]
-    z = points_cam[..., 2]
-    z_safe = torch.where(z.abs() < MIN_DEPTH_METRES, MIN_DEPTH_METRES, z)
-    intrinsics = camera.intrinsics[:, :, :, None]  # [N, 3, 3, 1]
-    u = intrinsics[:, 0, 2] - intrinsics[:, 0, 0] * points_cam[..., 0] / z_safe
-    v = (height - intrinsics[:, 1, 2]) - intrinsics[:, 1, 1] * points_cam[..., 1] / z_safe
-    return torch.stack((u, v, z), dim=-1)
+    z = points_cam[..., 2:]
+    z_safe = z.masked_fill(z.abs() < MIN_DEPTH_METRES, MIN_DEPTH_METRES)
+    k = camera.intrinsics
+    centre = torch.stack((k[:, 0, 2], height - k[:, 1, 2]), dim=-1)[:, None]  # [N, 1, 2]
+    focal = k.diagonal(dim1=1, dim2=2)[:, None, :2]  # [N, 1, 2]
+    return torch.cat((centre - focal * points_cam[..., :2] / z_safe, z), dim=-1)
 
 
 def pixels_to_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:
@@ -76,41 +79,33 @@ def pixels_to_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:
         [..., 2].
     """
     height, width = image_size
-    x = 1 - divide_rounded(2 * pixels[..., 0], width)
-    y = 1 - divide_rounded(2 * pixels[..., 1], height)
-    return torch.stack((x, y), dim=-1)
+    return 1 - 2 * pixels[..., :2] / constant((float(width), float(height)), pixels)
 
 
 def pixels_to_raster_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:
     """Pixels [..., 2 or more] in raster NDC [..., 2], where the shorter side spans -1..1."""
+    # Divided by a tensor, because on CUDA torch replaces the division by a Python number by a multiplication with its
+    # reciprocal. That can differ in the last bit, and a pixel at a face's edge is then covered on one device only.
     height, width = image_size
-    shorter = min(height, width)
-    x, y = width - 2 * pixels[..., 0], height - 2 * pixels[..., 1]
-    return torch.stack((divide_rounded(x, shorter), divide_rounded(y, shorter)), dim=-1)
+    shorter = constant((float(min(height, width)),), pixels)
+    return (constant((float(width), float(height)), pixels) - 2 * pixels[..., :2]) / shorter
 
 
+@functools.lru_cache(maxsize=32)
 def pixel_centres_raster_ndc(image_size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Raster NDC of the pixel centres: x of each column [W] and y of each row [H], float32."""
+    """Raster NDC of the pixel centres: x of each column [W] and y of each row [H], float32; do not write to them."""
     height, width = image_size
-    return _centres(width, height, device), _centres(height, width, device)
+    with torch.inference_mode(False):  # kept for later calls, which may be outside of inference mode
+        return _centres(width, height).to(device), _centres(height, width).to(device)
 
 
-def _centres(length: int, other_length: int, device: torch.device) -> Tensor:
+def _centres(length: int, other_length: int) -> Tensor:
     """The centres of `length` pixels along one axis, from the positive end to the negative.
 
     Rounded like PyTorch3D, which counts pixels from the negative end, so that pixels on a face's edge are covered as in
-    the published results.
+    the published results. Computed on the CPU: on CUDA torch replaces a division by a number by a multiplication with
+    its reciprocal, which can differ from the quotient in the last bit.
     """
-    half_span = torch.full((), max(length / other_length, 1.0), device=device)
-    from_negative_end = torch.arange(length, device=device, dtype=torch.float32)
-    centres = divide_rounded(2 * half_span * from_negative_end + half_span, length) - half_span
-    return centres.flip(0)
-
-
-def divide_rounded(values: Tensor, divisor: float) -> Tensor:
-    """Values divided by a number, correctly rounded on every device.
-
-    On CUDA torch replaces a division by a Python number by a multiplication with its reciprocal, which can differ from
-    the quotient in the last bit; a pixel at a face's edge is then covered on one device and not on the other.
-    """
-    return values / values.new_full((), divisor)
+    half_span = torch.tensor(max(length / other_length, 1.0))
+    from_negative_end = torch.arange(length, dtype=torch.float32)
+    return ((2 * half_span * from_negative_end + half_span) / length - half_span).flip(0)

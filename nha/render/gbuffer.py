@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from nha.core.device import uses_cpu_kernels
 from nha.core.mesh import vertex_normals
 from nha.core.types import Camera, Fragments, GBuffer, SurfaceTables
 from nha.render.camera import pixels_to_ndc, project
@@ -125,7 +126,7 @@ def _sides_touched(tables: SurfaceTables, part: str) -> Tensor:
 
 def _take_second(layers: Tensor, where: Tensor) -> Tensor:
     """The first layer, replaced by the second at `where` [N, H, W]: [N, H, W, 2 or more, ...] to [N, H, W, 1, ...]."""
-    if layers.device.type != "cpu":
+    if not uses_cpu_kernels(layers.device):
         mask = where.view(*where.shape, *(1,) * (layers.ndim - 3))
         return torch.where(mask, layers[:, :, :, 1:2], layers[:, :, :, :1])
     # few pixels are swapped: on a CPU it is faster to write only these

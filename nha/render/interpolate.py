@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nha.core.device import uses_cpu_kernels
 from nha.core.types import Fragments
 from nha.render.interpolate_numba import DrawRows, SumRows
 
@@ -78,13 +79,13 @@ class CoveredPixels:
 
     def _sum_rows(self, table: Tensor, rows: Tensor) -> Tensor:
         weights = self.barycentric.to(table.dtype)
-        if table.device.type == "cpu":
+        if uses_cpu_kernels(table.device):
             return SumRows.apply(table, rows, weights)
         # embedding_bag gathers and sums three weighted rows in one pass, and its backward pass adds into the rows
         return torch.nn.functional.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
 
     def _draw_rows(self, table: Tensor, rows: Tensor) -> Tensor:
-        if table.device.type != "cpu":
+        if not uses_cpu_kernels(table.device):
             return self.to_image(self._sum_rows(table, rows)).permute(0, 3, 1, 2).contiguous()
         position = self.pixel - self.image * (self.shape[1] * self.shape[2])
         return DrawRows.apply(table, rows, self.barycentric.to(table.dtype), self.image, position, self.shape)

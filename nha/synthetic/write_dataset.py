@@ -20,11 +20,13 @@ import torch
 from tqdm import tqdm
 
 from nha.core.errors import UserError
-from nha.core.system import atomic_directory, require_writable
+from nha.core.system import atomic_directory, exclusive_use, require_writable
 from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import DatasetFolder, write_keypoints, write_labels, write_normals
+from nha.data.origin import TrackingOrigin
 from nha.data.tracking_file import TrackingResult, write_tracking
 from nha.data.video_io import VideoWriter
+from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.synthetic.annotations import Truth, annotate
 from nha.synthetic.light import Light, make_light
@@ -72,7 +74,11 @@ def write_subject(out: Path, settings: SyntheticSettings) -> Path:
     wall = background(subject, image_camera.image_size)
 
     vertices = np.concatenate([scene.head_vertices(chunk) for chunk in _chunks(params)])
-    with atomic_directory(out / "truth") as folder, VideoWriter(out / "video.mp4", settings.fps) as video:
+    with (
+        exclusive_use(out),
+        atomic_directory(out / "truth") as folder,
+        VideoWriter(out / "video.mp4", settings.fps) as video,
+    ):
         landmarks, visible = [], []
         for i in tqdm(range(settings.frames), desc="rendering", unit="frame", disable=not settings.progress):
             posed = scene.pose(params[i : i + 1], vertices[i])
@@ -83,7 +89,7 @@ def write_subject(out: Path, settings: SyntheticSettings) -> Path:
             _write_frame(folder, i, truth, matte)
             landmarks.append(truth.landmarks_px)
             visible.append(truth.visible)
-        write_tracking(folder / "tracked_flame_params.npz", _tracking(params, light, settings))
+        write_tracking(folder / "tracked_flame_params.npz", _tracking(params, light, settings, assets))
         _write_arrays(folder, scene, vertices, np.stack(landmarks), np.stack(visible))
         description = subject.as_dict() | {"head": assets.name, "frames": settings.frames}
         (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
@@ -115,7 +121,9 @@ def _chunks(params: HeadParams, size: int = 16):
     return (params[start : start + size] for start in range(0, len(params), size))
 
 
-def _tracking(params: HeadParams, light: Light, settings: SyntheticSettings) -> TrackingResult:
+def _tracking(
+    params: HeadParams, light: Light, settings: SyntheticSettings, assets: HeadAssets
+) -> TrackingResult:
     n = settings.frames
     return TrackingResult(
         frame=np.arange(n),
@@ -133,6 +141,7 @@ def _tracking(params: HeadParams, light: Light, settings: SyntheticSettings) -> 
         image_size=settings.size,
         view=tuple(f"frame_{i:04d}" for i in range(n)),
         n_processed=n,
+        origin=TrackingOrigin(assets.identity),
     )
 
 

@@ -10,14 +10,18 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nha.core.config import format_settings
+from nha.core.config import different_settings, format_settings
 from nha.core.errors import UserError
+from nha.core.fingerprint import files_digest
 from nha.core.system import atomic_path, get_logger, require_writable
+from nha.data.dataset_folder import DatasetFolder
+from nha.data.origin import TrackingOrigin
 from nha.data.tracking_file import TRACKING_FILE_NAMES, TrackingResult, read_tracking, write_tracking
 from nha.tracking.appearance import AlbedoSpace
 from nha.tracking.frames import TrackingFrames
@@ -38,6 +42,7 @@ _WITHOUT_INFLUENCE = {
     "video": True,
     "device": "auto",
     "raster_backend": "auto",
+    "resume": True,
 }
 
 
@@ -118,6 +123,17 @@ class RunFolder:
         self.folder = require_writable(settings.output_path)
         comparable = replace(settings, load_tracked_flame_params=None, **_WITHOUT_INFLUENCE)
         self.fingerprint = format_settings(comparable)
+        self.origin = TrackingOrigin.of(DatasetFolder(settings.data_path), frames.frame_ids)
+        read = (
+            path
+            for of_frame in frames.paths
+            for path in (of_frame.image, of_frame.keypoints, of_frame.parsing)
+        )
+        self.inputs = files_digest(read, Path(settings.data_path))
+
+    def set_head(self, identity: Mapping[str, str]) -> None:
+        """Record the head model (`HeadAssets.identity`) that the results belong to."""
+        self.origin = replace(self.origin, head=dict(identity))
 
     @property
     def result(self) -> Path:
@@ -133,11 +149,14 @@ class RunFolder:
 
     def save(self, progress: Progress) -> None:
         """Write the result and the progress, each atomically."""
-        write_tracking(self.result, to_result(progress.unknowns, self.frames, progress.n_processed))
+        write_tracking(
+            self.result, to_result(progress.unknowns, self.frames, progress.n_processed, self.origin)
+        )
         record = {
             # if the run is stopped between both files, the checksum shows that they do not belong together
             "result_crc32": zlib.crc32(self.result.read_bytes()),
             "settings": self.fingerprint,
+            "inputs": self.inputs,
             "frame_ids": list(self.frames.frame_ids),
             "keyframes": list(progress.keyframes),
             "without_landmarks": list(progress.without_landmarks),
@@ -169,21 +188,26 @@ class RunFolder:
         return Person(AlbedoSpace(mean, mean.new_zeros(*mean.shape, count)), offsets)
 
     def load(self) -> Progress | None:
-        """The progress of an earlier run with the same settings and frames, or None."""
+        """The progress of an earlier run with the same settings and frames, or None.
+
+        Raises:
+            UserError: the folder holds the result of another run.
+        """
         given = self.settings.load_tracked_flame_params
-        record_file = self.folder / PROGRESS_FILE
-        if not self.result.is_file() or not record_file.is_file():
+        if not self.settings.resume or not self.result.is_file():
             return self._from_given(given) if given else None
+        record = self._record()
+        if other := self._difference(record):
+            raise UserError(
+                f"'{self.folder}' holds a tracking {other}; choose another --out, or start it again with --resume false"
+            )
         try:
-            record = json.loads(record_file.read_text(encoding="utf-8"))
-            same = record["settings"] == self.fingerprint
-            same = same and record["frame_ids"] == list(self.frames.frame_ids)
-            same = same and record["result_crc32"] == zlib.crc32(self.result.read_bytes())
+            same = record["result_crc32"] == zlib.crc32(self.result.read_bytes())
             result = read_tracking(self.result) if same else None
-        except (ValueError, KeyError, TypeError, OSError, UserError):
-            same, result = False, None
-        if not same:
-            _logger.info("%s was written with other settings or frames; starting anew", self.result)
+        except (OSError, UserError):
+            result = None
+        if result is None:  # the run was stopped between both files
+            _logger.info("%s and %s do not belong together; starting anew", self.result, PROGRESS_FILE)
             return self._from_given(given) if given else None
         return Progress(
             unknowns=from_result(result),
@@ -193,6 +217,37 @@ class RunFolder:
             outliers=tuple(record["outliers"]),
             seconds=dict(record["seconds"]),
         )
+
+    def _record(self) -> dict[str, Any]:
+        """The content of the progress file; {} where it is missing or damaged."""
+        try:
+            record = json.loads((self.folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+    def _difference(self, record: Mapping[str, Any]) -> str:
+        """How the folder's run differs from this one, to follow "a tracking"; "" where it does not."""
+        if "settings" not in record:
+            return f"of another program or version ({RESULT_FILE} without {PROGRESS_FILE})"
+        same_video = self._recorded_origin().same_video(self.origin)
+        if same_video is False:
+            return "of another video"
+        # a folder may be moved; files of earlier versions do not name their video
+        ignored = ("output_path", "data_path") if same_video else ("output_path",)
+        if differing := different_settings(record["settings"], self.fingerprint, ignored):
+            return f"with other settings ({', '.join(differing[:4])})"
+        if record.get("frame_ids") != list(self.frames.frame_ids):
+            return "of other frames"
+        if record.get("inputs", self.inputs) != self.inputs:  # earlier versions recorded none
+            return "of files that have changed since (images, landmarks or parsing)"
+        return ""
+
+    def _recorded_origin(self) -> TrackingOrigin:
+        try:
+            return read_tracking(self.result).origin
+        except UserError:
+            return TrackingOrigin()
 
     def _from_given(self, path: Path) -> Progress:
         result = read_tracking(path)
@@ -204,7 +259,12 @@ class RunFolder:
         return Progress(from_result(result), result.n_processed, (), (), (), {})
 
 
-def to_result(unknowns: Unknowns, frames: TrackingFrames, n_processed: int) -> TrackingResult:
+def to_result(
+    unknowns: Unknowns,
+    frames: TrackingFrames,
+    n_processed: int,
+    origin: TrackingOrigin | None = None,
+) -> TrackingResult:
     """The content of a tracking file."""
     u = Unknowns(**{name: value.detach().cpu() for name, value in vars(unknowns).items()})
     return TrackingResult(
@@ -223,6 +283,7 @@ def to_result(unknowns: Unknowns, frames: TrackingFrames, n_processed: int) -> T
         image_size=frames.image_size,
         view=tuple(path.image.name for path in frames.paths),
         n_processed=n_processed,
+        origin=origin or TrackingOrigin(),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
 from nha.avatar.neutral_frame import neutral_frame
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix, rotation_vector
@@ -50,7 +50,7 @@ class BasePoses:
 
 
 def base_poses(
-    avatar: NeuralHeadAvatar, tracking: TrackingResult | None, driving: TrackingResult | None = None
+    avatar: HeadAvatar, tracking: TrackingResult | None, driving: TrackingResult | None = None
 ) -> BasePoses:
     """The base poses of an avatar.
 

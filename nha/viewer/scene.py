@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.base import HeadAvatar
+from nha.avatar.matching import tracking_for_head
 from nha.core.types import HeadParams, Surface
 from nha.data.tracked_video import Tracking
 from nha.data.tracking_file import TrackingResult
 from nha.export.rig import expression_reach
-from nha.export.source import as_tracking_result, check_same_head, open_source
+from nha.export.source import as_tracking_result, open_source
 from nha.render.shading import phong_image
 from nha.viewer.base_poses import base_poses
 from nha.viewer.controls import JOINT_SLIDERS, Slider, expression_sliders, move_head
@@ -67,7 +68,7 @@ class AvatarScene:
 
     def __init__(
         self,
-        avatar: NeuralHeadAvatar,
+        avatar: HeadAvatar,
         tracking: TrackingResult | None,
         *,
         n_expressions: int = 10,
@@ -77,16 +78,17 @@ class AvatarScene:
 
         Args:
             avatar: the avatar.
-            tracking: the tracking of its video; without it the head has the template's shape.
+            tracking: the tracking of its video; without it the shape is that of the checkpoint.
             n_expressions: the largest number of expression sliders.
             driving: the tracking of another person, whose motion is played instead of the avatar's own.
 
         Raises:
             UserError: a tracking file belongs to another head model.
         """
-        for file in (tracking, driving):
-            if file is not None:
-                check_same_head(file, avatar.head)
+        if tracking is not None:
+            tracking = tracking_for_head(tracking, avatar.head)
+        if driving is not None:
+            driving = tracking_for_head(driving, avatar.head, "the driving tracking file")
         self.avatar, self.tracking = avatar, tracking
         with torch.no_grad():
             self.poses = base_poses(avatar, tracking, driving)
@@ -151,7 +153,7 @@ class AvatarScene:
         return to_uint8(image[0])
 
 
-def _expression_usage(avatar: NeuralHeadAvatar, tracking: TrackingResult | None) -> Tensor:
+def _expression_usage(avatar: HeadAvatar, tracking: TrackingResult | None) -> Tensor:
     """How far each expression coefficient moves the surface at 1, or at its root mean square in a tracking: [E]."""
     reach = expression_reach(avatar.head).cpu()
     if tracking is None:
@@ -160,7 +162,7 @@ def _expression_usage(avatar: NeuralHeadAvatar, tracking: TrackingResult | None)
 
 
 def open_scene(
-    avatar: NeuralHeadAvatar | str | Path,
+    avatar: HeadAvatar | str | Path,
     tracking: TrackingResult | Tracking | str | Path | None = None,
     *,
     head: str | Path | None = None,

@@ -8,9 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from nha.core.errors import UserError
-from nha.data.video_io import VideoWriter, iterate_frames, video_info
+from nha.data.video_io import VideoWriter, count_packets, iterate_frames, video_info
 from tests.clips import break_off, encode, mark_quarter_turn
 
 RED, GREEN, BLUE, WHITE = (200, 40, 40), (40, 190, 60), (50, 60, 210), (240, 240, 240)
@@ -118,6 +119,41 @@ def test_wide_pixels_become_square(tmp_path):
         sample_aspect_ratio=Fraction(2, 1),
     )
     assert next(iterate_frames(path)).shape == (48, 128, 3)
+
+
+def two_streams(path: Path, sizes: list[tuple[int, int]], defaults: list[bool]) -> Path:
+    """A video with two streams: grey levels 60 and 180."""
+    with av.open(str(path), "w") as container:
+        streams = []
+        for (height, width), is_default in zip(sizes, defaults, strict=True):
+            stream = container.add_stream("ffv1", rate=25)
+            stream.height, stream.width, stream.pix_fmt = height, width, "bgr0"
+            stream.disposition = Disposition.default if is_default else Disposition(0)
+            streams.append(stream)
+        for stream, level in zip(streams, (60, 180), strict=True):
+            image = np.full((stream.height, stream.width, 3), level, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sizes", "defaults", "used"),
+    [
+        ([(24, 32), (48, 64)], [True, True], 1),  # the largest
+        ([(24, 32), (48, 64)], [False, False], 1),
+        ([(48, 64), (24, 32)], [False, True], 1),  # the default one
+        ([(48, 64), (48, 64)], [True, True], 0),  # the first
+    ],
+)
+def test_of_two_video_streams_the_main_one_is_used(tmp_path, caplog, sizes, defaults, used):
+    path = two_streams(tmp_path / f"two_{used}.mkv", sizes, defaults)
+    (frame,) = iterate_frames(path)
+    assert frame.shape[:2] == sizes[used]
+    assert frame.mean() == (60, 180)[used]
+    assert count_packets(path) == 1
+    height, width = sizes[used]
+    assert f"has 2 video streams; stream {used} is used ({width} x {height} pixels)" in caplog.text
 
 
 def test_header_is_not_trusted_when_the_file_breaks_off(tmp_path, caplog):

@@ -13,7 +13,9 @@ import torch
 from markupsafe import escape
 
 from nha.avatar.open import save_avatar
+from nha.avatar.training_record import training_record
 from nha.core.errors import UserError
+from nha.data.frame_dataset import FrameSplits
 from nha.data.splits import Split, write_split
 from nha.data.tracking_file import write_tracking
 from nha.data.video_io import iterate_frames
@@ -143,3 +145,25 @@ def test_settings_are_imported_without_torch():
         "assert not {'torch', 'cv2', 'av', 'numba'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_split_of_the_checkpoint_decides(avatar, assets, settings, tmp_path):
+    frames = FrameSplits(settings)
+    own = Split(train=(1, 2, 3), val=(0,))
+    record = {**training_record(frames, tmp_path), "split": {"train": [1, 2, 3], "val": [0]}}
+    path = save_avatar(tmp_path / "with_record.ckpt", avatar, assets, {"head": "procedural"}, record)
+    common = {"ckpt": [path], "out": tmp_path / "eval", "novel_views": [], "turntable": 0, "split": "all"}
+    without = dataclasses.replace(settings, split_config=None)
+    results = evaluate_avatar(EvaluationSettings(**common, data=without))
+    assert results.avatars[0].subject.data.split == own
+    assert not results.table().notes
+    assert "Held-out frames are not used in training." in results.report.read_text()
+
+    given = evaluate_avatar(EvaluationSettings(**common, data=settings))
+    note = "this split is not the avatar's own: 1 of 1 held-out frames were used in the training, and 1 of 3 training"
+    assert note in given.table().as_text()
+    assert "held-out (1) *" in given.table().as_text()
+    page = given.report.read_text()
+    assert str(escape(note)) in page
+    assert "Held-out frames are not used in training." not in page
+    assert json.loads((given.out / SCORES_FILE).read_text())["split_note"].startswith("this split is not")

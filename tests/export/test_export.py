@@ -16,6 +16,7 @@ from nha.avatar.open import load_avatar, save_avatar
 from nha.core.config import parse_settings
 from nha.core.errors import UserError
 from nha.data.dataset_folder import read_rgb
+from nha.data.origin import TrackingOrigin
 from nha.data.tracking_file import read_tracking, write_tracking
 from nha.export.poses import frame_params, pose_avatar
 from nha.export.run import export_avatar
@@ -23,6 +24,8 @@ from nha.export.settings import ExportSettings
 from nha.export.textures import sample_texture
 from tests.export.conftest import FRAMES, make_avatar
 from tests.export.glb_twin import GlbTwin
+
+OTHER_HEAD = TrackingOrigin({"release": "FLAME 2023", "fingerprint": "0123456789abcdef"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,12 +231,12 @@ def test_the_tracking_file_of_the_training_is_found(exported, head, assets, tmp_
         (["--tracking", "nowhere"], "no tracking file at 'nowhere'"),
         (["--texture_size", "0"], "texture_size"),
         (["--morphs", "-1"], "morphs"),
-        (["--tracking", "OTHER"], "another head model"),
+        (["--tracking", "OTHER"], "other.npz' was tracked with the head model 'FLAME 2023'"),
     ],
 )
 def test_errors_are_raised_before_anything_is_written(options, message, exported, tracking, tmp_path):
     other = tmp_path / "other.npz"
-    write_tracking(other, dataclasses.replace(tracking, shape=np.zeros(10, np.float32)))
+    write_tracking(other, dataclasses.replace(tracking, origin=OTHER_HEAD))
     paths = {"TRACKED": str(exported.tracking), "OTHER": str(other)}
     with pytest.raises(UserError, match=message) as error:
         export_avatar(settings_for(exported, tmp_path / "out", *(paths.get(word, word) for word in options)))
@@ -260,8 +263,8 @@ def test_export_from_python_with_an_open_avatar(exported, avatar, tracking, tmp_
     assert json.loads(written[-1].read_text("utf-8"))["checkpoint"] is None
     assert capsys.readouterr().out == ""
     other = tmp_path / "other.npz"
-    write_tracking(other, dataclasses.replace(tracking, shape=np.zeros(10, np.float32)))
-    with pytest.raises(UserError, match="another head model"):
+    write_tracking(other, dataclasses.replace(tracking, origin=OTHER_HEAD))
+    with pytest.raises(UserError, match="other.npz' was tracked with the head model 'FLAME 2023'"):
         nha.export(avatar, tmp_path / "other", formats="params", tracking=other)
 
 

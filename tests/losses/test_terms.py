@@ -25,6 +25,8 @@ N = 2
 GRADIENT_REACHES = {
     "rgb": {"rgb01", "screen_coords"},
     "perc": {"rgb01"},
+    "image": {"rgb01", "screen_coords"},
+    "cover": {"rendered alpha"},
     "lap": {"vertices"},
     "edge": {"vertices"},
     "surface_reg": {"offsets"},
@@ -125,6 +127,7 @@ def leaves(inputs: LossInputs) -> dict[str, Tensor]:
     params = dataclasses.asdict(surface.params)
     return {
         "rgb01": rendering.rgb01,
+        "rendered alpha": rendering.alpha,
         **rendering.gbuffer.channels,
         "offsets": surface.offsets,
         "vertices": surface.vertices,

@@ -14,9 +14,11 @@ from nha.optimization import run
 from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.config import LossSettings
 from nha.optimization.datamodule import FrameDataModule
+from nha.optimization.perceptual_choice import with_perceptual_network
 from nha.optimization.resume import TRAINING_FILE
 from nha.optimization.run import optimize_avatar
 from tests.optimization.conftest import as_options, with_data
+from tests.small import SMALL, SMALL_BLEND
 
 
 def states_equal(one, two) -> bool:
@@ -39,14 +41,20 @@ def test_run_writes_an_avatar_that_renders(make_settings):
 
 
 # Two frame batches an epoch, two epochs a stage: each is killed in the middle of its second epoch.
-@pytest.mark.parametrize("killed_at", [4, 8, 12], ids=["geometry", "texture", "joint"])
-def test_interrupted_run_continues_to_the_same_avatar(make_settings, monkeypatch, killed_at):
-    whole = optimize_avatar(make_settings((2, 2, 2), "whole", checkpoint_period=1))
+@pytest.mark.parametrize(
+    ("killed_at", "avatar"),
+    [(4, SMALL), (8, SMALL), (12, SMALL), (4, SMALL_BLEND), (12, SMALL_BLEND)],
+    ids=["geometry", "texture", "joint", "blend geometry", "blend joint"],
+)
+def test_interrupted_run_continues_to_the_same_avatar(make_settings, monkeypatch, killed_at, avatar):
+    whole = optimize_avatar(
+        dataclasses.replace(make_settings((2, 2, 2), "whole", checkpoint_period=1), avatar=avatar)
+    )
 
     class KilledError(Exception):
         pass
 
-    cut = make_settings((2, 2, 2), "cut", checkpoint_period=1)
+    cut = dataclasses.replace(make_settings((2, 2, 2), "cut", checkpoint_period=1), avatar=avatar)
     render, steps = AvatarModule.render, 0
 
     def render_until_killed(self, batch):
@@ -85,7 +93,9 @@ def test_finished_run_is_not_repeated(make_settings, monkeypatch):
 def test_missing_perceptual_weights_stop_the_run(make_settings, tmp_path):
     settings = make_settings()
     losses = LossSettings(perceptual="arcface", arcface_weights=tmp_path / "none.pth")
-    with pytest.raises(UserError, match=r"none\.pth.* at this path, or leave the term out with --perceptual none"):
+    with pytest.raises(
+        UserError, match=r"none\.pth.* at this path, or leave the term out with --perceptual none"
+    ):
         optimize_avatar(dataclasses.replace(settings, losses=losses))
     assert not settings.run.default_root_dir.exists()
 
@@ -99,6 +109,26 @@ def test_perceptual_weights_are_needed_only_where_the_term_counts(make_settings,
     losses = LossSettings(perceptual="arcface", arcface_weights=tmp_path / "none.pth", w_perc=w_perc)
     result = optimize_avatar(dataclasses.replace(make_settings(epochs), losses=losses))
     assert result.avatar_path.is_file()
+
+
+def test_perceptual_auto_takes_the_network_where_its_weights_are(
+    make_settings, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("NHA_ASSETS", str(tmp_path / "assets"))
+    monkeypatch.chdir(tmp_path)
+    settings = dataclasses.replace(make_settings(), losses=LossSettings())
+    assert with_perceptual_network(settings).losses.perceptual == "none"
+    assert "no perceptual term: the weights of ArcFace are not at 'assets" in caplog.text
+    assert with_perceptual_network(with_data(settings, published=True)).losses.perceptual == "arcface"
+    weights = tmp_path / "assets" / "arcface" / "backbone.pth"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+    chosen = with_perceptual_network(settings).losses
+    assert (chosen.perceptual, chosen.arcface_weights.samefile(weights)) == ("arcface", True)
+    thinned = dataclasses.replace(settings, run=dataclasses.replace(settings.run, pixels_per_image=100))
+    assert with_perceptual_network(thinned).losses.perceptual == "none"
+    explicit = dataclasses.replace(settings, losses=LossSettings(perceptual="none"))
+    assert with_perceptual_network(explicit).losses.perceptual == "none"
 
 
 def test_missing_frames_of_a_split_are_listed(make_settings, tmp_path):

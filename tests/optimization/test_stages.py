@@ -48,9 +48,10 @@ def test_optimised_parameters_of_each_stage(published):
 
 def test_losses_and_weights_of_each_stage(published):
     geometry, texture, joint = make_stages(published)
-    assert names(geometry) == set(TERMS) - {"rgb", "perc"}
+    published_terms = {name for name, term in TERMS.items() if not term.optional}
+    assert names(geometry) == published_terms - {"rgb", "perc"}
     assert names(texture) == {"rgb", "perc"}
-    assert names(joint) == set(TERMS)
+    assert names(joint) == published_terms
     assert (geometry.paints, texture.paints, joint.paints) == (False, True, True)
     weights = geometry.weights_at(60)
     assert weights["semantic_hair"] == pytest.approx(0.082)
@@ -103,3 +104,17 @@ def test_weight_that_starts_at_0_is_active(published):
     assert "silh 0 to 1" in geometry.describe_terms()
     assert "semantic_hair 1 to 0" in geometry.describe_terms()
     assert joint.describe_terms().endswith("; without lmk (weight 0), semantic_hair (weight 0)")
+
+
+def test_blend_model_has_only_terms_with_a_weight(published):
+    losses = LossSettings(
+        perceptual="none", w_image=(0, 1, 1), w_cover=(1, 0, 0), w_rgb=(0, 0, 0), w_norm=(0, 0, 0)
+    )
+    settings = replace(published, avatar=AvatarSettings(model="blend"), losses=losses)
+    geometry, texture, joint = make_stages(settings)
+    assert names(texture) == {"image"}
+    assert "cover" in names(geometry)
+    assert not {"norm", "image", "rgb"} & names(geometry)
+    assert {"image"} <= names(joint)
+    assert "cover" not in names(joint)
+    assert (geometry.held_out, joint.held_out) == ((), ())

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nha.core.errors import UserError
+from nha.data.origin import TrackingOrigin
 from nha.data.tracking_file import write_tracking
 from nha.data.video_io import VideoWriter, iterate_frames, video_info
 from nha.reenactment.files import ReenactmentFiles
@@ -18,6 +19,8 @@ from nha.reenactment.run import reenact_avatar, video_frame_ids
 from nha.reenactment.settings import ReenactmentSettings
 from tests.data.test_sound import write_with_sound
 from tests.evaluation.conftest import SIZE, make_tracking
+
+OTHER_HEAD = TrackingOrigin({"release": "FLAME 2023", "fingerprint": "0123456789abcdef"})
 
 
 @pytest.fixture
@@ -172,10 +175,10 @@ def test_outpath_mp4_names_the_side_by_side_video(tmp_path):
 
 def test_different_head_models_are_refused(options, checkpoint, avatar, monkeypatch):
     other = copy.deepcopy(avatar)
-    other.head.name = "flame"
+    other.head.identity = {"release": "FLAME 2023", "fingerprint": "0123456789abcdef"}
     avatars = iter([avatar, other])
     monkeypatch.setattr("nha.reenactment.tracked_people.load_avatar", lambda *_: next(avatars))
-    with pytest.raises(UserError, match="the driving avatar 'flame'"):
+    with pytest.raises(UserError, match="the driving avatar 'FLAME 2023'"):
         reenact_avatar(dataclasses.replace(options, driving_ckpt=[checkpoint]))
 
 
@@ -184,7 +187,7 @@ def test_wrong_input_is_a_one_line_error_and_leaves_no_file(options, head, tmp_p
     with VideoWriter(short) as video:
         video.write(np.zeros((16, 16, 3), np.uint8))
     fewer = make_tracking(head, (0, 1))
-    write_tracking(tmp_path / "f.npz", dataclasses.replace(fewer, expr=fewer.expr[:, :10]))
+    write_tracking(tmp_path / "f.npz", dataclasses.replace(fewer, origin=OTHER_HEAD))
     one = options.driving_tracking_results[0]
     for changes, message in (
         ({"neutral_driving_frame": [7]}, "neutral_driving_frame 7 was not tracked"),
@@ -194,7 +197,10 @@ def test_wrong_input_is_a_one_line_error_and_leaves_no_file(options, head, tmp_p
         ({"driving_tracking_results": [tmp_path / "nowhere"]}, "no tracking file"),
         ({"driving_tracking_results": []}, "no driving person"),
         ({"driving_tracking_results": [one, one], "neutral_driving_frame": []}, "named twice"),
-        ({"driving_tracking_results": [tmp_path / "f.npz"]}, "of another head model"),
+        (
+            {"driving_tracking_results": [tmp_path / "f.npz"]},
+            "f.npz' was tracked with the head model 'FLAME 2023'",
+        ),
         ({"neutral_driving_frame": [0, 1]}, "has 2 values for 1 driving"),
         ({"driving_video": [tmp_path / "no.mp4"]}, "video not found"),
         ({"driving_video": [short]}, "has 1 frames, but frame 1 was tracked"),
@@ -246,3 +252,14 @@ def test_a_wrong_setting_is_reported_before_tracking(options, run_script, tmp_pa
     assert run.returncode == 2
     assert run.stderr.startswith("error: --background 'reddish' is neither")
     assert not (tmp_path / "out").exists()
+
+
+def test_motion_without_camera_and_with_fewer_coefficients_drives(options, head, tmp_path, caplog):
+    tracking = make_tracking(head, (0, 1))
+    np.savez(tmp_path / "motion.npz", expr=tracking.expr[:, :50], jaw_pose=tracking.jaw_pose)
+    driven = dataclasses.replace(options, driving_tracking_results=[tmp_path / "motion.npz"])
+    (files,) = reenact_avatar(driven)
+    assert len(frames_of(files.prediction)) == 2
+    driving = frames_of(files.driving)
+    assert (driving != 255).any(-1).mean() > 0.1  # the head is in front of the camera that was added
+    assert "has 50 of 100 expression coefficients; the others are zero" in caplog.text

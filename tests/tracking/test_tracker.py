@@ -12,7 +12,7 @@ import torch
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.data.dataset_folder import DatasetFolder, read_keypoints, write_keypoints
-from nha.data.tracking_file import read_tracking
+from nha.data.tracking_file import read_tracking, write_tracking
 from nha.data.video_io import iterate_frames
 from nha.head.joint_limits import neck_angles
 from nha.render.camera import project
@@ -182,12 +182,29 @@ def test_a_resumed_run_gives_the_same_result(clip, tmp_path, monkeypatch, mode):
         assert np.array_equal(getattr(resumed, name), getattr(uninterrupted, name)), name
 
 
-def test_other_settings_start_again(clip, tmp_path):
+def test_other_settings_are_refused_or_start_again(clip, tmp_path):
     path = track_dataset(quick_settings(clip, tmp_path))
     before = read_tracking(path).expr
-    track_dataset(quick_settings(clip, tmp_path, n_expr=5))
+    with pytest.raises(UserError, match=r"with other settings \(n_expr = 12, now 5\); .* --resume false"):
+        track_dataset(quick_settings(clip, tmp_path, n_expr=5))
+    assert np.array_equal(read_tracking(path).expr, before)
+    track_dataset(quick_settings(clip, tmp_path, n_expr=5, resume=False))
     assert np.abs(before[:, 5:12]).max() > 0
     assert np.array_equal(read_tracking(path).expr[:, 5:], np.zeros_like(before[:, 5:]))
+
+
+def test_a_tracking_of_another_program_is_not_replaced(clip, tmp_path, make_tracking):
+    settings = quick_settings(clip, tmp_path)
+    settings.output_path.mkdir()
+    write_tracking(settings.output_path / "tracked_flame_params.npz", make_tracking())
+    with pytest.raises(UserError, match="of another program or version"):
+        track_dataset(settings)
+
+
+def test_the_result_names_its_head_model_and_its_video(clip, tmp_path, assets):
+    origin = read_tracking(track_dataset(quick_settings(clip, tmp_path))).origin
+    assert dict(origin.head) == assets.identity
+    assert origin.is_of(DatasetFolder(clip.folder))
 
 
 def test_a_result_of_another_run_is_not_continued(clip, tmp_path):

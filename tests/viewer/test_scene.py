@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from nha.avatar.neutral_frame import neutral_frame
 from nha.core.errors import UserError
+from nha.data.origin import TrackingOrigin
 from nha.data.video_io import iterate_frames
 from nha.render.camera import project
 from nha.viewer.recording import Recording, write_video
@@ -91,8 +92,9 @@ def test_files_are_opened_and_mismatches_are_errors(files, head, tracking):
     assert scene.poses.frame_ids == (0, 1, 2, 5)
     with pytest.raises(UserError, match="no frame 3"):
         scene.render(ControlState(frame_id=3), scene.viewpoint, (16, 16))
-    with pytest.raises(UserError, match="another head model"):
-        AvatarScene(make_avatar(head, 0.0), dataclasses.replace(tracking, shape=np.zeros(10, np.float32)))
+    other = TrackingOrigin({"release": "FLAME 2023", "fingerprint": "0123456789abcdef"})
+    with pytest.raises(UserError, match="was tracked with the head model 'FLAME 2023'"):
+        AvatarScene(make_avatar(head, 0.0), dataclasses.replace(tracking, origin=other))
 
 
 def rotated(axis_angle: torch.Tensor) -> Rotation:

@@ -1,0 +1,77 @@
+"""Terms of the blend model that compare antialiased coverage and composited colours with the annotations.
+
+The rendered alpha and colours are antialiased at silhouettes (`nha/render/antialias.py`), so their gradient moves the
+silhouette by fractions of a pixel. `docs/method.md`, section 4.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nha.core.images import screen_grad
+from nha.core.processes import mean_over_processes
+from nha.losses.inputs import LossInputs
+from nha.losses.photometric import UNITS_PER_RGB01
+from nha.losses.shapes import expect_mask, expect_shape
+
+# Weight of pixels outside the foreground. The masks are binary, so pixels at their rim show the person in full colour,
+# while an antialiased rendering blends them with the background; a rim inside costs more than one outside.
+OUTSIDE_WEIGHT = 0.5
+
+
+def coverage_loss(alpha: Tensor, foreground: Tensor) -> Tensor:
+    """Squared difference of coverage and foreground mask, relative to the area of the foreground.
+
+    Args:
+        alpha: [N, 1, H, W] in 0..1, antialiased.
+        foreground: bool [N, 1, H, W].
+
+    Returns:
+        A scalar, the sum over all frames divided by the number of foreground pixels; 0 for an empty mask and alpha 0.
+    """
+    n, _, height, width = alpha.shape
+    expect_shape("alpha", alpha, None, 1, None, None)
+    expect_mask("foreground", foreground)
+    expect_shape("foreground", foreground, n, 1, height, width)
+    difference = ((alpha - foreground.to(alpha)).square() * _pixel_weight(foreground)).sum()
+    return difference / mean_over_processes(foreground.sum()).clamp_min(1)
+
+
+def composite_loss(rgb01: Tensor, target_rgb01: Tensor, foreground: Tensor, screen_coords: Tensor) -> Tensor:
+    """L1 between the whole rendered and target image, both on white, in units of -1..1.
+
+    The gradient flows to `rgb01`, and through the target to `screen_coords`.
+
+    Args:
+        rgb01, target_rgb01: [N, 3, H, W] in 0..1 on white (`whiten_background`).
+        foreground: bool [N, 1, H, W].
+        screen_coords: [N, H, W, 2] in -1..1, x left and y up.
+
+    Returns:
+        A scalar, the sum over all pixels divided by three times the number of foreground pixels.
+    """
+    n, _, height, width = rgb01.shape
+    expect_shape("rgb01", rgb01, None, 3, None, None)
+    expect_shape("target_rgb01", target_rgb01, n, 3, height, width)
+    expect_mask("foreground", foreground)
+    expect_shape("screen_coords", screen_coords, n, height, width, 2)
+    target = screen_grad(target_rgb01, -screen_coords)  # screen_grad takes x to the right and y down
+    difference = ((rgb01 - target).abs() * _pixel_weight(foreground)).sum()
+    return UNITS_PER_RGB01 * difference / mean_over_processes(3 * foreground.sum()).clamp_min(1)
+
+
+def _pixel_weight(foreground: Tensor) -> Tensor:
+    return torch.where(foreground, 1.0, OUTSIDE_WEIGHT)
+
+
+def coverage_term(inputs: LossInputs) -> Tensor:
+    """The coverage loss of a rendered batch."""
+    return coverage_loss(inputs.rendering.alpha, inputs.foreground)
+
+
+def composite_term(inputs: LossInputs) -> Tensor:
+    """The composite loss of a rendered batch."""
+    return composite_loss(
+        inputs.rendering.rgb01, inputs.target_rgb01, inputs.foreground, inputs.screen_coords
+    )

@@ -1,0 +1,56 @@
+"""Fitting of the held-out frames' poses and exposures to a finished blend avatar. `docs/method.md`, section 5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from nha.avatar.blend_avatar import BlendAvatar
+from nha.core.types import FrameBatch
+from nha.optimization.adam_variants import RowAdam
+from nha.optimization.objective import Objective, render_batch
+from nha.optimization.optimizers import pose_optimizer, set_pose_rate
+from nha.optimization.stages import POSES, Stage
+
+_LAST_RATE = 0.1  # the learning rate falls linearly to this share
+_GAIN_RATE = 1.0  # of the exposure, relative to the rate of the poses
+
+
+def fit_frames(
+    avatar: BlendAvatar, objective: Objective, stage: Stage, batches: Iterable[FrameBatch], steps: int
+) -> None:
+    """Fit expression, pose and exposure of frames; everything else stays as it is.
+
+    Args:
+        avatar: the finished avatar.
+        objective: the losses.
+        stage: its terms, their weights in its last epoch, and the learning rate of its corrections.
+        batches: the frames; each batch is fitted by itself.
+        steps: number of Adam's steps.
+    """
+    weights = stage.weights_at(stage.end_epoch - 1)
+    moving = (*POSES, "eyes")
+    required = [(parameter, parameter.requires_grad) for parameter in avatar.parameters()]
+    was_training = avatar.training
+    avatar.requires_grad_(False).eval()
+    for parameter in (avatar.log_gain, *(getattr(avatar.frame_parameters, name) for name in moving)):
+        parameter.requires_grad_(True)
+    with torch.enable_grad():
+        for batch in batches:
+            batch = batch.to(avatar.device)
+            poses = pose_optimizer(avatar.frame_parameters, moving, stage.flame_lr, RowAdam)
+            gain = RowAdam([avatar.log_gain], lr=stage.flame_lr * _GAIN_RATE)
+            for step in range(steps):
+                rate = stage.flame_lr * (1 - (1 - _LAST_RATE) * step / max(steps - 1, 1))
+                set_pose_rate(poses, rate)
+                gain.param_groups[0]["lr"] = rate * _GAIN_RATE
+                losses = objective(stage.terms, avatar, render_batch(avatar, stage, batch), batch)
+                avatar.zero_grad()
+                losses.weighted_sum(weights).backward()
+                poses.step()
+                gain.step()
+    avatar.zero_grad()
+    for parameter, needed in required:
+        parameter.requires_grad_(needed)
+    avatar.train(was_training)

@@ -1,0 +1,173 @@
+"""The blend model: linear offsets, mirrored sides, colours, coverage."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from nha.avatar.blend_avatar import BlendAvatar
+from nha.avatar.drive import LANDMARK_PAIRS, Drive, raw_drive
+from nha.avatar.open import build_avatar, load_avatar, save_avatar
+from nha.core.errors import UserError
+from nha.core.rotations import rotation_matrix, rotation_vector
+from nha.head.load import load_head
+from nha.nets.texture_net import TextureNet
+from tests.avatar.conftest import camera, facing_params
+from tests.small import SMALL_BLEND
+
+
+@pytest.fixture
+def blend(head) -> BlendAvatar:
+    torch.manual_seed(0)
+    avatar = BlendAvatar(head, SMALL_BLEND, max_frame_id=5).eval()
+    with torch.no_grad():
+        avatar.static_offsets.normal_(0, 2e-3)
+        avatar.shapes.normal_(0, 2e-3)
+        for texture in (avatar.head_texture, avatar.mouth_texture):
+            for level in (*texture.mean.levels, *texture.basis.levels):
+                level.add_(0.05 * torch.randn_like(level))
+        avatar.light.normal_(0, 0.05)
+        avatar.log_gain.normal_(0, 0.1)
+    return avatar
+
+
+def test_an_untrained_avatar_is_the_plain_head(head) -> None:
+    avatar = BlendAvatar(head, SMALL_BLEND, max_frame_id=0).eval()
+    surface = avatar.surface(facing_params(head, 2))
+    assert torch.equal(surface.vertices, surface.plain_vertices)
+    rendering = avatar.render(facing_params(head, 1), camera(1))
+    inside = rendering.alpha[0, 0] == 1
+    assert inside.any()
+    torch.testing.assert_close(rendering.rgb01[0, :, inside], torch.full((3, int(inside.sum())), 0.5))
+
+
+def test_offsets_are_morph_targets(blend) -> None:
+    # static offsets plus weights times shapes, added in the rest pose: exactly what an engine does
+    params = facing_params(blend.head, 3)
+    params = params.replace(jaw=params.jaw + torch.linspace(0, 0.8, 3)[:, None])
+    with torch.no_grad():
+        coefficients = blend.shape_coefficients(blend.scaled_drive(params))
+        zero = torch.zeros_like(coefficients[:1])
+        static = blend.rest_offsets(zero)
+        targets = torch.stack(
+            [blend.rest_offsets(row[None])[0] - static[0] for row in torch.eye(coefficients.shape[1])]
+        )
+        expected = static + torch.einsum("ns,svc->nvc", coefficients, targets)
+        surface = blend.surface(params)
+        assert coefficients.std(0).max() > 0.01
+        torch.testing.assert_close(surface.offsets, expected, rtol=1e-4, atol=1e-7)
+        posed = blend.head.pose(params, rest_offsets=expected)
+        torch.testing.assert_close(surface.vertices, posed.vertices, rtol=1e-5, atol=1e-6)
+
+
+def test_shapes_move_their_region_only(blend) -> None:
+    scalp = blend.head.soft_labels[blend.head.offset_vertices, blend.head.part("scalp")] >= 1
+    neck = blend.head.soft_labels[blend.head.offset_vertices, blend.head.part("neck")] >= 1
+    face, of_neck = blend.moved[:3, :, 0], blend.moved[3:, :, 0]
+    assert (face[:, scalp | neck] == 0).all()
+    assert (of_neck[:, neck & ~scalp] == 1).all()
+    names = blend.drive.names
+    assert (blend.driven[:3, names["view"]] == 0).all()
+    assert (blend.driven[:, names["expression"]] == 0).all()
+
+
+def test_both_sides_move_alike(blend) -> None:
+    with torch.no_grad():
+        blend.static_offsets.zero_()
+        blend.static_offsets[40, :] = torch.tensor([0.001, 0.002, 0.003])
+        offsets = blend.rest_offsets(torch.zeros(1, 5))[0, blend.head.offset_vertices]
+    partner = blend.mirror_row[40]
+    assert partner != 40
+    assert blend.mirror_row[partner] == 40
+    torch.testing.assert_close(offsets[partner] * torch.tensor([-1.0, 1, 1]), offsets[40])
+
+
+def test_smoothing_keeps_constants_and_its_gradient_is_its_transpose(blend) -> None:
+    n = len(blend.head.offset_vertices)
+    torch.testing.assert_close(blend.smooth(torch.ones(1, n, 3)), torch.ones(1, n, 3))
+    a, b = torch.randn(1, n, 3, requires_grad=True), torch.randn(1, n, 3)
+    (blend.smooth(a) * b).sum().backward()
+    torch.testing.assert_close(a.grad, blend.smooth(b))  # the matrix is symmetric
+
+
+def test_drive_vector(head) -> None:
+    params = facing_params(head, 3)
+    raw = raw_drive(head, params, camera(3))
+    drive = Drive(head.n_expr)
+    assert raw.shape == (3, len(drive))
+    view = raw[:, drive.names["view"]]
+    torch.testing.assert_close(view[:, 1], -torch.linspace(0, 0.4, 3), atol=1e-5, rtol=0)
+    points = head.landmarks(head(params))
+    a, b = LANDMARK_PAIRS[4]
+    distance = (points[:, a] - points[:, b]).norm(dim=1)
+    torch.testing.assert_close(raw[:, 4], distance, atol=1e-6, rtol=1e-4)
+
+
+def test_view_is_measured_to_the_camera(head) -> None:
+    params = facing_params(head, 1)
+    turned = camera(1)
+    turn = rotation_matrix(torch.tensor([[0.0, 0.3, 0.0]]))
+    turned = dataclasses.replace(turned, extrinsics=torch.cat([turn, torch.zeros(1, 3, 1)], 2))
+    view = Drive(head.n_expr).names["view"]
+    difference = raw_drive(head, params, turned)[:, view] - raw_drive(head, params, camera(1))[:, view]
+    assert difference.norm().item() == pytest.approx(0.3, abs=1e-4)
+    assert rotation_vector(turn).norm().item() == pytest.approx(0.3, abs=1e-4)
+
+
+def test_drive_is_scaled_and_clipped_to_the_training_frames() -> None:
+    drive = Drive(4)
+    raw = torch.randn(50, len(drive)) * 3 + 1
+    drive.measure(raw)
+    scaled = drive(raw)
+    torch.testing.assert_close(scaled.mean(0), torch.zeros(len(drive)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(scaled.std(0, correction=0), torch.ones(len(drive)), atol=1e-4, rtol=0)
+    assert torch.equal(drive(raw, clip=True), scaled)
+    far = drive(raw + 100, clip=True)
+    assert (far <= drive(drive.high[None]) + 1e-5).all()
+
+
+def test_gain_applies_to_known_frames_only(blend) -> None:
+    params = facing_params(blend.head, 2)
+    gain = blend._gain(torch.tensor([3, 77]))
+    torch.testing.assert_close(gain[0], blend.log_gain[3].exp())
+    assert torch.equal(gain[1], torch.ones(3))
+    free = blend.render(params[:1], camera(1)).rgb01
+    framed = blend.render(params[:1], camera(1), frame_ids=torch.tensor([3])).rgb01
+    assert not torch.equal(free, framed)
+
+
+def test_gradients_reach_everything(blend) -> None:
+    blend.train()
+    rendering = blend.render(facing_params(blend.head, 2), camera(2), frame_ids=torch.tensor([0, 1]))
+    (rendering.rgb01.square().sum() + rendering.alpha.sum()).backward()
+    names = {"static_offsets", "asymmetry", "shapes", "shape_weights", "light", "log_gain"}
+    for name in names:
+        assert getattr(blend, name).grad.abs().sum() > 0, name
+    assert blend.frame_parameters.translation.grad.abs().sum() > 0  # through the antialiased silhouette
+
+
+def test_frames_of_a_batch_do_not_mix(blend) -> None:
+    params, view = facing_params(blend.head, 2), camera(2)
+    with torch.no_grad():
+        both = blend.render(params, view)
+        second = blend.render(params[1:], view[1:])
+    torch.testing.assert_close(both.rgb01[1:], second.rgb01, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(both.alpha[1:], second.alpha, rtol=1e-4, atol=1e-4)
+
+
+def test_it_is_saved_and_opened(blend, tmp_path) -> None:
+    path = save_avatar(tmp_path / "avatar.ckpt", blend, load_head("procedural"), {"head": "procedural"})
+    opened = load_avatar(path)
+    assert isinstance(opened, BlendAvatar)
+    params = facing_params(blend.head, 1)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            opened.render(params, camera(1)).rgb01, blend.render(params, camera(1)).rgb01
+        )
+
+
+def test_its_networks_cannot_be_replaced() -> None:
+    with pytest.raises(UserError, match="only the published model has networks"):
+        build_avatar(load_head("procedural"), SMALL_BLEND, 0, texture_net=TextureNet(4, 13, 4, 1, 8, 4))

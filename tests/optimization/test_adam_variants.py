@@ -1,0 +1,69 @@
+"""Adam on rows, and Adam with one step size."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch.optim import Adam
+
+from nha.optimization.adam_variants import RowAdam, UniformAdam
+
+
+def test_rows_with_a_gradient_move_as_with_adam() -> None:
+    torch.manual_seed(0)
+    start = torch.randn(2, 3)
+    table, twin = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    own, torchs = (
+        RowAdam([table], lr=0.01, betas=(0.9, 0.99)),
+        Adam([twin], lr=0.01, betas=(0.9, 0.99), eps=1e-12),
+    )
+    for _ in range(5):
+        grad = torch.randn(2, 3)
+        table.grad, twin.grad = grad.clone(), grad.clone()
+        own.step()
+        torchs.step()
+    torch.testing.assert_close(table, twin)
+
+
+def test_rows_without_a_gradient_stay() -> None:
+    table = torch.nn.Parameter(torch.zeros(3, 2))
+    optimizer = RowAdam([table], lr=0.1)
+    table.grad = torch.tensor([[1.0, 1], [1, 1], [0, 0]])
+    optimizer.step()
+    before = table.detach().clone()
+    table.grad = torch.tensor([[0.0, 0], [1, 1], [0, 0]])
+    optimizer.step()
+    assert torch.equal(table[0], before[0])
+    assert not torch.equal(table[1], before[1])
+    assert (table[2] == 0).all()
+    assert optimizer.state[table]["steps"][:, 0].tolist() == [1, 2, 0]
+
+
+def test_uniform_steps_keep_the_direction_of_the_gradient() -> None:
+    tensor = torch.nn.Parameter(torch.zeros(4, 3))
+    optimizer = UniformAdam([tensor], lr=0.5)
+    grad = torch.randn(4, 3)
+    tensor.grad = grad.clone()
+    optimizer.step()
+    torch.testing.assert_close(tensor.detach(), -0.5 * grad / grad.abs().max())
+
+
+@pytest.mark.parametrize("kind", [RowAdam, UniformAdam])
+def test_state_is_restored(kind) -> None:
+    torch.manual_seed(0)
+    tensor = torch.nn.Parameter(torch.randn(3, 2))
+    optimizer = kind([tensor], lr=0.1)
+    grads = torch.randn(4, 3, 2)
+    for grad in grads[:2]:
+        tensor.grad = grad.clone()
+        optimizer.step()
+    twin = torch.nn.Parameter(tensor.detach().clone())
+    restored = kind([twin], lr=0.1)
+    restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for grad in grads[2:]:
+        tensor.grad, twin.grad = grad.clone(), grad.clone()
+        optimizer.step()
+        restored.step()
+    assert torch.equal(tensor, twin)

@@ -1,0 +1,82 @@
+"""Numbers of operations that an image and a training step launch, as upper bounds, and the counter itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import op_count
+from nha.avatar.settings import AvatarSettings
+from op_count import count_all
+from op_counter import OpCounter
+
+# aten calls of one image and of one step of two frames; lower them with every improvement
+OPS = {"image": 535, "geometry_step": 1735, "texture_step": 940, "joint_step": 2360}
+SYNCS = {"image": 7, "geometry_step": 1, "texture_step": 12, "joint_step": 12}
+
+
+@pytest.fixture(scope="module")
+def counters(head) -> dict[str, OpCounter]:
+    """Counters of the published networks; neither the mesh's nor the image's size changes the counts."""
+    return count_all(head, AvatarSettings(), size=48)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_operations_stay_within_their_budget(counters, name) -> None:
+    assert counters[name].totals()["ops"] <= OPS[name], dict(counters[name].ops)
+
+
+@pytest.mark.parametrize("name", SYNCS)
+def test_the_host_waits_no_more_often_than_the_budget_allows(counters, name) -> None:
+    assert counters[name].totals()["syncs"] <= SYNCS[name], dict(counters[name].sync_names)
+
+
+def test_counter_counts_calls_views_and_the_backward_pass_by_part() -> None:
+    x = torch.ones(3, requires_grad=True)
+    with OpCounter() as counter:
+        with counter.part("forward"):
+            y = x.view(3, 1).sin()
+        y.sum().backward()
+    assert counter.ops["forward"] == 3  # sine, and cosine and product backward
+    assert counter.views["forward"] >= 1
+    assert counter.totals()["syncs"] == 0
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda x: x.nonzero(),
+        lambda x: x[x > 0],
+        lambda x: x.sum().item(),
+        lambda x: x.tolist(),
+        lambda x: x.unique(),
+        lambda x: torch.tensor([1.0, 2.0]).to(x),
+        lambda x: torch.randn(2, generator=torch.Generator()).to(x.device),
+        lambda x: x[torch.tensor([0, 1])],
+    ],
+)
+def test_counter_sees_what_makes_the_host_wait(wait) -> None:
+    x = torch.ones(3)
+    with OpCounter() as counter:
+        wait(x)
+    assert counter.totals()["syncs"] == 1
+
+
+def test_counter_accepts_copies_that_do_not_wait() -> None:
+    x = torch.ones(3)
+    with OpCounter() as counter:
+        moved = torch.tensor([1.0, 2.0, 3.0]).to(x.device, non_blocking=True)
+        x + moved
+    assert counter.totals()["syncs"] == 0
+
+
+def test_script_writes_the_counts(tmp_path, counters, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(op_count, "count_all", lambda *_: counters)
+    monkeypatch.setattr(op_count, "build_head", lambda *_: None)
+    op_count.main(["--head", "procedural", "--parts", "--json", str(tmp_path / "counts.json")])
+    counts = json.loads((tmp_path / "counts.json").read_text())
+    assert set(counts) == set(OPS)
+    assert all({"ops", "syncs"} <= set(count) for count in counts.values())
+    assert "texture network" in capsys.readouterr().out
