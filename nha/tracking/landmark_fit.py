@@ -83,6 +83,7 @@ class LandmarkFit:
         self.model = LandmarkModel(self.rig, head)
         self.n_shape, self.n_expr = min(n_shape, head.n_shape), min(n_expr, head.n_expr)
         self.weights, self.outline = weights or EnergyWeights(), outline or OutlineSettings()
+        self.neck_sigma_rad = math.radians(self.outline.outline_neck_deg)  # outlines show the neck's angle
         self.offset_sigmas = OffsetSigmas()
         self.widths = (self.n_expr, *POSE_WIDTHS)
         # The point at which priors are linearised. Rotation and translation have none: any value would do.
@@ -111,7 +112,7 @@ class LandmarkFit:
         """
         own, shared = self._own(start), self._shared(start, detected)
         observed = self._observed(detected, targets)
-        priors = [self._rest_prior() if targets is None else self._outline_prior()]
+        priors = [self._rest_prior() if targets is None else self._rest_prior(self.neck_sigma_rad)]
         if neighbours is not None:
             priors.append(self._smoothness_prior(neighbours))
         for _ in range(_REWEIGHTINGS):
@@ -156,7 +157,7 @@ class LandmarkFit:
     ) -> tuple[Unknowns, DetectedLandmarks]:
         """Continue `fit_together` with points of the surface that have a place in the image."""
         own, shared = self._own(start), self._shared(start, detected)
-        observed, own_priors = self._observed(detected, targets), [self._outline_prior()]
+        observed, own_priors = self._observed(detected, targets), [self._rest_prior(self.neck_sigma_rad)]
         prior = self._shared_prior(shared, self.offset_sigmas, fixed_focal, self.outline.outline_shape_sigma)
         observed.reweight(own, shared)
         own, shared = minimise_jointly(observed, own_priors, prior, own, shared, n_steps)
@@ -201,10 +202,6 @@ class LandmarkFit:
             sigma = math.sqrt(2) * neck_sigma_rad
             priors = [replace(p, landmark_sigma=sigma) if p.name == "pos_neck" else p for p in priors]
         return Quadratic(self._precision(priors, lambda own: self._with_own(self.rest, own[None]), at), at)
-
-    def _outline_prior(self) -> Quadratic:
-        """The same in the fit to outlines, which show the neck's angle."""
-        return self._rest_prior(math.radians(self.outline.outline_neck_deg))
 
     def _smoothness_prior(self, line: Unknowns) -> Quadratic:
         """The energy's smoothness term, with the neighbours fixed where they are.
