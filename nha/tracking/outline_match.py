@@ -213,7 +213,7 @@ class _FrameMatcher:
         px_per_metre = self.focal_px / self.depth[pixels[:, 0], pixels[:, 1]]
         sigma = np.full(len(targets), self.settings.outline_sigma * self.face_height)
         thickness = self.settings.hair_thickness_mm * _MM * px_per_metre
-        covered = hair & (inside_px > 0)
+        covered = hair & (inside_px >= 0)
         if is_scalp:
             sigma[covered] = (self.settings.hair_sigma_mm * _MM * px_per_metre)[covered]
             targets = targets - np.where(covered, thickness, 0)[:, None] * normals

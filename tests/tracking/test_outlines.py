@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
 from nha.core.conventions import EYE_CLOSURE_PAIRS, INNER_LIP_PAIRS, Parsing
 from nha.core.types import HeadParams
-from nha.data.dataset_folder import DatasetFolder, write_labels
+from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_labels, write_rgb
 from nha.render.camera import project
 from nha.render.rasterize import rasterize
 from nha.tracking.frames import read_frames
@@ -119,37 +117,40 @@ def draw_parsing(mesh, unknowns, size) -> np.ndarray:
 
 
 @pytest.fixture
-def shown(clip, head_mesh):
-    """A clip with parsing, of a person with large, high ears and a wide neck: stages(**settings), true shape."""
-    names = head_mesh_names()
-    shape = clip.truth.shape.clone()
+def shown(tmp_path, head_mesh, head_assets):
+    """Landmarks and parsing of a person with large, high ears and a wide neck: stages(**settings), true unknowns."""
+    size, names, yaw = (200, 200), list(head_assets.shape_names), torch.linspace(-0.6, 0.6, 7)
+    truth = start_unknowns(head_mesh.head, len(yaw), 0)
+    shape = truth.shape.clone()
     for name, value in {"ear_size": 2.0, "ear_height": 1.5, "ear_protrusion": 2.0, "neck_width": 1.5}.items():
         shape[names.index(name)] = value
-    truth = clip.truth.replace(shape=shape)
-    frames = read_frames(clip.folder)
-    for row, labels in enumerate(draw_parsing(head_mesh, truth, frames.image_size)):
-        write_labels(DatasetFolder(clip.folder).paths(frames.frame_ids[row]).parsing, labels)
+    truth = truth.replace(
+        rotation=truth.rotation + torch.stack([0.2 * yaw.cos(), yaw, 0 * yaw], 1),
+        translation=torch.tensor([[0.0, -0.12, 1.0]]).repeat(len(yaw), 1),
+        shape=shape,
+        focal_and_centre=torch.tensor([2.9, 0.5, 0.5]),
+    )
+    points = project(head_mesh.head.landmarks(head_mesh.head(truth.head_params())), truth.camera(size))
+    folder = DatasetFolder(tmp_path / "shown")
+    for row, labels in enumerate(draw_parsing(head_mesh, truth, size)):
+        paths, marks = folder.paths(row), points[row, :, :2].numpy()
+        paths.folder.mkdir(parents=True)
+        write_rgb(paths.image, np.zeros((*size, 3), np.uint8))
+        write_labels(paths.parsing, labels)
+        confidence = np.ones(68, np.float32)
+        write_keypoints(paths.keypoints, Keypoints(marks[:68], 0 * confidence, confidence, marks[68:]))
 
     def stages(**settings) -> LandmarkStages:
-        run = RunFolder(
-            TrackingSettings(
-                data_path=clip.folder,
-                output_path=clip.folder / "tracking",
-                n_shape=60,
-                n_expr=20,
-                outline=OutlineSettings(**settings),
-            ),
-            frames,
+        tracking = TrackingSettings(
+            data_path=folder.root,
+            output_path=tmp_path / "tracking",
+            n_shape=60,
+            n_expr=20,
+            outline=OutlineSettings(**settings),
         )
-        return LandmarkStages(run, head_mesh, 0)
+        return LandmarkStages(RunFolder(tracking, read_frames(folder.root)), head_mesh, 0)
 
     return stages, truth
-
-
-def head_mesh_names() -> list[str]:
-    from nha.head.load import load_head
-
-    return list(load_head("procedural").shape_names)
 
 
 def resting_error_mm(mesh, found: torch.Tensor, true: torch.Tensor, part: str) -> float:
@@ -194,6 +195,9 @@ def test_without_parsing_nothing_changes(clip, head_mesh):
 def test_hair_keeps_the_surface_inside(head_mesh):
     size = (128, 128)
     unknowns = start_unknowns(head_mesh.head, 1, 0)
+    unknowns = unknowns.replace(
+        translation=torch.tensor([[0.0, -0.12, 1.0]])
+    )  # the whole head is in the image
     labels = draw_parsing(head_mesh, unknowns, size)[0]
     top = int(np.flatnonzero((labels > 0).any(1))[0])
     hair = labels.copy()
@@ -232,7 +236,6 @@ def test_landmarks_of_lids_and_lips_share_their_offset(head_mesh):
 def test_landmarks_count_less_in_profile(shown):
     stages, truth = shown
     stage = stages().outlines
-    turned = dataclasses.replace(truth)
-    assert float(head_yaw_deg(turned)[3]) < 10
+    assert float(head_yaw_deg(truth)[3]) < 10
     trust = stage._profile_trust(torch.tensor([0.0, 40.0, 50.0, 80.0]))
     assert trust.tolist() == pytest.approx([1.0, 1.0, 0.25, 0.04])
