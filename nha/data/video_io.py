@@ -23,6 +23,8 @@ DEFAULT_FPS = Fraction(25)
 # not deterministic (8 of 450 encodings differed; without it 0 of 1000).
 REPRODUCIBLE = {"threads": "2", "mbtree": "0"}
 # FFmpeg also decodes plain text files, as scrolling text.
+# Playlists and lists of parts name other files of this machine: the file itself is all that is read.
+_ONLY_THIS_FILE = {"format_whitelist": "", "protocol_whitelist": "file"}
 TEXT_CODECS = frozenset({"ansi", "bintext", "xbin", "idf"})
 
 _logger = get_logger(__name__)
@@ -125,7 +127,7 @@ def _open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream
     if path.stat().st_size == 0:
         raise UserError(f"the video file is empty: {path}")
     try:
-        container = av.open(str(path.absolute()))
+        container = av.open(str(path.absolute()), options=_ONLY_THIS_FILE)
     except PermissionError as error:
         raise UserError(f"no permission to read {path}") from error
     except (av.FFmpegError, ValueError, OSError) as error:

@@ -15,8 +15,14 @@ from nha.core.common_settings import (
 from nha.core.config import Settings, setting
 from nha.core.errors import UserError
 
-Format = Literal["obj", "ply", "glb", "params"]
-FORMATS: tuple[Format, ...] = ("obj", "ply", "glb", "params")  # in the order in which they are written
+Format = Literal["obj", "ply", "glb", "html", "params"]
+FORMATS: tuple[Format, ...] = (
+    "obj",
+    "ply",
+    "glb",
+    "html",
+    "params",
+)  # in the order in which they are written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,4 +86,4 @@ class ExportSettings(Settings):
         """Raise UserError for a number out of its range."""
         super().check()
         if not self.formats:
-            raise UserError("--formats names no format; give obj, ply, glb or params")
+            raise UserError("--formats names no format; give obj, ply, glb, html or params")
