@@ -34,7 +34,6 @@ class GlbTwin:
         a = self.gltf.accessors[accessor]
         if a.sparse is not None:
             assert a.bufferView is None
-            assert a.byteOffset is None  # not allowed without a buffer view
             table = np.zeros((a.count, _SIZE[a.type]), _TYPE[a.componentType])
             at, stored = a.sparse.indices, a.sparse.values
             rows = np.frombuffer(self.bytes_of(at.bufferView), _TYPE[at.componentType])
