@@ -149,7 +149,7 @@ def view(call: Call) -> None:
 
 
 def export(call: Call) -> None:
-    """Write an avatar as files for other programs: OBJ, PLY, GLB (skinned, with morph targets), head parameters.
+    """Write an avatar as files for other programs: OBJ, PLY, GLB (skinned, with morph targets), HTML, head parameters.
 
     Lengths are in metres, +y is up. In the neutral pose the root joint is at the origin and the head looks along +z;
     tracked frames are placed in front of a camera at the origin that looks along +z. Textures contain the lighting of
