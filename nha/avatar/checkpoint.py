@@ -35,6 +35,7 @@ from nha.data.messages import some_of
 AVATAR_FILE = "avatar.ckpt"
 FORMAT = "nha-avatar"
 FORMAT_VERSION = 2
+INFINITE_UNTIL_MEASURED = ("condition_ranges.", "drive.")  # ranges, which clip nothing at first
 _VERSION_1 = "nha-avatar-1"  # `format` of the first version, which had no `format_version`
 _TABLES_1 = "published_head."  # prefix of the head model's tables in its state
 
@@ -185,8 +186,8 @@ def load_state(avatar: nn.Module, checkpoint: AvatarCheckpoint) -> None:
 
 
 def _require_finite(state: Mapping[str, Tensor], what: str) -> None:
-    """Raise UserError for NaN or infinity; ranges of conditions and of the drive are infinite until measured."""
-    if bad := non_finite_names(state, ("condition_ranges.", "drive.")):
+    """Raise UserError for NaN, and for infinity outside of ranges that were not measured yet."""
+    if bad := non_finite_names(state, INFINITE_UNTIL_MEASURED):
         raise UserError(
             f"{what} holds values that are not finite ({some_of(bad, 3)}): its training diverged; train it again with "
             "lower learning rates"

@@ -15,7 +15,6 @@ class AvatarSettings(Settings):
     model: Literal["published", "blend"] = setting(
         "published",
         section="Avatar",
-        main=True,
         help="Model of the avatar: published (networks of the paper) or blend (linear offsets and blended textures).",
     )
     subdivide_mesh: int = setting(
@@ -74,7 +73,11 @@ class AvatarSettings(Settings):
     )
     blend_textures: int = setting(12, minimum=1, maximum=64, help="Basis images that the pose blends.")
     blend_texture_size: int = setting(
-        512, minimum=32, maximum=4096, help="Side of the head's texture in texels; the mouth's has a quarter."
+        0,
+        minimum=0,
+        maximum=4096,
+        help="Side of the head's texture in texels, the mouth's has a quarter; 0 takes the power of two that is not "
+        "smaller than the images.",
     )
     blend_hidden: int = setting(
         32,

@@ -10,6 +10,9 @@ from nha.core.config import parse_settings
 
 S = TypeVar("S")
 
+# options that choose a configuration or the published model
+_CHOICES_OF_CONFIG = ("--config", "--published", "--model")
+
 
 @dataclass(frozen=True)
 class Call:
@@ -19,18 +22,26 @@ class Call:
     program: str
     description: str
     examples: str
+    default_config: str | None = None  # used without --config
 
     def parse(self, settings_type: type[S]) -> S:
         """The settings that the arguments give. Raises UserError for wrong ones."""
         settings = parse_settings(
             settings_type,
-            self.argv,
+            self._with_config(),
             description=_dedent(self.description),
             program=self.program,
             examples=self.examples,
         )
         settings.check()
         return settings
+
+    def _with_config(self) -> Sequence[str]:
+        """The arguments, with the default configuration where they choose neither one nor the published model."""
+        chosen = any(argument.split("=")[0] in _CHOICES_OF_CONFIG for argument in self.argv)
+        if chosen or self.default_config is None:
+            return self.argv
+        return ["--config", self.default_config, *self.argv]
 
 
 def demo(call: Call) -> None:
@@ -75,7 +86,8 @@ def track(call: Call) -> None:
 def train(call: Call) -> None:
     """Fit a neural head avatar to a tracked video in three stages: geometry, texture, joint.
 
-    An interrupted run continues when it is started again with the same options.
+    `nha train` fits the blend model (configs/blend.ini); --config optimize_avatar the published one. An interrupted run
+    continues when it is started again with the same options.
     """
     from nha.optimization.config import OptimizationSettings
 
@@ -137,7 +149,7 @@ def view(call: Call) -> None:
 
 
 def export(call: Call) -> None:
-    """Write an avatar as files for other programs: OBJ, PLY, GLB (skinned, with morph targets), head parameters.
+    """Write an avatar as files for other programs: OBJ, PLY, GLB (skinned, with morph targets), HTML, head parameters.
 
     Lengths are in metres, +y is up. In the neutral pose the root joint is at the origin and the head looks along +z;
     tracked frames are placed in front of a camera at the origin that looks along +z. Textures contain the lighting of

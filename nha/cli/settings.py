@@ -30,8 +30,11 @@ class DemoSettings(Settings):
     quick: bool = setting(
         False, main=True, help="One epoch per stage and few tracking steps: a test run, not a result."
     )
-    optimization: Path = setting(
-        Path("demo"), help="Settings of the avatars' training: an INI file or a short name."
+    published: bool = setting(
+        False, main=True, help="Train the published model (configuration demo) instead of the blend model."
+    )
+    optimization: Path | None = setting(
+        None, help="Settings of the avatars' training: an INI file or a short name; none takes blend or demo."
     )
 
     def check(self) -> None:
@@ -39,6 +42,11 @@ class DemoSettings(Settings):
         super().check()
         if self.seeds[0] == self.seeds[1]:
             raise UserError("--seeds must be two different numbers: one person animates the other")
+
+    @property
+    def training(self) -> Path:
+        """The settings of the avatars' training: an INI file or a short name."""
+        return self.optimization or Path("demo" if self.published else "blend")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,12 @@ class DataSettings(Settings):
         help="Frames in a validation batch of the geometry, texture and joint stage.",
         maximum=4096,
     )
+    pose_balance: float = setting(
+        0.0,
+        minimum=0,
+        maximum=1,
+        help="How much more often frames with rare head poses are used: 0 all frames equally, 1 all poses equally.",
+    )
     data_worker: int = setting(
         0,
         minimum=0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
 from nha.core.types import Camera, HeadParams, Rendering
 from nha.data.tracking_file import TrackingResult
+from nha.export.page_images import page_images
 from nha.export.poses import frame_params
 from nha.export.rig import Rig, pose_rig, rig_motion
 from nha.export.textures import Textures, render_textured
@@ -98,6 +101,56 @@ def image_accuracy(
         }
         for name, rows in scores.items()
     }
+
+
+@torch.no_grad()
+def page_accuracy(
+    avatar: HeadAvatar, tracking: TrackingResult, page: Path, chromium: str
+) -> dict[str, dict[str, float]]:
+    """How avatar.html draws some tracked frames in Chromium, against the avatar's images without frame corrections.
+
+    Args:
+        avatar: the avatar.
+        tracking: the tracking of its video.
+        page: avatar.html of the same.
+        chromium: path of the browser.
+
+    Returns:
+        "vertices": distances in mm; "images": mean PSNR in dB of the pixels that both cover entirely
+        ("covered_psnr"), of those among them that no antialiased edge crosses ("inner_psnr"), and of all pixels that
+        both cover against the avatar's image before antialiasing ("sharp_psnr"): the page's are not antialiased.
+    """
+    order = np.sort(tracking.frame).tolist()
+    frames = select_frames_by_yaw(tracking, _IMAGE_FRAMES)
+    images = page_images(page, [order.index(frame) for frame in frames], chromium)
+    params = frame_params(avatar, tracking, frames)
+    camera = tracking.camera_for(frames, tracking.image_size).to(params.rotation.device)
+    distances, rows = [], []
+    for i, image in enumerate(images):
+        rendering = avatar.render(params[i : i + 1], camera[i : i + 1], corrected=True)
+        sharp = _before_antialiasing(avatar, rendering, camera[i : i + 1])
+        drawn = torch.from_numpy(image.rgba).permute(2, 0, 1)[None].to(sharp.device) / 255
+        squared, sharp_squared = ((x - drawn[:, :3]).square().mean(1) for x in (rendering.rgb01, sharp))
+        on_page, touched = drawn[:, 3] == 1, rendering.gbuffer.alpha[:, 0] > 0
+        both = on_page & (rendering.alpha[:, 0] >= _FULL_COVERAGE)
+        inner = both & ((sharp - rendering.rgb01).abs().amax(1) == 0)
+        chosen = (squared[both], squared[inner], sharp_squared[on_page & touched])
+        rows.append([_psnr(values.mean()) for values in chosen])
+        vertices = rendering.surface.vertices[0].cpu().double()
+        distances.append(1000 * (vertices - torch.from_numpy(image.vertices)).norm(dim=1))
+    names = ("covered_psnr", "inner_psnr", "sharp_psnr")
+    scores = dict(zip(names, np.mean(rows, 0).round(2).tolist(), strict=True))
+    return {
+        "vertices": error_summary(torch.stack(distances)),
+        "images": {"frames": len(rows), **scores},
+    }
+
+
+def _before_antialiasing(avatar: HeadAvatar, rendering: Rendering, camera: Camera) -> Tensor:
+    """The colours [1, 3, H, W] of a rendering [1] that antialiasing mixes; the published model has none."""
+    if not isinstance(avatar, BlendAvatar):
+        return rendering.rgb01
+    return avatar.paint(rendering.gbuffer, avatar.scaled_drive(rendering.surface.params, camera))
 
 
 def vertex_errors_mm(avatar: HeadAvatar, rig: Rig, params: HeadParams, manual: bool = False) -> Tensor:

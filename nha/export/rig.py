@@ -226,12 +226,13 @@ def _expression_delta(avatar: HeadAvatar, bind: Surface, k: int) -> Tensor:
 
 def _select_correctives(head: HeadModel, bind: HeadParams, poses: HeadParams) -> tuple[int, ...]:
     """The entries of the pose feature whose change from the bind pose moves a vertex noticeably in `poses`."""
-    change = (_pose_feature(head, poses) - _pose_feature(head, bind)).abs().amax(0)
+    change = (pose_feature_of(head, poses) - pose_feature_of(head, bind)).abs().amax(0)
     reach = head.pose_directions[head.kept_vertices].norm(dim=1).amax(0)
     return tuple((change * reach > SMALLEST_CORRECTIVE_METRES).nonzero().squeeze(1).tolist())
 
 
-def _pose_feature(head: HeadModel, params: HeadParams) -> Tensor:
+def pose_feature_of(head: HeadModel, params: HeadParams) -> Tensor:
+    """The pose feature [N, 36] of N heads, in double precision."""
     return lbs.pose_feature(posed_joints(head, params).rotations)
 
 
@@ -261,7 +262,7 @@ def rig_motion(avatar: HeadAvatar, rig: Rig, params: HeadParams, manual: bool = 
     for j, parent in list(enumerate(rig.parents))[1:]:
         bone = positions[:, j] - positions[:, parent]
         translations.append((world[:, parent, :, :3].mT @ bone[..., None])[..., 0])
-    correctives = (_pose_feature(head, params) - _pose_feature(head, rig.bind))[
+    correctives = (pose_feature_of(head, params) - pose_feature_of(head, rig.bind))[
         :, list(rig.morphs.corrective)
     ]
     expressions = params.expr[:, list(rig.morphs.expression)].double()

@@ -12,13 +12,17 @@ import numpy as np
 import torch
 
 from nha.avatar.base import HeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
 from nha.core.mesh import vertex_normals
-from nha.core.system import atomic_path, exclusive_use, require_writable
-from nha.core.types import HeadParams
+from nha.core.system import atomic_path, exclusive_use, get_logger, require_writable
+from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import write_rgb
-from nha.export.accuracy import image_accuracy, rig_accuracy
+from nha.export.accuracy import image_accuracy, page_accuracy, rig_accuracy
+from nha.export.blend_files import write_blend_files
 from nha.export.mesh_files import TexturedMesh, write_mtl, write_obj, write_ply
 from nha.export.model_textures import model_textures
+from nha.export.page import write_page
+from nha.export.page_images import find_chromium
 from nha.export.parameters import flame_parameters, write_parameters
 from nha.export.poses import Pose, frame_params, neutral_params, pose_avatar
 from nha.export.rig import Rig, make_rig, rig_motion
@@ -29,7 +33,9 @@ from nha.export.textures import MAPS, Textures, vertex_colours
 from nha.export.views import BakingViews, baking_views, frame_views
 from nha.render.rasterize import raster_backend
 
-SUMMARY_FILE, GLB_FILE = "export.json", "avatar.glb"
+_logger = get_logger(__name__)
+
+SUMMARY_FILE, GLB_FILE, PAGE_FILE = "export.json", "avatar.glb", "avatar.html"
 UNITS = "metres, +y up; at rest the root joint is at the origin and the head looks along +z"
 
 
@@ -79,6 +85,7 @@ class _Exporter:
             "obj": self.write_objs,
             "ply": self.write_plys,
             "glb": self.write_glb,
+            "html": self.write_html,
             "params": self.write_params,
         }
 
@@ -97,6 +104,20 @@ class _Exporter:
         if self.tracking is None:
             return self.pose(None).params
         return frame_params(self.avatar, self.tracking, self.tracking.frame.tolist())
+
+    @property
+    def ordered_poses(self) -> HeadParams:
+        """All tracked frames in the order of their ids."""
+        order = torch.from_numpy(np.argsort(self.tracking.frame))
+        return self.all_poses[order.to(self.all_poses.expr.device)]
+
+    @property
+    def _played(self) -> tuple[HeadParams, Camera]:
+        """The poses that a page plays, and the camera of the video [1]; without tracking the neutral pose."""
+        if self.tracking is None:
+            return self.all_poses, self.views.camera[:1]
+        camera = self.tracking.camera_for([0], self.tracking.image_size)
+        return self.ordered_poses, camera.to(self.avatar.device)
 
     @functools.cached_property
     def rig(self) -> Rig:
@@ -158,12 +179,9 @@ class _Exporter:
         """avatar.glb: the rig, with the tracked motion unless the settings leave it out."""
         s, path, clip, camera = self.settings, self.out / GLB_FILE, None, None
         if self.tracking is not None and s.animation:
-            order = np.argsort(self.tracking.frame)
-            frames = self.tracking.frame[order]
-            params = self.all_poses[torch.from_numpy(order).to(self.all_poses.expr.device)]
-            clip = AnimationClip(
-                rig_motion(self.avatar, self.rig, params), (frames - frames[0]) / s.frame_rate
-            )
+            frames = np.sort(self.tracking.frame)
+            motion = rig_motion(self.avatar, self.rig, self.ordered_poses)
+            clip = AnimationClip(motion, (frames - frames[0]) / s.frame_rate)
             camera = self.tracking.camera_for([0], self.tracking.image_size)
         write_rigged_glb(
             path,
@@ -174,6 +192,23 @@ class _Exporter:
             clip=clip,
             camera=camera,
             copyright_line=self.comment,
+        )
+        if isinstance(self.avatar, BlendAvatar):
+            return [path, *write_blend_files(self.out, self.avatar, *self._played)]
+        return [path]
+
+    def write_html(self) -> list[Path]:
+        """avatar.html: a page that shows the avatar and plays the tracked motion."""
+        path, (frames, camera) = self.out / PAGE_FILE, self._played
+        write_page(
+            path,
+            self.avatar,
+            make_rig(self.avatar, self.pose(None).surface, self.head.n_expr, self.all_poses),
+            frames,
+            self.textures(self.glb_texture_frame),
+            camera,
+            frame_rate=self.settings.frame_rate,
+            comment=self.comment,
         )
         return [path]
 
@@ -213,4 +248,15 @@ class _Exporter:
         if self.tracking is not None:
             textures = self.textures(self.glb_texture_frame)
             report["pictures"] = image_accuracy(self.avatar, self.rig, self.tracking, textures)
+            report |= self._page_report()
         return report
+
+    def _page_report(self) -> dict[str, Any]:
+        """The accuracy of avatar.html where it is written and a browser can draw it."""
+        if "html" not in self.settings.formats:
+            return {}
+        chromium = find_chromium()
+        if chromium is None:
+            _logger.info("avatar.html is not compared with the avatar's images: Chromium is not installed")
+            return {}
+        return {"page": page_accuracy(self.avatar, self.tracking, self.out / PAGE_FILE, chromium)}

@@ -15,8 +15,14 @@ from nha.core.common_settings import (
 from nha.core.config import Settings, setting
 from nha.core.errors import UserError
 
-Format = Literal["obj", "ply", "glb", "params"]
-FORMATS: tuple[Format, ...] = ("obj", "ply", "glb", "params")  # in the order in which they are written
+Format = Literal["obj", "ply", "glb", "html", "params"]
+FORMATS: tuple[Format, ...] = (
+    "obj",
+    "ply",
+    "glb",
+    "html",
+    "params",
+)  # in the order in which they are written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,7 @@ class ExportSettings(Settings):
         aliases=("tracking_results_path",),
     )
     frames: tuple[int, ...] = setting(
-        (), help="Ids of tracked frames to write as OBJ and PLY files; [] writes the neutral head.", minimum=0
+        (), help="Ids of tracked frames to write as OBJ and PLY files; [] writes the neutral head."
     )
     head: str | None = checkpoint_head_setting()
 
@@ -53,14 +59,13 @@ class ExportSettings(Settings):
         maximum=1000,
     )
     texture_frame: int | None = setting(
-        None, help="Frame whose mouth interior the GLB's texture shows; none takes the bind pose.", minimum=0
+        None, help="Frame whose mouth interior the GLB's texture shows; none takes the bind pose."
     )
 
     bind_frame: int | None = setting(
         None,
         section="GLB",
         help="Frame whose pose is the bind pose, in which the GLB equals the avatar; none takes the neutral pose.",
-        minimum=0,
     )
     morphs: int = setting(
         50,
@@ -80,4 +85,4 @@ class ExportSettings(Settings):
         """Raise UserError for a number out of its range."""
         super().check()
         if not self.formats:
-            raise UserError("--formats names no format; give obj, ply, glb or params")
+            raise UserError("--formats names no format; give obj, ply, glb, html or params")

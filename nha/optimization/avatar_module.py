@@ -18,7 +18,7 @@ from nha.losses.table import LossTable
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.loss_watch import LossWatch
 from nha.optimization.objective import Objective, render_batch
-from nha.optimization.optimizers import begin_stage, make_optimizers
+from nha.optimization.optimizers import begin_stage, make_optimizers, set_rates
 from nha.optimization.sampling import (
     highest_scores,
     parameter_noise,
@@ -64,6 +64,9 @@ class AvatarModule(lightning.LightningModule):
     def on_train_start(self) -> None:
         # called after a checkpoint is restored, so that the rates are the stage's and not those of the saved state
         begin_stage(self.avatar, self._by_name(self.trainer.optimizers), self.stage)
+
+    def on_train_epoch_start(self) -> None:
+        set_rates(self._by_name(self.trainer.optimizers), self.stage, self.current_epoch)
 
     def training_step(self, batch: FrameBatch, _: int) -> None:
         rendering, partner = self.render(batch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -24,6 +26,13 @@ class ScheduleSettings(Settings):
     )
     epochs_texture: int = setting(50, minimum=0, help="Epochs of the texture stage.", maximum=1000000)
     epochs_joint: int = setting(50, minimum=0, help="Epochs of the joint stage.", maximum=1000000)
+    schedule_frames: int = setting(
+        0,
+        minimum=0,
+        maximum=1000000,
+        help="Number of training frames that the epochs are meant for; with fewer frames there are more epochs and as "
+        "many steps. 0 leaves the epochs as they are.",
+    )
     flame_lr: PerStage = setting(
         (1e-3, 1e-2, 2e-4),
         minimum=0,
@@ -52,6 +61,12 @@ class ScheduleSettings(Settings):
     glob_rot_noise: float = setting(
         5.0, minimum=0, help="Standard deviation of the rotation noise in degrees."
     )
+
+    def for_frames(self, n_frames: int) -> ScheduleSettings:
+        """The schedule for a number of training frames, see `schedule_frames`."""
+        factor = max(1.0, self.schedule_frames / max(n_frames, 1))
+        names = ("epochs_offset", "epochs_texture", "epochs_joint")
+        return dataclasses.replace(self, **{name: math.ceil(factor * getattr(self, name)) for name in names})
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -50,6 +51,8 @@ from nha.optimization.resume import (
 from nha.optimization.stages import Stage, make_stages
 from nha.optimization.trainer import fit_stage
 from nha.render.rasterize import raster_backend
+
+_SMALLEST_TEXTURE = 64  # texels
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def optimize_avatar(
         seed=settings.run.seed,
         prepare=lambda tracking: tracking_for_head(tracking, assets, settings.data.tracking_results_path),
     )
+    settings = _settings_for_data(settings, data)
     stages = make_stages(settings, extra_terms)
     perceptual = _perceptual_distance(settings, stages)
     _check_machine(settings, device, perceptual)
@@ -157,6 +161,15 @@ def _optimize(
             record = training_record(data.splits, output)
             save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data), record)
     return OptimizationResult(output, path, seconds)
+
+
+def _settings_for_data(settings: OptimizationSettings, data: FrameDataModule) -> OptimizationSettings:
+    """The settings with epochs for the number of frames, and a texture for the size of the images."""
+    schedule, avatar = settings.schedule.for_frames(len(data.train)), settings.avatar
+    if avatar.model == "blend" and not avatar.blend_texture_size:
+        side = 2 ** math.ceil(math.log2(max(*data.image_size, _SMALLEST_TEXTURE)))
+        avatar = dataclasses.replace(avatar, blend_texture_size=side)
+    return dataclasses.replace(settings, schedule=schedule, avatar=avatar)
 
 
 def _finish(

@@ -16,6 +16,7 @@ import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.utilities import rank_zero_only
 
+from nha.avatar.checkpoint import INFINITE_UNTIL_MEASURED
 from nha.core.errors import UserError
 from nha.core.finite import non_finite_names
 from nha.core.system import atomic_path, get_logger
@@ -24,8 +25,8 @@ from nha.data.messages import some_of
 
 TRAINING_FILE, PREVIOUS_FILE = "last.ckpt", "previous.ckpt"
 RUN_KEY, EPOCHS_KEY = "nha_run", "nha_finished_epochs"
-INFINITE_UNTIL_MEASURED = ("condition_ranges.", "avatar.condition_ranges.")
 
+_MAY_BE_INFINITE = tuple(f"avatar.{name}" for name in INFINITE_UNTIL_MEASURED)
 _logger = get_logger(__name__)
 
 
@@ -42,7 +43,7 @@ class StateFiles(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a state; the one before it becomes the previous one. Raises UserError for non-finite weights."""
         path = Path(path)
-        if bad := non_finite_names(checkpoint["state_dict"], INFINITE_UNTIL_MEASURED):
+        if bad := non_finite_names(checkpoint["state_dict"], _MAY_BE_INFINITE):
             names = some_of([name.removeprefix("avatar.") for name in bad], 3)
             raise UserError(
                 f"the weights are not finite after epoch {checkpoint.get(EPOCHS_KEY)} ({names}); the last saved "
