@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
+from nha.core.device import uses_cpu_kernels
+from nha.core.pixel_lists import ListLengths, fixed_lengths
 from nha.core.processes import BatchShare
 from nha.core.types import FrameBatch, Rendering
 from nha.losses.table import LossTable
@@ -42,6 +44,7 @@ class AvatarModule(lightning.LightningModule):
         self.settings = settings
         self.last_losses: LossTable | None = None
         self._names: tuple[str, ...] = ()
+        self._lengths = ListLengths()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         optimizers = make_optimizers(self.avatar)
@@ -92,10 +95,12 @@ class AvatarModule(lightning.LightningModule):
         if paints and count:
             scores = random_scores(n, batch.camera.image_size, generator, self.share)
             choose_pixels = functools.partial(highest_scores, scores, count=count)
-        rendering = render_batch(
-            self.avatar, self.stage, batch, condition_noise=noise, choose_pixels=choose_pixels
-        )
-        return rendering, partner.to(self.device)
+        lengths = None if uses_cpu_kernels(self.device) else self._lengths
+        with fixed_lengths(lengths):  # so that no step waits for the device
+            rendering = render_batch(
+                self.avatar, self.stage, batch, condition_noise=noise, choose_pixels=choose_pixels
+            )
+        return rendering, partner.to(self.device, non_blocking=True)
 
     def _by_name(self, optimizers: Iterable) -> dict:
         return dict(zip(self._names, optimizers, strict=True))
