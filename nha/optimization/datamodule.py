@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytorch_lightning as lightning
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from nha.core.types import FrameBatch
 from nha.data.frame_dataset import FrameDataset, FrameSplits, frame_loader
@@ -42,6 +42,7 @@ class FrameDataModule(lightning.LightningDataModule):
         self.splits = FrameSplits(settings, prepare)
         self.seed = seed
         self.stage = 0
+        self._val_loader: tuple[int, DataLoader] | None = None
 
     @property
     def train(self) -> FrameDataset:
@@ -64,21 +65,54 @@ class FrameDataModule(lightning.LightningDataModule):
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
     def train_dataloader(self) -> DataLoader:
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        order = epoch_order(len(self.train), self.seed, epoch)
+        """The loader of a stage for all its epochs: worker processes are started once, not for every epoch."""
         batch_size = self.settings.train_batch_size[self.stage]
-        if self.trainer and self.trainer.world_size > 1:
-            order = order_of_rank(order, batch_size, self.trainer.global_rank, self.trainer.world_size)
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        order = EpochOrder(len(self.train), self.seed, batch_size, rank, world_size)
+        order.set_epoch(self.trainer.current_epoch if self.trainer else 0)
         return frame_loader(self.train, batch_size, workers=self.settings.data_worker, order=order)
 
     def val_dataloader(self) -> DataLoader:
-        batch_size = self.settings.validation_batch_size[self.stage]
-        return frame_loader(self.val, batch_size, workers=self.settings.data_worker)
+        """The loader of the held-out frames, the same object for a whole stage."""
+        if self._val_loader is None or self._val_loader[0] != self.stage:
+            batch_size = self.settings.validation_batch_size[self.stage]
+            loader = frame_loader(self.val, batch_size, workers=self.settings.data_worker)
+            self._val_loader = (self.stage, loader)
+        return self._val_loader[1]
 
     def transfer_batch_to_device(
         self, batch: FrameBatch, device: torch.device, dataloader_idx: int
     ) -> FrameBatch:
         return batch.to(device)  # Lightning itself cannot move frozen dataclasses
+
+
+class EpochOrder(Sampler[int]):
+    """The order of the training frames in an epoch, which Lightning sets with `set_epoch` before each epoch.
+
+    Args:
+        n_frames: number of training frames.
+        seed: seed of the order.
+        batch_size: frames in a batch of one process.
+        rank, world_size: index of this process and number of processes.
+    """
+
+    def __init__(self, n_frames: int, seed: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.n_frames, self.seed, self.batch_size = n_frames, seed, batch_size
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Use the order of this epoch of the run from now on."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        order = epoch_order(self.n_frames, self.seed, self.epoch)
+        if self.world_size > 1:
+            order = order_of_rank(order, self.batch_size, self.rank, self.world_size)
+        return iter(order)
+
+    def __len__(self) -> int:
+        return -(-self.n_frames // self.world_size)
 
 
 def epoch_order(n_frames: int, seed: int, epoch: int) -> list[int]:

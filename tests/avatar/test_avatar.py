@@ -176,7 +176,7 @@ def test_lists_of_fixed_length_give_the_same_image_and_gradients(avatar):
         avatar.zero_grad()
         with fixed_lengths(lengths):
             rendering = avatar.render(
-                params, camera, channels=("screen_coords", "hard_labels", "soft_labels")
+                params, camera(2), channels=("screen_coords", "hard_labels", "soft_labels")
             )
         rendering.rgb01.square().mean().backward()
         gradients = [p.grad.clone() for p in avatar.texture_net.parameters()]
