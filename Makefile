@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # One thread for each of the JOBS parallel test processes.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: help env demo notebook test test-triton lint bench clean
+.PHONY: help env demo notebook test test-robustness test-triton lint bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make demo         the whole pipeline on two synthetic people (DEMO_ARGS='--quick' make demo)"
 	@echo "make notebook     open the notebooks in JupyterLab (installs it once)"
 	@echo "make test         all tests, $(JOBS) at a time (JOBS=4 make test)"
+	@echo "make test-robustness  kills, full disks, hostile files and viewer attacks at length (up to 30 minutes)"
 	@echo "make test-triton  tests of the GPU kernels; without a GPU in Triton's interpreter (1 GB of disk)"
 	@echo "make lint         formatting, linter, import contracts"
 	@echo "make bench        benchmarks of rendering and training steps"
@@ -53,6 +54,9 @@ $(VENV)/notebook.stamp: requirements-notebook.lock $(INSTALLED)
 
 test: env
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(JOBS)
+
+test-robustness: env
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n $(JOBS) -m robustness
 
 # torch for CUDA depends on Triton. Otherwise Triton is installed into a separate folder, and its interpreter runs the
 # kernels.

@@ -26,6 +26,7 @@ from nha.core.system import atomic_path, run_script
 from nha.core.types import Camera, SurfaceTables
 from nha.head.load import load_head
 from nha.head.model import HeadModel
+from nha.render.antialias import EdgeTable, antialias
 from nha.render.camera import project
 from nha.render.gbuffer import CHANNELS, draw_gbuffer, visible_surface
 from nha.render.rasterize import BACKENDS, rasterize, set_raster_backend
@@ -102,6 +103,15 @@ def _measure(vertices: Tensor, tables: SurfaceTables, camera: Camera, repeats: i
         drawn = draw_gbuffer(moving, tables, camera, ["normals", "screen_coords"])
         torch.autograd.grad(drawn["normals"].sum() + drawn["screen_coords"].sum(), moving)
 
+    fragments, edges = visible_surface(two_nearest, tables), EdgeTable.from_faces(tables.faces)
+    alpha = (fragments.face_index[..., 0] >= 0).float()[:, None]
+    rgba = alpha.repeat(1, 4, 1, 1)
+    moving_rgba, moving_screen = rgba.clone().requires_grad_(), screen.clone().requires_grad_()
+
+    def antialias_and_backward() -> None:
+        blended = antialias(moving_rgba, fragments, moving_screen, tables.faces, edges)
+        torch.autograd.grad(blended.sum(), (moving_rgba, moving_screen))
+
     def draw(*channels: str) -> Callable[[], object]:
         return lambda: draw_gbuffer(vertices, tables, camera, channels)
 
@@ -109,6 +119,8 @@ def _measure(vertices: Tensor, tables: SurfaceTables, camera: Camera, repeats: i
         "project": lambda: project(vertices, camera),
         "rasterize, two layers": lambda: rasterize(screen, tables.faces, camera.image_size),
         "eyelid rule": lambda: visible_surface(two_nearest, tables),
+        "antialias": lambda: antialias(rgba, fragments, screen, tables.faces, edges),
+        "antialias, backward": antialias_and_backward,
         "G-buffer, alpha alone": draw(),
         "G-buffer, all channels": draw(*CHANNELS),
         **{f"G-buffer, alpha + {name}": draw(name) for name in CHANNELS},

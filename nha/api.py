@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from torch.nn import Module
 
-    from nha.avatar.avatar import NeuralHeadAvatar
+    from nha.avatar.base import HeadAvatar
     from nha.data.tracked_video import Tracking
     from nha.losses.terms import Term
     from nha.reenactment.settings import ReenactmentSettings
@@ -75,12 +75,12 @@ def train(
     tracking: str | Path | Tracking,
     out: str | Path,
     *,
-    config: str | Path | None = None,
+    config: str | Path | None = "blend",
     extra_terms: Iterable[Term] = (),
     texture_net: Module | None = None,
     offset_net: Module | None = None,
     **settings: Any,
-) -> NeuralHeadAvatar:
+) -> HeadAvatar:
     """Fit a neural head avatar to a tracked video, in three stages: geometry, texture, joint.
 
     An interrupted run continues when it is called again with the same arguments.
@@ -89,7 +89,8 @@ def train(
         dataset: dataset folder.
         tracking: tracking of this dataset.
         out: output folder: `avatar.ckpt`, training checkpoints and logs.
-        config: INI file with further settings, or a short name such as "demo"; None uses the published settings.
+        config: INI file with further settings, or a short name: "blend" is our model; "optimize_avatar", and None, are
+            the published one.
         extra_terms: further loss terms, each with a weight of its own (`nha.losses.terms.Term`).
         texture_net: network in place of the published one, with the interface of
             `nha.nets.texture_net.TextureNet.forward`: P surface points [P, 3 + F] and their conditions give [P, 3].
@@ -187,7 +188,7 @@ def reenact(
 
 
 def export(
-    avatar: NeuralHeadAvatar | str | Path,
+    avatar: HeadAvatar | str | Path,
     out: str | Path,
     *,
     tracking: str | Path | Tracking | None = None,

@@ -127,7 +127,7 @@ def test_options_in_the_text_exist(readme):
 
 
 def test_commands_in_the_text_exist(readme):
-    named = set(re.findall(r"`nha ([a-z]+(?:\s(?:dataset|weights|make|inspect))?)", readme))
+    named = set(re.findall(r"`nha ([a-z-]+(?:\s(?:dataset|weights|make|inspect))?)", readme))
     named = {" ".join(name.split()) for name in named}
     assert not named - set(COMMANDS)
 
@@ -185,7 +185,7 @@ def _run_example(example: str, quick: dict[str, str], here: dict[str, str], repo
 
 
 def _serve(program: list[str], repository: Path) -> None:
-    """Start a command that runs until it is terminated. It must print its address, and exit without an error."""
+    """Start a command that runs until it is terminated. It must print its address, and exit with the signal's code."""
     with subprocess.Popen(
         program,
         cwd=repository,
@@ -197,7 +197,7 @@ def _serve(program: list[str], repository: Path) -> None:
         server.send_signal(signal.SIGTERM)
         rest = server.communicate(timeout=60)[0]
     assert printed, rest
-    assert server.returncode == 0, rest
+    assert server.returncode == 128 + signal.SIGTERM, rest
 
 
 def _replace(argument: str, here: dict[str, str]) -> str:
@@ -207,7 +207,7 @@ def _replace(argument: str, here: dict[str, str]) -> str:
 
 
 def test_table_of_commands_and_scripts_is_complete(readme, repository):
-    rows = re.findall(r"^\| `nha ([a-z ]+)` \| `([\w/.-]+\.py)` \|", readme, re.MULTILINE)
+    rows = re.findall(r"^\| `nha ([a-z -]+)` \| `([\w/.-]+\.py)` \|", readme, re.MULTILINE)
     scripts = [*(repository / "python_scripts").glob("*.py")]
     scripts += (repository / "deps" / "video-head-tracker").glob("optimize_*.py")
     assert {command for command, _ in rows} == set(COMMANDS)

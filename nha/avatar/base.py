@@ -130,6 +130,18 @@ class HeadAvatar(nn.Module):
         """Pose N heads (`params` corrected); `offset_neck` [N, 3] conditions the offsets instead of the neck."""
         raise NotImplementedError
 
+    def posed_with(self, params: HeadParams, offsets: Tensor) -> Tensor:
+        """Vertices [N, V, 3] of N heads (`params` corrected) with given offsets, as `Surface.offsets` are."""
+        return self.head(params, offsets)
+
+    def shape_targets(self) -> Tensor:
+        """Personal shapes [S, V, 3] in metres that are added in the rest pose, in the axes of the template."""
+        return self.head.template.new_zeros(0, self.head.n_vertices, 3)
+
+    def shape_target_weights(self, params: HeadParams) -> Tensor:
+        """The weights [N, S] of the personal shapes in N poses (`params` corrected)."""
+        return params.expr.new_zeros(len(params), 0)
+
     def forward(self, tracked: HeadParams, camera: Camera, frame_ids: Tensor | None = None) -> Tensor:
         """Images of N frames: [N, 4, H, W], rgb01 on white and alpha. Arguments as in `render`."""
         return self.render(tracked, camera, frame_ids=frame_ids).rgba

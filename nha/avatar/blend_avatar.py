@@ -158,6 +158,19 @@ class BlendAvatar(HeadAvatar):
         posed = self.head.pose(params, rest_offsets=offsets)
         return Surface(params, offsets, posed.vertices, posed.plain_vertices)
 
+    def posed_with(self, params: HeadParams, offsets: Tensor) -> Tensor:
+        """Vertices [N, V, 3] of N heads (`params` corrected) with given offsets, as `Surface.offsets` are."""
+        return self.head.pose(params, rest_offsets=offsets).vertices
+
+    def shape_targets(self) -> Tensor:
+        """Personal shapes [S, V, 3] in metres that are added in the rest pose, in the axes of the template."""
+        weights = torch.eye(len(self.shapes), device=self.device)
+        return self.rest_offsets(weights) - self.rest_offsets(torch.zeros_like(weights[:1]))
+
+    def shape_target_weights(self, params: HeadParams) -> Tensor:
+        """The weights [N, S] of the personal shapes in N poses (`params` corrected)."""
+        return self.shape_coefficients(self.scaled_drive(params))
+
     # --- image ----------------------------------------------------------------------------------------------
 
     def _image(

@@ -27,11 +27,15 @@ from torch import Tensor, nn
 
 from nha.avatar.published_layout import is_published, published_content, split_published
 from nha.core.errors import UserError
+from nha.core.finite import non_finite_names
 from nha.core.system import atomic_path
 from nha.core.torch_file import load_torch
+from nha.data.messages import some_of
 
+AVATAR_FILE = "avatar.ckpt"
 FORMAT = "nha-avatar"
 FORMAT_VERSION = 2
+INFINITE_UNTIL_MEASURED = ("condition_ranges.", "drive.")  # ranges, which clip nothing at first
 _VERSION_1 = "nha-avatar-1"  # `format` of the first version, which had no `format_version`
 _TABLES_1 = "published_head."  # prefix of the head model's tables in its state
 
@@ -60,12 +64,13 @@ class AvatarCheckpoint:
 def read_checkpoint(path: str | Path) -> AvatarCheckpoint:
     """Read an avatar of this project or of the published code. Nothing in the file is executed.
 
-    The state of a training run is read too; tensors of its loss networks are left out.
+    The state of a training run is read too; tensors of its loss networks are left out. A folder stands for the
+    `avatar.ckpt` in it.
 
     Raises:
         UserError: the file is missing, damaged, of a newer format, or not an avatar.
     """
-    path = Path(path)
+    path = checkpoint_file(path)
     content = load_torch(path)
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -76,19 +81,47 @@ def read_checkpoint(path: str | Path) -> AvatarCheckpoint:
             f"{path.name} has format version {version}, this program reads versions up to {FORMAT_VERSION}; "
             "update the program"
         )
+    state = {_without_wrappers(name): value for name, value in state.items()}
     trained = {name.removeprefix("avatar."): x for name, x in state.items() if name.startswith("avatar.")}
     state = trained or dict(state)  # a training run's checkpoint holds the avatar among other modules
     hyper_parameters = dict(content.get("hyper_parameters") or {})
     if is_published(state):
         state, tables = split_published(state)
+        _require_finite(state, path.name)
         trained_on = dict(content.get("trained_on") or {})
         return AvatarCheckpoint(state, hyper_parameters, published_head_tables=tables, trained_on=trained_on)
     if offset_rows(state) is None:
         raise UserError(f"{path.name} holds weights, but not those of an avatar (no vertex offsets)")
+    _require_finite(state, path.name)
     if content.get("format") == _VERSION_1:
         return _from_version_1(state, hyper_parameters)
     parts = ("head_model", "networks", "published_head_tables", "trained_on")
     return AvatarCheckpoint(state, hyper_parameters, *(dict(content.get(part) or {}) for part in parts))
+
+
+def checkpoint_file(path: str | Path) -> Path:
+    """The checkpoint that a path names: the file, or `avatar.ckpt` in a folder.
+
+    Raises:
+        UserError: a folder without one; the message names the checkpoints that it holds.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    if (path / AVATAR_FILE).is_file():
+        return path / AVATAR_FILE
+    others = sorted(file.name for file in path.glob("*.ckpt"))
+    found = (
+        f"it holds {', '.join(others[:4])}; name one of them"
+        if others
+        else "train an avatar with `nha train`"
+    )
+    raise UserError(f"the folder '{path}' has no {AVATAR_FILE}: {found}")
+
+
+def _without_wrappers(name: str) -> str:
+    """A tensor's name without what `torch.compile` and wrappers for several devices add to it."""
+    return name.removeprefix("module.").replace("_orig_mod.", "").removeprefix("module.")
 
 
 def write_checkpoint(
@@ -106,6 +139,7 @@ def write_checkpoint(
         UserError: layout "published" for an avatar with networks that the published code does not have.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in checkpoint.state.items()}
+    _require_finite(state, "the avatar that was to be written")
     hyper_parameters = _plain(checkpoint.hyper_parameters)
     if layout == "published":
         if checkpoint.networks:
@@ -149,6 +183,15 @@ def load_state(avatar: nn.Module, checkpoint: AvatarCheckpoint) -> None:
             f" {'; '.join(wrong[:3])}{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}"
         )
     avatar.load_state_dict(theirs)
+
+
+def _require_finite(state: Mapping[str, Tensor], what: str) -> None:
+    """Raise UserError for NaN, and for infinity outside of ranges that were not measured yet."""
+    if bad := non_finite_names(state, INFINITE_UNTIL_MEASURED):
+        raise UserError(
+            f"{what} holds values that are not finite ({some_of(bad, 3)}): its training diverged; train it again with "
+            "lower learning rates"
+        )
 
 
 def offset_rows(state: Mapping[str, Tensor]) -> int | None:

@@ -41,6 +41,11 @@ def convert_checkpoint(
 def _with_head_tables(
     checkpoint: AvatarCheckpoint, source: Path, head: str | Path | None
 ) -> AvatarCheckpoint:
+    if checkpoint.hyper_parameters.get("model") == "blend":
+        raise UserError(
+            f"{source.name} is an avatar of the blend model, which the published code does not have;"
+            " only avatars of the published model can be converted"
+        )
     if derived := checkpoint.head_model.get("derived"):
         raise UserError(
             f"{source.name} was trained without FLAME's own table files (derived: {', '.join(derived)}):"

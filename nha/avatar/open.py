@@ -68,9 +68,19 @@ def build_avatar(
 
 
 def avatar_settings(hyper_parameters: dict[str, Any]) -> AvatarSettings:
-    """The avatar's settings among a checkpoint's hyper-parameters; absent ones keep the published value."""
+    """The avatar's settings among a checkpoint's hyper-parameters; absent ones keep the published value.
+
+    Raises:
+        UserError: a value is of a wrong type or out of its range.
+    """
     names = {field.name for field in dataclasses.fields(AvatarSettings)}
-    return AvatarSettings(**{key: value for key, value in hyper_parameters.items() if key in names})
+    given = {key: value for key, value in hyper_parameters.items() if key in names}
+    plain = (int, float, str, bool)
+    if wrong := [key for key, value in given.items() if not isinstance(value, plain)]:
+        raise UserError(
+            f"the checkpoint's setting {wrong[0]} is neither a number nor a text; train the avatar again"
+        )
+    return AvatarSettings.from_ini(**given)
 
 
 def load_avatar(
@@ -123,8 +133,10 @@ def avatar_from_checkpoint(
     """
     networks = {"texture_net": texture_net, "offset_net": offset_net}
     _check_networks(checkpoint, networks, path)
+    settings = avatar_settings(checkpoint.hyper_parameters)
+    _check_sizes(checkpoint, settings, assets, path)
     max_frame_id = len(checkpoint.state["frame_parameters.expr"]) - 1
-    avatar = build_avatar(assets, avatar_settings(checkpoint.hyper_parameters), max_frame_id, **networks)
+    avatar = build_avatar(assets, settings, max_frame_id, **networks)
     _check_head(checkpoint, avatar.head, assets, path)
     load_state(avatar, checkpoint)
     avatar.trained_on = checkpoint.trained_on
@@ -183,6 +195,35 @@ def _check_networks(
                 f"'{path}' was trained with another {name}, {recorded}; open it from Python with "
                 f"nha.load_avatar(path, {name}=...)"
             )
+
+
+def _check_sizes(
+    checkpoint: AvatarCheckpoint, settings: AvatarSettings, assets: HeadAssets, path: str | Path
+) -> None:
+    """Raise UserError for settings of an avatar far larger than the checkpoint's tensors, before it is built."""
+    rows = checkpoint.state.get("frame_parameters.expr")
+    if rows is None or rows.ndim != 2 or not len(rows):
+        raise UserError(f"'{path}' has no table of expression corrections; train the avatar again")
+    if not checkpoint.hyper_parameters:
+        return
+    s, stored = settings, sum(tensor.numel() for tensor in checkpoint.state.values())
+    texels = s.texture_map_head**2 + s.texture_map_mouth**2
+    weights = (
+        s.texture_hidden_layers * s.texture_hidden_feats**2
+        + s.offset_hidden_layers * s.offset_hidden_feats**2
+    )
+    vertices = len(assets.template_vertices) * 4**s.subdivide_mesh
+    # the head model's own tables have some 1300 numbers for each vertex, and are no part of the checkpoint
+    if max(texels * s.texture_map_feats, weights, vertices) > 4 * stored + 10**7:
+        raise UserError(
+            f"'{path}' has settings of a far larger avatar than its tensors (subdivide_mesh {s.subdivide_mesh}, "
+            f"texture_map_head {s.texture_map_head}, texture_hidden_feats {s.texture_hidden_feats}); it is damaged"
+        )
+    rows_stored = offset_rows(checkpoint.state)
+    if rows_stored is not None and vertices > 50 * rows_stored + 10**5:
+        raise UserError(
+            f"'{path}' has subdivide_mesh {s.subdivide_mesh}, but only {rows_stored} vertices; it is damaged"
+        )
 
 
 def _check_head(checkpoint: AvatarCheckpoint, head: HeadModel, assets: HeadAssets, path: str | Path) -> None:

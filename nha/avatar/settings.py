@@ -15,37 +15,52 @@ class AvatarSettings(Settings):
     model: Literal["published", "blend"] = setting(
         "published",
         section="Avatar",
-        main=True,
         help="Model of the avatar: published (networks of the paper) or blend (linear offsets and blended textures).",
     )
     subdivide_mesh: int = setting(
         1, minimum=0, maximum=4, help="How many times each face is split into four."
     )
     spatial_blur_sigma: float = setting(
-        0.01, minimum=0, help="Width of the soft part labels on the surface, in metres."
+        0.01, minimum=0, help="Width of the soft part labels on the surface, in metres.", maximum=10
     )
-    offset_hidden_layers: int = setting(6, minimum=1, help="Hidden layers of the vertex offset network.")
-    offset_hidden_feats: int = setting(128, minimum=1, help="Width of these layers.")
+    offset_hidden_layers: int = setting(
+        6, minimum=1, help="Hidden layers of the vertex offset network.", maximum=32
+    )
+    offset_hidden_feats: int = setting(128, minimum=1, help="Width of these layers.", maximum=2048)
     vertex_feats: int = setting(
-        32, minimum=1, help="Learned input features per vertex of the offset network."
+        32, minimum=1, help="Learned input features per vertex of the offset network.", maximum=2048
     )
-    texture_hidden_layers: int = setting(8, minimum=1, help="Hidden layers of the texture network.")
-    texture_hidden_feats: int = setting(256, minimum=1, help="Width of these layers.")
+    texture_hidden_layers: int = setting(
+        8, minimum=1, help="Hidden layers of the texture network.", maximum=32
+    )
+    texture_hidden_feats: int = setting(256, minimum=1, help="Width of these layers.", maximum=2048)
     texture_d_hidden_dynamic: int = setting(
-        128, minimum=1, help="Width of the texture network's layer that takes the encoded normals."
+        128,
+        minimum=1,
+        help="Width of the texture network's layer that takes the encoded normals.",
+        maximum=2048,
     )
-    texture_map_feats: int = setting(64, minimum=1, help="Channels of the learned feature maps in UV space.")
-    texture_map_head: int = setting(256, minimum=1, help="Side of the head's feature map in texels.")
-    texture_map_mouth: int = setting(64, minimum=1, help="Side of the mouth's feature map in texels.")
-    d_normal_encoding: int = setting(32, minimum=1, help="Channels of the encoded normals.")
+    texture_map_feats: int = setting(
+        64, minimum=1, help="Channels of the learned feature maps in UV space.", maximum=512
+    )
+    texture_map_head: int = setting(
+        256, minimum=1, help="Side of the head's feature map in texels.", maximum=2048
+    )
+    texture_map_mouth: int = setting(
+        64, minimum=1, help="Side of the mouth's feature map in texels.", maximum=2048
+    )
+    d_normal_encoding: int = setting(32, minimum=1, help="Channels of the encoded normals.", maximum=2048)
     d_normal_encoding_hidden: int = setting(
-        128, minimum=1, help="Channels of the normal encoder's hidden layers."
+        128, minimum=1, help="Channels of the normal encoder's hidden layers.", maximum=2048
     )
-    n_normal_encoding_hidden: int = setting(2, minimum=1, help="Hidden layers of the normal encoder.")
+    n_normal_encoding_hidden: int = setting(
+        2, minimum=1, help="Hidden layers of the normal encoder.", maximum=32
+    )
     soft_clip_sigma: float = setting(
         0.1,
         minimum=0,
         help="Strength of the soft clipping of the head rotation that conditions the texture; 0 turns it off.",
+        maximum=1000,
     )
     blend_shapes: int = setting(
         16, minimum=1, maximum=256, section="Blend model", help="Personal shapes of the face."
@@ -58,7 +73,11 @@ class AvatarSettings(Settings):
     )
     blend_textures: int = setting(12, minimum=1, maximum=64, help="Basis images that the pose blends.")
     blend_texture_size: int = setting(
-        512, minimum=32, maximum=4096, help="Side of the head's texture in texels; the mouth's has a quarter."
+        0,
+        minimum=0,
+        maximum=4096,
+        help="Side of the head's texture in texels, the mouth's has a quarter; 0 takes the power of two that is not "
+        "smaller than the images.",
     )
     blend_hidden: int = setting(
         32,

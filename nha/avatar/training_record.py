@@ -83,12 +83,13 @@ def recorded_file(
         record: the checkpoint's record.
         hyper_parameters: the checkpoint's settings, whose paths are relative to the working directory.
         key: tracking or dataset.
-        checkpoint: the checkpoint's path.
+        checkpoint: the checkpoint's path, or its folder.
     """
     option = {"tracking": "tracking_results_path", "dataset": "data_path"}[key]
     candidates = []
     if record.get(key):
-        candidates.append(Path(checkpoint).parent / record[key])
+        path = Path(checkpoint)
+        candidates.append((path if path.is_dir() else path.parent) / record[key])
     if hyper_parameters.get(option):
         candidates.append(Path(hyper_parameters[option]))
     return next((path for path in candidates if path.exists()), None)

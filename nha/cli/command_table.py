@@ -10,11 +10,15 @@ from nha.cli import commands
 
 @dataclass(frozen=True)
 class Command:
-    """A command: its function, its line in `nha --help`, and the examples in its own --help."""
+    """A command: its function, its line in `nha --help`, and the examples in its own --help.
+
+    default_config: the configuration that `nha COMMAND` uses without --config; the published scripts use none.
+    """
 
     function: Callable[[commands.Call], None]
     summary: str
     examples: str
+    default_config: str | None = None
 
 
 def _examples(*lines: str) -> str:
@@ -47,9 +51,10 @@ COMMANDS = {
         commands.train,
         "dataset and tracking -> avatar",
         _examples(
-            "nha train --config demo --dataset me/dataset --tracking me/tracking --out me/avatar",
-            "nha train --dataset me/dataset --tracking me/tracking --out me/avatar --perceptual none",
+            "nha train --dataset me/dataset --tracking me/tracking --out me/avatar",
+            "nha train --config optimize_avatar --dataset me/dataset --tracking me/tracking --out me/published",
         ),
+        default_config="blend",
     ),
     "evaluate": Command(
         commands.evaluate,
@@ -106,6 +111,22 @@ COMMANDS = {
         commands.synthetic,
         "video of a synthetic person with known annotations",
         _examples("nha synthetic --out person --seed 3 --frames 100 --size 256"),
+    ),
+    "import-tracking": Command(
+        commands.import_tracking,
+        "tracking of VHAP and others -> tracking file",
+        _examples(
+            "nha import-tracking tracked_flame_params_30.npz --dataset me/dataset --out me/vhap --head flame",
+            "nha import-tracking checkpoint --dataset me/dataset --out me/metrical",
+        ),
+    ),
+    "export-tracking": Command(
+        commands.export_tracking,
+        "tracking file -> VHAP, GaussianAvatars, FLAME, ARKit",
+        _examples(
+            "nha export-tracking me/tracking --to vhap --out me/vhap",
+            "nha export-tracking me/tracking --to gaussianavatars --dataset me/dataset --out me/gaussian_avatars",
+        ),
     ),
     "convert": Command(
         commands.convert,

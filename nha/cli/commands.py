@@ -10,6 +10,9 @@ from nha.core.config import parse_settings
 
 S = TypeVar("S")
 
+# options that choose a configuration or the published model
+_CHOICES_OF_CONFIG = ("--config", "--published", "--model")
+
 
 @dataclass(frozen=True)
 class Call:
@@ -19,18 +22,26 @@ class Call:
     program: str
     description: str
     examples: str
+    default_config: str | None = None  # used without --config
 
     def parse(self, settings_type: type[S]) -> S:
         """The settings that the arguments give. Raises UserError for wrong ones."""
         settings = parse_settings(
             settings_type,
-            self.argv,
+            self._with_config(),
             description=_dedent(self.description),
             program=self.program,
             examples=self.examples,
         )
         settings.check()
         return settings
+
+    def _with_config(self) -> Sequence[str]:
+        """The arguments, with the default configuration where they choose neither one nor the published model."""
+        chosen = any(argument.split("=")[0] in _CHOICES_OF_CONFIG for argument in self.argv)
+        if chosen or self.default_config is None:
+            return self.argv
+        return ["--config", self.default_config, *self.argv]
 
 
 def demo(call: Call) -> None:
@@ -75,7 +86,8 @@ def track(call: Call) -> None:
 def train(call: Call) -> None:
     """Fit a neural head avatar to a tracked video in three stages: geometry, texture, joint.
 
-    An interrupted run continues when it is started again with the same options.
+    `nha train` fits the blend model (configs/blend.ini); --config optimize_avatar the published one. An interrupted run
+    continues when it is started again with the same options.
     """
     from nha.optimization.config import OptimizationSettings
 
@@ -137,7 +149,7 @@ def view(call: Call) -> None:
 
 
 def export(call: Call) -> None:
-    """Write an avatar as files for other programs: OBJ, PLY, GLB (skinned, with morph targets), head parameters.
+    """Write an avatar as files for other programs: OBJ, PLY, GLB (skinned, with morph targets), HTML, head parameters.
 
     Lengths are in metres, +y is up. In the neutral pose the root joint is at the origin and the head looks along +z;
     tracked frames are placed in front of a camera at the origin that looks along +z. Textures contain the lighting of
@@ -222,6 +234,34 @@ def convert(call: Call) -> None:
 
     checkpoint = convert_checkpoint(settings.input, settings.output, settings.to, settings.head)
     print(f"wrote {settings.output} ({len(checkpoint.state)} tensors)")
+
+
+def import_tracking(call: Call) -> None:
+    """Convert a tracking of another program: VHAP, GaussianAvatars, metrical-tracker, flame-head-tracker, NeRSemble.
+
+    Axes, joints, focal length and frame numbers are converted and checked by projecting the landmarks of the head model
+    onto those of the dataset.
+    """
+    from nha.tracking.exchange.settings import ImportSettings
+
+    s = call.parse(ImportSettings)
+    from nha.tracking.exchange.convert import import_tracking
+
+    result = import_tracking(
+        s.source, s.out, dataset=s.dataset, head=s.head, cameras=s.cameras, serial=s.serial
+    )
+    print(f"tracking: {result.path}")
+
+
+def export_tracking(call: Call) -> None:
+    """Write a tracking for other programs: VHAP, GaussianAvatars, FLAME parameters, ARKit coefficients."""
+    from nha.tracking.exchange.settings import TrackingExportSettings
+
+    settings = call.parse(TrackingExportSettings)
+    from nha.tracking.exchange.export import export_tracking
+
+    for path in export_tracking(settings):
+        print(path)
 
 
 def _dedent(docstring: str) -> str:

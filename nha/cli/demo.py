@@ -123,5 +123,5 @@ def describe(settings: DemoSettings) -> dict[str, object]:
         "size": settings.size,
         "seeds": list(settings.seeds),
         "quick": settings.quick,
-        "optimization": config_file(settings.optimization).name,
+        "optimization": config_file(settings.training).name,
     }

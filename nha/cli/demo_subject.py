@@ -32,7 +32,13 @@ from nha.tracking.settings import BatchedSettings, TrackingSettings
 from nha.tracking.tracker import track_dataset
 
 HEAD = "procedural"
-QUICK_EPOCHS = {"epochs_offset": 1, "epochs_texture": 1, "epochs_joint": 1}
+QUICK_EPOCHS = {
+    "epochs_offset": 1,
+    "epochs_texture": 1,
+    "epochs_joint": 1,
+    "schedule_frames": 0,
+    "held_out_steps": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -205,7 +211,7 @@ def tracking_settings(paths: SubjectPaths, settings: DemoSettings) -> TrackingSe
 def optimization_settings(paths: SubjectPaths, settings: DemoSettings) -> OptimizationSettings:
     """The demo's settings of the training: the INI file's, for this subject's data."""
     return OptimizationSettings.from_ini(
-        settings.optimization,
+        settings.training,
         dataset=paths.dataset,
         tracking=paths.tracking,
         out=paths.avatar,

@@ -40,7 +40,7 @@ def _run(arguments: list[str]) -> None:
 
         print(f"nha {__version__}")
     elif name in COMMANDS:
-        _call(name, arguments[1:], f"nha {name}")
+        _call(name, arguments[1:], f"nha {name}", COMMANDS[name].default_config)
     else:
         _run_of_group(name, arguments[1:])
 
@@ -59,9 +59,10 @@ def _run_of_group(group: str, arguments: list[str]) -> None:
         raise UserError(_unknown(second, members, f"nha {group}"))
 
 
-def _call(name: str, argv: Sequence[str], program: str) -> None:
+def _call(name: str, argv: Sequence[str], program: str, default_config: str | None = None) -> None:
     command = COMMANDS[name]
-    command.function(Call(argv, program, command.function.__doc__ or "", command.examples))
+    call = Call(argv, program, command.function.__doc__ or "", command.examples, default_config)
+    command.function(call)
 
 
 def _unknown(given: str, known: Sequence[str], program: str) -> str:

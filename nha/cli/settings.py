@@ -16,16 +16,25 @@ class DemoSettings(Settings):
     """Demo."""
 
     out: Path = setting(Path("experiments/demo"), main=True, help="Output folder.")
-    frames: int = setting(40, main=True, minimum=8, help="Number of frames of each video.")
-    size: int = setting(160, main=True, help="Height and width of the videos in pixels; even.")
+    frames: int = setting(40, main=True, minimum=8, help="Number of frames of each video.", maximum=1000000)
+    size: int = setting(
+        160, main=True, help="Height and width of the videos in pixels; even.", minimum=32, maximum=2048
+    )
     seeds: tuple[int, int] = setting(
-        (1, 2), main=True, help="Seeds of the two people; the second person animates the avatar of the first."
+        (1, 2),
+        main=True,
+        help="Seeds of the two people; the second person animates the avatar of the first.",
+        minimum=0,
+        maximum=2**32 - 1,
     )
     quick: bool = setting(
         False, main=True, help="One epoch per stage and few tracking steps: a test run, not a result."
     )
-    optimization: Path = setting(
-        Path("demo"), help="Settings of the avatars' training: an INI file or a short name."
+    published: bool = setting(
+        False, main=True, help="Train the published model (configuration demo) instead of the blend model."
+    )
+    optimization: Path | None = setting(
+        None, help="Settings of the avatars' training: an INI file or a short name; none takes blend or demo."
     )
 
     def check(self) -> None:
@@ -34,6 +43,11 @@ class DemoSettings(Settings):
         if self.seeds[0] == self.seeds[1]:
             raise UserError("--seeds must be two different numbers: one person animates the other")
 
+    @property
+    def training(self) -> Path:
+        """The settings of the avatars' training: an INI file or a short name."""
+        return self.optimization or Path("demo" if self.published else "blend")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticVideoSettings(SyntheticSettings):
@@ -41,7 +55,9 @@ class SyntheticVideoSettings(SyntheticSettings):
 
     out: Path = setting(main=True, help="Folder to write; created if it does not exist.")
     size: tuple[int, ...] = setting(
-        (256,), main=True, help="Size in pixels: one number for a square, or height and width; even."
+        (256,),
+        main=True,
+        help="Size in pixels: one number for a square, or height and width; even.",
     )
 
     def check(self) -> None:
@@ -75,7 +91,9 @@ class DatasetCheckSettings(Settings):
         None, main=True, help="JSON file to write: a split of the frames without findings."
     )
     val_share: float = setting(0.2, section="New split", help="Share of held-out frames, between 0 and 1.")
-    gap: int = setting(10, minimum=0, help="Number of frames left out on either side of held-out ones.")
+    gap: int = setting(
+        10, minimum=0, help="Number of frames left out on either side of held-out ones.", maximum=1000000
+    )
 
     def check(self) -> None:
         """Raise UserError for numbers out of range."""

@@ -29,7 +29,9 @@ from typing import Any, TypeVar
 from nha.core.config_values import convert, describe_kind, format_value, read_ini, unknown_key
 from nha.core.errors import UserError
 from nha.core.paths import config_file
+from nha.core.setting_range import SettingRange
 from nha.core.system import get_logger
+from nha.core.text import shortened
 
 S = TypeVar("S")
 
@@ -45,6 +47,7 @@ def setting(
     positional: bool = False,
     minimum: float | None = None,
     maximum: float | None = None,
+    min_items: int = 0,
 ) -> Any:
     """A field of a settings dataclass.
 
@@ -56,9 +59,12 @@ def setting(
         section: starts a new group of the help text and of INI files, which lasts until the next one.
         main: whether the help text lists the option in its first group.
         positional: whether the value may also be given without an option name on the command line.
-        minimum, maximum: range of the number, or of each number of a list.
+        minimum, maximum: range of the number, or of each number of a list; without one it is as wide as
+            `setting_range.LARGEST`.
+        min_items: smallest number of items of a list.
     """
     about = {"help": help, "main": main, "positional": positional, "minimum": minimum, "maximum": maximum}
+    about["min_items"] = min_items
     metadata = {"about": about, "option": option, "aliases": tuple(aliases), "section": section}
     if isinstance(default, list):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
@@ -114,6 +120,7 @@ class SettingKey:
     positional: bool
     minimum: float | None
     maximum: float | None
+    min_items: int = 0
 
     @property
     def key(self) -> str:
@@ -127,17 +134,14 @@ class SettingKey:
         """The value of this key in an instance of the whole dataclass."""
         return functools.reduce(getattr, self.path, settings)
 
+    @property
+    def range(self) -> SettingRange:
+        """The numbers that it takes."""
+        return SettingRange(f"--{self.names[0]}", self.minimum, self.maximum, self.min_items)
+
     def check_range(self, value: Any) -> None:
-        """Raise UserError for a number, or a number in a list, that is out of range."""
-        if isinstance(value, (list, tuple)):
-            for item in value:
-                self.check_range(item)
-        elif isinstance(value, (int, float)):
-            low, high = self.minimum, self.maximum
-            if low is not None and value < low:
-                raise UserError(f"--{self.names[0]} must be at least {low:g}, but is {value:g}")
-            if high is not None and value > high:
-                raise UserError(f"--{self.names[0]} must be at most {high:g}, but is {value:g}")
+        """Raise UserError for a value out of range."""
+        self.range.check(value)
 
 
 def setting_keys(
@@ -269,6 +273,6 @@ def _typed(entries: Sequence[SettingKey], given: Mapping[str, Any]) -> dict[str,
         try:
             values[entry.key] = convert(value, entry.kind)
         except ValueError:
-            must_be, text = describe_kind(entry.kind), format_value(value)
+            must_be, text = describe_kind(entry.kind), shortened(format_value(value))
             raise UserError(f"setting '{name}' must be {must_be}, not '{text}'") from None
     return values

@@ -40,7 +40,9 @@ def read_ini(path: Path, known: Sequence[str]) -> dict[str, str]:
     Raises UserError for any other line and for a key that is not in `known`.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(
+            encoding="utf-8-sig"
+        ).splitlines()  # some editors begin a file with a byte order mark
     except (OSError, UnicodeDecodeError):
         raise UserError(f"configuration file '{path}' is not a readable text file") from None
     items: dict[str, str] = {}
@@ -91,7 +93,10 @@ def parse_value(text: str, kind: Any) -> Any:
     if kind is Path:
         if not text:
             raise ValueError("an empty path")
-        return Path(text).expanduser()
+        try:
+            return Path(text).expanduser()
+        except RuntimeError:  # ~name of no user
+            raise ValueError("a path of an unknown user") from None
     if kind is str:
         return text
     raise TypeError(f"settings cannot have the type {kind}")
@@ -179,6 +184,8 @@ def item_kinds(kind: Any, n_items: int) -> list[Any]:
 
 
 def _parse_int(text: str) -> int:
+    if re.fullmatch(r"[+-]?\d{1,18}", text):  # exactly, also beyond 2**53
+        return int(text)
     number = float(text)  # 1e4 is a whole number, too
     if not number.is_integer():
         raise ValueError("not a whole number")

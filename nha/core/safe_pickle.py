@@ -23,6 +23,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from nha.core.pickle_limits import check_pickle, check_torch_file
 from nha.core.untrusted_file import RejectedFileError, forbidden_name, open_untrusted
 
 _PYTHON_2_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
@@ -68,6 +69,9 @@ def load_npy(path: str | Path) -> Any:
 
 
 def _unpickle(file: BinaryIO) -> Any:
+    start = file.tell()
+    check_pickle(file)
+    file.seek(start)
     return resolve(_SafeUnpickler(file, encoding="latin1").load())
 
 
@@ -224,15 +228,22 @@ class _Chumpy(StandIn):
     def __setstate__(self, state: Any) -> None:
         state = attributes(state)
         if "x" in state:
-            self.value = np.asarray(state["x"])
+            self.value = _numbers(state["x"])
         elif "a" in state and "idxs" in state:
-            self.value = np.asarray(state["a"]).ravel()[np.asarray(state["idxs"], np.int64)]
+            self.value = _numbers(state["a"]).ravel()[_numbers(state["idxs"]).astype(np.int64)]
             if state.get("preferred_shape") is not None:
                 self.value = self.value.reshape(state["preferred_shape"])
         else:
             raise RejectedFileError(
                 f"holds a {self.name} expression without its value; save it with numpy arrays instead of chumpy's"
             )
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """An array or a number as an array; nested lists are refused, because shared ones would be copied endlessly."""
+    if not isinstance(value, (np.ndarray, np.generic, int, float)):
+        raise pickle.UnpicklingError("a chumpy array that holds no array")
+    return np.asarray(value)
 
 
 def _empty_object(cls: Any, *_: Any) -> StandIn:
@@ -249,7 +260,9 @@ def _tensor(storage: Any, offset: int, size: tuple, stride: tuple, *_: Any) -> t
 
 
 def _storage(raw: Any) -> Any:
-    return torch.load(io.BytesIO(_bytes(raw)), map_location="cpu", weights_only=True)
+    content = io.BytesIO(_bytes(raw))
+    check_torch_file(content)
+    return torch.load(content, map_location="cpu", weights_only=True)
 
 
 def _container(build: Callable[..., Any]) -> Function:

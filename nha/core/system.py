@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 try:
     import fcntl
@@ -19,29 +19,69 @@ except ImportError:  # not on every system
     fcntl = None
 
 from nha.core.errors import UserError
+from nha.core.signals import StoppedError, stop_signals
+from nha.core.text import printable
 
 EXIT_USER_ERROR = 2
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # disk full, quota, largest file
 
 
 def run_script(main: Callable[[], None]) -> NoReturn:
-    """Run a program's main function and exit with code 0, or with 2 and one line for a `UserError`.
+    """Run a program's main function and exit with its code.
 
-    Any other exception is a bug of this project and keeps its traceback.
+    0 on success; 2 and one line for a `UserError` and for what the file system refuses (a full disk, a folder that
+    cannot be read); 130 and 143 and one line after SIGINT and SIGTERM. Any other exception is a bug of this project
+    and keeps its traceback.
     """
     setup_logging()
     try:
-        main()
+        with stop_signals():
+            main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+        _exit_with(f"error: {error}", EXIT_USER_ERROR)
+    except StoppedError as stop:
+        _exit_with(str(stop), stop.exit_code)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _exit_with("interrupted", 130)
     except BrokenPipeError:  # the reader of the output (head, less) has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except Exception as error:
+        if (refusal := system_refusal(error)) is None:
+            raise
+        _exit_with(f"error: {refusal}", EXIT_USER_ERROR)
     sys.exit(0)
+
+
+def _exit_with(message: str, code: int) -> NoReturn:
+    with contextlib.suppress(OSError):  # the terminal is gone
+        print(printable(message), file=sys.stderr)
+    sys.exit(code)
+
+
+def system_refusal(error: BaseException) -> str | None:
+    """A line for an error of the operating system that the user can change, such as a full disk; None for others."""
+    if (full := _full_disk_error(error)) is not None:
+        where = f" in '{Path(os.fsdecode(full.filename)).parent}'" if _names_a_file(full) else ""
+        reason = os.strerror(full.errno or errno.ENOSPC)
+        return f"no room left{where} ({reason}): make some and start again; what is finished is kept"
+    if isinstance(error, OSError) and error.errno is not None and _names_a_file(error):
+        return f"'{os.fsdecode(error.filename)}' cannot be used: {os.strerror(error.errno)}"
+    return None
+
+
+def _full_disk_error(error: BaseException | None) -> OSError | None:
+    """The error of a full disk; libraries raise errors of their own while they handle it, so the chain is searched."""
+    while error is not None:
+        # numpy writes arrays past Python's files: its error has no number, only "16 requested and 8 written"
+        if isinstance(error, OSError) and (error.errno in NO_ROOM or " requested and " in str(error)):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _names_a_file(error: OSError) -> bool:
+    return isinstance(error.filename, (str, bytes, os.PathLike))
 
 
 class _StdoutHandler(logging.StreamHandler):
@@ -50,9 +90,19 @@ class _StdoutHandler(logging.StreamHandler):
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The message; texts in it that come from elsewhere cannot control the terminal or begin another line."""
+        if isinstance(record.args, tuple):
+            record = logging.makeLogRecord({**vars(record), "args": tuple(map(_safe_argument, record.args))})
+        return super().format(record)
+
     @property
     def stream(self) -> TextIO:
         return sys.stdout
+
+
+def _safe_argument(value: Any) -> Any:
+    return printable(str(value)) if isinstance(value, (str, os.PathLike)) else value
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -112,21 +162,52 @@ def exclusive_use(folder: str | Path) -> Iterator[None]:
 
 
 def _beside(path: Path) -> Path:
-    # The suffix is kept because libraries choose a format by it.
-    return path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
+    # The suffix is kept because libraries choose a format by it; a name has at most 255 bytes, so the stem is cut.
+    stem = os.fsdecode(os.fsencode(path.stem)[:180])
+    return path.with_name(f".{stem}.{os.getpid()}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+_observers: list[Callable[[Path, Path], None]] = []
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, else it is removed."""
+def observe_writes(observer: Callable[[Path, Path], None]) -> Iterator[None]:
+    """Call `observer(path, temporary)` before `atomic_path` gives a finished file its name, while the block runs."""
+    _observers.append(observer)
+    try:
+        yield
+    finally:
+        _observers.remove(observer)
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path`, else it is removed.
+
+    durable: wait until the file is on the disk before it replaces the earlier one, so that a loss of power leaves one
+    of both. Takes some milliseconds, for states that a run continues from.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     try:
         yield temporary
+        if durable:
+            _flush_to_disk(temporary)
+        for observer in tuple(_observers):
+            observer(path, temporary)
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may be gone, which is an error already
+            temporary.unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from nha.core.pickle_limits import check_torch_file
 from nha.core.safe_pickle import CONTAINERS, NUMPY, Function, StandIn, attributes, named, resolve
 from nha.core.untrusted_file import forbidden_name, open_untrusted
 
@@ -34,6 +35,7 @@ def load_torch(path: str | pathlib.Path) -> Any:
         UserError: the file is missing, damaged, or refers to anything except the supported types.
     """
     with open_untrusted(path) as file, safe_globals(_STAND_INS):
+        check_torch_file(file)
         with safe_globals(_lightning_stand_ins(file)):
             content = torch.load(file, map_location="cpu", weights_only=True)
     return resolve(content)

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nha.core.errors import UserError
+from nha.core.text import printable
+
+_LARGEST_EXPANSION = 50  # of an archive, as a factor; masks of zeros compress well
+_ALWAYS_ALLOWED_BYTES = 64 << 20
 
 
 class RejectedFileError(Exception):
@@ -60,6 +64,29 @@ def open_untrusted(path: str | Path) -> Iterator[BinaryIO]:
             error = error.__context__  # torch.load puts several lines of advice around it
         reason = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise UserError(f"{path.name} is damaged or not a file of this kind: {reason}") from error
+
+
+def check_zip(file: BinaryIO) -> None:
+    """Raise RejectedFileError for a zip archive (.pt, .ckpt, .npz) with a wrong checksum, or one that expands too far.
+
+    PyTorch and numpy verify no checksums of their own. Other kinds of file are not looked at.
+    """
+    is_zip = zipfile.is_zipfile(file)
+    file.seek(0)
+    if not is_zip:
+        return
+    with zipfile.ZipFile(file) as archive:
+        size = file.seek(0, 2)
+        expanded = sum(entry.file_size for entry in archive.infolist())
+        if expanded > _LARGEST_EXPANSION * size + _ALWAYS_ALLOWED_BYTES:
+            raise RejectedFileError(f"is refused: its {size} bytes expand to {expanded}")
+        if any(entry.flag_bits & 1 for entry in archive.infolist()):
+            raise RejectedFileError("is encrypted; save it without a password")
+        if (damaged := archive.testzip()) is not None:
+            raise RejectedFileError(
+                f"is damaged: the checksum of {printable(damaged)} in it is wrong; copy it again"
+            )
+    file.seek(0)
 
 
 def _check_start(file: BinaryIO) -> None:

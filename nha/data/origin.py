@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from nha.core.errors import UserError
-from nha.data.dataset_folder import DatasetFolder, read_rgb
+
+if TYPE_CHECKING:
+    from nha.data.dataset_folder import DatasetFolder
 
 HEAD_KEYS = ("name", "release", "fingerprint", "measures")
 N_FRAMES = 12
@@ -121,6 +123,10 @@ def thumbnail_difference(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _thumbnail(folder: DatasetFolder, frame_id: int) -> np.ndarray | None:
+    import cv2  # changes the environment when it is imported, which reading a tracking file should not
+
+    from nha.data.dataset_folder import read_rgb
+
     path = folder.paths(frame_id).image
     if not path.is_file():
         return None

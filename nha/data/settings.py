@@ -26,11 +26,10 @@ class DataSettings(Settings):
         help='JSON file {"train": [frame ids], "val": [frame ids]}; none takes split.json of the dataset '
         "folder if there is one, else holds out the last quarter of the tracked frames.",
     )
-    every: int = setting(1, minimum=1, main=True, help="Train on every N-th training frame only.")
+    every: int = setting(1, minimum=1, help="Train on every N-th training frame only.")
     max_frames: int = setting(
         0,
         minimum=0,
-        main=True,
         help="Train on at most N frames, spread over the training frames; 0 uses all.",
     )
     published: bool = setting(
@@ -39,15 +38,28 @@ class DataSettings(Settings):
         "configuration names, and the perceptual term also without its weights (an error).",
     )
     train_batch_size: tuple[int, int, int] = setting(
-        (16, 2, 2), minimum=1, help="Frames in a training batch of the geometry, texture and joint stage."
+        (16, 2, 2),
+        minimum=1,
+        help="Frames in a training batch of the geometry, texture and joint stage.",
+        maximum=4096,
     )
     validation_batch_size: tuple[int, int, int] = setting(
-        (4, 2, 2), minimum=1, help="Frames in a validation batch of the geometry, texture and joint stage."
+        (4, 2, 2),
+        minimum=1,
+        help="Frames in a validation batch of the geometry, texture and joint stage.",
+        maximum=4096,
+    )
+    pose_balance: float = setting(
+        0.0,
+        minimum=0,
+        maximum=1,
+        help="How much more often frames with rare head poses are used: 0 all frames equally, 1 all poses equally.",
     )
     data_worker: int = setting(
         0,
         minimum=0,
         help="Processes that load frames; 0 loads in the main process, which is fastest with a cache.",
+        maximum=256,
     )
     frame_cache: str = setting(
         "auto",

@@ -158,12 +158,12 @@ def distance_to(frame_id: int, others: Sequence[int]) -> float:
 def read_split(path: str | Path) -> Split:
     """Read {"train": [ids], "val": [ids]}. Raises UserError for any other content and for an empty train part."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))  # some editors add a byte order mark
     except OSError as error:
         raise UserError(
             f"cannot read the split '{path}' ({error.strerror}); give one with --split_config"
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(
             f'the split \'{path}\' is not JSON; it must read {{"train": [ids], "val": [ids]}}'
         ) from None
@@ -182,7 +182,12 @@ def write_split(path: str | Path, split: Split) -> None:
 
 
 def check_split(split: Split, available: Sequence[int], dataset: str | Path) -> None:
-    """Raise a UserError that lists frames of the split that the dataset does not have."""
+    """Raise a UserError that lists frames that the dataset does not have, or that are in both parts of the split."""
+    if both := sorted({*split.train} & {*split.val}):
+        raise UserError(
+            f"the split has frames {some_of(both)} in both parts, train and val; scores on them would not be held out: "
+            "remove them from one part"
+        )
     missing = sorted(set(split.frame_ids()) - set(available))
     if missing:
         raise UserError(

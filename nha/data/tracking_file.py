@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,14 +12,30 @@ import torch
 from nha.core.errors import UserError
 from nha.core.system import atomic_path
 from nha.core.types import Camera, HeadParams
+from nha.data.foreign_tracking import IMPORT, foreign_program
 from nha.data.messages import some_of
+from nha.data.motion import incomplete_file, with_camera
 from nha.data.origin import TrackingOrigin
+from nha.data.tracking_arrays import as_float, as_whole, load_arrays
 
 # The published code writes the first name; its README mentions the second.
 TRACKING_FILE_NAMES = ("tracked_flame_params.npz", "tracked_params.npy")
 
+LARGEST_FRAME_ID = 10**7  # tables of an avatar have a row for every id up to the largest
+LARGEST_SIDE_PX = 1 << 16
+
 _PER_FRAME = {"rotation": 3, "translation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "expr": None}
 _REQUIRED = (*_PER_FRAME, "shape", "K", "image_size")
+
+
+_VIDEO = (
+    "a video, not a tracking file; run `nha preprocess` and `nha track` on it, or drive with --driving_video"
+)
+_OTHER_KINDS = {
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"), _VIDEO),
+    ".ckpt": "a checkpoint, not a tracking file; name tracked_flame_params.npz, or its folder",
+    ".frame": f"a file of metrical-tracker; {IMPORT}",
+}
 
 
 @dataclass(frozen=True)
@@ -147,42 +161,56 @@ def find_tracking_file(path: str | Path) -> Path:
         candidates += [path.with_name(name) for name in TRACKING_FILE_NAMES]
     for candidate in candidates:
         if candidate.is_file():
+            if kind := _OTHER_KINDS.get(candidate.suffix.lower()):
+                raise UserError(f"'{candidate}' is {kind}")
             return candidate
     raise UserError(f"there is no tracking file at '{path}'; make one with `nha track`")
 
 
-def read_tracking(path: str | Path) -> TrackingResult:
+def read_tracking(path: str | Path, camera_needed: bool = True) -> TrackingResult:
     """Read a tracking file. Nothing in it is executed.
 
     Args:
         path: see `find_tracking_file`.
+        camera_needed: False accepts a file of motion only, for driving: it gets a camera in front of the head.
 
     Raises:
         UserError: the file is missing, not an npz archive of plain arrays, lacks a key, or holds arrays whose shapes
             do not fit or whose values are not finite (key and frames are named).
     """
     path = find_tracking_file(path)
-    arrays = _load_arrays(path)
+    arrays = load_arrays(path)
     if missing := [key for key in _REQUIRED if key not in arrays]:
-        raise UserError(f"'{path}' is not a tracking file: it lacks {', '.join(missing)}")
+        if camera_needed or foreign_program(arrays):
+            raise incomplete_file(path, arrays, missing)
+        arrays = with_camera(arrays, path)
 
-    n_frames = len(arrays["rotation"]) if arrays["rotation"].ndim else 0
-    frame = arrays.get("frame", np.arange(n_frames)).astype(np.int64).reshape(-1)
-    result = TrackingResult(
-        frame=frame,
-        **{key: _as_float(arrays[key]) for key in _PER_FRAME},
-        shape=_as_float(arrays["shape"]).reshape(-1),
-        texture=_as_float(arrays.get("texture", np.zeros(0))).reshape(-1),
-        light=_as_float(arrays.get("light", np.zeros((n_frames, 9, 3)))),
-        K=_squeeze_intrinsics(_as_float(arrays["K"])),
-        RT=_as_float(arrays.get("RT", np.eye(3, 4))).reshape(-1, 4),
-        image_size=tuple(int(size) for size in arrays["image_size"].reshape(-1)),
-        view=tuple(str(name) for name in arrays.get("view", frame.astype(str)).reshape(-1)),
-        n_processed=int(arrays.get("n_processed", np.array(n_frames)).reshape(-1)[0]),
-        origin=TrackingOrigin.from_arrays(arrays),
-    )
+    try:
+        result = _from_arrays(arrays)
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise UserError(
+            f"'{path}' holds a key of a wrong type or shape ({error}); run `nha track` again"
+        ) from None
     _check(result, path)
     return result
+
+
+def _from_arrays(arrays: Mapping[str, np.ndarray]) -> TrackingResult:
+    n_frames = len(arrays["rotation"]) if arrays["rotation"].ndim else 0
+    frame = as_whole(arrays.get("frame", np.arange(n_frames)))
+    return TrackingResult(
+        frame=frame,
+        **{key: as_float(arrays[key]) for key in _PER_FRAME},
+        shape=as_float(arrays["shape"]).reshape(-1),
+        texture=as_float(arrays.get("texture", np.zeros(0))).reshape(-1),
+        light=as_float(arrays.get("light", np.zeros((n_frames, 9, 3)))),
+        K=_squeeze_intrinsics(as_float(arrays["K"])),
+        RT=as_float(arrays.get("RT", np.eye(3, 4))).reshape(-1, 4),
+        image_size=tuple(as_whole(arrays["image_size"]).tolist()),
+        view=tuple(str(name) for name in arrays.get("view", frame.astype(str)).reshape(-1)),
+        n_processed=int(as_whole(arrays.get("n_processed", np.array(n_frames)))[0]),
+        origin=TrackingOrigin.from_arrays(arrays),
+    )
 
 
 def write_tracking(path: str | Path, result: TrackingResult) -> None:
@@ -201,23 +229,6 @@ def write_tracking(path: str | Path, result: TrackingResult) -> None:
             image_size=np.asarray(result.image_size, np.int64),
             **result.origin.as_arrays(),
         )
-
-
-def _load_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with open(path, "rb") as file:  # np.load given a path leaves the file open when it fails
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"'{path}' is not an npz archive of plain arrays ({error}); run `nha track` again"
-        ) from None
-
-
-def _as_float(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array, np.float32)
 
 
 def _squeeze_intrinsics(intrinsics: np.ndarray) -> np.ndarray:
@@ -241,7 +252,19 @@ def _check(result: TrackingResult, path: Path) -> None:
             raise UserError(f"'{path}': {key} must be [{wanted}] for {n} frames, but is {list(found)}")
     if n == 0 or len(set(result.frame.tolist())) != n:
         raise UserError(f"'{path}' must hold at least one frame, and each only once; track the video again")
-    if len(result.image_size) != 2 or min(result.image_size) < 1:
+    if not 0 <= result.frame.min() <= result.frame.max() <= LARGEST_FRAME_ID:
+        raise UserError(
+            f"'{path}': frame ids must be 0 to {LARGEST_FRAME_ID}, but are {result.frame.min()} to {result.frame.max()}"
+        )
+    if not 0 <= result.n_processed <= n or len(result.view) != n:
+        raise UserError(
+            f"'{path}': n_processed is {result.n_processed}, and view has {len(result.view)} names, for {n} frames; "
+            "track the video again"
+        )
+    if (
+        len(result.image_size) != 2
+        or not 1 <= min(result.image_size) <= max(result.image_size) <= LARGEST_SIDE_PX
+    ):
         raise UserError(f"'{path}': image_size must be (height, width), but is {result.image_size}")
 
     for key in (*_PER_FRAME, "light"):
@@ -254,3 +277,8 @@ def _check(result: TrackingResult, path: Path) -> None:
     for key in ("shape", "texture", "K", "RT"):
         if not np.isfinite(getattr(result, key)).all():
             raise UserError(f"'{path}': {key} holds values that are not finite; track the video again")
+    focal = np.diag(result.K)[:2] if result.K.size == 9 else result.K[:1]
+    if not (focal > 0).all():
+        raise UserError(
+            f"'{path}': the focal length in K must be positive, but is {focal.tolist()}; track the video again"
+        )

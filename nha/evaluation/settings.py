@@ -43,19 +43,29 @@ class EvaluationSettings(Settings):
         [0.0, -30.0, -60.0],
         section="Videos",
         help="Angles in degrees by which the head is turned in novel_views.mp4; [] writes no such video.",
+        minimum=-360,
+        maximum=360,
     )
     novel_view_frames: int = setting(
-        50, minimum=0, help="Number of evaluated frames in novel_views.mp4, counted from the end; 0 uses all."
+        50,
+        minimum=0,
+        help="Number of evaluated frames in novel_views.mp4, counted from the end; 0 uses all.",
+        maximum=1000000,
     )
     turntable: int = setting(
-        60, minimum=0, help="Number of views in turntable.mp4, once around the head; 0 writes no such video."
+        60,
+        minimum=0,
+        help="Number of views in turntable.mp4, once around the head; 0 writes no such video.",
+        maximum=1000000,
     )
     images: bool = setting(False, help="Write the images of novel_views.mp4 as PNG files too.")
     frame_rate: float = setting(
         25.0, option="fps", minimum=1e-3, maximum=1000, help="Frames per second of the videos."
     )
 
-    batch_size: int = setting(4, section="Run", minimum=1, help="Frames rendered at the same time.")
+    batch_size: int = setting(
+        4, section="Run", minimum=1, help="Frames rendered at the same time.", maximum=4096
+    )
     device: str = device_setting()
     raster_backend: str = raster_backend_setting()
     data: DataSettings = nested(DataSettings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
 from nha.core.types import Camera, HeadParams, Rendering
 from nha.data.tracking_file import TrackingResult
+from nha.export.page_images import page_images
 from nha.export.poses import frame_params
 from nha.export.rig import Rig, pose_rig, rig_motion
 from nha.export.textures import Textures, render_textured
@@ -21,6 +24,7 @@ from nha.head.model import HeadModel
 
 _IMAGE_FRAMES = 8
 _BATCH = 4  # heads at a time
+_FULL_COVERAGE = 0.999  # alpha of pixels that no antialiased edge crosses
 
 # Angles in degrees of the poses in which a rig is measured: (neck, jaw, one eye).
 TEST_POSES_DEG = {
@@ -87,7 +91,7 @@ def image_accuracy(
         params = frame_params(avatar, tracking, ids)
         camera = tracking.camera_for(ids, tracking.image_size).to(params.rotation.device)
         neural = avatar.render(params, camera, corrected=True)
-        rigged = pose_rig(rig, rig_motion(avatar.head, rig, params))
+        rigged = pose_rig(rig, rig_motion(avatar, rig, params))
         for name, vertices in (("texture_only", neural.surface.vertices), ("texture_and_rig", rigged)):
             scores[name] += image_errors(avatar.head, neural, camera, vertices, textures)
     return {
@@ -99,10 +103,55 @@ def image_accuracy(
     }
 
 
+@torch.no_grad()
+def page_accuracy(
+    avatar: HeadAvatar, tracking: TrackingResult, page: Path, chromium: str
+) -> dict[str, dict[str, float]]:
+    """How avatar.html draws some tracked frames in Chromium, against the avatar's images without frame corrections.
+
+    Args:
+        avatar: the avatar.
+        tracking: the tracking of its video.
+        page: avatar.html of the same.
+        chromium: path of the browser.
+
+    Returns:
+        "vertices": distances in mm; "images": mean PSNR in dB of the pixels that both cover entirely
+        ("covered_psnr"), and of those among them that no antialiased edge crosses ("inner_psnr").
+    """
+    order = np.sort(tracking.frame).tolist()
+    frames = select_frames_by_yaw(tracking, _IMAGE_FRAMES)
+    images = page_images(page, [order.index(frame) for frame in frames], chromium)
+    params = frame_params(avatar, tracking, frames)
+    camera = tracking.camera_for(frames, tracking.image_size).to(params.rotation.device)
+    distances, rows = [], []
+    for i, image in enumerate(images):
+        rendering = avatar.render(params[i : i + 1], camera[i : i + 1], corrected=True)
+        expected = rendering.rgb01[0].permute(1, 2, 0).cpu()
+        squared = (expected - torch.from_numpy(image.rgba[..., :3]) / 255).square().mean(2)
+        both = (rendering.alpha[0, 0] >= _FULL_COVERAGE).cpu() & torch.from_numpy(image.rgba[..., 3] == 255)
+        inner = both & ~_edge_pixels(avatar, rendering, camera[i : i + 1]).cpu()
+        rows.append((_psnr(squared[both].mean()), _psnr(squared[inner].mean())))
+        vertices = rendering.surface.vertices[0].cpu().double()
+        distances.append(1000 * (vertices - torch.from_numpy(image.vertices)).norm(dim=1))
+    covered, inner_psnr = np.mean(rows, 0).round(2).tolist()
+    scores = {"frames": len(rows), "covered_psnr": covered, "inner_psnr": inner_psnr}
+    return {"vertices": error_summary(torch.stack(distances)), "images": scores}
+
+
+def _edge_pixels(avatar: HeadAvatar, rendering: Rendering, camera: Camera) -> Tensor:
+    """Pixels [H, W] of a rendering [1] whose colours antialiasing has mixed; none for the published model."""
+    if not isinstance(avatar, BlendAvatar):
+        return torch.zeros_like(rendering.alpha[0, 0], dtype=torch.bool)
+    drive = avatar.scaled_drive(rendering.surface.params, camera)
+    unmixed = avatar.paint(rendering.gbuffer, drive)
+    return ((unmixed - rendering.rgb01).abs().amax(1) > 0)[0]
+
+
 def vertex_errors_mm(avatar: HeadAvatar, rig: Rig, params: HeadParams, manual: bool = False) -> Tensor:
     """Distances in mm between the rig's and the avatar's vertices, [N, V]; manual as in `rig_motion`."""
     expected = avatar.surface(params).vertices.double()
-    return 1000 * (pose_rig(rig, rig_motion(avatar.head, rig, params, manual)) - expected).norm(dim=-1)
+    return 1000 * (pose_rig(rig, rig_motion(avatar, rig, params, manual)) - expected).norm(dim=-1)
 
 
 def error_summary(errors_mm: Tensor) -> dict[str, float]:
@@ -128,12 +177,13 @@ def image_errors(
         textures: the baked textures.
 
     Returns:
-        For each head "psnr" of the whole image on white, and "covered_psnr" of the pixels that both cover.
+        For each head "psnr" of the whole image on white, and "covered_psnr" of the pixels that both cover
+        entirely.
     """
     expected = neural.rgb01.clamp(0, 1)
     baked = render_textured(head, vertices.to(expected.dtype), textures, camera)
     squared = (baked[:, :3] - expected).square().mean(1)
-    both = (neural.alpha[:, 0] > 0) & (baked[:, 3] > 0)
+    both = (neural.alpha[:, 0] >= _FULL_COVERAGE) & (baked[:, 3] > 0)
     return [
         {"psnr": _psnr(squared[i].mean()), "covered_psnr": _psnr(squared[i][both[i]].mean())}
         for i in range(len(squared))

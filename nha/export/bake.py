@@ -29,7 +29,7 @@ from nha.render.camera import project
 from nha.render.interpolate import CoveredPixels, covered_pixels
 from nha.render.rasterize import rasterize
 
-_MOUTH_SHRINK = 4  # the mouth's map is smaller by this factor, as its feature map is
+MOUTH_SHRINK = 4  # the mouth's map is smaller by this factor, as its feature map is
 _FACING_POWER = 2  # weight of a view: the cosine between normal and ray, to this power
 # A texel is visible up to this far behind the rendered surface. The surface's depth is that of the nearest pixel's
 # centre, up to 0.7 pixels beside the texel, on a surface that may be steep.
@@ -74,7 +74,7 @@ def bake_textures(
     avatar: NeuralHeadAvatar, mouth_features: Tensor, views: BakingViews, size: int
 ) -> Textures:
     """Bake both maps: the head's with `size` texels a side, the mouth's with a quarter. Arguments as of `bake`."""
-    sizes = (size, max(1, size // _MOUTH_SHRINK))
+    sizes = (size, max(1, size // MOUTH_SHRINK))
     baked = [bake(avatar, mouth_features, views, side, uv_map) for uv_map, side in enumerate(sizes)]
     for name, texture in zip(MAPS, baked, strict=True):
         share = texture.seen.sum() / max(texture.covered.sum(), 1)

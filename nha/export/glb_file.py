@@ -71,6 +71,34 @@ class GlbFile:
         )
         return len(self.gltf.accessors) - 1
 
+    def sparse_accessor(self, values: np.ndarray) -> int:
+        """Store values [n, c] of an accessor with bounds; only the rows that are not zero where that is smaller."""
+        table = np.ascontiguousarray(values)
+        rows = table.any(1).nonzero()[0]
+        row_type = np.uint16 if len(table) < 2**16 else np.uint32
+        if len(rows) * (row_type().itemsize + table[0].nbytes) >= table.nbytes:
+            return self.accessor(table, gl.ARRAY_BUFFER, bounds=True)
+        stored = rows if len(rows) else np.zeros(1, int)  # glTF asks for at least one row
+        sparse = gl.Sparse(
+            count=len(stored),
+            indices=gl.AccessorSparseIndices(
+                bufferView=self.view(stored.astype(row_type).tobytes()), componentType=_COMPONENT[row_type]
+            ),
+            values=gl.AccessorSparseValues(bufferView=self.view(table[stored].tobytes())),
+        )
+        self.gltf.accessors.append(
+            gl.Accessor(
+                bufferView=None,
+                componentType=_COMPONENT[table.dtype.type],
+                count=len(table),
+                type=_SHAPE[table.shape[1]],
+                min=table.min(0).tolist(),
+                max=table.max(0).tolist(),
+                sparse=sparse,
+            )
+        )
+        return len(self.gltf.accessors) - 1
+
     def material(self, name: str, png: bytes, gain: float = 1.0) -> int:
         """Store an unlit material with a texture, visible from both sides as the avatar's own mesh is.
 

@@ -3,9 +3,10 @@
 The rest mesh is taken at one pose, the *bind pose*, in which the rig equals the avatar. In other poses it differs,
 because linear skinning and morph targets cannot express everything:
 
-- the avatar's offsets depend on the neck; the rig keeps those of the bind pose's neck;
-- the avatar's offsets turn with the normals of the deformed surface; a morph target holds the change at the bind pose;
-- pose correctives are morph targets that the animation drives; under manual posing they keep the bind pose's values;
+- the published model's offsets depend on the neck; the rig keeps those of the bind pose's neck;
+- its offsets turn with the normals of the deformed surface; a morph target holds the change at the bind pose;
+- pose correctives and the blend model's personal shapes are morph targets that the animation drives; under manual
+  posing they keep the bind pose's values;
 - expression coefficients without a morph target keep the bind pose's values;
 - the avatar's joints move with the expression; the animation moves them too, manual posing does not;
 - a vertex has at most four joints.
@@ -23,6 +24,8 @@ from nha.core.types import HeadParams, Surface
 from nha.head import joint_limits, lbs
 from nha.head.model import HeadModel
 
+# Displacements of a morph target below this are rounding errors of its computation and become 0.
+_SMALLEST_DELTA_METRES = 1e-7
 N_INFLUENCES = 4  # joints of a vertex, as many as glTF stores in one attribute
 # A corrective that moves no vertex by more than this in all poses is left out.
 SMALLEST_CORRECTIVE_METRES = 5e-5
@@ -70,13 +73,14 @@ def invert_skinning(head: HeadModel, joints: Joints, vertices: Tensor) -> Tensor
 
 @dataclass(frozen=True)
 class Morphs:
-    """M morph targets: first expression coefficients, then entries of the pose feature (`lbs.pose_feature`).
+    """M morph targets: expression coefficients, entries of the pose feature (`lbs.pose_feature`), personal shapes.
 
     Attributes:
         names: of the targets.
         deltas: [M, V, 3] metres at weight 1.
         expression: which expression coefficients the first targets are.
-        corrective: which entries of the pose feature the other targets are.
+        corrective: which entries of the pose feature the next targets are.
+        shapes: how many personal shapes (`HeadAvatar.shape_targets`) the last targets are.
         bind: [M], the weights in the bind pose.
     """
 
@@ -84,6 +88,7 @@ class Morphs:
     deltas: Tensor
     expression: tuple[int, ...]
     corrective: tuple[int, ...]
+    shapes: int
     bind: Tensor
 
 
@@ -142,7 +147,7 @@ def make_rig(avatar: HeadAvatar, bind: Surface, n_expressions: int, poses: HeadP
     head = avatar.head
     joints = posed_joints(head, bind.params)
     root = joints.rest[0, 0]
-    morphs = _morphs(head, bind, n_expressions, poses)
+    morphs = _morphs(avatar, bind, n_expressions, poses)
     rest = invert_skinning(head, joints, bind.vertices)[0] - torch.tensordot(morphs.bind, morphs.deltas, 1)
     weights, influences = head.skinning_weights[head.kept_vertices].double().topk(N_INFLUENCES, dim=1)
     return Rig(
@@ -156,23 +161,39 @@ def make_rig(avatar: HeadAvatar, bind: Surface, n_expressions: int, poses: HeadP
     )
 
 
-def _morphs(head: HeadModel, bind: Surface, n_expressions: int, poses: HeadParams) -> Morphs:
+def _morphs(avatar: HeadAvatar, bind: Surface, n_expressions: int, poses: HeadParams) -> Morphs:
+    head = avatar.head
     expression = _select_expressions(head, poses, n_expressions)
     corrective = _select_correctives(head, bind.params, poses)
-    deltas = [_expression_delta(head, bind, k) for k in expression]
+    deltas = [_expression_delta(avatar, bind, k) for k in expression]
     deltas += [head.pose_directions[head.kept_vertices][..., i].double() for i in corrective]
+    shapes = avatar.shape_targets().double()
+    deltas += list(shapes)
     known = head.expression_names
     names = [known[k] if k < len(known) else f"expression_{k:03d}" for k in expression]
     names += [f"corrective_{i:02d}" for i in corrective]
+    names += [f"shape_{i:02d}" for i in range(len(shapes))]
     return Morphs(
         names=tuple(names),
-        deltas=torch.stack(deltas) if deltas else bind.vertices.new_zeros(0, head.n_vertices, 3).double(),
+        deltas=_without_noise(torch.stack(deltas))
+        if deltas
+        else bind.vertices.new_zeros(0, head.n_vertices, 3).double(),
         expression=expression,
         corrective=corrective,
+        shapes=len(shapes),
         bind=torch.cat(
-            [bind.params.expr[0, list(expression)].double(), bind.vertices.new_zeros(len(corrective))]
+            [
+                bind.params.expr[0, list(expression)].double(),
+                bind.vertices.new_zeros(len(corrective)),
+                avatar.shape_target_weights(bind.params)[0].double(),
+            ]
         ),
     )
+
+
+def _without_noise(deltas: Tensor) -> Tensor:
+    """Deltas [M, V, 3] with zeros at vertices that a target moves by rounding errors only."""
+    return deltas * (deltas.norm(dim=2, keepdim=True) > _SMALLEST_DELTA_METRES)
 
 
 def _select_expressions(head: HeadModel, poses: HeadParams, n: int) -> tuple[int, ...]:
@@ -190,26 +211,28 @@ def expression_reach(head: HeadModel) -> Tensor:
     return head.directions[head.kept_vertices][..., head.n_shape :].norm(dim=1).amax(0)
 
 
-def _expression_delta(head: HeadModel, bind: Surface, k: int) -> Tensor:
-    """Derivative of the rest surface by expression coefficient k, with offsets that rotate with the normals.
+def _expression_delta(avatar: HeadAvatar, bind: Surface, k: int) -> Tensor:
+    """Derivative of the rest surface by expression coefficient k, with the bind pose's offsets.
 
     Central difference, [V, 3] metres per unit of the coefficient.
     """
     step = torch.zeros_like(bind.params.expr)
     step[:, k] = 1
     up, down = (bind.params.replace(expr=bind.params.expr + sign * step) for sign in (1, -1))
-    at = [invert_skinning(head, posed_joints(head, p), head(p, bind.offsets))[0] for p in (up, down)]
+    head, posed = avatar.head, [(p, avatar.posed_with(p, bind.offsets)) for p in (up, down)]
+    at = [invert_skinning(head, posed_joints(head, p), vertices)[0] for p, vertices in posed]
     return (at[0] - at[1]) / 2
 
 
 def _select_correctives(head: HeadModel, bind: HeadParams, poses: HeadParams) -> tuple[int, ...]:
     """The entries of the pose feature whose change from the bind pose moves a vertex noticeably in `poses`."""
-    change = (_pose_feature(head, poses) - _pose_feature(head, bind)).abs().amax(0)
+    change = (pose_feature_of(head, poses) - pose_feature_of(head, bind)).abs().amax(0)
     reach = head.pose_directions[head.kept_vertices].norm(dim=1).amax(0)
     return tuple((change * reach > SMALLEST_CORRECTIVE_METRES).nonzero().squeeze(1).tolist())
 
 
-def _pose_feature(head: HeadModel, params: HeadParams) -> Tensor:
+def pose_feature_of(head: HeadModel, params: HeadParams) -> Tensor:
+    """The pose feature [N, 36] of N heads, in double precision."""
     return lbs.pose_feature(posed_joints(head, params).rotations)
 
 
@@ -217,16 +240,17 @@ def _pose_feature(head: HeadModel, params: HeadParams) -> Tensor:
 
 
 @torch.no_grad()
-def rig_motion(head: HeadModel, rig: Rig, params: HeadParams, manual: bool = False) -> RigMotion:
+def rig_motion(avatar: HeadAvatar, rig: Rig, params: HeadParams, manual: bool = False) -> RigMotion:
     """The motion in which the rig follows N heads.
 
     Args:
-        head: the head model.
-        rig: the rig.
+        avatar: the avatar.
+        rig: its rig.
         params: N heads, corrected.
         manual: the pose that results where only joint angles and expressions are set in another program: joints keep
-            their rest positions and correctives the bind pose's values.
+            their rest positions, correctives and personal shapes the bind pose's values.
     """
+    head = avatar.head
     joints = posed_joints(head, params)
     world = joints.world_from_rest
     root = posed_joints(head, rig.bind).rest[0, 0]
@@ -238,11 +262,15 @@ def rig_motion(head: HeadModel, rig: Rig, params: HeadParams, manual: bool = Fal
     for j, parent in list(enumerate(rig.parents))[1:]:
         bone = positions[:, j] - positions[:, parent]
         translations.append((world[:, parent, :, :3].mT @ bone[..., None])[..., 0])
-    correctives = (_pose_feature(head, params) - _pose_feature(head, rig.bind))[
+    correctives = (pose_feature_of(head, params) - pose_feature_of(head, rig.bind))[
         :, list(rig.morphs.corrective)
     ]
     expressions = params.expr[:, list(rig.morphs.expression)].double()
-    weights = torch.cat([expressions, correctives * (not manual)], 1)
+    shapes = avatar.shape_target_weights(params).double()
+    if manual:
+        correctives = torch.zeros_like(correctives)
+        shapes = rig.morphs.bind[rig.morphs.bind.numel() - rig.morphs.shapes :].expand_as(shapes)
+    weights = torch.cat([expressions, correctives, shapes], 1)
     return RigMotion(joints.rotations, torch.stack(translations, 1), weights)
 
 

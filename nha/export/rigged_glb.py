@@ -123,7 +123,7 @@ def _add_mesh(file: GlbFile, head: HeadModel, rig: Rig, initial: RigMotion, text
     mesh = split_at_seams(head)
     attributes = gl.Attributes(**_attributes(file, head, rig, mesh, initial))
     targets = [
-        gl.Attributes(POSITION=file.accessor(_float32(delta)[mesh.vertex], gl.ARRAY_BUFFER, bounds=True))
+        gl.Attributes(POSITION=file.sparse_accessor(_float32(delta)[mesh.vertex]))
         for delta in rig.morphs.deltas
     ]
     index_type = np.uint16 if len(mesh.vertex) < 2**16 - 1 else np.uint32

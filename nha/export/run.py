@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from pathlib import Path
@@ -12,12 +13,14 @@ import torch
 
 from nha.avatar.base import HeadAvatar
 from nha.core.mesh import vertex_normals
-from nha.core.system import atomic_path, require_writable
+from nha.core.system import atomic_path, exclusive_use, get_logger, require_writable
 from nha.core.types import HeadParams
 from nha.data.dataset_folder import write_rgb
-from nha.export.accuracy import image_accuracy, rig_accuracy
-from nha.export.bake import bake_textures
+from nha.export.accuracy import image_accuracy, page_accuracy, rig_accuracy
 from nha.export.mesh_files import TexturedMesh, write_mtl, write_obj, write_ply
+from nha.export.model_textures import model_textures
+from nha.export.page import write_page
+from nha.export.page_images import find_chromium
 from nha.export.parameters import flame_parameters, write_parameters
 from nha.export.poses import Pose, frame_params, neutral_params, pose_avatar
 from nha.export.rig import Rig, make_rig, rig_motion
@@ -28,7 +31,9 @@ from nha.export.textures import MAPS, Textures, vertex_colours
 from nha.export.views import BakingViews, baking_views, frame_views
 from nha.render.rasterize import raster_backend
 
-SUMMARY_FILE, GLB_FILE = "export.json", "avatar.glb"
+_logger = get_logger(__name__)
+
+SUMMARY_FILE, GLB_FILE, PAGE_FILE = "export.json", "avatar.glb", "avatar.html"
 UNITS = "metres, +y up; at rest the root joint is at the origin and the head looks along +z"
 
 
@@ -50,14 +55,15 @@ def export_avatar(
         UserError: settings, checkpoint, head model and tracking do not fit each other; nothing is written then.
     """
     settings.check()
-    with raster_backend(settings.raster_backend):
+    with raster_backend(settings.raster_backend), contextlib.ExitStack() as held:
         opened = settings.ckpt if avatar is None else avatar
         exporter = _Exporter(settings, open_source(opened, settings.tracking, settings.head, settings.device))
+        held.enter_context(exclusive_use(exporter.out))
         written = [path for name in FORMATS if name in settings.formats for path in exporter.writers[name]()]
         summary = exporter.summary(written)
-    path = exporter.out / SUMMARY_FILE
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+        path = exporter.out / SUMMARY_FILE
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return [*written, path], summary
 
 
@@ -77,6 +83,7 @@ class _Exporter:
             "obj": self.write_objs,
             "ply": self.write_plys,
             "glb": self.write_glb,
+            "html": self.write_html,
             "params": self.write_params,
         }
 
@@ -96,6 +103,12 @@ class _Exporter:
             return self.pose(None).params
         return frame_params(self.avatar, self.tracking, self.tracking.frame.tolist())
 
+    @property
+    def ordered_poses(self) -> HeadParams:
+        """All tracked frames in the order of their ids."""
+        order = torch.from_numpy(np.argsort(self.tracking.frame))
+        return self.all_poses[order.to(self.all_poses.expr.device)]
+
     @functools.cached_property
     def rig(self) -> Rig:
         s = self.settings
@@ -111,8 +124,10 @@ class _Exporter:
         s, views = self.settings, self.views
         if own_view and frame_id is not None and s.views > 0:
             views = frame_views(self.avatar, self.tracking, frame_id, views)
-        features = self.avatar.mouth_features(self.pose(frame_id).surface)
-        return bake_textures(self.avatar, features, views, s.texture_size)
+        camera = None
+        if frame_id is not None:
+            camera = self.tracking.camera_for([frame_id], self.tracking.image_size).to(self.avatar.device)
+        return model_textures(self.avatar, self.pose(frame_id).surface, camera, views, s.texture_size)
 
     def _frame_textures(self, frame_id: int | None) -> Textures:
         """The textures of the OBJ and PLY files of a pose."""
@@ -154,20 +169,37 @@ class _Exporter:
         """avatar.glb: the rig, with the tracked motion unless the settings leave it out."""
         s, path, clip, camera = self.settings, self.out / GLB_FILE, None, None
         if self.tracking is not None and s.animation:
-            order = np.argsort(self.tracking.frame)
-            frames = self.tracking.frame[order]
-            params = self.all_poses[torch.from_numpy(order).to(self.all_poses.expr.device)]
-            clip = AnimationClip(rig_motion(self.head, self.rig, params), (frames - frames[0]) / s.frame_rate)
+            frames = np.sort(self.tracking.frame)
+            motion = rig_motion(self.avatar, self.rig, self.ordered_poses)
+            clip = AnimationClip(motion, (frames - frames[0]) / s.frame_rate)
             camera = self.tracking.camera_for([0], self.tracking.image_size)
         write_rigged_glb(
             path,
             self.head,
             self.rig,
-            rig_motion(self.head, self.rig, self.rig.bind),
+            rig_motion(self.avatar, self.rig, self.rig.bind),
             self.textures(self.glb_texture_frame),
             clip=clip,
             camera=camera,
             copyright_line=self.comment,
+        )
+        return [path]
+
+    def write_html(self) -> list[Path]:
+        """avatar.html: a page that shows the avatar and plays the tracked motion."""
+        path, frames, camera = self.out / PAGE_FILE, self.all_poses, self.views.camera[:1]
+        if self.tracking is not None:
+            frames = self.ordered_poses
+            camera = self.tracking.camera_for([0], self.tracking.image_size)
+        write_page(
+            path,
+            self.avatar,
+            make_rig(self.avatar, self.pose(None).surface, self.head.n_expr, self.all_poses),
+            frames,
+            self.textures(self.glb_texture_frame),
+            camera,
+            frame_rate=self.settings.frame_rate,
+            comment=self.comment,
         )
         return [path]
 
@@ -207,4 +239,15 @@ class _Exporter:
         if self.tracking is not None:
             textures = self.textures(self.glb_texture_frame)
             report["pictures"] = image_accuracy(self.avatar, self.rig, self.tracking, textures)
+            report |= self._page_report()
         return report
+
+    def _page_report(self) -> dict[str, Any]:
+        """The accuracy of avatar.html where it is written and a browser can draw it."""
+        if "html" not in self.settings.formats:
+            return {}
+        chromium = find_chromium()
+        if chromium is None:
+            _logger.info("avatar.html is not compared with the avatar's images: Chromium is not installed")
+            return {}
+        return {"page": page_accuracy(self.avatar, self.tracking, self.out / PAGE_FILE, chromium)}

@@ -15,8 +15,14 @@ from nha.core.common_settings import (
 from nha.core.config import Settings, setting
 from nha.core.errors import UserError
 
-Format = Literal["obj", "ply", "glb", "params"]
-FORMATS: tuple[Format, ...] = ("obj", "ply", "glb", "params")  # in the order in which they are written
+Format = Literal["obj", "ply", "glb", "html", "params"]
+FORMATS: tuple[Format, ...] = (
+    "obj",
+    "ply",
+    "glb",
+    "html",
+    "params",
+)  # in the order in which they are written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,7 @@ class ExportSettings(Settings):
         aliases=("tracking_results_path",),
     )
     frames: tuple[int, ...] = setting(
-        (), help="Ids of tracked frames to write as OBJ and PLY files; [] writes the neutral head."
+        (), help="Ids of tracked frames to write as OBJ and PLY files; [] writes the neutral head.", minimum=0
     )
     head: str | None = checkpoint_head_setting()
 
@@ -50,18 +56,23 @@ class ExportSettings(Settings):
         minimum=0,
         help="Number of tracked frames that the texture is baked from, spread over the head's rotations; 0 uses "
         "cameras on a circle around the head instead.",
+        maximum=1000,
     )
     texture_frame: int | None = setting(
-        None, help="Frame whose mouth interior the GLB's texture shows; none takes the bind pose."
+        None, help="Frame whose mouth interior the GLB's texture shows; none takes the bind pose.", minimum=0
     )
 
     bind_frame: int | None = setting(
         None,
         section="GLB",
         help="Frame whose pose is the bind pose, in which the GLB equals the avatar; none takes the neutral pose.",
+        minimum=0,
     )
     morphs: int = setting(
-        50, minimum=0, help="Number of morph targets: the expression coefficients most used in the tracking."
+        50,
+        minimum=0,
+        help="Number of morph targets: the expression coefficients most used in the tracking.",
+        maximum=1000,
     )
     animation: bool = setting(True, help="Write the tracked motion and the camera to the GLB.")
     frame_rate: float = setting(
@@ -75,4 +86,4 @@ class ExportSettings(Settings):
         """Raise UserError for a number out of its range."""
         super().check()
         if not self.formats:
-            raise UserError("--formats names no format; give obj, ply, glb or params")
+            raise UserError("--formats names no format; give obj, ply, glb, html or params")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +13,9 @@ import scipy.sparse
 
 from nha.core.errors import UserError
 from nha.core.safe_pickle import load_npy, load_pickle
+from nha.core.text import shortened
 from nha.head.assets import N_EXPRESSION, N_SHAPE, HeadAssets, MeshTopology
+from nha.head.assets_check import check_head
 from nha.head.derived.completion import HeadTables, complete_tables
 from nha.head.description import head_description, mouth_feature_table
 from nha.head.file_guide import (
@@ -73,7 +76,8 @@ def read_head_folder(path: str | Path) -> HeadAssets:
             "or use the procedural head"
         )
     folder = main_file.parent
-    model, triangles, release = _read_model(main_file)
+    with _named(main_file):
+        model, triangles, release = _read_model(main_file)
     found = HeadTables(
         closed=_if_present(_read_obj, folder / CLOSED_MESH),
         open=_if_present(_read_obj, folder / OPEN_MESH),
@@ -81,15 +85,38 @@ def read_head_folder(path: str | Path) -> HeadAssets:
         landmarks=_if_present(_read_landmarks, folder / LANDMARK_FILE),
         lower_neck_faces=_if_present(_read_lower_neck, folder / LOWER_NECK_FILE),
     )
-    tables = complete_tables(found, model["v_template"], triangles)
+    with _named(folder):
+        tables = complete_tables(found, model["v_template"], triangles)
     if tables is None:
         raise UserError(
             f"'{main_file}' does not have FLAME's triangles, so the missing files cannot be derived; get "
             f"{where_from(found.missing)}; or use the procedural head"
         )
-    assets = _assemble(folder, model, tables, found.missing, release)
-    _check(assets)
+    with _named(folder):
+        assets = _assemble(folder, model, tables, found.missing, release)
+        _check(assets)
+    check_head(assets)
     return assets
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn errors of values that no head model has, such as text in place of numbers, into a UserError of one line."""
+    try:
+        yield
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        reason = shortened(str(error).split("\n")[0])
+        raise UserError(
+            f"'{path}' is damaged or no file of a head model ({type(error).__name__}: {reason}); get the file again"
+        ) from None
 
 
 def _assemble(
@@ -130,7 +157,10 @@ def _assemble(
 
 
 def _if_present(read: Callable[[Path], T], path: Path) -> T | None:
-    return read(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    with _named(path):
+        return read(path)
 
 
 def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from nha.core.images import screen_grad
 from nha.core.processes import mean_over_processes
@@ -18,24 +19,36 @@ from nha.losses.shapes import expect_mask, expect_shape
 # Weight of pixels outside the foreground. The masks are binary, so pixels at their rim show the person in full colour,
 # while an antialiased rendering blends them with the background; a rim inside costs more than one outside.
 OUTSIDE_WEIGHT = 0.5
+# Sides in pixels of the squares over which coverage is averaged before it is compared. The gradient of a square reaches
+# the silhouette inside it, so that wide gaps pull harder than narrow ones.
+COVERAGE_SCALES = (1, 2, 4, 8)
 
 
 def coverage_loss(alpha: Tensor, foreground: Tensor) -> Tensor:
-    """Squared difference of coverage and foreground mask, relative to the area of the foreground.
+    """Squared difference of coverage and foreground mask at several scales, relative to the foreground's area.
 
     Args:
         alpha: [N, 1, H, W] in 0..1, antialiased.
         foreground: bool [N, 1, H, W].
 
     Returns:
-        A scalar, the sum over all frames divided by the number of foreground pixels; 0 for an empty mask and alpha 0.
+        A scalar: the mean over COVERAGE_SCALES of the sum over all pixels, divided by the number of foreground pixels.
     """
     n, _, height, width = alpha.shape
     expect_shape("alpha", alpha, None, 1, None, None)
     expect_mask("foreground", foreground)
     expect_shape("foreground", foreground, n, 1, height, width)
-    difference = ((alpha - foreground.to(alpha)).square() * _pixel_weight(foreground)).sum()
-    return difference / mean_over_processes(foreground.sum()).clamp_min(1)
+    weighted = (alpha - foreground.to(alpha)) * _pixel_weight(foreground).sqrt()
+    total = sum(side**2 * _means(weighted, side).square().sum() for side in COVERAGE_SCALES)
+    return total / len(COVERAGE_SCALES) / mean_over_processes(foreground.sum()).clamp_min(1)
+
+
+def _means(values: Tensor, side: int) -> Tensor:
+    """Means over squares of side x side pixels; squares at the border are filled up with 0."""
+    if side == 1:
+        return values
+    height, width = values.shape[2:]
+    return F.avg_pool2d(F.pad(values, (0, -width % side, 0, -height % side)), side)
 
 
 def composite_loss(rgb01: Tensor, target_rgb01: Tensor, foreground: Tensor, screen_coords: Tensor) -> Tensor:

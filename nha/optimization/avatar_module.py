@@ -13,11 +13,14 @@ from nha.avatar.base import HeadAvatar
 from nha.core.device import uses_cpu_kernels
 from nha.core.pixel_lists import ListLengths, fixed_lengths
 from nha.core.processes import BatchShare
+from nha.core.system import get_logger
 from nha.core.types import FrameBatch, Rendering
+from nha.data.messages import some_of
 from nha.losses.table import LossTable
 from nha.optimization.config import OptimizationSettings
+from nha.optimization.loss_watch import LossWatch
 from nha.optimization.objective import Objective, render_batch
-from nha.optimization.optimizers import begin_stage, make_optimizers
+from nha.optimization.optimizers import begin_stage, make_optimizers, set_rates
 from nha.optimization.sampling import (
     highest_scores,
     parameter_noise,
@@ -26,14 +29,21 @@ from nha.optimization.sampling import (
     step_generator,
 )
 from nha.optimization.stages import Stage
+from nha.optimization.training_state import EPOCHS_KEY, RUN_KEY
 
 
 class AvatarModule(lightning.LightningModule):
     """An avatar in one stage of its optimisation. All stages share the optimisers through the training checkpoint."""
 
     def __init__(
-        self, avatar: HeadAvatar, objective: Objective, stage: Stage, settings: OptimizationSettings
+        self,
+        avatar: HeadAvatar,
+        objective: Objective,
+        stage: Stage,
+        settings: OptimizationSettings,
+        run: str = "",
     ) -> None:
+        """run: identifies the run in its training checkpoint."""
         super().__init__()
         # Lightning's automatic loop handles a single optimiser; here a stage steps some of several
         self.automatic_optimization = False
@@ -42,7 +52,10 @@ class AvatarModule(lightning.LightningModule):
         self.objective = objective
         self.stage = stage
         self.settings = settings
+        self.run = run
         self.last_losses: LossTable | None = None
+        self.frames_outside: set[int] = set()  # frames of batches that were skipped
+        self._watch = LossWatch()
         self._names: tuple[str, ...] = ()
         self._lengths = ListLengths()
 
@@ -55,13 +68,22 @@ class AvatarModule(lightning.LightningModule):
         # called after a checkpoint is restored, so that the rates are the stage's and not those of the saved state
         begin_stage(self.avatar, self._by_name(self.trainer.optimizers), self.stage)
 
+    def on_train_epoch_start(self) -> None:
+        set_rates(self._by_name(self.trainer.optimizers), self.stage, self.current_epoch)
+
     def training_step(self, batch: FrameBatch, _: int) -> None:
         rendering, partner = self.render(batch)
         losses = self.objective(self.stage.terms, self.avatar, rendering, batch, partner)
         # DDP averages the gradients over processes, which would divide sums over the frames of the batch
         summed = [term.name for term in self.stage.terms if term.sums_over_frames]
         losses = losses.times(self.share.n_processes, summed)
-        total = losses.weighted_sum(self.stage.weights_at(self.current_epoch))
+        weights = self.stage.weights_at(self.current_epoch)
+        total = losses.weighted_sum(weights)
+        if not total.requires_grad and self.share.n_processes == 1:
+            # none of the heads is in its image: no term depends on a parameter that this stage moves
+            self.frames_outside.update(batch.frame_id.tolist())
+            return
+        self._watch.observe(losses, weights, total, self.current_epoch)
         optimizers = self._by_name(self.optimizers())
         for optimizer in optimizers.values():
             optimizer.zero_grad()
@@ -72,6 +94,20 @@ class AvatarModule(lightning.LightningModule):
         logged = {**losses.for_log("train"), "train/total": total.detach()}
         spread = self.share.n_processes > 1
         self.log_dict(logged, batch_size=len(batch), on_step=False, on_epoch=True, sync_dist=spread)
+
+    def on_train_epoch_end(self) -> None:
+        # called before the callback that saves the epoch's state
+        self._watch.report(self.current_epoch)
+
+    def on_train_end(self) -> None:
+        if self.frames_outside:
+            frames = some_of(sorted(self.frames_outside))
+            get_logger(__name__).warning(
+                "%s stage: batches without a visible head were skipped (frames %s); track the video again, or leave "
+                "these frames out of the split",
+                self.stage.name,
+                frames,
+            )
 
     @property
     def share(self) -> BatchShare:
@@ -108,3 +144,5 @@ class AvatarModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         state: dict[str, Tensor] = checkpoint["state_dict"]
         checkpoint["state_dict"] = {key: value for key, value in state.items() if key.startswith("avatar.")}
+        checkpoint[RUN_KEY] = self.run
+        checkpoint[EPOCHS_KEY] = self.trainer.fit_loop.epoch_progress.current.processed

@@ -8,6 +8,7 @@ import pytorch_lightning as lightning
 import torch
 from tqdm import tqdm
 
+from nha.core.signals import reinstall
 from nha.core.types import FrameBatch
 from nha.losses.masks import whiten_background
 from nha.optimization.avatar_module import AvatarModule
@@ -98,6 +99,13 @@ def comparison(module: AvatarModule, batch: FrameBatch) -> torch.Tensor:
     normals = rendering.gbuffer["normals"] * 0.5 + 0.5
     truth = whiten_background(batch.rgb01, batch.segmentation)
     return torch.cat([truth[0], rendering.rgb01[0], normals[0]], 2).clamp(0, 1).cpu()
+
+
+class OwnSignalHandlers(lightning.Callback):
+    """Sets the program's signal handlers again: Lightning's only take note of SIGTERM, and end with exit code 0."""
+
+    def on_train_start(self, trainer: lightning.Trainer, module: AvatarModule) -> None:
+        reinstall()
 
 
 class StageClock(lightning.Callback):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -19,9 +21,18 @@ FixPoints = list[tuple[float, float]]
 class ScheduleSettings(Settings):
     """Timeline and learning rates."""
 
-    epochs_offset: int = setting(150, minimum=0, section="Timeline", help="Epochs of the geometry stage.")
-    epochs_texture: int = setting(50, minimum=0, help="Epochs of the texture stage.")
-    epochs_joint: int = setting(50, minimum=0, help="Epochs of the joint stage.")
+    epochs_offset: int = setting(
+        150, minimum=0, section="Timeline", help="Epochs of the geometry stage.", maximum=1000000
+    )
+    epochs_texture: int = setting(50, minimum=0, help="Epochs of the texture stage.", maximum=1000000)
+    epochs_joint: int = setting(50, minimum=0, help="Epochs of the joint stage.", maximum=1000000)
+    schedule_frames: int = setting(
+        0,
+        minimum=0,
+        maximum=1000000,
+        help="Number of training frames that the epochs are meant for; with fewer frames there are more epochs and as "
+        "many steps. 0 leaves the epochs as they are.",
+    )
     flame_lr: PerStage = setting(
         (1e-3, 1e-2, 2e-4),
         minimum=0,
@@ -39,6 +50,7 @@ class ScheduleSettings(Settings):
         20,
         minimum=0,
         help="Steps that fit pose and exposure of each held-out frame after the training; only with --model blend.",
+        maximum=1000000,
     )
     flame_noise: float = setting(
         0.1,
@@ -49,6 +61,12 @@ class ScheduleSettings(Settings):
     glob_rot_noise: float = setting(
         5.0, minimum=0, help="Standard deviation of the rotation noise in degrees."
     )
+
+    def for_frames(self, n_frames: int) -> ScheduleSettings:
+        """The schedule for a number of training frames, see `schedule_frames`."""
+        factor = max(1.0, self.schedule_frames / max(n_frames, 1))
+        names = ("epochs_offset", "epochs_texture", "epochs_joint")
+        return dataclasses.replace(self, **{name: math.ceil(factor * getattr(self, name)) for name in names})
 
 
 @dataclass(frozen=True)
@@ -88,9 +106,15 @@ class LossSettings(Settings):
         [(1e-1, 50), (1e-2, 100)],
         section="Loss weights ([value, epoch] fix points over the whole run)",
         help="Hair and skin against the parsing, linear between fix points.",
+        minimum=0,
+        min_items=1,
     )
-    w_silh: FixPoints = setting([(1e-2, 50), (1e-1, 100)], help="Silhouette, linear between fix points.")
-    w_lap: FixPoints = setting([(5e-2, 50), (5e-2, 100)], help="Laplacian, geometric between fix points.")
+    w_silh: FixPoints = setting(
+        [(1e-2, 50), (1e-1, 100)], help="Silhouette, linear between fix points.", minimum=0, min_items=1
+    )
+    w_lap: FixPoints = setting(
+        [(5e-2, 50), (5e-2, 100)], help="Laplacian, geometric between fix points.", minimum=0, min_items=1
+    )
     body_part_weights: Path | None = setting(
         None,
         section="Loss options",
@@ -131,10 +155,15 @@ class RunSettings(Settings):
     resume: bool = setting(True, help="Continue an interrupted run in the output folder.")
     device: str = device_setting()
     devices: int = setting(
-        1, minimum=1, help="Devices (processes on a CPU) per machine; each one gets train_batch_size frames."
+        1,
+        minimum=1,
+        help="Devices (processes on a CPU) per machine; each one gets train_batch_size frames.",
+        maximum=1024,
     )
-    num_nodes: int = setting(1, minimum=1, help="Machines; each one has --devices devices.")
-    strategy: str = setting(
+    num_nodes: int = setting(1, minimum=1, help="Machines; each one has --devices devices.", maximum=4096)
+    strategy: Literal[
+        "auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"
+    ] = setting(
         "auto",
         help="Lightning's strategy for several devices; auto is distributed data parallel.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytorch_lightning as lightning
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -13,6 +14,9 @@ from nha.core.types import FrameBatch
 from nha.data.frame_dataset import FrameDataset, FrameSplits, frame_loader
 from nha.data.settings import DataSettings
 from nha.data.tracking_file import TrackingResult
+from nha.head.mouth_features import head_rotation_vector
+
+POSE_WIDTH_RAD = 0.15  # heads whose rotations differ by less show nearly the same
 
 
 class FrameDataModule(lightning.LightningDataModule):
@@ -43,6 +47,11 @@ class FrameDataModule(lightning.LightningDataModule):
         self.seed = seed
         self.stage = 0
         self._val_loader: tuple[int, DataLoader] | None = None
+        self._frame_weights = None
+        if settings.pose_balance and len(self.train):
+            tracked = self.splits.tracking.params_for(self.train.frame_ids)
+            view = head_rotation_vector(tracked.rotation, tracked.neck)
+            self._frame_weights = pose_weights(view.double().numpy(), settings.pose_balance)
 
     @property
     def train(self) -> FrameDataset:
@@ -67,9 +76,11 @@ class FrameDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """The loader of a stage for all its epochs: worker processes are started once, not for every epoch."""
         batch_size = self.settings.train_batch_size[self.stage]
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        order = EpochOrder(len(self.train), self.seed, batch_size, rank, world_size)
-        order.set_epoch(self.trainer.current_epoch if self.trainer else 0)
+        order = EpochOrder(len(self.train), self.seed, batch_size, self._frame_weights)
+        if self.trainer:
+            order.set_epoch(self.trainer.current_epoch)
+            if self.trainer.world_size > 1:
+                order.rank, order.world_size = self.trainer.global_rank, self.trainer.world_size
         return frame_loader(self.train, batch_size, workers=self.settings.data_worker, order=order)
 
     def val_dataloader(self) -> DataLoader:
@@ -93,20 +104,23 @@ class EpochOrder(Sampler[int]):
         n_frames: number of training frames.
         seed: seed of the order.
         batch_size: frames in a batch of one process.
+        weights: see `epoch_order`.
+
+    Attributes:
+        epoch: epoch of the run.
         rank, world_size: index of this process and number of processes.
     """
 
-    def __init__(self, n_frames: int, seed: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        self.n_frames, self.seed, self.batch_size = n_frames, seed, batch_size
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
+    def __init__(self, n_frames: int, seed: int, batch_size: int, weights: np.ndarray | None = None) -> None:
+        self.n_frames, self.seed, self.batch_size, self.weights = n_frames, seed, batch_size, weights
+        self.epoch, self.rank, self.world_size = 0, 0, 1
 
     def set_epoch(self, epoch: int) -> None:
         """Use the order of this epoch of the run from now on."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        order = epoch_order(self.n_frames, self.seed, self.epoch)
+        order = epoch_order(self.n_frames, self.seed, self.epoch, self.weights)
         if self.world_size > 1:
             order = order_of_rank(order, self.batch_size, self.rank, self.world_size)
         return iter(order)
@@ -115,14 +129,43 @@ class EpochOrder(Sampler[int]):
         return -(-self.n_frames // self.world_size)
 
 
-def epoch_order(n_frames: int, seed: int, epoch: int) -> list[int]:
+def epoch_order(n_frames: int, seed: int, epoch: int, weights: np.ndarray | None = None) -> list[int]:
     """Random order of the training frames in an epoch.
 
     It depends only on seed and epoch, so a resumed run uses the same order. The order of a shuffling loader also
     depends on the number of its earlier iterators.
+
+    Args:
+        n_frames: number of frames, and of entries of the order.
+        seed: seed of the run.
+        epoch: epoch of the run.
+        weights: [n_frames] expected number of uses of each frame, see `pose_weights`; None for one use each.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return torch.randperm(n_frames, generator=generator).tolist()
+    order = torch.randperm(n_frames, generator=generator)
+    if weights is not None:
+        # systematic sampling: frame i is used floor(w_i) or ceil(w_i) times
+        start = float(torch.rand((), generator=generator))
+        drawn = np.searchsorted(np.cumsum(weights[order.numpy()]), np.arange(n_frames) + start)
+        order = order[torch.from_numpy(drawn.clip(max=n_frames - 1))]
+        order = order[torch.randperm(n_frames, generator=generator)]
+    return order.tolist()
+
+
+def pose_weights(view: np.ndarray, balance: float) -> np.ndarray:
+    """Expected number of uses of each frame in an epoch, higher for poses that few frames show.
+
+    Args:
+        view: [F, 3] rotation vectors of the heads in radians.
+        balance: 0 for equal weights, 1 for weights inverse to the density of the poses.
+
+    Returns:
+        [F] with mean 1.
+    """
+    distance = np.linalg.norm(view[:, None] - view[None], axis=-1)
+    density = np.exp(-0.5 * (distance / POSE_WIDTH_RAD) ** 2).sum(1)
+    weights = density**-balance
+    return weights / weights.mean()
 
 
 def order_of_rank(order: list[int], batch_size: int, rank: int, world_size: int) -> list[int]:

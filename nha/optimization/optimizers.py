@@ -18,6 +18,7 @@ from nha.optimization.stages import CORRECTIONS, OFFSETS, TEXTURE, Stage
 FRAME_TABLES = ("shape", "expr", "rotation", "jaw", "neck", "translation", "eyes")
 TRANSLATION_RATE = 0.1  # of the other corrections' learning rate
 # Rates of the blend model's parameters relative to those of the offsets and of the texture images.
+COEFFICIENT_RATE = 5.0
 ASYMMETRY_RATE, SHAPES_RATE = 0.3, 0.3
 SHAPE_WEIGHTS_RATE, TEXTURE_WEIGHTS_RATE, LIGHT_RATE = 10.0, 0.1, 0.2
 
@@ -51,9 +52,16 @@ def pose_optimizer(
 
 
 def set_pose_rate(optimizer: Optimizer, rate: float) -> None:
-    """Set the learning rate of the corrections' optimiser; the translation takes a tenth of it."""
+    """Set the learning rate of the corrections' optimiser; the translation takes a tenth of it.
+
+    Adam's steps have the size of the rate, so coefficients, whose unit is a standard deviation, get a higher one.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = rate * (TRANSLATION_RATE if group["name"] == "translation" else 1)
+        name = group["name"]
+        coefficients = isinstance(optimizer, RowAdam) and name in ("shape", "expr")
+        group["lr"] = rate * (
+            TRANSLATION_RATE if name == "translation" else COEFFICIENT_RATE if coefficients else 1
+        )
 
 
 def make_optimizers(avatar: HeadAvatar) -> dict[str, Optimizer]:
@@ -96,18 +104,24 @@ def _blend_texture_groups(avatar: BlendAvatar) -> list[dict]:
     ]
 
 
+def set_rates(optimizers: Mapping[str, Optimizer], stage: Stage, epoch: float) -> None:
+    """Set the stage's learning rates and weight decay at an epoch of the run."""
+    factor = stage.rate_at(epoch)
+    set_pose_rate(optimizers[CORRECTIONS], factor * stage.flame_lr)
+    for group in optimizers[OFFSETS].param_groups:
+        group["lr"] = factor * stage.offset_lr * group.get("rate", 1)
+    for group in optimizers[TEXTURE].param_groups:
+        group["lr"] = factor * stage.tex_lr * group.get("rate", 1)
+        group["weight_decay"] = stage.texture_weight_decay * group.get("decay", 1)
+
+
 def begin_stage(avatar: HeadAvatar, optimizers: Mapping[str, Optimizer], stage: Stage) -> list[Optimizer]:
     """Set the stage's rates and weight decay, and freeze the parameters that it does not optimise.
 
     Returns:
         The optimisers that step in this stage.
     """
-    set_pose_rate(optimizers[CORRECTIONS], stage.flame_lr)
-    for group in optimizers[OFFSETS].param_groups:
-        group["lr"] = stage.offset_lr * group.get("rate", 1)
-    for group in optimizers[TEXTURE].param_groups:
-        group["lr"] = stage.tex_lr * group.get("rate", 1)
-        group["weight_decay"] = stage.texture_weight_decay * group.get("decay", 1)
+    set_rates(optimizers, stage, stage.first_epoch)
     for name in FRAME_TABLES:
         getattr(avatar.frame_parameters, name).requires_grad_(name in stage.moved)
     for parameter in offset_parameters(avatar):

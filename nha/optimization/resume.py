@@ -1,76 +1,190 @@
-"""The state of a run in its output folder, from which an interrupted run continues.
+"""Which part of a run its output folder holds already, from which an interrupted run continues.
 
-`run.json` holds the finished stages and a fingerprint of the settings, `last.ckpt` tensors and optimiser states.
+`run.json` holds the finished stages, the settings and fingerprints of the input files; the tensors and the states of
+the optimisers are in the training checkpoint, see `training_state`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from pytorch_lightning.utilities import rank_zero_only
 
 from nha.avatar.base import HeadAvatar
-from nha.avatar.checkpoint import load_state, read_checkpoint
 from nha.avatar.open import replaced_networks
 from nha.core.errors import UserError
+from nha.core.fingerprint import file_digest, files_digest
+from nha.core.paths import PART_WEIGHTS
 from nha.core.system import atomic_path, get_logger
+from nha.data.frame_dataset import FrameSplits
+from nha.data.tracking_file import find_tracking_file
+from nha.head.assets import HeadAssets
 from nha.losses.terms import Term
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.stages import Stage
+from nha.optimization.training_state import (
+    PREVIOUS_FILE,
+    TRAINING_FILE,
+    TrainingState,
+    find_training_state,
+    set_aside,
+)
 
-TRAINING_FILE = "last.ckpt"
-RUN_FILE = "run.json"
+RUN_FILE, AVATAR_FILE = "run.json", "avatar.ckpt"
 
 
-def finished_stages(run_fingerprint: str, output: Path, stages: tuple[Stage, ...]) -> dict[str, float]:
-    """Names and seconds of the stages that the output folder's run has finished.
+@dataclass(frozen=True)
+class RunIdentity:
+    """What decides the result of a run.
 
-    run_fingerprint: see `fingerprint`.
+    Attributes:
+        settings: see `fingerprint`.
+        inputs: what the contents are of -> fingerprint, see `input_digests`.
+    """
+
+    settings: str
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Identifies the run in its training checkpoint."""
+        return hashlib.sha256(repr((self.settings, sorted(self.inputs.items()))).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class FinishedPart:
+    """What an output folder holds of a run.
+
+    Attributes:
+        stage_seconds: seconds by name of the finished stages.
+        state: the training checkpoint to continue from, None to start from the beginning.
+    """
+
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    state: TrainingState | None = None
+
+
+def finished_part(identity: RunIdentity, output: Path, stages: tuple[Stage, ...]) -> FinishedPart:
+    """What the output folder holds of this run.
 
     Raises:
-        UserError: the folder holds a run with other settings.
+        UserError: the folder holds a run with other settings or inputs, or an avatar from elsewhere.
     """
-    last, run = output / TRAINING_FILE, output / RUN_FILE
-    if not (run.is_file() and last.is_file()):
-        return {}
-    known = json.loads(run.read_text())
-    if known["fingerprint"] != run_fingerprint:
+    known = _read_run(output)
+    if known is None:
+        if (output / AVATAR_FILE).exists():
+            raise UserError(
+                f"'{output / AVATAR_FILE}' is not from a run in this folder; choose another --out, or move it away"
+            )
+    elif known["fingerprint"] != identity.settings:
         raise UserError(
             f"'{output}' holds a run with other settings; choose another --out, or start it again "
             "with --resume false"
         )
+    elif changed := _changed_inputs(known, identity):
+        raise UserError(
+            f"'{output}' holds a run with other inputs ({', '.join(changed)} changed since); choose another --out, or "
+            "start it again with --resume false"
+        )
+    state = find_training_state(output, identity.digest)
+    if state is None:
+        return FinishedPart()
+    recorded = {} if known is None else known["stage_seconds"]
     finished = {
-        stage.name: known["stage_seconds"][stage.name]
+        stage.name: recorded.get(stage.name, 0.0)
         for stage in stages
-        if stage.name in known["stage_seconds"]
+        if stage.epochs and stage.end_epoch <= state.finished_epochs
     }
     if any(stage.epochs and stage.name not in finished for stage in stages):
-        get_logger(__name__).info("continuing the interrupted run in %s", output)
-    return finished
+        get_logger(__name__).info(
+            "continuing the interrupted run in %s after epoch %d", output, state.finished_epochs
+        )
+    return FinishedPart(finished, state)
 
 
-def load_training_state(avatar: HeadAvatar, output: Path) -> None:
-    """Load the tensors of the training checkpoint into the avatar, for runs that skipped finished stages."""
-    last = output / TRAINING_FILE
-    if last.is_file():
-        load_state(avatar, read_checkpoint(last))
+def _read_run(output: Path) -> dict[str, Any] | None:
+    """The content of `run.json`; None where there is none, or only a damaged one, which is set aside."""
+    path = output / RUN_FILE
+    if not path.exists():
+        return None
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        seconds = known["stage_seconds"].values()
+        inputs = known.setdefault("inputs", {}).values()
+        if all(np.isfinite(float(value)) for value in seconds) and all(
+            isinstance(text, str) for text in inputs
+        ):
+            known["fingerprint"].split()
+            return known
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    if (output / AVATAR_FILE).exists():
+        set_aside(output / AVATAR_FILE, "is of a run whose run.json is damaged")
+    set_aside(path, "is damaged")
+    return None
+
+
+def _changed_inputs(known: dict[str, Any], identity: RunIdentity) -> list[str]:
+    """Names of the inputs whose contents have changed; runs of earlier versions recorded none."""
+    before = known["inputs"]
+    return [name for name, digest in identity.inputs.items() if before.get(name, digest) != digest]
 
 
 @rank_zero_only
-def remove_run_state(output: Path) -> None:
-    """Delete the state of the folder's run, so that it starts again."""
-    (output / TRAINING_FILE).unlink(missing_ok=True)
-    (output / RUN_FILE).unlink(missing_ok=True)
+def forget_run(output: Path) -> None:
+    """Remove the training states of the folder's run, so that it starts again; a foreign file is set aside."""
+    is_ours = _read_run(output) is not None
+    for name in (TRAINING_FILE, PREVIOUS_FILE):
+        path = output / name
+        if path.exists() and not is_ours:
+            set_aside(path, "is not from a run in this folder")
+        path.unlink(missing_ok=True)
+    if not is_ours and (output / AVATAR_FILE).exists():
+        set_aside(output / AVATAR_FILE, "is not from a run in this folder")
 
 
 @rank_zero_only
-def write_run_state(run_fingerprint: str, output: Path, seconds: dict[str, float]) -> None:
-    """Record the finished stages with their seconds, and the run's `fingerprint`."""
-    content = {"stage_seconds": seconds, "fingerprint": run_fingerprint}
-    with atomic_path(output / RUN_FILE) as temporary:
+def write_run_state(identity: RunIdentity, output: Path, seconds: dict[str, float]) -> None:
+    """Record the finished stages with their seconds, and what identifies the run."""
+    content = {"stage_seconds": seconds, "fingerprint": identity.settings, "inputs": identity.inputs}
+    with atomic_path(output / RUN_FILE, durable=True) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def identify(
+    settings: OptimizationSettings,
+    avatar: HeadAvatar,
+    splits: FrameSplits,
+    assets: HeadAssets,
+    extra_terms: Iterable[Term] = (),
+) -> RunIdentity:
+    """The identity of a run: its settings and the contents of its input files."""
+    return RunIdentity(fingerprint(settings, avatar, extra_terms), input_digests(settings, splits, assets))
+
+
+def input_digests(settings: OptimizationSettings, splits: FrameSplits, assets: HeadAssets) -> dict[str, str]:
+    """Fingerprints of what a run reads, by what it is, so that a message can name it."""
+    folder = splits.folder
+    frames = [path for frame_id in splits.split.frame_ids() for path in folder.paths(frame_id).files()]
+    head = hashlib.sha256()
+    for name in ("template_vertices", "shape_directions", "skinning_weights", "joint_regressor"):
+        head.update(np.ascontiguousarray(getattr(assets, name)).tobytes())
+    digests = {
+        "the frames": files_digest(frames, folder.root),
+        "the tracking file": file_digest(find_tracking_file(settings.data.tracking_results_path)),
+        "the split": hashlib.sha256(repr(splits.split).encode()).hexdigest(),
+        "the head model": head.hexdigest(),
+        "the part weights": file_digest(settings.losses.body_part_weights or PART_WEIGHTS),
+    }
+    if settings.run.checkpoint_file is not None:
+        digests["the avatar to start from"] = file_digest(settings.run.checkpoint_file)
+    return digests
 
 
 def fingerprint(settings: OptimizationSettings, avatar: HeadAvatar, extra_terms: Iterable[Term] = ()) -> str:

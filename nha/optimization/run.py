@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +26,10 @@ from nha.avatar.training_record import training_record
 from nha.core.device import pick_device, seed_everything, set_precision
 from nha.core.errors import UserError
 from nha.core.paths import PART_WEIGHTS
-from nha.core.system import get_logger, require_writable
+from nha.core.system import exclusive_use, get_logger, require_writable
 from nha.core.types import FrameBatch
 from nha.data.frame_dataset import FrameDataset
+from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.losses.inputs import PerceptualDistance
 from nha.losses.perceptual import arcface_for, perceptual_loss
@@ -38,17 +41,18 @@ from nha.optimization.final_fit import fit_frames
 from nha.optimization.objective import Objective
 from nha.optimization.perceptual_choice import with_perceptual_network
 from nha.optimization.resume import (
-    fingerprint,
-    finished_stages,
-    load_training_state,
-    remove_run_state,
+    AVATAR_FILE,
+    FinishedPart,
+    finished_part,
+    forget_run,
+    identify,
     write_run_state,
 )
 from nha.optimization.stages import Stage, make_stages
 from nha.optimization.trainer import fit_stage
 from nha.render.rasterize import raster_backend
 
-AVATAR_FILE = "avatar.ckpt"
+_SMALLEST_TEXTURE = 64  # texels
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def optimize_avatar(
         UserError: a setting or a file cannot be used; the message says what to change.
     """
     extra_terms = tuple(extra_terms)
+    settings.check()
     _quiet_other_processes()
     settings = with_perceptual_network(settings)
     device = pick_device(settings.run.device)
@@ -98,12 +103,32 @@ def optimize_avatar(
         seed=settings.run.seed,
         prepare=lambda tracking: tracking_for_head(tracking, assets, settings.data.tracking_results_path),
     )
+    settings = _settings_for_data(settings, data)
     stages = make_stages(settings, extra_terms)
     perceptual = _perceptual_distance(settings, stages)
     _check_machine(settings, device, perceptual)
     set_precision(settings.run.precision)
     # created after all checks, so that a run with wrong settings leaves no folder
     output = require_writable(settings.run.default_root_dir)
+    with nullcontext() if rank_zero_only.rank else exclusive_use(output):
+        return _optimize(
+            settings, data, stages, perceptual, assets, device, extra_terms, texture_net, offset_net
+        )
+
+
+def _optimize(
+    settings: OptimizationSettings,
+    data: FrameDataModule,
+    stages: tuple[Stage, ...],
+    perceptual: PerceptualDistance | None,
+    assets: HeadAssets,
+    device: torch.device,
+    extra_terms: tuple[Term, ...],
+    texture_net: nn.Module | None,
+    offset_net: nn.Module | None,
+) -> OptimizationResult:
+    """Build the avatar, run the stages that the output folder does not hold yet, and save the avatar."""
+    output = settings.run.default_root_dir
     avatar = build_avatar(assets, settings.avatar, data.max_frame_id, texture_net, offset_net)
     if settings.run.checkpoint_file is not None:
         load_state(avatar, read_checkpoint(settings.run.checkpoint_file))
@@ -114,24 +139,37 @@ def optimize_avatar(
     objective = Objective(avatar, settings.losses.body_part_weights or PART_WEIGHTS, perceptual)
     _log_start(data, device)
 
+    identity = identify(settings, avatar, data.splits, assets, extra_terms)
     if not settings.run.resume:
-        remove_run_state(output)
-    run_fingerprint = fingerprint(settings, avatar, extra_terms)
-    seconds = finished_stages(run_fingerprint, output, stages)
-    write_run_state(run_fingerprint, output, seconds)
+        forget_run(output)
+    done = finished_part(identity, output, stages) if settings.run.resume else FinishedPart()
+    seconds, state = dict(done.stage_seconds), done.state
+    write_run_state(identity, output, seconds)
     with raster_backend(settings.run.raster_backend):
         for stage in stages:
             if stage.epochs and stage.name not in seconds:
                 get_logger(__name__).info("%s", stage.describe_terms())
-                seconds[stage.name] = fit_stage(avatar, objective, stage, data, settings, output, device)
-                write_run_state(run_fingerprint, output, seconds)
+                seconds[stage.name], state = fit_stage(
+                    avatar, objective, stage, data, settings, output, device, identity.digest, state
+                )
+                write_run_state(identity, output, seconds)
         path = output / AVATAR_FILE
         if not rank_zero_only.rank:
-            load_training_state(avatar, output)
+            if state is not None:  # stages that were skipped have not changed the avatar
+                load_state(avatar, read_checkpoint(state.path))
             _finish(avatar.to(device), objective.to(device), stages, data, settings)
             record = training_record(data.splits, output)
             save_avatar(path, avatar.cpu(), assets, _hyper_parameters(settings, data), record)
     return OptimizationResult(output, path, seconds)
+
+
+def _settings_for_data(settings: OptimizationSettings, data: FrameDataModule) -> OptimizationSettings:
+    """The settings with epochs for the number of frames, and a texture for the size of the images."""
+    schedule, avatar = settings.schedule.for_frames(len(data.train)), settings.avatar
+    if avatar.model == "blend" and not avatar.blend_texture_size:
+        side = 2 ** math.ceil(math.log2(max(*data.image_size, _SMALLEST_TEXTURE)))
+        avatar = dataclasses.replace(avatar, blend_texture_size=side)
+    return dataclasses.replace(settings, schedule=schedule, avatar=avatar)
 
 
 def _finish(

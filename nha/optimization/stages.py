@@ -32,6 +32,8 @@ class Stage:
         moved: the corrections that CORRECTIONS optimises (the translation at a tenth of the rate).
         held_out: the corrections that are fitted for held-out frames; nothing else is learned from these frames.
         flame_lr, offset_lr, tex_lr, texture_weight_decay: settings of the three optimisers.
+        last_rate: the share of the learning rates that is left at the end of the stage, to which they fall
+            geometrically; 1 for constant rates.
         loss_settings: the weights of the terms.
     """
 
@@ -47,6 +49,7 @@ class Stage:
     offset_lr: float
     tex_lr: float
     texture_weight_decay: float
+    last_rate: float
     loss_settings: LossSettings
 
     @property
@@ -64,6 +67,10 @@ class Stage:
         """The G-buffer channels that the terms read."""
         used = {channel for term in self.terms for channel in term.channels}
         return tuple(channel for channel in CHANNELS if channel in used)
+
+    def rate_at(self, epoch: float) -> float:
+        """The factor of the learning rates at an epoch of the run."""
+        return self.last_rate ** ((epoch - self.first_epoch) / max(self.epochs - 1, 1))
 
     def weights_at(self, epoch: float) -> dict[str, float]:
         """The weights of the stage's terms at an epoch of the run."""
@@ -137,6 +144,7 @@ _PUBLISHED = (
     ),
 )
 # The blend model has the same stages; its held-out frames are fitted once, after the last stage.
+_LAST_RATE = {"published": 1.0, "blend": 0.1}
 _PLANS = {
     "published": _PUBLISHED,
     "blend": tuple(dataclasses.replace(plan, held_out=()) for plan in _PUBLISHED),
@@ -173,6 +181,7 @@ def make_stages(settings: OptimizationSettings, extra_terms: Iterable[Term] = ()
             offset_lr=schedule.offset_lr[index],
             tex_lr=schedule.tex_lr[index],
             texture_weight_decay=schedule.texture_weight_decay[index],
+            last_rate=_LAST_RATE[settings.avatar.model],
             loss_settings=settings.losses,
         )
         stages.append(stage)

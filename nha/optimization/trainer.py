@@ -12,13 +12,20 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from nha.avatar.base import HeadAvatar
+from nha.core.signals import StoppedError
 from nha.optimization.avatar_module import AvatarModule
-from nha.optimization.callbacks import HeldOutPoses, LoggedImages, StageClock, StageProgress
+from nha.optimization.callbacks import (
+    HeldOutPoses,
+    LoggedImages,
+    OwnSignalHandlers,
+    StageClock,
+    StageProgress,
+)
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.objective import Objective
-from nha.optimization.resume import TRAINING_FILE
 from nha.optimization.stages import Stage
+from nha.optimization.training_state import TRAINING_FILE, StateFiles, TrainingState
 
 
 def fit_stage(
@@ -29,12 +36,26 @@ def fit_stage(
     settings: OptimizationSettings,
     output: Path,
     device: torch.device,
-) -> float:
-    """Run one stage, continued from the training checkpoint in the output folder. Returns its seconds."""
+    run: str,
+    state: TrainingState | None,
+) -> tuple[float, TrainingState]:
+    """Run one stage.
+
+    Args:
+        avatar, objective, stage, data, settings, output, device: of the run.
+        run: identifies the run in its training checkpoint.
+        state: the checkpoint to continue from, None to start from the avatar as it is.
+
+    Returns:
+        Its seconds, and the checkpoint after it.
+
+    Raises:
+        UserError: a loss or the weights are not finite.
+    """
     _quiet_lightning()
     data.stage = stage.index
     clock = StageClock()
-    last = output / TRAINING_FILE
+    last, files = output / TRAINING_FILE, StateFiles()
     # DistributedDataParallel reads requires_grad before the stage sets it
     avatar.requires_grad_(True)
     trainer = lightning.Trainer(
@@ -42,6 +63,7 @@ def fit_stage(
         devices=settings.run.devices,
         num_nodes=settings.run.num_nodes,
         strategy=_strategy(settings),
+        plugins=[files],
         use_distributed_sampler=False,  # the data module distributes the frames, see `order_of_rank`
         max_epochs=stage.end_epoch,
         logger=TensorBoardLogger(output / "logs", name="", version=""),
@@ -56,6 +78,7 @@ def fit_stage(
                 save_on_train_epoch_end=True,
                 enable_version_counter=False,
             ),
+            OwnSignalHandlers(),
             clock,
         ],
         enable_progress_bar=False,
@@ -64,12 +87,26 @@ def fit_stage(
         limit_val_batches=0,  # held-out frames are fitted and scored explicitly, see held_out.py
         log_every_n_steps=1,
     )
-    module = AvatarModule(avatar, objective, stage, settings)
-    trainer.fit(module, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    module = AvatarModule(avatar, objective, stage, settings, run)
+    try:
+        trainer.fit(
+            module, datamodule=data, ckpt_path=None if state is None else state.path, weights_only=True
+        )
+    except SystemExit as left:  # what Lightning turns a KeyboardInterrupt into
+        stop = left.__context__
+        if not isinstance(stop, KeyboardInterrupt):
+            raise
+        if isinstance(stop, StoppedError):
+            stop.note = _what_is_kept(max(files.saved_epochs, 0 if state is None else state.finished_epochs))
+        raise stop from None
     trainer.save_checkpoint(last)
-    return round(clock.seconds, 2)
+    return round(clock.seconds, 2), TrainingState(last, stage.end_epoch)
+
+
+def _what_is_kept(epochs: int) -> str:
+    if not epochs:
+        return "no state was saved yet (--checkpoint_period), so the same command starts again"
+    return f"the state after epoch {epochs} is kept, and the same command continues from it"
 
 
 def _strategy(settings: OptimizationSettings) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nha.core.errors import UserError
+from nha.core.fingerprint import file_digest
 from nha.core.system import atomic_path
 
 INFO_FILE = "dataset_info.json"
-
-_FINGERPRINT_BYTES = 1 << 20
 
 
 @dataclass
@@ -20,7 +18,7 @@ class DatasetInfo:
     """Content of `dataset_info.json`.
 
     Attributes:
-        video: name, size in bytes, checksum and frames per second of the video file.
+        video: name, size in bytes, SHA-256 and frames per second of the video file.
         options: the options that change the content of the dataset.
         estimators: annotation -> name of its estimator.
         finished: False while a run is in progress or was interrupted.
@@ -28,6 +26,7 @@ class DatasetInfo:
         frames_without_face: ids of frames in which no face was found, None until all frames are done.
         frames_with_several_faces: ids of frames with more than one face.
         frames_without_iris: ids of frames in which an iris was not found.
+        under_repair: the dataset was finished before, and a run is computing files again that were missing.
     """
 
     video: dict[str, str | int | float]
@@ -38,6 +37,7 @@ class DatasetInfo:
     frames_without_face: list[int] | None = None
     frames_with_several_faces: list[int] | None = None
     frames_without_iris: list[int] | None = None
+    under_repair: bool = False
 
     def ids_with_face(self) -> list[int]:
         """Ids of the frames in which a face was found; empty until all frames are done."""
@@ -46,10 +46,8 @@ class DatasetInfo:
 
 
 def describe_video(path: Path, fps: float) -> dict[str, str | int | float]:
-    """Name, size, checksum and frames per second, which identify a video."""
-    with path.open("rb") as stream:
-        checksum = zlib.crc32(stream.read(_FINGERPRINT_BYTES))
-    return {"name": path.name, "bytes": path.stat().st_size, "crc32_of_first_mib": checksum, "fps": fps}
+    """Name, size, hash and frames per second, which identify a video."""
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path), "fps": fps}
 
 
 def read_info(root: Path) -> DatasetInfo | None:
@@ -58,9 +56,26 @@ def read_info(root: Path) -> DatasetInfo | None:
     if not path.exists():
         return None
     try:
-        return DatasetInfo(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        info = DatasetInfo(**json.loads(path.read_text(encoding="utf-8")))
+        _check_types(info)
+        return info
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"'{path}' is not readable; delete the folder or choose another one") from error
+
+
+def _check_types(info: DatasetInfo) -> None:
+    """Raise TypeError for a record of other types, such as a text in place of the frame ids."""
+    frame_lists = (info.frames_without_face, info.frames_with_several_faces, info.frames_without_iris)
+    for given, kind in (
+        *((part, dict) for part in (info.video, info.options, info.estimators)),
+        *((part, bool) for part in (info.finished, info.under_repair)),
+        *((part, list) for part in frame_lists if part is not None),
+        *((number, int) for part in frame_lists if part is not None for number in part),
+    ):
+        if not isinstance(given, kind):
+            raise TypeError(f"{kind.__name__} expected")
+    if info.n_frames is not None and not (isinstance(info.n_frames, int) and 0 <= info.n_frames < 10**8):
+        raise TypeError("a number of frames expected")
 
 
 def write_info(root: Path, info: DatasetInfo) -> None:
@@ -71,9 +86,12 @@ def write_info(root: Path, info: DatasetInfo) -> None:
 
 def check_same_dataset(root: Path, earlier: DatasetInfo, now: DatasetInfo) -> None:
     """Raise a UserError if a folder was made from another video, or with other options or estimators."""
-    if {**earlier.video, "name": ""} != {**now.video, "name": ""}:
+    compared = (earlier.video.keys() & now.video.keys()) - {
+        "name"
+    }  # earlier versions recorded another checksum
+    if any(earlier.video[key] != now.video[key] for key in compared):
         raise UserError(
-            f"'{root}' holds the dataset of {earlier.video['name']}; choose another output folder"
+            f"'{root}' holds the dataset of {earlier.video.get('name')}; choose another output folder"
         )
     before, after = {**earlier.options, **earlier.estimators}, {**now.options, **now.estimators}
     differing = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))

@@ -46,6 +46,7 @@ class PreprocessOptions(Settings):
         main=True,
         minimum=SMALLEST_SCALE_PX,
         help="Longer edge of the dataset's frames in pixels.",
+        maximum=8192,
     )
     force_square: bool = setting(False, help="Make frames square, with padding if necessary.")
     crop_to_head: bool = setting(

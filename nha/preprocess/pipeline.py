@@ -65,9 +65,10 @@ def _fill(
     workspace: Workspace, options: PreprocessOptions, video: VideoInfo, estimators: EstimatorSet
 ) -> None:
     try:
-        workspace.reopen()
-        transform = workspace.transform(lambda: _choose_transform(options, video, estimators))
-        DatasetBuilder(options, workspace, estimators, transform).run()
+        with workspace.manifest.recording():
+            workspace.reopen()
+            transform = workspace.transform(lambda: _choose_transform(options, video, estimators))
+            DatasetBuilder(options, workspace, estimators, transform).run()
     except UserError:
         workspace.discard()
         raise

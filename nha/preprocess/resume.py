@@ -1,58 +1,63 @@
-"""Resuming: what an output folder holds already, whether it belongs to this run, and what must be computed again.
+"""The output folder of a run: whether it belongs to this run, and which files a run leaves in it.
 
-`Workspace` is the output folder: which run may write to it, and which files a run leaves in it. `StoredResults` decides
-frame by frame which results are read from disk and which estimators must run.
+`stored_results.StoredResults` decides frame by frame which results are read from disk and which estimators must run.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+import contextlib
+import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from nha.core.errors import UserError
+from nha.core.manifest import Manifest
+from nha.core.system import get_logger
 from nha.data.dataset_folder import (
     DatasetFolder,
     FramePaths,
-    read_keypoints,
-    read_labels,
-    read_rgb,
     read_transforms,
     write_keypoints,
     write_labels,
     write_rgb,
     write_transforms,
 )
+from nha.data.messages import some_of
 from nha.data.splits import Split, write_split
 from nha.data.video_io import VideoWriter
 from nha.preprocess.crop import FrameTransform
+from nha.preprocess.damage import DAMAGED_SUFFIX, PARTIAL_NAME, can_check, is_readable
 from nha.preprocess.dataset_info import INFO_FILE, DatasetInfo, check_same_dataset, read_info, write_info
-from nha.preprocess.estimators import EstimatorSet
-from nha.preprocess.frame_job import FrameJob, read_detection, write_detection
-from nha.preprocess.stream import call_in_batches
+from nha.preprocess.frame_job import FrameJob
 
 ORIGINALS_FOLDER = "original_frames"
 NO_FACE_FOLDER = "frames_without_face"
 WORKING_FOLDER = ".preprocess"
 
 
+_PARTIAL_INFO = re.compile(r"\.(dataset_info|\.manifest)\.\d+\.[0-9a-f]{8}\.part\.jsonl?")
+
+_logger = get_logger(__name__)
+
+
 class Workspace:
-    """The output folder of a run.
+    """The output folder of a run. Only files in its manifest are replaced or removed.
 
     Attributes:
         root: the folder.
         folder: the same as a dataset folder.
         info: content of `dataset_info.json`.
+        manifest: the files that were written here.
     """
 
     def __init__(self, root: Path, info: DatasetInfo, is_new: bool) -> None:
         self.root = root
         self.folder = DatasetFolder(root)
         self.info = info
+        self.manifest = Manifest(root)
         self._is_new = is_new
-        self._keep_on_failure = False
 
     # --- locking and reuse ---------------------------------------------------------------------------------------
 
@@ -66,18 +71,24 @@ class Workspace:
             is_new: the folder was made for this run, and is removed if the run fails.
 
         Raises:
-            UserError: the folder holds another dataset.
+            UserError: the folder holds another dataset, or files that are not from this program.
         """
         earlier = read_info(root)
         if earlier is None:
-            if DatasetFolder(root).frame_ids():
-                raise UserError(f"'{root}' already holds frames from elsewhere; choose another output folder")
+            foreign = [path.name for path in root.iterdir() if not _PARTIAL_INFO.fullmatch(path.name)]
+            if foreign:
+                what = "frames" if DatasetFolder(root).frame_ids() else "files"
+                raise UserError(
+                    f"'{root}' already holds {what} from elsewhere ({some_of(sorted(foreign), 3)}); choose another "
+                    "output folder"
+                )
             workspace = cls(root, info, is_new)
             workspace.save_info()
             return workspace
         check_same_dataset(root, earlier, info)
         workspace = cls(root, earlier, is_new=False)
-        workspace._remove_partial_files()
+        if not earlier.finished:
+            workspace._refuse_foreign_files()
         return workspace
 
     def is_complete(self) -> bool:
@@ -90,37 +101,102 @@ class Workspace:
         return all(path.is_file() for path in expected)
 
     def reopen(self) -> None:
-        """Prepare an incomplete dataset for more work."""
-        self._keep_on_failure = self.info.finished
-        for folder in sorted((self.root / NO_FACE_FOLDER).glob("frame_*")):
-            folder.rename(self.root / folder.name)
-        shutil.rmtree(self.root / NO_FACE_FOLDER, ignore_errors=True)
+        """Prepare an incomplete dataset for more work; damaged files are set aside, so that they are made again."""
+        self._remove_partial_files()
+        if not self.manifest:
+            self._adopt_files_of_earlier_versions()
+        self.info.under_repair = self.info.under_repair or self.info.finished
         self.info.finished = False
         self.save_info()
+        for folder in sorted((self.root / NO_FACE_FOLDER).glob("frame_*")):
+            self._move_frame(folder, self.root / folder.name)
+        self._set_damaged_files_aside()
 
     def finish(self) -> None:
         """Move frames without a face aside, remove working files and record that the dataset is finished."""
         for frame_id in self.info.frames_without_face or ():
             source = self.folder.paths(frame_id).folder
             if source.exists():
-                (self.root / NO_FACE_FOLDER).mkdir(exist_ok=True)
-                source.rename(self.root / NO_FACE_FOLDER / source.name)
-        self.info.finished = True
+                self._move_frame(source, self.root / NO_FACE_FOLDER / source.name)
+        self.info.finished, self.info.under_repair = True, False
         self.save_info()
-        shutil.rmtree(self.root / WORKING_FOLDER, ignore_errors=True)
+        self.manifest.remove_own(
+            [name for name in self.manifest.names if name.startswith(f"{WORKING_FOLDER}/")]
+        )
+        self.manifest.compact()
 
     def discard(self) -> None:
         """Remove what this run, or the interrupted one before it, has written; never a finished dataset."""
-        if self._keep_on_failure:
+        if self.info.under_repair:
             return
-        for frame_id in self.folder.frame_ids():
-            shutil.rmtree(self.folder.paths(frame_id).folder)
-        for name in (WORKING_FOLDER, ORIGINALS_FOLDER):
-            shutil.rmtree(self.root / name, ignore_errors=True)
-        for path in (self.folder.transforms, self.root / INFO_FILE):
+        self.manifest.remove_own()
+        for path in (self.root / INFO_FILE, self.manifest.path):
             path.unlink(missing_ok=True)
         if self._is_new:
-            self.root.rmdir()
+            with contextlib.suppress(OSError):  # another program has written to it meanwhile
+                self.root.rmdir()
+
+    def _refuse_foreign_files(self) -> None:
+        """Raise UserError where a file lies in the place of one that this run is still to write."""
+        places = [self.folder.overview_video, self.folder.default_split, self.folder.transforms]
+        places += (self.root / NO_FACE_FOLDER).glob("frame_*/*")
+        foreign = [path for path in places if path.exists() and not self.manifest.is_recorded(path)]
+        if foreign and self.manifest:  # datasets of earlier versions have no manifest
+            raise UserError(
+                f"'{foreign[0]}' is not from this run; move it to another folder, or choose another output folder"
+            )
+
+    def _adopt_files_of_earlier_versions(self) -> None:
+        """Record what lies in the place of the run's files: datasets of earlier versions have no manifest."""
+        for pattern in (
+            "frame_*/*_*.*",
+            f"{NO_FACE_FOLDER}/frame_*/*_*.*",
+            f"{WORKING_FOLDER}/*_*.*",
+            "transforms.json",
+        ):
+            for path in self.root.glob(pattern):
+                if can_check(path) and path.is_file():
+                    self.manifest.add(path)
+
+    def _move_frame(self, source: Path, target: Path) -> None:
+        """Move the own files of a frame folder, and the folder itself if it holds no others."""
+        for path in sorted(source.iterdir()):
+            if self.manifest.is_recorded(path) and not (target / path.name).exists():
+                target.parent.mkdir(exist_ok=True)
+                self.manifest.move(path, target / path.name)
+        for folder in (source, source.parent):
+            if folder != self.root:
+                with contextlib.suppress(OSError):  # not empty
+                    folder.rmdir()
+
+    def _set_damaged_files_aside(self) -> None:
+        """Rename files that cannot be read, so that only their frames are processed again."""
+        damaged = [path for path in self._stored_files() if self._is_damaged(path)]
+        for path in damaged:
+            path.replace(path.with_name(path.name + DAMAGED_SUFFIX))
+        if damaged:
+            names = some_of([path.relative_to(self.root).as_posix() for path in damaged], 3)
+            _logger.warning("damaged, and made again: %s (kept with the ending %s)", names, DAMAGED_SUFFIX)
+
+    def _is_damaged(self, path: Path) -> bool:
+        if self.manifest.owns(path):
+            return False
+        # a finished dataset may have been edited, an unfinished one not
+        was_edited = self.info.under_repair or not self.manifest.is_recorded(path)
+        return not (was_edited and is_readable(path))
+
+    def _stored_files(self) -> list[Path]:
+        """The files of the dataset that exist and that a run would take as finished."""
+        files = [self.folder.transforms, self.folder.default_split, self.folder.overview_video]
+        for frame_id in self.folder.frame_ids():
+            files += self.folder.paths(frame_id).files()
+        for folder, pattern in (
+            (WORKING_FOLDER, "face_*.npz"),
+            (WORKING_FOLDER, "matte_*.png"),
+            (ORIGINALS_FOLDER, "*.png"),
+        ):
+            files += (path for path in (self.root / folder).glob(pattern) if self.manifest.is_recorded(path))
+        return [path for path in files if path.exists() and can_check(path)]
 
     def save_info(self) -> None:
         """Write `dataset_info.json`."""
@@ -130,7 +206,8 @@ class Workspace:
         # An interrupted run leaves the file that it was writing; `atomic_path` gives those files such names.
         for pattern in (".*.part*", "*/.*.part*"):
             for path in self.root.glob(pattern):
-                path.unlink()
+                if PARTIAL_NAME.fullmatch(path.name) and path.is_file():
+                    path.unlink()
 
     # --- files of the whole dataset ----------------------------------------------------------------------
 
@@ -191,72 +268,3 @@ def store(path: Path, content: Any, write: Callable[[Path, Any], None]) -> None:
     """Write a file unless it exists."""
     if not path.exists():
         write(path, content)
-
-
-# Annotation -> method of its estimator, and how its stored results are read.
-_METHODS = {
-    "landmarks": ("faces", read_detection),
-    "iris": ("irises", read_keypoints),
-    "matting": ("matte", read_labels),
-    "parsing": ("parsing", read_labels),
-    "normals": ("normals", read_rgb),
-}
-
-
-class StoredResults:
-    """Results of the estimators, read from disk if an earlier run has stored them and computed otherwise."""
-
-    def __init__(self, workspace: Workspace, estimators: EstimatorSet) -> None:
-        self.workspace = workspace
-        self.estimators = estimators
-        self._last_missing: dict[str, int] = {}
-
-    def obtain(
-        self,
-        annotation: str,
-        jobs: Iterator[FrameJob],
-        arguments: Callable[[FrameJob], tuple | None],
-        finish: Callable[[FrameJob, Any], Any],
-    ) -> Iterator[tuple[FrameJob, Any]]:
-        """One annotation of every frame.
-
-        Args:
-            annotation: field of `EstimatorSet`.
-            jobs: the frames, in order.
-            arguments: arguments of the estimator's method for a frame; None if it needs no such annotation.
-            finish: turns a frame and the estimator's result into what is stored.
-
-        Yields:
-            Every frame with its annotation, in order; None if it has none.
-        """
-        estimator, (method, read) = getattr(self.estimators, annotation), _METHODS[annotation]
-
-        def arguments_if_needed(job: FrameJob) -> tuple | None:
-            return arguments(job) if self._must_run(annotation, job.frame_id) else None
-
-        for job, result in call_in_batches(estimator, method, jobs, arguments_if_needed):
-            path = self.workspace.result_path(annotation, job.frame_id)
-            if path.exists():
-                yield job, read(path)
-            else:
-                yield job, None if result is None else finish(job, result)
-
-    def store_detection(self, job: FrameJob) -> None:
-        """Write the result of the landmark step."""
-        store(self.workspace.result_path("landmarks", job.frame_id), job.detection, write_detection)
-
-    def _must_run(self, annotation: str, frame_id: int) -> bool:
-        """Whether an estimator must process a frame: its result is missing, or a later one depends on it."""
-        estimator = getattr(self.estimators, annotation)
-        if not estimator.sequential:
-            return any(self._is_missing(annotation, frame_id + i) for i in range(1 + estimator.lookback))
-        n_frames = self.workspace.info.n_frames
-        if n_frames is None:
-            return True
-        if annotation not in self._last_missing:
-            missing = (i for i in reversed(range(n_frames)) if self._is_missing(annotation, i))
-            self._last_missing[annotation] = next(missing, -1)
-        return frame_id <= self._last_missing[annotation]
-
-    def _is_missing(self, annotation: str, frame_id: int) -> bool:
-        return not self.workspace.result_path(annotation, frame_id).exists()

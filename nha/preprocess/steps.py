@@ -1,8 +1,8 @@
 """The steps from a video to its annotations. Each frame is decoded once and passes through all of them.
 
 Decoding, face detection and matting, parsing, normals, and writing run at the same time in threads, a few frames
-apart, so memory does not depend on the length of the video. `resume.StoredResults` skips results that an earlier
-run has stored and replays earlier frames to estimators with a state.
+apart, so memory does not depend on the length of the video. `StoredResults` skips results that an earlier run has
+stored and replays earlier frames to estimators with a state.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from nha.preprocess.estimators import EstimatorSet, Face, Frame
 from nha.preprocess.frame_job import FaceDetection, FrameJob, decode_video, select_face
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.overview import side_by_side
-from nha.preprocess.resume import StoredResults, Workspace
+from nha.preprocess.resume import Workspace
+from nha.preprocess.stored_results import StoredResults
 from nha.preprocess.stream import prefetch
 
 HELD_OUT_SHARE = 0.2

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nha.core.device import pick_device
-from nha.core.system import require_writable
+from nha.core.system import exclusive_use, require_writable
 from nha.data.sound import add_sound, has_sound
 from nha.data.tracking_file import read_tracking
 from nha.data.video_io import VideoWriter, video_info
@@ -59,11 +59,12 @@ def reenact_avatar(settings: ReenactmentSettings) -> list[ReenactmentFiles]:
         select_neutral_frame(tracking, person.neutral_frame, "neutral_driving_frame", person.name)
         for person, tracking in zip(people, trackings, strict=True)
     ]
-    for person in people:
-        require_writable(person.files.prediction.parent)
+    folders = {require_writable(person.files.prediction.parent) for person in people}
     device = pick_device(settings.device)
     target = open_person(settings.target_ckpt, target_tracking, target_neutral, settings.head, device)
-    with raster_backend(settings.raster_backend):
+    with raster_backend(settings.raster_backend), ExitStack() as held:
+        for folder in sorted(folders):
+            held.enter_context(exclusive_use(folder))
         for person, tracking, neutral in zip(people, trackings, neutrals, strict=True):
             driving = open_driving_person(person, tracking, neutral, target, settings.head, device)
             _write_videos(target, driving, person, settings, device)

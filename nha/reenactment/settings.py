@@ -19,7 +19,7 @@ class ReenactmentSettings(Settings):
         section="Target avatar",
         option="avatar",
         main=True,
-        help="Checkpoint of the avatar that is animated.",
+        help="Checkpoint of the avatar that is animated, or its folder.",
         aliases=("target_model",),
     )
     target_tracking_results: Path = setting(
@@ -29,7 +29,9 @@ class ReenactmentSettings(Settings):
         aliases=("target_tracking_results_path",),
     )
     neutral_target_frame: int | None = setting(
-        None, help="Frame id in which this person has a neutral expression; none selects one automatically."
+        None,
+        help="Frame id in which this person has a neutral expression; none selects one automatically.",
+        minimum=0,
     )
 
     driving_tracking_results: list[Path] = setting(
@@ -55,6 +57,7 @@ class ReenactmentSettings(Settings):
         [],
         help="Frame id in which the driving person has a neutral expression; [] selects one automatically.",
         aliases=("neutral_source_frame",),
+        minimum=0,
     )
     driving_estimators: Literal["auto", "mediapipe", "truth", "published"] = setting(
         "auto", help="Annotators for driving_video, see `nha preprocess --help`."
@@ -120,7 +123,7 @@ class ReenactmentSettings(Settings):
                     f"--{name} has {given} values for {n} driving people; give one for each, or none"
                 )
         for path in (self.target_ckpt, *self.driving_ckpt):
-            if not path.is_file():
+            if not path.exists():
                 raise UserError(f"checkpoint '{path}' does not exist")
         if n > 1 and self.outpath.suffix.lower() == ".mp4":
             raise UserError(f"--outpath '{self.outpath}' is one video for {n} driving people; give a folder")

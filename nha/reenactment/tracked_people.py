@@ -80,7 +80,7 @@ def read_driving_tracking(person: DrivingPerson) -> TrackingResult:
         raise UserError(f"'{person.video}' is not tracked yet; give --driving_tracking_results too")
     if person.video is not None:
         video_info(person.video)  # raises UserError for an unreadable file
-    return read_tracking(person.tracking)
+    return read_tracking(person.tracking, camera_needed=False)
 
 
 def select_neutral_frame(tracking: TrackingResult, given: int | None, key: str, who: str) -> int:

@@ -19,7 +19,7 @@ from nha.render.rasterize import chosen_raster_backend, usable_backend
 # raster backend -> (module, function)
 _BACKENDS = {
     "numba": ("nha.render.antialias_numba", "antialias_numba"),
-    "triton": ("nha.render.antialias_reference", "antialias_reference"),
+    "triton": ("nha.render.antialias_triton", "antialias_triton"),
     "reference": ("nha.render.antialias_reference", "antialias_reference"),
     "pytorch3d": ("nha.render.antialias_reference", "antialias_reference"),  # has no such operation
 }

@@ -12,7 +12,7 @@ import torch
 from numba import float32, float64, int64
 from torch import Tensor
 
-from nha.render.antialias_silhouettes import find_silhouettes
+from nha.render.antialias_silhouettes_numba import find_silhouettes
 
 
 @numba.njit(float32[::1](int64[:, ::1], float32[:, ::1], int64, int64), cache=True)

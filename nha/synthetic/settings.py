@@ -21,7 +21,7 @@ class SyntheticSettings(Settings):
         maximum=2**32 - 1,
         help="Which person, and how it moves; same seed, same video.",
     )
-    frames: int = setting(60, main=True, minimum=1, help="Number of frames.")
+    frames: int = setting(60, main=True, minimum=1, maximum=10**6, help="Number of frames.")
     size: tuple[int, int] = setting(
         (256, 256), main=True, help="Height and width of the video in pixels; even."
     )

@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from nha.core.errors import UserError
-from nha.core.system import atomic_directory, require_writable
+from nha.core.system import atomic_directory, exclusive_use, require_writable
 from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import DatasetFolder, write_keypoints, write_labels, write_normals
 from nha.data.origin import TrackingOrigin
@@ -74,7 +74,11 @@ def write_subject(out: Path, settings: SyntheticSettings) -> Path:
     wall = background(subject, image_camera.image_size)
 
     vertices = np.concatenate([scene.head_vertices(chunk) for chunk in _chunks(params)])
-    with atomic_directory(out / "truth") as folder, VideoWriter(out / "video.mp4", settings.fps) as video:
+    with (
+        exclusive_use(out),
+        atomic_directory(out / "truth") as folder,
+        VideoWriter(out / "video.mp4", settings.fps) as video,
+    ):
         landmarks, visible = [], []
         for i in tqdm(range(settings.frames), desc="rendering", unit="frame", disable=not settings.progress):
             posed = scene.pose(params[i : i + 1], vertices[i])

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nha.core.config import different_settings, format_settings
 from nha.core.errors import UserError
+from nha.core.fingerprint import files_digest
 from nha.core.system import atomic_path, get_logger, require_writable
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.origin import TrackingOrigin
@@ -123,6 +124,12 @@ class RunFolder:
         comparable = replace(settings, load_tracked_flame_params=None, **_WITHOUT_INFLUENCE)
         self.fingerprint = format_settings(comparable)
         self.origin = TrackingOrigin.of(DatasetFolder(settings.data_path), frames.frame_ids)
+        read = (
+            path
+            for of_frame in frames.paths
+            for path in (of_frame.image, of_frame.keypoints, of_frame.parsing)
+        )
+        self.inputs = files_digest(read, Path(settings.data_path))
 
     def set_head(self, identity: Mapping[str, str]) -> None:
         """Record the head model (`HeadAssets.identity`) that the results belong to."""
@@ -149,6 +156,7 @@ class RunFolder:
             # if the run is stopped between both files, the checksum shows that they do not belong together
             "result_crc32": zlib.crc32(self.result.read_bytes()),
             "settings": self.fingerprint,
+            "inputs": self.inputs,
             "frame_ids": list(self.frames.frame_ids),
             "keyframes": list(progress.keyframes),
             "without_landmarks": list(progress.without_landmarks),
@@ -231,6 +239,8 @@ class RunFolder:
             return f"with other settings ({', '.join(differing[:4])})"
         if record.get("frame_ids") != list(self.frames.frame_ids):
             return "of other frames"
+        if record.get("inputs", self.inputs) != self.inputs:  # earlier versions recorded none
+            return "of files that have changed since (images, landmarks or parsing)"
         return ""
 
     def _recorded_origin(self) -> TrackingOrigin:

@@ -54,57 +54,72 @@ class SequentialSettings(Settings):
     """Sequential mode (as published)."""
 
     init_steps: int = setting(
-        400, minimum=0, help="Steps of the first frame with its keyframes, and after a cut."
+        400, minimum=0, help="Steps of the first frame with its keyframes, and after a cut.", maximum=1000000
     )
-    steps_per_frame: int = setting(10, minimum=0, help="Steps of every other frame.")
+    steps_per_frame: int = setting(10, minimum=0, help="Steps of every other frame.", maximum=1000000)
     sub_steps: int = setting(
-        5, minimum=1, help="Optimiser steps per step; visibility is computed once for all of them."
+        5,
+        minimum=1,
+        help="Optimiser steps per step; visibility is computed once for all of them.",
+        maximum=10000,
     )
     blur_sigma: tuple[float, float] = setting(
-        (10.0, 1e-4), help="Gaussian blur of the image in pixels, from the first to the last step of a frame."
+        (10.0, 1e-4),
+        help="Gaussian blur of the image in pixels, from the first to the last step of a frame.",
+        minimum=0,
+        maximum=1000,
     )
     sampling_scale: float = setting(
-        4.0, minimum=1e-3, help="The head is rendered at this multiple of the image size."
+        4.0, minimum=1e-3, help="The head is rendered at this multiple of the image size.", maximum=16
     )
-    cutframes: list[int] = setting([], help="Ids of frames after a cut; they get init_steps.")
+    cutframes: list[int] = setting([], help="Ids of frames after a cut; they get init_steps.", minimum=0)
 
 
 @dataclass(frozen=True)
 class BatchedSettings(Settings):
     """Batched mode."""
 
-    batch_size: int = setting(16, minimum=1, help="Number of frames that are refined together.")
-    n_keyframes: int = setting(16, minimum=1, help="Number of keyframes to choose if none are given.")
+    batch_size: int = setting(16, minimum=1, help="Number of frames that are refined together.", maximum=4096)
+    n_keyframes: int = setting(
+        16, minimum=1, help="Number of keyframes to choose if none are given.", maximum=100000
+    )
     appearance_steps: int = setting(
-        40, minimum=0, help="Optimiser steps of albedo and light on the keyframes."
+        40, minimum=0, help="Optimiser steps of albedo and light on the keyframes.", maximum=1000000
     )
     joint_steps: int = setting(
         20,
         minimum=0,
         help="Joint optimisation of shape, camera and light on frames spread over the video: optimiser "
         "steps; 0: none.",
+        maximum=1000000,
     )
-    joint_frames: int = setting(32, minimum=1, help="Number of frames in that joint optimisation.")
+    joint_frames: int = setting(
+        32, minimum=1, help="Number of frames in that joint optimisation.", maximum=100000
+    )
     joint_shape_lr: float = setting(
         0.005, minimum=0, help="Learning rate of the shape in the joint optimisation."
     )
     refine_steps: int = setting(
-        20, minimum=0, help="Optimiser steps of each batch of frames; 0: landmarks only."
+        20, minimum=0, help="Optimiser steps of each batch of frames; 0: landmarks only.", maximum=1000000
     )
     refine_sub_steps: int = setting(
-        5, minimum=1, help="Optimiser steps for which visibility is computed once."
+        5, minimum=1, help="Optimiser steps for which visibility is computed once.", maximum=10000
     )
     refine_blur_sigma: tuple[float, float] = setting(
-        (2.0, 1e-4), help="Gaussian blur of the image in pixels, from the first to the last step."
+        (2.0, 1e-4),
+        help="Gaussian blur of the image in pixels, from the first to the last step.",
+        minimum=0,
+        maximum=1000,
     )
     refine_sampling_scale: float = setting(
-        0.5, minimum=1e-3, help="The head is rendered at this multiple of the image size."
+        0.5, minimum=1e-3, help="The head is rendered at this multiple of the image size.", maximum=16
     )
     refine_lr: float = setting(0.0005, minimum=0, help="Learning rate of the refinement.")
     landmark_sigma: float = setting(
         0.01,
         minimum=1e-9,
         help="Standard deviation of a landmark, as a fraction of the face height, in the landmark stages.",
+        maximum=1000,
     )
     use_parsing: bool = setting(
         True,
@@ -128,15 +143,17 @@ class TrackingSettings(Settings):
         help="Output folder: tracked_flame_params.npz, tracking.mp4, tracking_report.json.",
         aliases=("tracking",),
     )
-    downscale_factor: float = setting(1.0, minimum=1, help="Track images that are smaller by this factor.")
+    downscale_factor: float = setting(
+        1.0, minimum=1, help="Track images that are smaller by this factor.", maximum=64
+    )
 
     head: str = setting(
         "auto", section="Head model", main=True, help="Head model: auto, flame, procedural or a folder."
     )
-    n_shape: int = setting(300, minimum=1, help="Identity coefficients to fit.")
-    n_expr: int = setting(100, minimum=1, help="Expression coefficients to fit.")
-    n_tex: int = setting(100, minimum=1, help="Albedo coefficients to fit.")
-    tex_res: int = setting(512, minimum=1, help="Resolution of the albedo space's file.")
+    n_shape: int = setting(300, minimum=1, help="Identity coefficients to fit.", maximum=1000)
+    n_expr: int = setting(100, minimum=1, help="Expression coefficients to fit.", maximum=1000)
+    n_tex: int = setting(100, minimum=1, help="Albedo coefficients to fit.", maximum=1000)
+    tex_res: int = setting(512, minimum=1, help="Resolution of the albedo space's file.", maximum=4096)
 
     mode: Literal["batched", "sequential"] = setting(
         "batched",
@@ -153,10 +170,14 @@ class TrackingSettings(Settings):
         [],
         help="Ids of frames that determine shape, albedo, light and camera (sequential: with the first "
         "frame).",
+        minimum=0,
     )
     calibrated: bool = setting(False, help="Keep the focal length fixed at the value of --focal.")
     focal: float | None = setting(
-        None, minimum=1e-3, help="Focal length in units of the image's longer side; none: estimated."
+        None,
+        minimum=1e-3,
+        help="Focal length in units of the image's longer side; none: estimated.",
+        maximum=1000,
     )
     ignore_lower_neck: bool = setting(True, help="Exclude the lower neck from the photometric term.")
     resume: bool = setting(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from nha.core.device import pick_device
-from nha.core.system import get_logger
+from nha.core.system import exclusive_use, get_logger
 from nha.data.tracked_video import Tracking
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.render.rasterize import raster_backend
 from nha.tracking.appearance import AlbedoSpace, grey_albedo_space, read_albedo_space
 from nha.tracking.batched import track_in_batches
-from nha.tracking.frames import read_frames
+from nha.tracking.frames import TrackingFrames, read_frames
 from nha.tracking.photometric import tracker_mesh
 from nha.tracking.photometric_fit import PhotometricFit
 from nha.tracking.progress import RunFolder
@@ -43,6 +43,12 @@ def track_dataset(settings: TrackingSettings) -> Tracking:
     settings.check()
     frames = read_frames(settings.data_path, settings.downscale_factor)
     run = RunFolder(settings, frames)
+    with exclusive_use(run.folder):
+        return _track(settings, frames, run)
+
+
+def _track(settings: TrackingSettings, frames: TrackingFrames, run: RunFolder) -> Tracking:
+    """Track the frames that the run's folder does not hold yet."""
     device = pick_device(settings.device)
     assets = load_head(settings.head)
     run.set_head(assets.identity)

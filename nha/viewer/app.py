@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
 from nha.avatar.base import HeadAvatar
+from nha.core.signals import StoppedError
 from nha.data.tracked_video import Tracking
 from nha.render.rasterize import raster_backend
+from nha.viewer.access import is_loopback
 from nha.viewer.scene import open_scene
 from nha.viewer.server import Viewer, import_viser
 from nha.viewer.settings import ViewerSettings
@@ -42,7 +43,6 @@ def view(
 
 def view_avatar(settings: ViewerSettings) -> None:
     """Show an avatar until Ctrl-C or a termination signal: the program `nha view`. Raises UserError as `view`."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     _serve(settings)
 
 
@@ -61,8 +61,17 @@ def _serve(settings: ViewerSettings, avatar: HeadAvatar | None = None) -> None:
         viewer = Viewer(scene, settings)
         try:
             print(f"open {viewer.url} in a browser; Ctrl-C ends the viewer", flush=True)
+            if not is_loopback(settings.host):
+                print(
+                    f"--host {settings.host}: other machines can connect, unencrypted; the address is the only "
+                    "password",
+                    flush=True,
+                )
             viewer.run()
-        except KeyboardInterrupt:
+        except StoppedError as stop:  # of the program, which ends with the signal's exit code
+            stop.note = "the viewer has ended"
+            raise
+        except KeyboardInterrupt:  # in a notebook or another program
             print("viewer ended")
         finally:
             viewer.close()

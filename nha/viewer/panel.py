@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from nha.viewer.controls import GROUPS
@@ -26,20 +25,17 @@ _MODE_HINTS = {
 }
 
 
-@dataclass(frozen=True)
-class Command:
-    """A pressed button. name: reset, camera, image or record; client: the browser in which it was pressed."""
-
-    name: str
-    client: Any
-
-
 class Panel:
-    """The controls in viser's GUI, which all browsers share; `commands` holds the pressed buttons."""
+    """The controls of one browser in viser's GUI.
+
+    Attributes:
+        commands: names of pressed buttons: reset, camera, image, record.
+    """
 
     def __init__(self, gui: Any, scene: AvatarScene) -> None:
-        """gui: of a viser server."""
-        self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        """gui: of a viser client."""
+        self.commands: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._ranges = {s.name: (float(s.low), float(s.high)) for s in scene.sliders}
         self._frame_ids = scene.poses.frame_ids
         gui.configure_theme(show_logo=False, show_share_button=False)
         gui.main_panel.dock_right()  # beside the image, not over it
@@ -74,7 +70,7 @@ class Panel:
 
     def _button(self, gui: Any, label: str, command: str, hint: str) -> Any:
         button = gui.add_button(label, hint=hint)
-        button.on_click(lambda event: self.commands.put(Command(command, event.client)))
+        button.on_click(lambda event: self.commands.put(command))
         return button
 
     def _add_playback(self, gui: Any) -> None:
@@ -98,15 +94,18 @@ class Panel:
     # --- current values -----------------------------------------------------------------------------------
 
     def state(self) -> ControlState:
-        """The values of the sliders, and the base pose."""
-        values = {name: float(slider.value) for name, slider in self._sliders.items()}
+        """The values of the sliders, which a browser cannot move out of their ranges, and the base pose."""
+        values = {
+            name: min(max(float(slider.value), self._ranges[name][0]), self._ranges[name][1])
+            for name, slider in self._sliders.items()
+        }
         tracked = self._frame_ids and self._base.value == TRACKED
         return ControlState(values, self._frame_ids[self.frame_index] if tracked else None)
 
     @property
     def mode(self) -> RenderMode:
         """What is rendered."""
-        return self._mode.value
+        return self._mode.value if self._mode.value in RENDER_MODES else RENDER_MODES[0]
 
     @property
     def shows_mesh(self) -> bool:
@@ -119,7 +118,7 @@ class Panel:
     @property
     def frame_index(self) -> int:
         """The row of the selected frame among the frame ids."""
-        return min(int(self._frame.value), len(self._frame_ids) - 1)
+        return min(max(int(self._frame.value), 0), len(self._frame_ids) - 1)
 
     # --- changes by the program ---------------------------------------------------------------------------
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from nha.export.bake import bake_textures
 from nha.export.glb_mesh import StaticHead
+from nha.export.model_textures import model_textures
 from nha.export.views import baking_views
 from nha.viewer.scene import AvatarScene, ControlState
 from nha.viewer.tone_curve import GAIN, inverse_tone_curve
@@ -23,23 +23,29 @@ class SceneMesh:
     ) -> None:
         """texture_size: side of the head's map in texels; clock: seconds, monotonic."""
         self._scene, self._texture_size, self._clock = scene, texture_size, clock
-        self._head: StaticHead | None = None
+        self._baked: list[StaticHead] = []  # at most one; shared by the meshes of all browsers
         self._sent: tuple | None = None
         self._sent_at = 0.0
 
+    def for_another_browser(self) -> SceneMesh:
+        """A mesh with the same texture, which is baked once for all."""
+        other = SceneMesh(self._scene, self._texture_size, self._clock)
+        other._baked = self._baked
+        return other
+
     @property
     def is_baked(self) -> bool:
-        return self._head is not None
+        return bool(self._baked)
 
     def bake(self) -> None:
         """Bake the texture unless it is baked already; takes seconds."""
-        if self._head is None:
+        if not self._baked:
             s = self._scene
-            features = s.avatar.mouth_features(s.surface(ControlState()))
             views = baking_views(s.avatar, s.tracking, BAKED_FRAMES)
-            head_map, mouth_map = bake_textures(s.avatar, features, views, self._texture_size)
+            neutral = s.surface(ControlState())
+            head_map, mouth_map = model_textures(s.avatar, neutral, None, views, self._texture_size)
             textures = inverse_tone_curve(head_map), inverse_tone_curve(mouth_map)
-            self._head = StaticHead(s.avatar.head, textures, GAIN)
+            self._baked.append(StaticHead(s.avatar.head, textures, GAIN))
 
     def update(self, state: ControlState) -> bytes | None:
         """The GLB file of a state; None where the last file shows it, or was made less than 0.2 s ago."""
@@ -48,7 +54,7 @@ class SceneMesh:
         if state.key == self._sent or (self._sent and now - self._sent_at < _MIN_INTERVAL_S):
             return None
         self._sent, self._sent_at = state.key, now
-        return self._head.glb(self._scene.surface(state).vertices[0])
+        return self._baked[0].glb(self._scene.surface(state).vertices[0])
 
     def invalidate(self) -> None:
         """The browser no longer shows the last file: the next `update` returns one."""

@@ -33,7 +33,7 @@ class ViewerSettings(Settings):
         aliases=("driving_tracking_results",),
     )
     head: str | None = checkpoint_head_setting()
-    expressions: int = setting(10, minimum=0, help="Number of expression sliders.")
+    expressions: int = setting(10, minimum=0, help="Number of expression sliders.", maximum=1000)
     texture_size: int = setting(
         256,
         minimum=4,
@@ -45,7 +45,13 @@ class ViewerSettings(Settings):
         "127.0.0.1",
         section="Server",
         help="Address to listen on. 127.0.0.1 can be reached from this machine only (from another one through "
-        "'ssh -L 8080:127.0.0.1:8080 NAME'), 0.0.0.0 from the whole network, without any password.",
+        "'ssh -L 8080:127.0.0.1:8080 NAME'), 0.0.0.0 from the whole network, unencrypted: everybody who gets the "
+        "printed address can watch.",
+    )
+    allow: list[str] = setting(
+        [],
+        help="Further names of this machine under which browsers may address the viewer, such as pc.example.org; may "
+        "be repeated. Its IP addresses and localhost need no permission.",
     )
     port: int = setting(
         8080,

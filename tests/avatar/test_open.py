@@ -78,3 +78,61 @@ def test_avatar_with_other_networks_is_saved_and_opened(head, assets, tmp_path):
         load_avatar(path)
     with pytest.raises(UserError, match="does not fit this avatar"):
         load_avatar(path, texture_net=PointColours(2), offset_net=ConstantOffsets())
+
+
+def test_a_folder_stands_for_the_avatar_in_it(avatar, assets, tmp_path):
+    save_avatar(tmp_path / "run" / "avatar.ckpt", avatar, assets, {"head": "procedural"})
+    assert load_avatar(tmp_path / "run").settings == avatar.settings
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UserError, match=r"has no avatar\.ckpt: train an avatar"):
+        load_avatar(tmp_path / "other")
+    (tmp_path / "other" / "last.ckpt").touch()
+    with pytest.raises(UserError, match=r"has no avatar\.ckpt: it holds last\.ckpt; name one of them"):
+        load_avatar(tmp_path / "other")
+
+
+@pytest.mark.parametrize("rename", ["module.{}", "_orig_mod.{}", "module._orig_mod.{}", "avatar.{}"])
+def test_prefixes_of_wrappers_are_stripped(avatar, assets, tmp_path, rename):
+    path = save_avatar(tmp_path / "avatar.ckpt", avatar, assets, {"head": "procedural"})
+    content = torch.load(path, weights_only=True)
+    content["state_dict"] = {rename.format(name): value for name, value in content["state_dict"].items()}
+    torch.save(content, path)
+    again = load_avatar(path)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in avatar.state_dict().items())
+
+
+def test_the_training_record_is_kept(avatar, assets, tmp_path):
+    record = {
+        "shape": [0.5, 1.0],
+        "split": {"train": [0, 1], "val": [2]},
+        "dataset": "../d",
+        "tracking": "../t.npz",
+    }
+    path = save_avatar(tmp_path / "a.ckpt", avatar, assets, {"head": "procedural"}, record)
+    opened = load_avatar(path)
+    assert opened.trained_on == record
+    again = load_avatar(save_avatar(tmp_path / "b.ckpt", opened, assets, {"head": "procedural"}))
+    assert again.trained_on == record
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html>", "is a web page, so its download failed"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        (b"", "is empty; download it again"),
+        ("half", "is truncated, so its download or copy stopped early"),
+    ],
+)
+def test_failed_downloads_are_named(avatar, assets, tmp_path, content, message):
+    path = save_avatar(tmp_path / "a.ckpt", avatar, assets, {"head": "procedural"})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    with pytest.raises(UserError, match=message):
+        load_avatar(path)
+
+
+@pytest.mark.parametrize(("name", "message"), [("html.ckpt", "web page"), ("truncated.ckpt", "truncated")])
+def test_failed_downloads_from_outside(shared_dir, name, message):
+    with pytest.raises(UserError, match=f"{name} is .*{message}"):
+        load_avatar(shared_dir / "cases" / name)

@@ -148,3 +148,46 @@ def test_pickled_objects_are_not_loaded(tmp_path):
     for name in ("objects.npy", "objects.npz"):
         with pytest.raises(UserError, match="not an npz archive of plain arrays"):
             read_tracking(tmp_path / name)
+
+
+def test_motion_without_a_camera_is_for_driving_only(make_tracking, tmp_path):
+    tracking = make_tracking(frame=(0, 1, 2))
+    np.savez(tmp_path / "motion.npz", expr=tracking.expr, jaw_pose=tracking.jaw_pose)
+    with pytest.raises(UserError, match="not a tracking file: it lacks rotation"):
+        read_tracking(tmp_path / "motion.npz")
+    driving = read_tracking(tmp_path / "motion.npz", camera_needed=False)
+    np.testing.assert_array_equal(driving.jaw_pose, tracking.jaw_pose)
+    assert (driving.frame.tolist(), driving.image_size) == ([0, 1, 2], (512, 512))
+    head = driving.translation[0] @ driving.RT[:, :3] + driving.RT[:, 3]
+    np.testing.assert_allclose(head, [0, -0.1, 1], atol=1e-6)  # one metre in front of the camera
+    assert (np.array([0, 0, 1]) @ driving.RT[:, :3])[2] < 0  # and looking at it
+
+    pose = {
+        key: getattr(tracking, key) for key in ("rotation", "translation", "neck_pose", "eyes_pose", "shape")
+    }
+    np.savez(tmp_path / "posed.npz", expr=tracking.expr, jaw_pose=tracking.jaw_pose, **pose)
+    with pytest.raises(UserError, match=r"has no camera \(K, image_size missing\): it can drive an avatar"):
+        read_tracking(tmp_path / "posed.npz")
+    assert len(read_tracking(tmp_path / "posed.npz", camera_needed=False)) == 3
+    np.savez(tmp_path / "still.npz", shape=tracking.shape)
+    with pytest.raises(UserError, match="holds no motion"):
+        read_tracking(tmp_path / "still.npz", camera_needed=False)
+
+
+def test_files_of_another_kind_are_named(tmp_path):
+    for name, message in (
+        ("me.mp4", "is a video, not a tracking file; run `nha preprocess` and `nha track`"),
+        ("avatar.ckpt", "is a checkpoint, not a tracking file"),
+        ("00001.frame", "is a file of metrical-tracker; convert it with `nha import-tracking"),
+    ):
+        (tmp_path / name).write_bytes(b"content")
+        with pytest.raises(UserError, match=message):
+            read_tracking(tmp_path / name)
+
+
+def test_cases_from_outside(shared_dir):
+    cases = shared_dir / "cases"
+    assert len(read_tracking(cases / "motion_only.npz", camera_needed=False)) == 40
+    with pytest.raises(UserError, match="has no camera"):
+        read_tracking(cases / "motion_only.npz")
+    assert read_tracking(cases / "emoca50.npz").expr.shape == (40, 50)

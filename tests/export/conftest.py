@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
+from nha.avatar.drive import raw_drive
 from nha.data.tracking_file import TrackingResult
 from nha.head.model import HeadModel
 from tests.evaluation.conftest import make_tracking
-from tests.small import SMALL
+from tests.small import SMALL, SMALL_BLEND
 
 FRAMES = (0, 1, 2, 5)
 
@@ -59,3 +61,27 @@ def avatar(head) -> NeuralHeadAvatar:
 def plain_avatar(head) -> NeuralHeadAvatar:
     """An avatar without offsets: only joints, skinning and blendshapes."""
     return make_avatar(head, 0.0)
+
+
+def make_blend_avatar(head: HeadModel, tracking: TrackingResult) -> BlendAvatar:
+    """A blend model with random shapes, textures and light; its drive vector is scaled to a tracking."""
+    torch.manual_seed(0)
+    avatar = BlendAvatar(head, SMALL_BLEND, max_frame_id=5).eval()
+    frames = tracking.frame.tolist()
+    with torch.no_grad():
+        avatar.static_offsets.normal_(0, 2e-3)
+        avatar.shapes.normal_(0, 2e-3)
+        for texture in (avatar.head_texture, avatar.mouth_texture):
+            texture.mean.levels[-1].normal_(0, 0.1)
+            texture.basis.levels[-1].normal_(0, 0.1)
+        avatar.light.normal_(0, 0.1)
+        avatar.frame_parameters.expr.normal_(0, 0.02)
+        camera = tracking.camera_for(frames, tracking.image_size)
+        avatar.drive.measure(raw_drive(head, tracking.params_for(frames), camera))
+    return avatar.requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def blend_avatar(head, tracking) -> BlendAvatar:
+    """A small blend model."""
+    return make_blend_avatar(head, tracking)

@@ -32,9 +32,18 @@ class GlbTwin:
 
     def values(self, accessor: int) -> np.ndarray:
         a = self.gltf.accessors[accessor]
-        table = np.frombuffer(self.bytes_of(a.bufferView), _TYPE[a.componentType]).reshape(
-            a.count, _SIZE[a.type]
-        )
+        if a.sparse is not None:
+            assert a.bufferView is None
+            table = np.zeros((a.count, _SIZE[a.type]), _TYPE[a.componentType])
+            at, stored = a.sparse.indices, a.sparse.values
+            rows = np.frombuffer(self.bytes_of(at.bufferView), _TYPE[at.componentType])
+            assert len(rows) == a.sparse.count
+            assert (np.diff(rows.astype(int)) > 0).all()
+            table[rows] = np.frombuffer(self.bytes_of(stored.bufferView), table.dtype).reshape(len(rows), -1)
+        else:
+            table = np.frombuffer(self.bytes_of(a.bufferView), _TYPE[a.componentType]).reshape(
+                a.count, _SIZE[a.type]
+            )
         if a.max:
             assert np.array_equal(table.min(0), np.array(a.min, table.dtype))
             assert np.array_equal(table.max(0), np.array(a.max, table.dtype))

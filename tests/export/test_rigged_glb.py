@@ -24,9 +24,9 @@ def write(path, avatar, tracking, bind_frame=None, morphs=50, textures=FLAT):
     poses = frame_params(avatar, tracking, FRAMES)
     rig = make_rig(avatar, bind, morphs, poses)
     head = avatar.head
-    clip = AnimationClip(rig_motion(head, rig, poses), np.array(FRAMES) / 25)
+    clip = AnimationClip(rig_motion(avatar, rig, poses), np.array(FRAMES) / 25)
     camera = tracking.camera_for([0], tracking.image_size)
-    initial = rig_motion(head, rig, bind.params)
+    initial = rig_motion(avatar, rig, bind.params)
     write_rigged_glb(path, head, rig, initial, textures, clip=clip, camera=camera, copyright_line="ours")
     return GlbTwin(path), rig
 
@@ -106,7 +106,7 @@ def test_a_file_without_morph_targets_and_motion(plain_avatar, tmp_path):
     surface = plain_avatar.surface(neutral_params(plain_avatar, None))
     rig = make_rig(plain_avatar, surface, 0, surface.params)
     path = tmp_path / "static.glb"
-    write_rigged_glb(path, plain_avatar.head, rig, rig_motion(plain_avatar.head, rig, surface.params), FLAT)
+    write_rigged_glb(path, plain_avatar.head, rig, rig_motion(plain_avatar, rig, surface.params), FLAT)
     twin = GlbTwin(path)
     split = split_at_seams(plain_avatar.head)
     tracks, _ = twin.initial()

@@ -32,7 +32,16 @@ def test_values_by_hand() -> None:
     foreground = torch.zeros(1, 1, 1, 4, dtype=torch.bool)
     foreground[..., :2] = True
     alpha = torch.tensor([[[[1.0, 0.5, 0.5, 0.0]]]])
-    expected = (0.25 + OUTSIDE_WEIGHT * 0.25) / 2
+    # differences weighted by the root of the weight, summed in squares of 1, 2, 4 and 8 pixels
+    inside, outside = -0.5, 0.5 * OUTSIDE_WEIGHT**0.5
+    whole = (inside + outside) ** 2
+    scales = [
+        inside**2 + outside**2,
+        4 * ((inside / 4) ** 2 + (outside / 4) ** 2),
+        16 * whole / 16**2,
+        64 * whole / 64**2,
+    ]
+    expected = sum(scales) / 4 / 2
     assert coverage_loss(alpha, foreground).item() == pytest.approx(expected)
     target = torch.ones(1, 3, 1, 4)
     rendered = target - torch.tensor([0.1, 0.0, 0.2, 0.0])
@@ -45,6 +54,18 @@ def test_identical_images_cost_nothing() -> None:
     rendered, _, screen = random_images()
     _, foreground = random_case()
     assert composite_loss(rendered, rendered, foreground, screen).item() == 0
+
+
+def test_a_wide_gap_pulls_harder_at_the_rim() -> None:
+    def pull(width: int) -> float:
+        foreground = torch.ones(1, 1, 8, 16, dtype=torch.bool)
+        alpha = torch.ones(1, 1, 8, 16)
+        alpha[..., 8 : 8 + width] = 0
+        alpha.requires_grad_()
+        coverage_loss(alpha, foreground).backward()
+        return -alpha.grad[0, 0, 4, 8].item()
+
+    assert 0 < pull(1) < pull(2) < pull(4) < pull(8)
 
 
 def test_gradients() -> None:

@@ -42,6 +42,7 @@ def test_a_run_writes_the_whole_layout(fakes, options):
     assert folder.frame_ids() == list(range(N_FRAMES))
     assert all(folder.paths(i).missing() == [] for i in range(N_FRAMES))
     assert sorted(path.name for path in options.out_path.iterdir() if not path.name.startswith("frame_")) == [
+        ".manifest.jsonl",
         "dataset.mp4",
         "dataset_info.json",
         "split.json",

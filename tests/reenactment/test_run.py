@@ -252,3 +252,14 @@ def test_a_wrong_setting_is_reported_before_tracking(options, run_script, tmp_pa
     assert run.returncode == 2
     assert run.stderr.startswith("error: --background 'reddish' is neither")
     assert not (tmp_path / "out").exists()
+
+
+def test_motion_without_camera_and_with_fewer_coefficients_drives(options, head, tmp_path, caplog):
+    tracking = make_tracking(head, (0, 1))
+    np.savez(tmp_path / "motion.npz", expr=tracking.expr[:, :50], jaw_pose=tracking.jaw_pose)
+    driven = dataclasses.replace(options, driving_tracking_results=[tmp_path / "motion.npz"])
+    (files,) = reenact_avatar(driven)
+    assert len(frames_of(files.prediction)) == 2
+    driving = frames_of(files.driving)
+    assert (driving != 255).any(-1).mean() > 0.1  # the head is in front of the camera that was added
+    assert "has 50 of 100 expression coefficients; the others are zero" in caplog.text

@@ -1,0 +1,45 @@
+"""The arrays of a tracking file: reading of the archive, and conversion to the types that the program uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nha.core.errors import UserError
+from nha.core.text import shortened
+from nha.core.untrusted_file import RejectedFileError, check_zip
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz file. Raises UserError for another, a damaged, or an encrypted file."""
+    try:
+        with open(path, "rb") as file:  # np.load given a path leaves the file open when it fails
+            check_zip(file)  # numpy verifies no checksums, and expands what it finds
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
+            return {key: archive[key] for key in archive.files}
+    except RejectedFileError as error:
+        raise UserError(f"'{path}' {error}; run `nha track` again") from None
+    except Exception as error:  # a damaged archive can cause nearly any of them
+        reason = shortened(str(error).split("\n")[0]) or type(error).__name__
+        raise UserError(
+            f"'{path}' is not an npz archive of plain arrays ({reason}); run `nha track` again"
+        ) from None
+
+
+def as_float(array: np.ndarray) -> np.ndarray:
+    """The numbers of an array as float32. Raises TypeError for an array of text."""
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{array.dtype} in place of numbers")
+    with np.errstate(over="ignore"):  # infinity is reported by `_check`
+        return np.ascontiguousarray(array, np.float32)
+
+
+def as_whole(array: np.ndarray) -> np.ndarray:
+    """The numbers of an array as int64, flat. Raises ValueError for others than whole ones below 10**9."""
+    flat = array.reshape(-1)
+    if flat.dtype.kind not in "biuf" or not (np.isfinite(flat) & (abs(flat.astype(float)) < 1e9)).all():
+        raise ValueError("whole numbers expected")
+    return flat.astype(np.int64)

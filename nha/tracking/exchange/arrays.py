@@ -1,0 +1,90 @@
+"""What the readers of other programs' files share: placements, stacked frames, rotations in other notations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from nha.tracking.exchange.files import Entries
+from nha.tracking.exchange.placement import OPENGL_TO_OURS, Placement
+
+VISIBLE_OFFSET_M = 1e-4
+
+
+def opengl(
+    name: str,
+    rotation: np.ndarray,
+    translation: np.ndarray,
+    camera_rotation: np.ndarray,
+    camera_offset: np.ndarray,
+    intrinsics: np.ndarray | None,
+) -> Placement:
+    """FLAME's own placement p = R (v - J) + J + t in the world of an OpenGL camera p_camera = C p + d."""
+    turn = np.broadcast_to(OPENGL_TO_OURS @ camera_rotation, rotation.shape)
+    offset = np.einsum("fij,fj->fi", turn, translation) + camera_offset @ OPENGL_TO_OURS.T
+    return Placement(name, turn @ rotation, turn, offset, intrinsics)
+
+
+def published_placements(data: Entries, intrinsics: np.ndarray | None) -> tuple[Placement, ...]:
+    """Poses as in the published tracking files of neural head avatars, stored under VHAP's names."""
+    rotation = Rotation.from_rotvec(data["rotation"]).as_matrix()
+    none = np.zeros_like(rotation)
+    translation = np.asarray(data["translation"], float)
+    name = "the conventions of neural head avatars"
+    return (
+        Placement(name, rotation, none, translation, intrinsics, unbounded=True),
+        Placement(f"{name}, joints in radians", rotation, none, translation, intrinsics),
+    )
+
+
+def vhap_face(data: Entries) -> dict[str, np.ndarray]:
+    n = len(data["rotation"])
+    return {
+        "shape": mean_shape(data["shape"]),
+        "expr": data["expr"].reshape(n, -1),
+        "neck": data["neck_pose"].reshape(n, 3),
+        "jaw": data["jaw_pose"].reshape(n, 3),
+        "eyes": data["eyes_pose"].reshape(n, 6),
+    }
+
+
+def offset_notes(data: Entries) -> tuple[str, ...]:
+    sizes = [np.abs(data[name]).max() for name in ("static_offset", "dynamic_offset") if name in data]
+    if max(sizes, default=0.0) < VISIBLE_OFFSET_M:
+        return ()
+    return (
+        f"its vertex offsets (up to {1000 * max(sizes):.1f} mm) have no place in a tracking file and are left out",
+    )
+
+
+def stacked(frames: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """The entries of all frames along a new first axis, without a frame's own axis of length 1."""
+    arrays = {}
+    for name in frames[0]:
+        values = [np.asarray(frame[name]) for frame in frames]
+        arrays[name] = np.stack([v[0] if v.ndim > 1 and len(v) == 1 else v for v in values])
+    return arrays
+
+
+def mean_shape(shape: np.ndarray) -> np.ndarray:
+    """One identity [S] of [S] or of one identity for each frame [F, S]."""
+    return np.asarray(shape, float).reshape(-1, np.shape(shape)[-1]).mean(0)
+
+
+def rotation_vectors_6d(rows: np.ndarray) -> np.ndarray:
+    """Rotation vectors [F, 3] of the first two rows [F, 6] of rotation matrices, which need not be orthonormal."""
+    first = rows[:, :3] / np.linalg.norm(rows[:, :3], axis=1, keepdims=True)
+    second = rows[:, 3:] - (first * rows[:, 3:]).sum(1, keepdims=True) * first
+    second /= np.linalg.norm(second, axis=1, keepdims=True)
+    return Rotation.from_matrix(np.stack([first, second, np.cross(first, second)], 1)).as_rotvec()
+
+
+def zyx(angles: np.ndarray) -> np.ndarray:
+    """R_z(roll) R_y(yaw) R_x(pitch) of angles (yaw, pitch, roll) in radians: [F, 3, 3]."""
+    yaw, pitch, roll = (
+        Rotation.from_rotvec(angles[:, [i]] * axis) for i, axis in enumerate(np.eye(3)[[1, 0, 2]])
+    )
+    return (roll * yaw * pitch).as_matrix()
