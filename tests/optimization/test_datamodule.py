@@ -83,6 +83,9 @@ class Recorder(lightning.LightningModule):
         self.loaders.append(id(self.trainer.train_dataloader))
         return (batch.rgb01.mean() * self.weight).square()
 
+    def validation_step(self, batch: FrameBatch, _):
+        pass
+
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
