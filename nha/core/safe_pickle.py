@@ -3,9 +3,7 @@
 FLAME's model files are pickles of numpy arrays, scipy matrices, chumpy arrays and plain containers. They are read
 by Python's unpickler with every name in the file replaced by a stand-in from this module, which checks the values
 that it is given. A name without a stand-in raises `UserError`. All stand-ins define `__setstate__`, so that a file
-cannot set attributes on them.
-
-Checkpoints of PyTorch are read by `nha.core.torch_file`.
+cannot set attributes on them. Checkpoints of PyTorch are read by `nha.core.torch_file`.
 """
 
 from __future__ import annotations
@@ -54,8 +52,7 @@ def load_npy(path: str | Path) -> Any:
     Returns:
         The array; for an object array without dimensions its only element. Tensors in it stay tensors.
 
-    Raises:
-        UserError: as for `load_pickle`.
+    Raises UserError as `load_pickle` does.
     """
     with open_untrusted(path) as file:
         version = np.lib.format.read_magic(file)
@@ -115,11 +112,8 @@ def named(stand_in: type[StandIn], name: str) -> type[StandIn]:
 def resolve(content: Any, done: dict[int, tuple[Any, Any]] | None = None) -> Any:
     """Replace stand-ins by their values, classes and devices by their names, and detach tensors.
 
-    Lists and dictionaries are changed in place because they may contain themselves.
-
-    Args:
-        content: the object that an unpickler returned.
-        done: used by the recursion: the id of an object -> the object, which keeps the id in use, and its replacement.
+    Lists and dictionaries are changed in place because they may contain themselves. `done` is used by the recursion:
+    the id of an object -> the object, which keeps the id in use, and its replacement.
     """
     done = {} if done is None else done
     if id(content) in done:
@@ -206,7 +200,7 @@ def _object_array(items: list[Any]) -> np.ndarray:
 
 def _bytes(raw: Any = b"", encoding: str = "latin1") -> bytes:
     if isinstance(raw, str) and encoding in ("latin1", "latin-1", "ascii", "utf-8"):
-        return raw.encode(encoding)
+        raw = raw.encode(encoding)
     if isinstance(raw, (bytes, bytearray)):
         return bytes(raw)
     raise pickle.UnpicklingError("bytes of a wrong type")
@@ -241,9 +235,9 @@ class _Chumpy(StandIn):
 
 def _numbers(value: Any) -> np.ndarray:
     """An array or a number as an array; nested lists are refused, because shared ones would be copied endlessly."""
-    if not isinstance(value, (np.ndarray, np.generic, int, float)):
-        raise pickle.UnpicklingError("a chumpy array that holds no array")
-    return np.asarray(value)
+    if isinstance(value, (np.ndarray, np.generic, int, float)):
+        return np.asarray(value)
+    raise pickle.UnpicklingError("a chumpy array that holds no array")
 
 
 def _empty_object(cls: Any, *_: Any) -> StandIn:

@@ -31,6 +31,7 @@ FRAME_FOLDER = re.compile(r"frame_(\d{4,})")
 # 8-bit files cannot store 0 exactly: it becomes 127 or 128, that is +-1/255. Shorter vectors mean "unknown".
 UNKNOWN_NORMAL_BELOW = 0.004
 
+_LARGEST_PX = 1e6  # of a landmark
 # Takes half the time of level 3 with libpng's choice of filters; file sizes differ by a few percent.
 _PNG_COMPRESSION = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
 
@@ -229,19 +230,23 @@ def read_keypoints(path: str | Path) -> Keypoints:
         confidence = np.asarray(
             person.get("face_keypoints_confidence", np.ones(N_FACE_LANDMARKS)), np.float32
         ).reshape(N_FACE_LANDMARKS)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        box = tuple(float(value) for value in person.get("bounding_box") or ())
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         raise UserError(
             f"'{path}' holds no face with 68 landmarks and 2 irises; leave this frame out of the split, "
             "or make the file again with `nha preprocess`"
         ) from None
-    if not (np.isfinite(points).all() and np.isfinite(iris).all() and np.isfinite(confidence).all()):
-        raise UserError(f"'{path}' holds numbers that are not finite; make it again with `nha preprocess`")
+    numbers = np.concatenate([points.ravel(), iris.ravel(), confidence, np.float32(box)])
+    if not (np.abs(numbers) < _LARGEST_PX).all():
+        raise UserError(
+            f"'{path}' holds numbers that are not finite, or beyond any image; make it again with `nha preprocess`"
+        )
     return Keypoints(
         landmarks_px=np.ascontiguousarray(points[:, :2]),
         depth=np.ascontiguousarray(points[:, 2]),
         confidence=confidence,
         iris_px=np.where((iris < 0).all(1, keepdims=True), np.float32(-1), iris),
-        bounding_box=tuple(float(value) for value in person.get("bounding_box") or ()),
+        bounding_box=box,
         origin=str(content.get("origin", "")),
     )
 
@@ -285,7 +290,7 @@ def _read_json(path: str | Path):
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror}); the dataset is not complete") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"'{path}' is not JSON; delete it and run `nha preprocess` again") from None
 
 

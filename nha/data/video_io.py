@@ -23,6 +23,9 @@ DEFAULT_FPS = Fraction(25)
 # not deterministic (8 of 450 encodings differed; without it 0 of 1000).
 REPRODUCIBLE = {"threads": "2", "mbtree": "0"}
 # FFmpeg also decodes plain text files, as scrolling text.
+# Playlists and lists of parts name other files, of this machine or of the network, whatever their own name ends in.
+_LIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"<smil", b"[playlist]", b"v=0")
+_LIST_FORMATS = frozenset({"hls", "concat", "concatf", "dash", "imf", "sdp", "rtsp"})
 TEXT_CODECS = frozenset({"ansi", "bintext", "xbin", "idf"})
 
 _logger = get_logger(__name__)
@@ -125,11 +128,18 @@ def _open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream
     if path.stat().st_size == 0:
         raise UserError(f"the video file is empty: {path}")
     try:
-        container = av.open(str(path.absolute()))
+        with path.open("rb") as file:
+            names_others = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_LIST_STARTS)
+        if names_others:
+            raise UserError(f"not a video but a list of other files: {path}")
+        container = av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
     except PermissionError as error:
         raise UserError(f"no permission to read {path}") from error
     except (av.FFmpegError, ValueError, OSError) as error:
         raise UserError(f"not a video, or damaged: {path}") from error
+    if container.format.name in _LIST_FORMATS:
+        container.close()
+        raise UserError(f"not a video but a list of other files: {path}")
     stream = main_video_stream(container)
     if stream is None:
         container.close()

@@ -25,6 +25,7 @@ from nha.export.rig import Morphs, Rig, pose_feature_of
 from nha.export.textures import Textures
 from nha.head import joint_limits
 from nha.head.model import HeadModel
+from nha.nets.blend_textures import BlendTexture
 from nha.render.shading import SH_FACTORS
 
 _INT16_STEPS = 32767
@@ -83,7 +84,7 @@ def page_data(avatar: HeadAvatar, rig: Rig, frames: HeadParams, textures: Textur
     }
     if isinstance(avatar, BlendAvatar):
         content["blend"] = _add_blend(block, avatar)
-        content["maps"] = [_blend_map(map_) for map_ in (avatar.head_texture, avatar.mouth_texture)]
+        content["maps"] = [blend_map(map_) for map_ in (avatar.head_texture, avatar.mouth_texture)]
     return content | {"arrays": block.entries, "data": block.encoded()}
 
 
@@ -175,7 +176,8 @@ def _plain_map(texture: np.ndarray) -> dict[str, Any]:
     return {"mean": _image(texture, np.zeros((1, 3)), np.full((1, 3), 1 / 255)), "basis": None}
 
 
-def _blend_map(texture: Any) -> dict[str, Any]:
+def blend_map(texture: BlendTexture) -> dict[str, Any]:
+    """The mean ("mean") and the basis images ("basis", None without any) of a texture."""
     mean, basis = texture.mean()[None], texture.basis_images()
     return {"mean": two_level_image(mean), "basis": quantised_image(basis) if len(basis) else None}
 

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from nha.avatar.base import HeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
 from nha.core.mesh import vertex_normals
 from nha.core.system import atomic_path, exclusive_use, get_logger, require_writable
-from nha.core.types import HeadParams
+from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.export.accuracy import image_accuracy, page_accuracy, rig_accuracy
+from nha.export.blend_files import write_blend_files
 from nha.export.mesh_files import TexturedMesh, write_mtl, write_obj, write_ply
 from nha.export.model_textures import model_textures
 from nha.export.page import write_page
@@ -109,6 +111,14 @@ class _Exporter:
         order = torch.from_numpy(np.argsort(self.tracking.frame))
         return self.all_poses[order.to(self.all_poses.expr.device)]
 
+    @property
+    def _played(self) -> tuple[HeadParams, Camera]:
+        """The poses that a page plays, and the camera of the video [1]; without tracking the neutral pose."""
+        if self.tracking is None:
+            return self.all_poses, self.views.camera[:1]
+        camera = self.tracking.camera_for([0], self.tracking.image_size)
+        return self.ordered_poses, camera.to(self.avatar.device)
+
     @functools.cached_property
     def rig(self) -> Rig:
         s = self.settings
@@ -183,14 +193,13 @@ class _Exporter:
             camera=camera,
             copyright_line=self.comment,
         )
+        if isinstance(self.avatar, BlendAvatar):
+            return [path, *write_blend_files(self.out, self.avatar, *self._played)]
         return [path]
 
     def write_html(self) -> list[Path]:
         """avatar.html: a page that shows the avatar and plays the tracked motion."""
-        path, frames, camera = self.out / PAGE_FILE, self.all_poses, self.views.camera[:1]
-        if self.tracking is not None:
-            frames = self.ordered_poses
-            camera = self.tracking.camera_for([0], self.tracking.image_size)
+        path, (frames, camera) = self.out / PAGE_FILE, self._played
         write_page(
             path,
             self.avatar,

@@ -9,11 +9,12 @@ The modules in reading order; each imports only modules above it:
 5. `derived`: tables that replace missing files of FLAME.
 6. `releases`: detection of FLAME's release.
 7. `identity`: comparison of head models.
-8. `flame_files`: the reader of a head model's folder.
-9. `procedural`: a head model generated from formulas, free of licences.
-10. `load`: selection of a head model by name or folder.
-11. `subdivide`, `soft_labels`, `topology`: the rendered mesh and its tables.
-12. `joint_limits`, `lbs`, `mouth_features`: the parts of the head model's forward pass.
-13. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
-14. `describe`: a text report on a head model.
+8. `assets_check`: checks of the values in these tables.
+9. `flame_files`: the reader of a head model's folder.
+10. `procedural`: a head model generated from formulas, free of licences.
+11. `load`: selection of a head model by name or folder.
+12. `subdivide`, `soft_labels`, `topology`: the rendered mesh and its tables.
+13. `joint_limits`, `lbs`, `mouth_features`: the parts of the head model's forward pass.
+14. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
+15. `describe`: a text report on a head model.
 """

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nha.core.conventions import N_FACE_LANDMARKS, N_LANDMARKS, Parsing
 from nha.core.errors import UserError
+from nha.core.fingerprint import files_digest
 from nha.data.dataset_folder import DatasetFolder, FramePaths, read_keypoints, read_labels, read_rgb
 
 # Landmarks below this confidence are left out of camera and pose estimates. `docs/method.md`, section 7.
@@ -86,6 +87,12 @@ class TrackingFrames:
     def has_landmarks(self) -> Tensor:
         """Bool [F]: frames with enough confident landmarks to find a pose."""
         return (self.confidence[:, :N_FACE_LANDMARKS] > MIN_CONFIDENCE).sum(1) >= MIN_LANDMARKS
+
+    @property
+    def input_digest(self) -> str:
+        """Fingerprint of the images, landmarks and parsing of all frames, see `nha.core.fingerprint`."""
+        files = (path for paths in self.paths for path in (paths.image, paths.keypoints, paths.parsing))
+        return files_digest(files, self.paths[0].folder.parent)
 
     def ids_of(self, rows: Sequence[int] | Tensor) -> tuple[int, ...]:
         """Frame ids of row numbers."""

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from nha.core.config import different_settings, format_settings
 from nha.core.errors import UserError
-from nha.core.fingerprint import files_digest
 from nha.core.system import atomic_path, get_logger, require_writable
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.origin import TrackingOrigin
@@ -124,12 +123,7 @@ class RunFolder:
         comparable = replace(settings, load_tracked_flame_params=None, **_WITHOUT_INFLUENCE)
         self.fingerprint = format_settings(comparable)
         self.origin = TrackingOrigin.of(DatasetFolder(settings.data_path), frames.frame_ids)
-        read = (
-            path
-            for of_frame in frames.paths
-            for path in (of_frame.image, of_frame.keypoints, of_frame.parsing)
-        )
-        self.inputs = files_digest(read, Path(settings.data_path))
+        self.inputs = frames.input_digest
 
     def set_head(self, identity: Mapping[str, str]) -> None:
         """Record the head model (`HeadAssets.identity`) that the results belong to."""

@@ -196,3 +196,14 @@ def test_folder_and_video_without_frames(tmp_path):
     path.write_bytes(content[: media + 4] + bytes(len(content) - media - 4))
     with pytest.raises(UserError, match="no frame"):
         list(iterate_frames(path))
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4", "parts.txt", "parts.mp4"])
+def test_lists_of_other_files_are_refused(tmp_path, name):
+    with VideoWriter(tmp_path / "other.mp4", 25) as video:
+        video.write(np.zeros((64, 64, 3), np.uint8))
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mp4\n#EXT-X-ENDLIST\n"
+    text = playlist if name.startswith("list") else "ffconcat version 1.0\nfile other.mp4\n"
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="not a video but a list of other files"):
+        video_info(tmp_path / name)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from nha.export.accuracy import page_accuracy
+from nha.export.blend_files import write_blend_files
 from nha.export.page import write_page
 from nha.export.page_data import page_data, quantised_image, two_level_image
 from nha.export.page_images import find_chromium
@@ -92,6 +93,34 @@ def test_morph_targets_are_stored_to_a_hundredth_of_a_millimetre(blend_avatar, t
         assert np.abs(stored - delta).max() < 1e-5
 
 
+def test_the_page_has_all_inputs_of_the_weights(blend_avatar) -> None:
+    """Shapes and colours do not depend on the expression coefficients, which the page leaves out."""
+    used = blend_avatar.drive.names["expression"].start
+    assert not blend_avatar.driven[:, used:].any()
+    assert blend_avatar.texture_weights.hidden.in_features == used
+
+
+def test_images_and_weights_as_files_give_the_avatars_colours(blend_avatar, tracking, tmp_path) -> None:
+    """The documented formula in numpy, at the texels of the mean image, against the avatar's texture."""
+    params = frame_params(blend_avatar, tracking, FRAMES)
+    camera = tracking.camera_for([0], tracking.image_size)
+    write_blend_files(tmp_path, blend_avatar, params, camera)
+    content = json.loads((tmp_path / "blend_textures.json").read_text("utf-8"))
+    weights = blend_avatar.basis_weights(blend_avatar.scaled_drive(params, camera))
+    for number, (name, texture) in enumerate(
+        {"head": blend_avatar.head_texture, "mouth": blend_avatar.mouth_texture}.items()
+    ):
+        files = {}
+        for kind, image in content["maps"][name].items():
+            png = base64.b64encode((tmp_path / image["file"]).read_bytes())
+            files[kind] = decoded(image | {"png": png})
+        assert len(files["basis"]) == content["maps"][name]["basis"]["images"] == 2
+        mean, blended = texture.maps(weights[number][2:3])
+        own = np.tensordot(np.array(content["weights"][2][number]), files["basis"], 1)
+        assert np.abs(own - blended[0].permute(1, 2, 0).numpy()).max() < 0.01
+        assert np.abs(files["mean"].sum(0) - mean[0].permute(1, 2, 0).numpy()).max() < 1e-3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["blend_avatar", "plain_avatar"])
 def test_chromium_draws_the_avatars_images(model, request, tracking, tmp_path) -> None:
@@ -104,3 +133,4 @@ def test_chromium_draws_the_avatars_images(model, request, tracking, tmp_path) -
     assert scores["vertices"]["max_mm"] < 0.05
     if model == "blend_avatar":
         assert scores["images"]["inner_psnr"] > 40
+        assert scores["images"]["sharp_psnr"] > 35
