@@ -16,8 +16,6 @@ from nha.data.frame_dataset import FrameSplits
 from nha.data.settings import DataSettings
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
 from nha.optimization.run import optimize_avatar
-from nha.tracking.settings import TrackingSettings
-from nha.tracking.tracker import track_dataset
 
 PARITY = [Aim("parity: rows that fail", 0, "rows")]
 TRAINING = [
@@ -91,6 +89,10 @@ def _steps_of_an_epoch(data: DataSettings) -> list[int]:
 
 def tracked(dataset: Path, head: str, device: str) -> dict[str, float]:
     """The figure of TRACKING: frames a second of the batched tracker over the whole dataset."""
+    # imported here: the tracker writes a video, and a machine for the other parts need not have PyAV
+    from nha.tracking.settings import TrackingSettings
+    from nha.tracking.tracker import track_dataset
+
     with tempfile.TemporaryDirectory() as scratch:
         start = time.perf_counter()
         result = track_dataset(
