@@ -10,9 +10,11 @@ warm-up with the fastest and slowest run. Peak memory is that of the process on 
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import platform
 import resource
+import shutil
 import statistics
 import sys
 import tempfile
@@ -211,8 +213,9 @@ def synthetic_batch(head: HeadModel, n: int, size: int) -> FrameBatch:
 
 def loader(n: int, size: int) -> Callable[[], object]:
     """A function that reads a batch of n square frames from the cache of decoded frames; size: side in pixels."""
-    scratch = tempfile.TemporaryDirectory()
-    folder = DatasetFolder(Path(scratch.name))
+    scratch = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    folder = DatasetFolder(Path(scratch))
     image = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
     for frame_id in range(n):
         paths = folder.paths(frame_id)
@@ -224,10 +227,7 @@ def loader(n: int, size: int) -> Callable[[], object]:
         ones = np.ones(68, np.float32)
         write_keypoints(paths.keypoints, Keypoints(points[:68], ones, ones, points[68:]))
     store = FrameStore(folder, range(n), "auto")
-    return lambda: (
-        store.read(list(range(n))),
-        scratch,
-    )  # holds a reference, so that the folder is not deleted
+    return lambda: store.read(list(range(n)))
 
 
 def timed(function: Callable[[], object], repeats: int, device: torch.device) -> list[float]:
