@@ -206,6 +206,22 @@ def _replace(argument: str, here: dict[str, str]) -> str:
     return argument
 
 
+def test_commands_for_data_of_other_projects_have_these_options(readme):
+    """Their files are not here, so that the commands are read but not run; see tests/tracking/test_exchange.py."""
+    lines = [shlex.split(line) for line in re.findall(r"^    (nha .*)", readme, re.MULTILINE)]
+    assert {line[1] for line in lines} >= {
+        "import-tracking",
+        "export-tracking",
+        "train",
+        "reenact",
+        "convert",
+    }
+    for line in lines:
+        name = " ".join(line[1:3]) if line[1] in ("check", "head") else line[1]
+        for option in (word for word in line if word.startswith("--")):
+            assert re.search(rf"{option}\b", help_text(name)), f"nha {name} has no {option}"
+
+
 def test_table_of_commands_and_scripts_is_complete(readme, repository):
     rows = re.findall(r"^\| `nha ([a-z -]+)` \| `([\w/.-]+\.py)` \|", readme, re.MULTILINE)
     scripts = [*(repository / "python_scripts").glob("*.py")]
