@@ -30,7 +30,8 @@ FRAMES = 8
 QUICK = {
     "preprocess": "--estimators truth --scale 64",
     "track": "--refine_steps 5 --appearance_steps 5 --n_keyframes 4 --head procedural --device cpu",
-    "train": "--epochs_offset 1 --epochs_texture 1 --epochs_joint 1 --head procedural --device cpu",
+    "train": "--epochs_offset 1 --epochs_texture 1 --epochs_joint 1 --schedule_frames 0 --held_out_steps 1 "
+    "--head procedural --device cpu",
     "evaluate": "--turntable 4 --device cpu",
     "reenact": "--max_frames 2 --driving_estimators truth --device cpu",
     "export": "--texture_size 32 --views 2 --device cpu",
@@ -41,10 +42,14 @@ QUICK_PYTHON = {
     "scale=256": 'scale=64, estimators="truth"',
     '"experiments/talk/tracking")': '"experiments/talk/tracking", refine_steps=5, appearance_steps=5, n_keyframes=4, '
     'head="procedural", device="cpu")',
-    'config="demo"': 'config="demo", epochs_offset=1, epochs_texture=1, epochs_joint=1, head="procedural", '
-    'device="cpu"',
+    '"experiments/talk/avatar")': '"experiments/talk/avatar", schedule_frames=0, held_out_steps=1, epochs_offset=1, '
+    'epochs_texture=1, epochs_joint=1, head="procedural", device="cpu")',
     "(10)": "(5)",
     "tracking=tracking": 'tracking=tracking, texture_size=32, views=2, device="cpu"',
+}
+QUICK_EXTENSION = {
+    'config="demo"': 'config="demo", epochs_offset=1, epochs_texture=1, epochs_joint=1, head="procedural", '
+    'device="cpu"',
 }
 RUN_ELSEWHERE = ("demo",)  # tests/test_demo.py
 
@@ -170,7 +175,7 @@ def test_own_video(readme, repository, tmp_path):
     assert "[1, 3, 64, 64]" in output
     assert len(extensions) == 2  # a loss term, a texture network
     for example in extensions:
-        _run_example(example, {'config="demo"': QUICK_PYTHON['config="demo"']}, here, repository)
+        _run_example(example, QUICK_EXTENSION, here, repository)
 
 
 def _run_example(example: str, quick: dict[str, str], here: dict[str, str], repository: Path) -> str:
