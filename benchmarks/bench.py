@@ -10,9 +10,11 @@ warm-up with the fastest and slowest run. Peak memory is that of the process on 
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import platform
 import resource
+import shutil
 import statistics
 import sys
 import tempfile
@@ -27,8 +29,9 @@ from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.open import build_head
 from nha.avatar.settings import AvatarSettings
 from nha.core.conventions import Parsing, Segmentation
-from nha.core.device import pick_device, seed_everything
+from nha.core.device import pick_device, seed_everything, uses_cpu_kernels
 from nha.core.paths import PART_WEIGHTS
+from nha.core.pixel_lists import ListLengths, fixed_lengths
 from nha.core.system import atomic_path, run_script
 from nha.core.types import Camera, FrameBatch, HeadParams
 from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_labels, write_rgb
@@ -44,6 +47,7 @@ from nha.render.camera import project
 from nha.render.rasterize import rasterize
 
 HEAD_DISTANCE_METRES = 0.9
+STAGES = ("geometry", "texture", "joint")
 FOCAL_SHARE = 2.6  # focal length over image size
 
 
@@ -56,6 +60,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=192, help="side of the square images in pixels")
     parser.add_argument("--batch", type=int, default=2, help="frames per step")
     parser.add_argument("--head", default="auto", help="auto, flame, procedural or a folder")
+    parser.add_argument(
+        "--stages", nargs="+", default=STAGES, choices=STAGES, help="stages of which a step is timed"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each part")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--compare", type=Path, help="figures of an earlier run; prints the ratio to them")
@@ -76,6 +83,14 @@ def main(argv: list[str] | None = None) -> None:
 
 def measure(arguments: argparse.Namespace) -> dict:
     """All figures: seconds (`_s`), milliseconds (`_ms`), MiB (`_mb`)."""
+    return measure_figures(arguments)[0]
+
+
+def measure_figures(arguments: argparse.Namespace) -> tuple[dict, dict[str, Callable[[], object]]]:
+    """The figures of `measure`, and the functions that were timed by the names of their figures.
+
+    Only the stages named in `arguments.stages` are timed.
+    """
     seed_everything(0)
     device = pick_device(arguments.device)
     settings = OptimizationSettings(
@@ -90,8 +105,10 @@ def measure(arguments: argparse.Namespace) -> dict:
     avatar = NeuralHeadAvatar(head, settings.avatar, arguments.batch).to(device)
     figures: dict = {"init_s": time.perf_counter() - start}
     spread: dict = {}
+    work: dict[str, Callable[[], object]] = {}
 
     def record(name: str, function: Callable[[], object], scale: float = 1.0) -> None:
+        work[name] = function
         seconds = [scale * s for s in timed(function, arguments.repeats, device)]
         figures[name] = statistics.median(seconds)
         spread[name] = [min(seconds), max(seconds)]
@@ -103,13 +120,15 @@ def measure(arguments: argparse.Namespace) -> dict:
     objective = Objective(avatar, PART_WEIGHTS, None).to(device)
     optimizers = make_optimizers(avatar)
     for stage in make_stages(settings):
+        if stage.name not in arguments.stages:
+            continue
         active = begin_stage(avatar.train(), optimizers, stage)
         record(f"{stage.name}_step_s", one_step(avatar, objective, stage, active, batch, settings))
     avatar.eval()
 
     @torch.no_grad()
-    def render_image() -> None:
-        avatar(batch.tracked[:1], batch.camera[:1], batch.frame_id[:1])
+    def render_image() -> torch.Tensor:
+        return avatar(batch.tracked[:1], batch.camera[:1], batch.frame_id[:1])
 
     record("inference_s", render_image)
     figures["peak_memory_mb"] = peak_memory_mb(device)
@@ -122,12 +141,13 @@ def measure(arguments: argparse.Namespace) -> dict:
         "batch": arguments.batch,
         "head": head.name,
     }
-    return figures
+    return figures, work
 
 
 def one_step(avatar, objective, stage, active, batch, settings) -> Callable[[], None]:
     """A function that takes one training step, with the same calls as `AvatarModule.training_step`."""
     weights = stage.weights_at(stage.first_epoch)
+    lengths = None if uses_cpu_kernels(avatar.device) else ListLengths()
 
     def step() -> None:
         noise = None
@@ -136,7 +156,8 @@ def one_step(avatar, objective, stage, active, batch, settings) -> Callable[[], 
             noise = parameter_noise(
                 batch.tracked, schedule.flame_noise, schedule.glob_rot_noise, step_generator(0, 0)
             )
-        rendering = render_batch(avatar, stage, batch, condition_noise=noise)
+        with fixed_lengths(lengths):
+            rendering = render_batch(avatar, stage, batch, condition_noise=noise)
         total = objective(stage.terms, avatar, rendering, batch).weighted_sum(weights)
         for optimizer in active:
             optimizer.zero_grad()
@@ -192,8 +213,9 @@ def synthetic_batch(head: HeadModel, n: int, size: int) -> FrameBatch:
 
 def loader(n: int, size: int) -> Callable[[], object]:
     """A function that reads a batch of n square frames from the cache of decoded frames; size: side in pixels."""
-    scratch = tempfile.TemporaryDirectory()
-    folder = DatasetFolder(Path(scratch.name))
+    scratch = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    folder = DatasetFolder(Path(scratch))
     image = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
     for frame_id in range(n):
         paths = folder.paths(frame_id)
@@ -205,10 +227,7 @@ def loader(n: int, size: int) -> Callable[[], object]:
         ones = np.ones(68, np.float32)
         write_keypoints(paths.keypoints, Keypoints(points[:68], ones, ones, points[68:]))
     store = FrameStore(folder, range(n), "auto")
-    return lambda: (
-        store.read(list(range(n))),
-        scratch,
-    )  # holds a reference, so that the folder is not deleted
+    return lambda: store.read(list(range(n)))
 
 
 def timed(function: Callable[[], object], repeats: int, device: torch.device) -> list[float]:

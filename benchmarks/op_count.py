@@ -32,6 +32,7 @@ from nha.avatar.open import build_head
 from nha.avatar.settings import AvatarSettings
 from nha.core.device import accelerator_path, seed_everything
 from nha.core.paths import PART_WEIGHTS
+from nha.core.pixel_lists import ListLengths, fixed_lengths
 from nha.core.system import atomic_path, run_script
 from nha.core.types import FrameBatch
 from nha.head.load import load_head
@@ -80,8 +81,10 @@ def count_image(avatar: NeuralHeadAvatar, batch: FrameBatch) -> OpCounter:
     """The calls of one rendered image."""
     avatar.eval()
 
+    lengths = ListLengths()
+
     def image() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), fixed_lengths(lengths):
             avatar(batch.tracked[:1], batch.camera[:1], batch.frame_id[:1])
 
     return _count(lambda counter: image, avatar)
@@ -98,23 +101,31 @@ def count_step(
     """The calls of one training step of a stage."""
     active = begin_stage(avatar.train(), optimizers, stage)
 
-    def step(counter: OpCounter) -> Callable[[], None]:
-        terms = [replace(t, function=counter.within(f"loss {t.name}", t.function)) for t in stage.terms]
-        for optimizer in active:
-            optimizer.step = counter.within("optimisers", type(optimizer).step.__get__(optimizer))
-        return one_step(avatar, objective, replace(stage, terms=tuple(terms)), active, batch, settings)
+    counting: list[OpCounter] = []  # the counter of the present run
 
-    return _count(step, avatar)
+    def within(name: str, function: Callable) -> Callable:
+        return lambda *args, **kwargs: counting[-1].within(name, function)(*args, **kwargs)
+
+    terms = tuple(replace(t, function=within(f"loss {t.name}", t.function)) for t in stage.terms)
+    for optimizer in active:
+        optimizer.step = within("optimisers", type(optimizer).step.__get__(optimizer))
+    step = one_step(avatar, objective, replace(stage, terms=terms), active, batch, settings)
+
+    def counted(counter: OpCounter) -> Callable[[], None]:
+        counting.append(counter)
+        return step
+
+    return _count(counted, avatar)
 
 
 def _count(make_function: Callable[[OpCounter], Callable[[], None]], avatar: NeuralHeadAvatar) -> OpCounter:
     """The calls of a function's second run; the first one fills caches."""
     with accelerator_path():
-        make_function(OpCounter())()
-        counter = OpCounter()
-        function = make_function(counter)
-        with counted_parts(counter, avatar), counter:
-            function()
+        for _ in range(2):  # the first run fills caches and measures the lengths of lists
+            counter = OpCounter()
+            function = make_function(counter)
+            with counted_parts(counter, avatar), counter:
+                function()
     return counter
 
 
@@ -141,7 +152,9 @@ def count_all(head: HeadModel, avatar_settings: AvatarSettings, size: int) -> di
     objective = Objective(avatar, PART_WEIGHTS, None)
     counters = {"image": count_image(avatar, batch)}
     for stage in make_stages(settings):
-        counters[f"{stage.name}_step"] = count_step(avatar, objective, optimizers, stage, batch, settings)
+        with accelerator_path():
+            counter = count_step(avatar, objective, optimizers, stage, batch, settings)
+        counters[f"{stage.name}_step"] = counter
     return counters
 
 

@@ -106,6 +106,8 @@ class OpCounter(contextlib.AbstractContextManager):
         counts = self.views if is_view or name in ALLOCATIONS else self.ops
         counts[self._current_part()] += 1
         indices = args[1] if name in INDEXED and len(args) > 1 else ()
+        if name == "_local_scalar_dense" and getattr(args[0], "_made_by_host", False):
+            return  # the value is on the host already
         if name in DATA_DEPENDENT or any(
             i is not None and i.dtype in (torch.bool, torch.uint8) for i in indices
         ):
@@ -163,8 +165,13 @@ class _HostData(TorchFunctionMode):
                 self.counter.add_sync("copy of host data")
             return result.detach()  # another object, which is no host tensor
         host_arrays = [t for t, host in zip(tensors, on_host, strict=True) if host and t.ndim]
-        if host_arrays and not all(on_host):
+        if func is Tensor.copy_ and len(set(on_host)) == 2:
+            if not kwargs.get("non_blocking"):
+                self.counter.add_sync("copy between host and device")
+        elif host_arrays and not all(on_host):
             self.counter.add_sync("host tensor as an argument")
-        elif isinstance(result, Tensor) and all(on_host) and (tensors or kwargs.get("device") is None):
+        elif isinstance(result, Tensor) and (
+            kwargs.get("device") == "cpu" or (all(on_host) and (tensors or kwargs.get("device") is None))
+        ):
             result._made_by_host = True
         return result

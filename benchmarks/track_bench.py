@@ -36,6 +36,7 @@ from nha.data.dataset_folder import DatasetFolder, Keypoints, read_keypoints, wr
 from nha.data.tracking_file import TrackingResult
 from nha.evaluation.tracking_errors import tracking_errors
 from nha.evaluation.truth import Truth, read_truth
+from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.preprocess.options import PreprocessOptions
@@ -212,11 +213,11 @@ def expression_correlation(tracking: TrackingResult, truth: Truth) -> float:
 
 
 @torch.no_grad()
-def tracked_landmarks_px(tracking: TrackingResult, head_name: str) -> np.ndarray:
+def tracked_landmarks_px(tracking: TrackingResult, head: HeadAssets | str) -> np.ndarray:
     """The tracked mesh's landmarks in the tracked images: [F, 68, 2] pixels."""
-    head = HeadModel(load_head(head_name), subdivisions=0, blur_sigma=None)
+    model = HeadModel(head, subdivisions=0, blur_sigma=None)
     ids = [int(i) for i in tracking.frame]
-    points = head.landmarks(head(tracking.params_for(ids)))[:, :N_FACE_LANDMARKS]
+    points = model.landmarks(model(tracking.params_for(ids)))[:, :N_FACE_LANDMARKS]
     return project(points, tracking.camera_for(ids, tracking.image_size))[..., :2].numpy()
 
 

@@ -248,6 +248,7 @@ def track_driving_videos(settings: ReenactmentSettings) -> ReenactmentSettings:
             scale=scale,
             max_frames=settings.max_frames,
             device=settings.device,
+            crop_to_head="false" if settings.camera == "driving" else "auto",
         )
         tracking = track(dataset, work / "tracking", head=str(head), device=settings.device)
         trackings.append(tracking.path)

@@ -23,7 +23,7 @@ class Block:
 
 sys.meta_path.insert(0, Block())
 sys.path[:0] = {paths!r}
-import bench, parity, raster_bench
+import bench, gpu_check, op_count, parity, raster_bench
 """
 
 

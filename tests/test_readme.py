@@ -30,7 +30,8 @@ FRAMES = 8
 QUICK = {
     "preprocess": "--estimators truth --scale 64",
     "track": "--refine_steps 5 --appearance_steps 5 --n_keyframes 4 --head procedural --device cpu",
-    "train": "--epochs_offset 1 --epochs_texture 1 --epochs_joint 1 --head procedural --device cpu",
+    "train": "--epochs_offset 1 --epochs_texture 1 --epochs_joint 1 --schedule_frames 0 --held_out_steps 1 "
+    "--head procedural --device cpu",
     "evaluate": "--turntable 4 --device cpu",
     "reenact": "--max_frames 2 --driving_estimators truth --device cpu",
     "export": "--texture_size 32 --views 2 --device cpu",
@@ -41,10 +42,14 @@ QUICK_PYTHON = {
     "scale=256": 'scale=64, estimators="truth"',
     '"experiments/talk/tracking")': '"experiments/talk/tracking", refine_steps=5, appearance_steps=5, n_keyframes=4, '
     'head="procedural", device="cpu")',
-    'config="demo"': 'config="demo", epochs_offset=1, epochs_texture=1, epochs_joint=1, head="procedural", '
-    'device="cpu"',
+    '"experiments/talk/avatar")': '"experiments/talk/avatar", schedule_frames=0, held_out_steps=1, epochs_offset=1, '
+    'epochs_texture=1, epochs_joint=1, head="procedural", device="cpu")',
     "(10)": "(5)",
     "tracking=tracking": 'tracking=tracking, texture_size=32, views=2, device="cpu"',
+}
+QUICK_EXTENSION = {
+    'config="demo"': 'config="demo", epochs_offset=1, epochs_texture=1, epochs_joint=1, head="procedural", '
+    'device="cpu"',
 }
 RUN_ELSEWHERE = ("demo",)  # tests/test_demo.py
 
@@ -170,7 +175,7 @@ def test_own_video(readme, repository, tmp_path):
     assert "[1, 3, 64, 64]" in output
     assert len(extensions) == 2  # a loss term, a texture network
     for example in extensions:
-        _run_example(example, {'config="demo"': QUICK_PYTHON['config="demo"']}, here, repository)
+        _run_example(example, QUICK_EXTENSION, here, repository)
 
 
 def _run_example(example: str, quick: dict[str, str], here: dict[str, str], repository: Path) -> str:
@@ -204,6 +209,22 @@ def _replace(argument: str, here: dict[str, str]) -> str:
     for name, path in here.items():
         argument = argument.replace(name, path)
     return argument
+
+
+def test_commands_for_data_of_other_projects_have_these_options(readme):
+    """Their files are not here, so that the commands are read but not run; see tests/tracking/test_exchange.py."""
+    lines = [shlex.split(line) for line in re.findall(r"^    (nha .*)", readme, re.MULTILINE)]
+    assert {line[1] for line in lines} >= {
+        "import-tracking",
+        "export-tracking",
+        "train",
+        "reenact",
+        "convert",
+    }
+    for line in lines:
+        name = " ".join(line[1:3]) if line[1] in ("check", "head") else line[1]
+        for option in (word for word in line if word.startswith("--")):
+            assert re.search(rf"{option}\b", help_text(name)), f"nha {name} has no {option}"
 
 
 def test_table_of_commands_and_scripts_is_complete(readme, repository):

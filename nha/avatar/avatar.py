@@ -89,6 +89,11 @@ class NeuralHeadAvatar(HeadAvatar):
             "neck_rows", (neck > SMALLEST_NECK_WEIGHT).nonzero().squeeze(1), persistent=False
         )
 
+        # what the texture depends on at the faces' corners: texture coordinates, position, label of the mouth
+        in_mouth = head.hard_labels[:, head.part("mouth")][head.faces]
+        corners = [head.face_uvcoords[..., :2], head.face_coords_normed, in_mouth[..., None]]
+        self.register_buffer("painted_corners", torch.cat(corners, -1), persistent=False)  # [F, 3, 6]
+
     # --- surface --------------------------------------------------------------------------------------------
 
     def offsets(self, neck: Tensor) -> Tensor:
@@ -165,14 +170,11 @@ class NeuralHeadAvatar(HeadAvatar):
         Returns:
             rgb01 [N, 3, H, W] on a white background.
         """
-        covered = covered_pixels(gbuffer.fragments)
+        covered = gbuffer.covered or covered_pixels(gbuffer.fragments)
         if only is not None:
             covered = covered.only(only)
-        width = gbuffer.image_size[1]
-        row = covered.pixel.div(width, rounding_mode="floor") % gbuffer.image_size[0]
-        encoding = self.normal_encoder.at_pixels(
-            gbuffer["normals"], covered.image, row, covered.pixel % width
-        )
+        row, column = covered.row_and_column()
+        encoding = self.normal_encoder.at_pixels(gbuffer["normals"], covered.image, row, column)
         rgb01 = self.paint_points(covered, encoding, mouth_features)
         return covered.to_image(rgb01, background=1.0).permute(0, 3, 1, 2)
 
@@ -187,12 +189,9 @@ class NeuralHeadAvatar(HeadAvatar):
         Returns:
             rgb01 [P, 3].
         """
-        head = self.head
-        uvs = covered.from_faces(head.face_uvcoords[None])[:, :2]
-        features = self.neural_texture(uvs, head.face_uvmap[covered.face])
-        points = torch.cat([covered.from_faces(head.face_coords_normed[None]), features], 1)
-        mouth_label = head.hard_labels[:, head.part("mouth"), None]
-        mouth_weight = covered.from_vertices(mouth_label[None], head.faces)[:, 0]
+        uvs, positions, mouth_weight = covered.from_faces(self.painted_corners[None]).split([2, 3, 1], 1)
+        features = self.neural_texture(uvs, self.head.face_uvmap[covered.face])
+        points, mouth_weight = torch.cat([positions, features], 1), mouth_weight[:, 0]
         rgb_pm1 = self.texture_net(
             points,
             encoding,

@@ -33,12 +33,22 @@ def require_drawn_parts(head: HeadModel) -> None:
 
 
 def drawn_tables(head: HeadModel) -> SurfaceTables:
-    """The head's surface tables with the labels of DRAWN_PARTS only."""
+    """The head's surface tables with the labels of DRAWN_PARTS only, the same object at every call."""
+    sources = (head.faces, head.hard_labels, head.soft_labels)
+    versions = tuple(tensor._version for tensor in sources)
+    kept = head.__dict__.get("_drawn_tables")
+    if kept is None or kept[1] != versions or any(a is not b for a, b in zip(kept[0], sources, strict=True)):
+        kept = head.__dict__["_drawn_tables"] = (sources, versions, _selected_tables(head))
+    return kept[2]
+
+
+def _selected_tables(head: HeadModel) -> SurfaceTables:
     tables = head.tables
     columns = constant(tuple(head.part(name) for name in DRAWN_PARTS), tables.hard_labels, torch.long)
-    return dataclasses.replace(
-        tables,
-        hard_labels=tables.hard_labels.index_select(1, columns),
-        soft_labels=tables.soft_labels.index_select(1, columns),
-        part_names=DRAWN_PARTS,
-    )
+    with torch.inference_mode(False):  # kept for later calls
+        return dataclasses.replace(
+            tables,
+            hard_labels=tables.hard_labels.index_select(1, columns),
+            soft_labels=tables.soft_labels.index_select(1, columns),
+            part_names=DRAWN_PARTS,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import typing
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -158,7 +159,7 @@ def _add_option(group: Any, entry: SettingKey) -> None:
         arity = {"nargs": "+"}  # [16, 2, 2] in quotes or not, or 16 2 2
         if entry.kind == list[str]:
             arity["action"] = "extend"  # such options may be repeated
-    elif entry.kind is bool:
+    elif entry.kind is bool or "true" in typing.get_args(entry.kind):
         arity = {"nargs": "?", "const": "true"}
     default = "required" if entry.required else f"default: {format_value(entry.default)}"
     text = _escape(f"{entry.help} ({default})".strip())

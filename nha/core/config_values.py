@@ -80,6 +80,8 @@ def parse_value(text: str, kind: Any) -> Any:
     if origin in (list, tuple):
         items = _split_list(text)
         return origin(parse_value(*pair) for pair in zip(items, item_kinds(kind, len(items)), strict=True))
+    if origin is Literal and {"true", "false"} <= set(arguments) and text.lower() in (*_TRUE, *_FALSE):
+        return "true" if text.lower() in _TRUE else "false"
     if origin is Literal:
         return _parse_choice(text, {str(choice): choice for choice in arguments})
     if kind is bool:

@@ -66,6 +66,9 @@ MID_LID_LANDMARKS = (37, 38, 40, 41, 43, 44, 46, 47)
 # Pairs of upper and lower eyelid points; their distance is the opening of an eye. Right eye first.
 EYE_CLOSURE_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
 
+# Pairs of upper and lower points of the lips' inner line, which meet when the mouth is closed.
+INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
+
 OUTER_EYE_CORNERS = (36, 45)
 
 FLAME_JOINTS = ("root", "neck", "jaw", "left_eye", "right_eye")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -117,6 +118,23 @@ class SurfaceTables(_Movable):
     soft_labels: Tensor
     part_names: tuple[str, ...]
 
+    @cached_property
+    def eyelid_faces(self) -> tuple[Tensor, Tensor]:
+        """The faces with a corner in an eyeball, and those with one in an eye region: uint8 [F + 1] each.
+
+        Bit 1 is the left side, bit 2 the right; a side whose parts are missing has none. The last entry is 0, for face
+        index -1 (no face).
+        """
+        return self._sides_touched("eyeball"), self._sides_touched("eye_region")
+
+    def _sides_touched(self, part: str) -> Tensor:
+        sides = torch.zeros(len(self.hard_labels), dtype=torch.uint8, device=self.faces.device)
+        for bit, side in ((1, "left"), (2, "right")):
+            if f"{side}_{part}" in self.part_names:
+                sides |= (self.hard_labels[:, self.part_names.index(f"{side}_{part}")] > 0) * bit
+        a, b, c = sides[self.faces].unbind(1)
+        return torch.cat((a | b | c, sides.new_zeros(1)))
+
 
 @dataclass(frozen=True)
 class Fragments(_Movable):
@@ -138,13 +156,15 @@ class GBuffer(_Movable):
     """Named images of one rasterisation: `gbuffer["normals"]` is [N, C, H, W]; `alpha` is [N, 1, H, W].
 
     fragments: the visible face of each pixel; image_size: (height, width);
-    part_names: the parts whose labels are the channels of "hard_labels" and "soft_labels", in that order.
+    part_names: the parts whose labels are the channels of "hard_labels" and "soft_labels", in that order;
+    covered: the list of the covered pixels (`nha.render.interpolate.CoveredPixels`), where it is kept.
     """
 
     fragments: Fragments
     image_size: tuple[int, int]
     channels: Mapping[str, Tensor]
     part_names: tuple[str, ...] = ()
+    covered: Any = None
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.channels:

@@ -24,6 +24,7 @@ from nha.data.dataset_folder import (
 from nha.data.findings import Fault, Finding, frames_with_findings
 from nha.data.frame_checks import FrameAnnotations, FrameFault, check_frame
 from nha.data.messages import format_size, some_of
+from nha.data.plausibility import find_covered_faces, measure_face_colours
 from nha.data.splits import check_split, distance_to, read_split
 from nha.data.tracking_file import read_tracking
 
@@ -45,6 +46,7 @@ class FrameSummary:
         face_centre_px: [2], centre of the face, None if an annotation is missing; so are the next two.
         face_px: size of the face in pixels.
         head_area_px: area of the head mask in pixels.
+        face_colours: colours of the regions of the face, see `plausibility`.
     """
 
     frame_id: int
@@ -53,6 +55,7 @@ class FrameSummary:
     face_centre_px: np.ndarray | None = None
     face_px: float | None = None
     head_area_px: int | None = None
+    face_colours: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def check_dataset(
         done = pool.map(lambda frame_id: summarize(frame_id, folder.paths(frame_id)), frame_ids)
         frames = list(tqdm(done, total=len(frame_ids), desc="checking", unit="frame", mininterval=0.5))
     size = usual_size(frames)
-    findings = [*frame_findings(frames, size), *check_neighbours(frames)]
+    findings = [*frame_findings(frames, size), *check_neighbours(frames), *check_faces(frames)]
     findings.sort(key=lambda finding: finding.frame_id)
     findings += check_transforms(folder, size)
     if tracking is not None:
@@ -144,11 +147,17 @@ def summarize(frame_id: int, paths: FramePaths) -> FrameSummary:
             del contents[name]
     if len(contents) < 5:
         return FrameSummary(frame_id, size, found)
-    del contents["image"]
+    image = contents.pop("image")
     frame = FrameAnnotations(**contents)
     centre = frame.keypoints.landmarks_px.mean(axis=0)
     return FrameSummary(
-        frame_id, size, found + check_frame(frame), centre, frame.face_px, int(frame.head.sum())
+        frame_id,
+        size,
+        found + check_frame(frame),
+        centre,
+        frame.face_px,
+        int(frame.head.sum()),
+        measure_face_colours(image, frame.keypoints.landmarks_px),
     )
 
 
@@ -188,6 +197,13 @@ def check_neighbours(frames: Sequence[FrameSummary]) -> Iterator[Finding]:
             changes.append(f"the head mask's area changed by a factor of {mask_growth:.1f}")
         if changes:
             yield Finding(Fault.JUMP, after.frame_id, ", ".join(changes))
+
+
+def check_faces(frames: Sequence[FrameSummary]) -> Iterator[Finding]:
+    """Faces that something covers, or whose colours are unlike those of the other frames."""
+    colours = {frame.frame_id: frame.face_colours for frame in frames if frame.face_colours is not None}
+    for frame_id, regions in find_covered_faces(colours).items():
+        yield Finding(Fault.COVERED, frame_id, regions)
 
 
 def _ratio(a: float, b: float) -> float:

@@ -25,6 +25,10 @@ class Fault(Enum):
         "map the labels to those of the data format; is it the right kind of file?",
     )
     OUTSIDE = "landmarks outside the image", _LEAVE_OUT
+    TURNED = (
+        "face upside down or on its side",
+        "turn the video and preprocess it again (`nha preprocess --rotate 180`), or leave the frame out",
+    )
     EMPTY_HEAD = "empty head mask", _LEAVE_OUT
     EMPTY_FACE = "no face in the parsing", _LEAVE_OUT
     EMPTY_NORMALS = "no normals", _LEAVE_OUT
@@ -43,6 +47,10 @@ class Fault(Enum):
         "is it a normal map, in camera space, n * 0.5 + 0.5?",
     )
     JUMP = "jump from the frame before", "another face? " + _LEAVE_OUT
+    COVERED = (
+        "face covered?",
+        "a hand, glasses or a shadow on the face? " + _LEAVE_OUT,
+    )
     TRACKING = "tracking", "track this dataset with `nha track`"
     SPLIT = "split", "write another one with --make_split"
 

@@ -18,6 +18,8 @@ from nha.data.findings import Fault
 BORDER = 0.02  # distance that a landmark may be outside, in units of the image's longer edge
 SMALLEST_HEAD = 0.005  # share of the image
 SMALLEST_FACE = 0.001
+LARGEST_ROLL_DEG = 60.0  # people tilt their heads by less
+FEATURE_DISTANCE = 0.15  # smallest distance of eyes and mouth that has a reliable direction, in face sizes
 ON_HEAD = 0.9  # share of the landmarks (except the jaw line) that must be on the dilated head mask
 HEAD_RIM = 0.03  # radius of the dilation, in face sizes
 SAME_MASK_IOU = 0.8
@@ -33,6 +35,7 @@ _FACE_LABELS = (
     Parsing.U_LIP, Parsing.L_LIP,
 )  # fmt: skip
 _MOUTH_LABELS = (Parsing.MOUTH, Parsing.U_LIP, Parsing.L_LIP)
+_BELOW_FACE = (Parsing.NECK, Parsing.NECKLACE, Parsing.CLOTH)
 _KNOWN_LABELS = {*map(int, Parsing), *OTHER_PARSING_LABELS}
 _NOT_HEAD = (Segmentation.BACKGROUND, Segmentation.CLOTHES)
 
@@ -77,7 +80,15 @@ class FrameAnnotations:
 
 def check_frame(frame: FrameAnnotations) -> list[FrameFault]:
     """All faults of a frame."""
-    checks = (check_labels, check_landmarks, check_masks, check_features, check_irises, check_normals)
+    checks = (
+        check_labels,
+        check_landmarks,
+        check_orientation,
+        check_masks,
+        check_features,
+        check_irises,
+        check_normals,
+    )
     return [fault for check in checks for fault in check(frame)]
 
 
@@ -109,6 +120,43 @@ def check_landmarks(frame: FrameAnnotations) -> Iterator[FrameFault]:
     share = float(grown[rows, columns].mean())
     if share < ON_HEAD:
         yield Fault.OFF_HEAD, f"{1 - share:.0%} of them"
+
+
+def check_orientation(frame: FrameAnnotations) -> Iterator[FrameFault]:
+    """A mouth above or beside the eyes, or clothes and neck above them."""
+    roll_deg = face_roll_deg(frame.keypoints.landmarks_px)
+    if roll_deg is not None and abs(roll_deg) > LARGEST_ROLL_DEG:
+        where = "above" if abs(roll_deg) > 180 - LARGEST_ROLL_DEG else "beside"
+        yield Fault.TURNED, f"the mouth is {where} the eyes (turned by {roll_deg:.0f} degrees)"
+        return
+    rows, columns = np.nonzero(np.isin(frame.parsing, _BELOW_FACE))
+    if len(rows) < SMALLEST_FACE * frame.parsing.size:
+        return
+    eyes_y = (frame.landmark_centre("right_eye") + frame.landmark_centre("left_eye"))[1] / 2
+    above = (eyes_y - rows.mean()) / frame.face_px
+    if above > 0:
+        yield Fault.TURNED, f"neck and clothes are above the eyes, by {above:.1f} face sizes"
+
+
+def face_roll_deg(landmarks_px: np.ndarray) -> float | None:
+    """Angle by which a face is turned in the image, clockwise in -180..180 degrees.
+
+    It is measured from the eyes to the mouth, so turning the head to a side hardly changes it.
+
+    Args:
+        landmarks_px: [68, 2].
+
+    Returns:
+        The angle; None if eyes and mouth are at one place.
+    """
+    eyes, mouth = (
+        np.mean([landmarks_px[list(LANDMARK_GROUPS[name])].mean(axis=0) for name in names], axis=0)
+        for names in (("right_eye", "left_eye"), ("outer_mouth",))
+    )
+    down = mouth - eyes
+    if np.linalg.norm(down) < FEATURE_DISTANCE * max(1.0, float(np.ptp(landmarks_px, axis=0).max())):
+        return None
+    return float(np.rad2deg(np.arctan2(-down[0], down[1])))
 
 
 def check_masks(frame: FrameAnnotations) -> Iterator[FrameFault]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nha.core.errors import UserError
 from nha.core.types import FrameBatch
@@ -151,7 +151,11 @@ class FrameSplits:
 
 
 def frame_loader(
-    frames: FrameDataset, batch_size: int, *, workers: int = 0, order: Sequence[int] | None = None
+    frames: FrameDataset,
+    batch_size: int,
+    *,
+    workers: int = 0,
+    order: Sequence[int] | Sampler[int] | None = None,
 ) -> DataLoader:
     """A loader of `FrameBatch`es of up to `batch_size` frames.
 
@@ -159,7 +163,8 @@ def frame_loader(
         frames: the dataset.
         batch_size: frames in a batch; the last one may be smaller.
         workers: processes that load, at most one per CPU core; 0 loads in this process.
-        order: positions in `frames`, in the order to load them; by default the dataset's own order.
+        order: positions in `frames`, in the order to load them, or a sampler that yields them; by default the
+            dataset's own order.
     """
     workers = min(workers, os.cpu_count() or 1)
     return DataLoader(

@@ -17,6 +17,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from nha.core.errors import UserError
 from nha.core.system import atomic_path, get_logger
 from nha.data.displayed_frame import DisplayedFrame, displayed_frame
+from nha.data.image_sequence import find_images, read_image
 
 DEFAULT_FPS = Fraction(25)
 # Equal frames must give equal bytes. x264 writes the number of its threads into the file, and its macroblock tree is
@@ -55,6 +56,9 @@ def video_info(path: str | Path) -> VideoInfo:
     Raises:
         UserError: the file is missing, not a video, or has no frame.
     """
+    if (images := find_images(Path(path))) is not None:
+        height, width = read_image(images.images[0]).rgb.shape[:2]
+        return VideoInfo(width, height, DEFAULT_FPS, len(images.images), "images")
     container, stream = _open_video(Path(path))
     with container:
         first = next(_decode(container, stream, Path(path)), None)
@@ -71,6 +75,8 @@ def video_info(path: str | Path) -> VideoInfo:
 
 def count_packets(path: str | Path) -> int:
     """Upper bound of the number of frames, without decoding. Raises UserError as `iterate_frames` does."""
+    if (images := find_images(Path(path))) is not None:
+        return len(images.images)
     container, stream = _open_video(Path(path))
     with container:
         n_packets = 0
@@ -82,8 +88,15 @@ def count_packets(path: str | Path) -> int:
         return n_packets
 
 
-def iterate_frames(path: str | Path, quiet: bool = False) -> Iterator[np.ndarray]:
-    """Decode a video frame by frame, as a player displays it.
+def iterate_frames(path: str | Path, every: int = 1, quiet: bool = False) -> Iterator[np.ndarray]:
+    """As `iterate_displayed_frames`, the colours alone: uint8 [H, W, 3], RGB."""
+    return (frame.rgb for frame in iterate_displayed_frames(path, every, quiet))
+
+
+def iterate_displayed_frames(
+    path: str | Path, every: int = 1, quiet: bool = False
+) -> Iterator[DisplayedFrame]:
+    """Decode a video, or read a sequence of images (`image_sequence`), frame by frame as a player displays it.
 
     Every decoded frame is returned once, independent of header and time stamps, so a variable frame rate is
     supported. Grey, 10-bit and transparent videos are converted to 8-bit RGB (transparent pixels become white), HDR and
@@ -91,31 +104,31 @@ def iterate_frames(path: str | Path, quiet: bool = False) -> Iterator[np.ndarray
     streams, the default one is used. A truncated file gives the frames before its end and a warning.
 
     Args:
-        path: the video.
+        path: the video; a folder, numbered pattern or wildcard for images.
+        every: convert and return only frames 0, every, 2 every, ...
         quiet: do not log which of several streams is used and which colours are converted.
-
-    Yields:
-        uint8 [H, W, 3], RGB.
 
     Raises:
         UserError: at once if the file is missing or not a video; at the first `next` if it has no frames.
     """
+    if (images := find_images(Path(path))) is not None:
+        return images.frames(every)
     container, stream = _open_video(Path(path))
-    return _close_after(container, stream, Path(path), quiet)
+    return _close_after(container, stream, Path(path), every, quiet)
 
 
 def _close_after(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path, quiet: bool
-) -> Iterator[np.ndarray]:
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path, every: int, quiet: bool
+) -> Iterator[DisplayedFrame]:
     with container:
         empty = True
         if not quiet:
             _log_choice_of_stream(container, stream, path)
-        for frame in _decode(container, stream, path):
+        for frame in _decode(container, stream, path, every):
             if empty and frame.converted_from is not None and not quiet:
                 _logger.warning("%s is converted to BT.709 (%s)", path.name, frame.converted_from)
             empty = False
-            yield frame.rgb
+            yield frame
     if empty:
         raise _no_frame_error(path)
 
@@ -185,12 +198,13 @@ def _n_pixels(stream: av.VideoStream) -> int:
 
 
 def _decode(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path, every: int = 1
 ) -> Iterator[DisplayedFrame]:
     n_frames = 0
     try:
         for frame in container.decode(stream):
-            yield displayed_frame(frame, stream.sample_aspect_ratio)
+            if n_frames % every == 0:
+                yield displayed_frame(frame, stream.sample_aspect_ratio)
             n_frames += 1
     except av.FFmpegError as error:
         if n_frames == 0:

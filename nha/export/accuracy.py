@@ -117,7 +117,8 @@ def page_accuracy(
 
     Returns:
         "vertices": distances in mm; "images": mean PSNR in dB of the pixels that both cover entirely
-        ("covered_psnr"), and of those among them that no antialiased edge crosses ("inner_psnr").
+        ("covered_psnr"), of those among them that no antialiased edge crosses ("inner_psnr"), and of all pixels that
+        both cover against the avatar's image before antialiasing ("sharp_psnr"): the page's are not antialiased.
     """
     order = np.sort(tracking.frame).tolist()
     frames = select_frames_by_yaw(tracking, _IMAGE_FRAMES)
@@ -127,25 +128,29 @@ def page_accuracy(
     distances, rows = [], []
     for i, image in enumerate(images):
         rendering = avatar.render(params[i : i + 1], camera[i : i + 1], corrected=True)
-        expected = rendering.rgb01[0].permute(1, 2, 0).cpu()
-        squared = (expected - torch.from_numpy(image.rgba[..., :3]) / 255).square().mean(2)
-        both = (rendering.alpha[0, 0] >= _FULL_COVERAGE).cpu() & torch.from_numpy(image.rgba[..., 3] == 255)
-        inner = both & ~_edge_pixels(avatar, rendering, camera[i : i + 1]).cpu()
-        rows.append((_psnr(squared[both].mean()), _psnr(squared[inner].mean())))
+        sharp = _before_antialiasing(avatar, rendering, camera[i : i + 1])
+        drawn = torch.from_numpy(image.rgba).permute(2, 0, 1)[None].to(sharp.device) / 255
+        squared, sharp_squared = ((x - drawn[:, :3]).square().mean(1) for x in (rendering.rgb01, sharp))
+        on_page, touched = drawn[:, 3] == 1, rendering.gbuffer.alpha[:, 0] > 0
+        both = on_page & (rendering.alpha[:, 0] >= _FULL_COVERAGE)
+        inner = both & ((sharp - rendering.rgb01).abs().amax(1) == 0)
+        chosen = (squared[both], squared[inner], sharp_squared[on_page & touched])
+        rows.append([_psnr(values.mean()) for values in chosen])
         vertices = rendering.surface.vertices[0].cpu().double()
         distances.append(1000 * (vertices - torch.from_numpy(image.vertices)).norm(dim=1))
-    covered, inner_psnr = np.mean(rows, 0).round(2).tolist()
-    scores = {"frames": len(rows), "covered_psnr": covered, "inner_psnr": inner_psnr}
-    return {"vertices": error_summary(torch.stack(distances)), "images": scores}
+    names = ("covered_psnr", "inner_psnr", "sharp_psnr")
+    scores = dict(zip(names, np.mean(rows, 0).round(2).tolist(), strict=True))
+    return {
+        "vertices": error_summary(torch.stack(distances)),
+        "images": {"frames": len(rows), **scores},
+    }
 
 
-def _edge_pixels(avatar: HeadAvatar, rendering: Rendering, camera: Camera) -> Tensor:
-    """Pixels [H, W] of a rendering [1] whose colours antialiasing has mixed; none for the published model."""
+def _before_antialiasing(avatar: HeadAvatar, rendering: Rendering, camera: Camera) -> Tensor:
+    """The colours [1, 3, H, W] of a rendering [1] that antialiasing mixes; the published model has none."""
     if not isinstance(avatar, BlendAvatar):
-        return torch.zeros_like(rendering.alpha[0, 0], dtype=torch.bool)
-    drive = avatar.scaled_drive(rendering.surface.params, camera)
-    unmixed = avatar.paint(rendering.gbuffer, drive)
-    return ((unmixed - rendering.rgb01).abs().amax(1) > 0)[0]
+        return rendering.rgb01
+    return avatar.paint(rendering.gbuffer, avatar.scaled_drive(rendering.surface.params, camera))
 
 
 def vertex_errors_mm(avatar: HeadAvatar, rig: Rig, params: HeadParams, manual: bool = False) -> Tensor:

@@ -89,6 +89,7 @@ class GlbFile:
         self.gltf.accessors.append(
             gl.Accessor(
                 bufferView=None,
+                byteOffset=None,  # not allowed without a buffer view
                 componentType=_COMPONENT[table.dtype.type],
                 count=len(table),
                 type=_SHAPE[table.shape[1]],

@@ -38,7 +38,7 @@ class ExportSettings(Settings):
         aliases=("tracking_results_path",),
     )
     frames: tuple[int, ...] = setting(
-        (), help="Ids of tracked frames to write as OBJ and PLY files; [] writes the neutral head.", minimum=0
+        (), help="Ids of tracked frames to write as OBJ and PLY files; [] writes the neutral head."
     )
     head: str | None = checkpoint_head_setting()
 
@@ -59,14 +59,13 @@ class ExportSettings(Settings):
         maximum=1000,
     )
     texture_frame: int | None = setting(
-        None, help="Frame whose mouth interior the GLB's texture shows; none takes the bind pose.", minimum=0
+        None, help="Frame whose mouth interior the GLB's texture shows; none takes the bind pose."
     )
 
     bind_frame: int | None = setting(
         None,
         section="GLB",
         help="Frame whose pose is the bind pose, in which the GLB equals the avatar; none takes the neutral pose.",
-        minimum=0,
     )
     morphs: int = setting(
         50,

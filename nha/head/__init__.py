@@ -10,11 +10,12 @@ The modules in reading order; each imports only modules above it:
 6. `releases`: detection of FLAME's release.
 7. `identity`: comparison of head models.
 8. `assets_check`: checks of the values in these tables.
-9. `flame_files`: the reader of a head model's folder.
-10. `procedural`: a head model generated from formulas, free of licences.
-11. `load`: selection of a head model by name or folder.
-12. `subdivide`, `soft_labels`, `topology`: the rendered mesh and its tables.
-13. `joint_limits`, `lbs`, `mouth_features`: the parts of the head model's forward pass.
-14. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
-15. `describe`: a text report on a head model.
+9. `model_files`: the model's own file in a folder.
+10. `flame_files`: the reader of a head model's folder.
+11. `procedural`: a head model generated from formulas, free of licences.
+12. `load`: selection of a head model by name or folder.
+13. `subdivide`, `soft_labels`, `topology`: the rendered mesh and its tables.
+14. `joint_limits`, `lbs`, `mouth_features`: the parts of the head model's forward pass.
+15. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
+16. `describe`: a text report on a head model.
 """

@@ -7,6 +7,18 @@ from dataclasses import dataclass
 
 # Known names of the model itself; messages about a missing file use the first one.
 MODEL_FILES = ("generic_model.pkl", "flame2023.pkl", "flame2023_Open.pkl")
+# Further names in use: smplx's, those of the gendered models, FLAME 2023 without jaw motion in its expressions.
+OTHER_MODEL_FILES = (
+    "FLAME_NEUTRAL.pkl",
+    "flame2023_no_jaw.pkl",
+    "flame_model.pkl",
+    "FLAME_FEMALE.pkl",
+    "FLAME_MALE.pkl",
+    "female_model.pkl",
+    "male_model.pkl",
+)
+DECA_LANDMARK_FILE = "landmark_embedding.npy"  # 68 landmarks, without irises
+OFFICIAL_PARTS_FILE = "FLAME_masks.pkl"  # 14 parts, without those of the mouth
 CLOSED_MESH = "head_template_mesh_mouth.obj"
 OPEN_MESH = "head_template_mesh.obj"
 PARTS_FILE = "FLAME_masks_mouth.pkl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,18 +12,23 @@ from typing import TypeVar
 import numpy as np
 import scipy.sparse
 
+from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.errors import UserError
 from nha.core.safe_pickle import load_npy, load_pickle
+from nha.core.system import get_logger
 from nha.core.text import shortened
+from nha.core.untrusted_file import open_untrusted
 from nha.head.assets import N_EXPRESSION, N_SHAPE, HeadAssets, MeshTopology
 from nha.head.assets_check import check_head
 from nha.head.derived.completion import HeadTables, complete_tables
 from nha.head.description import head_description, mouth_feature_table
 from nha.head.file_guide import (
     CLOSED_MESH,
+    DECA_LANDMARK_FILE,
     LANDMARK_FILE,
     LOWER_NECK_FILE,
     MODEL_FILES,
+    OFFICIAL_PARTS_FILE,
     OPEN_MESH,
     PARTS_FILE,
     REQUIRED_FILES,
@@ -30,6 +36,7 @@ from nha.head.file_guide import (
     derived_surface,
     where_from,
 )
+from nha.head.model_files import model_file, no_model
 from nha.head.releases import release_of
 
 # The corners of a face in a Wavefront OBJ file: vertex/texture or vertex/texture/normal.
@@ -37,13 +44,7 @@ _VERTEX_AND_UV = re.compile(r"(\d+)/(\d+)(?:/\d*)?")
 _TEXTURED_TRIANGLE = re.compile(rf"\s*{_VERTEX_AND_UV.pattern}(?:\s+{_VERTEX_AND_UV.pattern}){{2}}\s*")
 
 T = TypeVar("T")
-
-
-def model_file(path: Path) -> Path | None:
-    """The file of the model itself: `path` if it is a file, else the first known name in that folder, or None."""
-    if path.is_file():
-        return path
-    return next((path / name for name in MODEL_FILES if (path / name).is_file()), None)
+_logger = get_logger(__name__)
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -58,7 +59,7 @@ def read_head_folder(path: str | Path) -> HeadAssets:
     The tables of missing files are derived if the model has FLAME's triangles.
 
     Args:
-        path: the folder, or the model's .pkl file in it.
+        path: the folder, or the model's .pkl or .npz file in it.
 
     Returns:
         The content of the files; `HeadAssets.derived` lists the files whose tables were derived.
@@ -70,19 +71,19 @@ def read_head_folder(path: str | Path) -> HeadAssets:
     path = Path(path)
     main_file = model_file(path)
     if main_file is None:
-        names = f"{MODEL_FILES[0]} (or {', '.join(MODEL_FILES[1:])})"
-        raise UserError(
-            f"head model folder '{path}' has no {names}: put it there ({where_from(MODEL_FILES[:1])}), "
-            "or use the procedural head"
-        )
+        raise no_model(path)
     folder = main_file.parent
     with _named(main_file):
         model, triangles, release = _read_model(main_file)
+    landmarks = _if_present(_read_landmarks, folder / LANDMARK_FILE)
+    partial = _if_present(_read_landmarks, folder / DECA_LANDMARK_FILE) if landmarks is None else None
+    if landmarks is not None and len(landmarks[0]) == N_FACE_LANDMARKS:
+        landmarks, partial = None, landmarks  # DECA's file under the other name
     found = HeadTables(
         closed=_if_present(_read_obj, folder / CLOSED_MESH),
         open=_if_present(_read_obj, folder / OPEN_MESH),
         parts=_if_present(_read_parts, folder / PARTS_FILE),
-        landmarks=_if_present(_read_landmarks, folder / LANDMARK_FILE),
+        landmarks=landmarks,
         lower_neck_faces=_if_present(_read_lower_neck, folder / LOWER_NECK_FILE),
     )
     with _named(folder):
@@ -92,6 +93,9 @@ def read_head_folder(path: str | Path) -> HeadAssets:
             f"'{main_file}' does not have FLAME's triangles, so the missing files cannot be derived; get "
             f"{where_from(found.missing)}; or use the procedural head"
         )
+    if partial is not None and len(partial[0]) == N_FACE_LANDMARKS and LANDMARK_FILE in found.missing:
+        tables = _with_landmarks(tables, partial)
+    _log_unused_parts(folder, found.missing)
     with _named(folder):
         assets = _assemble(folder, model, tables, found.missing, release)
         _check(assets)
@@ -156,6 +160,26 @@ def _assemble(
     )
 
 
+def _with_landmarks(tables: HeadTables, partial: tuple[np.ndarray, np.ndarray]) -> HeadTables:
+    """The tables with 68 landmarks of a file; the two irises remain derived."""
+    faces, barycentric = tables.landmarks
+    joined = (
+        np.concatenate([partial[0], faces[N_FACE_LANDMARKS:]]),
+        np.concatenate([partial[1], barycentric[N_FACE_LANDMARKS:]]),
+    )
+    _logger.info("landmarks from %s, which has no irises; these are estimated", DECA_LANDMARK_FILE)
+    return dataclasses.replace(tables, landmarks=joined)
+
+
+def _log_unused_parts(folder: Path, missing: tuple[str, ...]) -> None:
+    if PARTS_FILE in missing and (folder / OFFICIAL_PARTS_FILE).is_file():
+        _logger.info(
+            "%s lacks the parts of the mouth and is not used: the parts are derived, or taken from %s",
+            OFFICIAL_PARTS_FILE,
+            PARTS_FILE,
+        )
+
+
 def _if_present(read: Callable[[Path], T], path: Path) -> T | None:
     if not path.is_file():
         return None
@@ -165,7 +189,7 @@ def _if_present(read: Callable[[Path], T], path: Path) -> T | None:
 
 def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None, str]:
     """The model's arrays by name, its triangles [F, 3], None if the file has none, and its release."""
-    raw = load_pickle(path)
+    raw = _load_npz(path) if path.suffix == ".npz" else load_pickle(path)
     if not isinstance(raw, dict):
         raise UserError(f"'{path}' is not a head model: it contains a {type(raw).__name__}, not a dictionary")
     expected = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
@@ -191,6 +215,16 @@ def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None, s
     triangles = raw.get("f")
     triangles = None if triangles is None else np.asarray(triangles).astype(np.int64)
     return model, triangles, release_of(raw, path).name
+
+
+def _load_npz(path: Path) -> dict[str, np.ndarray]:
+    """The plain arrays of an .npz file; objects, such as names, are left out."""
+    content = {}
+    with open_untrusted(path) as file, np.load(file, allow_pickle=False) as archive:
+        for name in archive.files:
+            with contextlib.suppress(ValueError):
+                content[name] = archive[name]
+    return content
 
 
 def _read_obj(path: Path) -> MeshTopology:

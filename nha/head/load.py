@@ -25,7 +25,7 @@ def load_head(head: str | Path = "auto") -> HeadAssets:
     """Load a head model and log which one it is.
 
     Args:
-        head: `auto`, `flame`, `procedural`, a folder of head model files, or a model file (.pkl) in such a folder.
+        head: `auto`, `flame`, `procedural`, a folder of head model files, or a model file (.pkl, .npz) in one.
             See `resolve_head_folder`.
 
     Returns:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nha.core.safe_pickle import load_pickle
+from nha.core.untrusted_file import open_untrusted
 from nha.head.derived.named_vertices import is_flame_mesh
 from nha.head.description import read_description
 from nha.head.file_guide import DESCRIPTION_FILE, OPEN_LICENCE, RESEARCH_LICENCE
@@ -35,7 +36,14 @@ class Release:
 
 def detect_release(path: Path) -> Release:
     """Detect the release of a head model from its .pkl file and `head.json` beside it; see `release_of`."""
-    return release_of({} if read_description(path.parent) else load_pickle(path), path)
+    if read_description(path.parent) is not None:
+        return release_of({}, path)
+    if path.suffix == ".npz":
+        with open_untrusted(path) as file, np.load(file, allow_pickle=False) as archive:
+            return release_of(
+                {name: archive[name] for name in archive.files if name == "f" or name == OPEN_KEY}, path
+            )
+    return release_of(load_pickle(path), path)
 
 
 def release_of(model: Mapping[str, Any], path: Path) -> Release:

@@ -129,9 +129,27 @@ def folded_trunk(x: Tensor, layers: Sequence[nn.Linear], frequency: Tensor, phas
     Returns:
         The last layer's value before its sine, [P, H] or [N, P, H], the input of `sine_linear`.
     """
-    widths = [layer.out_features for layer in layers]
-    modulations = zip(frequency.split(widths, -1), phase.split(widths, -1), strict=True)
-    for i, (layer, (layer_frequency, layer_phase)) in enumerate(zip(layers, modulations, strict=True)):
-        weight, bias = fold(layer, layer_frequency, layer_phase)
-        x = sine_linear(x, weight, bias) if i else affine(x, weight, bias)
+    weights, biases = fold_layers(layers, frequency, phase)
+    x = affine(x, weights[0], biases[0])
+    for weight, bias in zip(weights[1:], biases[1:], strict=True):
+        x = sine_linear(x, weight, bias)
     return x
+
+
+def fold_layers(
+    layers: Sequence[nn.Linear], frequency: Tensor, phase: Tensor
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """`fold` of layers of one width: their weights and biases, in few operations because each costs a launch.
+
+    Args:
+        layers: linear layers; all but the first have the same number of inputs.
+        frequency, phase: [S] or [N, S], S the sum of the widths.
+    """
+    width = layers[0].out_features
+    scale = frequency.unflatten(-1, (len(layers), width))[..., None]  # [(N,) layers, width, 1]
+    biases = torch.addcmul(phase, frequency, torch.cat([layer.bias for layer in layers]))
+    weights = [scale.select(-3, 0) * layers[0].weight]
+    if len(layers) > 1:
+        later = torch.stack([layer.weight for layer in layers[1:]])  # [layers - 1, width, width]
+        weights += (scale.narrow(-3, 1, len(layers) - 1) * later).unbind(-3)
+    return weights, biases.unflatten(-1, (len(layers), width)).unbind(-2)

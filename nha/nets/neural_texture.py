@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nha.core.pixel_lists import chosen_rows
+
 
 class NeuralTexture(nn.Module):
     """A feature map for the head and one for the interior of the mouth. Paper sec. 3.3; `docs/method.md`, section 3."""
@@ -21,12 +23,9 @@ class NeuralTexture(nn.Module):
         uvs: [P, 2] in -1..1, (-1, -1) is the centre of the top left texel; uv_map: [P], 0 head, 1 mouth.
         Returns [P, F].
         """
-        in_mouth = uv_map > 0.5
-        features = self.head.new_empty(len(uvs), self.head.shape[1])
-        for texture, chosen in ((self.head, ~in_mouth), (self.mouth, in_mouth)):
-            index = chosen.nonzero().squeeze(1)
-            features = features.index_copy(0, index, _sample(texture, uvs[index]))
-        return features
+        features = _sample(self.head, uvs)  # of all points: few are in the mouth, and these are replaced
+        in_mouth = chosen_rows("mouth interior", uv_map > 0.5)
+        return in_mouth.replace_rows(features, _sample(self.mouth, uvs.index_select(0, in_mouth.source)))
 
 
 def _sample(texture: Tensor, uvs: Tensor) -> Tensor:

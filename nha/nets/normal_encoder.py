@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nha.core.pixel_lists import section
 from nha.nets.film_siren import MappingNetwork, fold, init_siren_weight_
 
 
@@ -60,13 +61,12 @@ class NormalEncoder(nn.Module):
         """
         if len(row) == 0:
             return normals.new_zeros(0, self.output.out_channels)
-        height, width = normals.shape[-2:]
-        # stacked, so that there is one copy to the host
-        extent = torch.stack([row.min(), row.max(), column.min(), column.max()]).tolist()
-        top, bottom = max(extent[0] - self.radius, 0), min(extent[1] + self.radius + 1, height)
-        left, right = max(extent[2] - self.radius, 0), min(extent[3] + self.radius + 1, width)
-        encoding = self(normals[:, :, top:bottom, left:right])
-        return encoding.permute(0, 2, 3, 1)[image_index, row - top, column - left]
+        rows, columns = section("normals", row, column, normals.shape[2:], self.radius)
+        encoding = self(normals[:, :, rows, columns]).permute(0, 2, 3, 1)
+        height, width, channels = encoding.shape[1:]
+        # a single index, because the gradient of indexing with several sorts them
+        index = (row - rows.start).clamp(0, height - 1) * width + (column - columns.start).clamp(0, width - 1)
+        return encoding.reshape(-1, channels).index_select(0, index + image_index * (height * width))
 
 
 def _convolve(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from nha.core.pixel_lists import chosen_rows
 from nha.nets.film_siren import (
     MappingNetwork,
     affine,
@@ -79,19 +81,19 @@ class TextureNet(nn.Module):
         frequency, phase = self.mapping(torch.cat([mouth_features, zero]))
         mouth_weight, rest_weight = mouth_weight.detach(), rest_weight.detach()
 
-        # Nearly all pixels lie outside the mouth and share one condition, also across images.
-        is_shared = (mouth_weight == 0) & (rest_weight == 1)
-        shared, blended = is_shared.nonzero().squeeze(1), (~is_shared).nonzero().squeeze(1)
-        colours = points.new_empty(len(points), 3)
-        if len(shared):
-            own = self._colours_of_shared(points[shared], normal_encoding[shared], frequency[-1], phase[-1])
-            colours = colours.index_copy(0, shared, own)
+        # Nearly all pixels lie outside the mouth and share one condition, also across images. The others are computed
+        # too, and replaced: selecting the shared ones costs more.
+        colours = self._colours_of_shared(points, normal_encoding, frequency[-1], phase[-1])
+        blended = chosen_rows("blended", (mouth_weight != 0) | (rest_weight != 1))
         if len(blended):
+            rows = blended.source
             modulation = _BlendedModulation.make(
-                frequency, phase, image_index[blended], mouth_weight[blended], rest_weight[blended]
+                frequency, phase, image_index[rows], mouth_weight[rows], rest_weight[rows]
             )
-            own = self._colours_of_blended(points[blended], normal_encoding[blended], modulation)
-            colours = colours.index_copy(0, blended, own)
+            own = self._colours_of_blended(
+                points.index_select(0, rows), normal_encoding.index_select(0, rows), modulation
+            )
+            colours = blended.replace_rows(colours, own)
         return colours
 
     def _colours_of_shared(
@@ -111,21 +113,20 @@ class TextureNet(nn.Module):
         return (static + sine_linear(dynamic, self.dynamic_head.weight, self.dynamic_head.bias)).tanh()
 
     def _colours_of_blended(self, points: Tensor, encoding: Tensor, modulation: _BlendedModulation) -> Tensor:
-        """Colours [P, 3] of pixels with individual frequencies and phases, which are blended layer by layer."""
+        """Colours [P, 3] of pixels with individual frequencies and phases."""
+        widths = [layer.out_features for layer in (*self.layers, self.dynamic_layer)]
+        frequencies, phases = modulation.of_pixels(widths)
         x = points
-        start = 0
-        for layer in self.layers:
-            x = torch.sin(modulation.apply(affine(x, layer.weight, layer.bias), start))
-            start += layer.out_features
-        dynamic = modulation.apply(self.dynamic_layer(torch.cat([x, encoding], dim=1)), start)
+        for layer, frequency, phase in zip(self.layers, frequencies[:-1], phases[:-1], strict=True):
+            x = torch.sin(torch.addcmul(phase, frequency, affine(x, layer.weight, layer.bias)))
+        dynamic = self.dynamic_layer(torch.cat([x, encoding], dim=1))
+        dynamic = torch.addcmul(phases[-1], frequencies[-1], dynamic)
         return (self.static_head(x) + self.dynamic_head(torch.sin(dynamic))).tanh()
 
 
 @dataclass(frozen=True)
 class _BlendedModulation:
     """Frequencies and phases of P pixels as weighted sums of those of K conditions.
-
-    Only the sums [P, width] of one layer exist at a time, never [P, S].
 
     Attributes:
         weights: [P, K].
@@ -145,8 +146,7 @@ class _BlendedModulation:
         weights[:, -1] = rest_weight
         return _BlendedModulation(weights, frequency, phase)
 
-    def apply(self, x: Tensor, start: int) -> Tensor:
-        """frequency * x + phase, for x [P, width] of the layer whose frequencies start at column `start`."""
-        own = slice(start, start + x.shape[1])
-        frequency = self.weights @ self.frequency[:, own]
-        return torch.addcmul(self.weights @ self.phase[:, own], frequency, x)
+    def of_pixels(self, widths: Sequence[int]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Frequencies and phases of the pixels, [P, width] for each of the layers' widths."""
+        frequency, phase = self.weights @ self.frequency, self.weights @ self.phase
+        return frequency.split(widths, dim=1), phase.split(widths, dim=1)

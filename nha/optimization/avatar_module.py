@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
+from nha.core.device import uses_cpu_kernels
+from nha.core.pixel_lists import ListLengths, fixed_lengths
 from nha.core.processes import BatchShare
 from nha.core.system import get_logger
 from nha.core.types import FrameBatch, Rendering
@@ -55,6 +57,7 @@ class AvatarModule(lightning.LightningModule):
         self.frames_outside: set[int] = set()  # frames of batches that were skipped
         self._watch = LossWatch()
         self._names: tuple[str, ...] = ()
+        self._lengths = ListLengths()
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         optimizers = make_optimizers(self.avatar)
@@ -128,10 +131,12 @@ class AvatarModule(lightning.LightningModule):
         if paints and count:
             scores = random_scores(n, batch.camera.image_size, generator, self.share)
             choose_pixels = functools.partial(highest_scores, scores, count=count)
-        rendering = render_batch(
-            self.avatar, self.stage, batch, condition_noise=noise, choose_pixels=choose_pixels
-        )
-        return rendering, partner.to(self.device)
+        lengths = None if uses_cpu_kernels(self.device) else self._lengths
+        with fixed_lengths(lengths):  # so that no step waits for the device
+            rendering = render_batch(
+                self.avatar, self.stage, batch, condition_noise=noise, choose_pixels=choose_pixels
+            )
+        return rendering, partner.to(self.device, non_blocking=True)
 
     def _by_name(self, optimizers: Iterable) -> dict:
         return dict(zip(self._names, optimizers, strict=True))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytorch_lightning as lightning
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from nha.core.types import FrameBatch
 from nha.data.frame_dataset import FrameDataset, FrameSplits, frame_loader
@@ -46,6 +46,7 @@ class FrameDataModule(lightning.LightningDataModule):
         self.splits = FrameSplits(settings, prepare)
         self.seed = seed
         self.stage = 0
+        self._val_loader: tuple[int, DataLoader] | None = None
         self._frame_weights = None
         if settings.pose_balance and len(self.train):
             tracked = self.splits.tracking.params_for(self.train.frame_ids)
@@ -73,21 +74,59 @@ class FrameDataModule(lightning.LightningDataModule):
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
     def train_dataloader(self) -> DataLoader:
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        order = epoch_order(len(self.train), self.seed, epoch, self._frame_weights)
+        """The loader of a stage for all its epochs: worker processes are started once, not for every epoch."""
         batch_size = self.settings.train_batch_size[self.stage]
-        if self.trainer and self.trainer.world_size > 1:
-            order = order_of_rank(order, batch_size, self.trainer.global_rank, self.trainer.world_size)
+        order = EpochOrder(len(self.train), self.seed, batch_size, self._frame_weights)
+        if self.trainer:
+            order.set_epoch(self.trainer.current_epoch)
+            if self.trainer.world_size > 1:
+                order.rank, order.world_size = self.trainer.global_rank, self.trainer.world_size
         return frame_loader(self.train, batch_size, workers=self.settings.data_worker, order=order)
 
     def val_dataloader(self) -> DataLoader:
-        batch_size = self.settings.validation_batch_size[self.stage]
-        return frame_loader(self.val, batch_size, workers=self.settings.data_worker)
+        """The loader of the held-out frames, the same object for a whole stage."""
+        if self._val_loader is None or self._val_loader[0] != self.stage:
+            batch_size = self.settings.validation_batch_size[self.stage]
+            loader = frame_loader(self.val, batch_size, workers=self.settings.data_worker)
+            self._val_loader = (self.stage, loader)
+        return self._val_loader[1]
 
     def transfer_batch_to_device(
         self, batch: FrameBatch, device: torch.device, dataloader_idx: int
     ) -> FrameBatch:
         return batch.to(device)  # Lightning itself cannot move frozen dataclasses
+
+
+class EpochOrder(Sampler[int]):
+    """The order of the training frames in an epoch, which Lightning sets with `set_epoch` before each epoch.
+
+    Args:
+        n_frames: number of training frames.
+        seed: seed of the order.
+        batch_size: frames in a batch of one process.
+        weights: see `epoch_order`.
+
+    Attributes:
+        epoch: epoch of the run.
+        rank, world_size: index of this process and number of processes.
+    """
+
+    def __init__(self, n_frames: int, seed: int, batch_size: int, weights: np.ndarray | None = None) -> None:
+        self.n_frames, self.seed, self.batch_size, self.weights = n_frames, seed, batch_size, weights
+        self.epoch, self.rank, self.world_size = 0, 0, 1
+
+    def set_epoch(self, epoch: int) -> None:
+        """Use the order of this epoch of the run from now on."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        order = epoch_order(self.n_frames, self.seed, self.epoch, self.weights)
+        if self.world_size > 1:
+            order = order_of_rank(order, self.batch_size, self.rank, self.world_size)
+        return iter(order)
+
+    def __len__(self) -> int:
+        return -(-self.n_frames // self.world_size)
 
 
 def epoch_order(n_frames: int, seed: int, epoch: int, weights: np.ndarray | None = None) -> list[int]:

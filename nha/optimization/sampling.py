@@ -36,15 +36,14 @@ def parameter_noise(
         share: the part of the whole batch that `params` holds; noise is drawn for the whole batch.
     """
     sigma = {**NOISE_SIGMA, "rotation": math.radians(rotation_deg)}
-
-    def draw(name: str) -> Tensor:
-        like = getattr(params, name)
-        n, width = like.shape
-        drawn = torch.randn((share.total(n), width), generator=generator)[share.own(n)]
-        return scale * sigma[name] * drawn.to(like)
-
+    n, own = share.total(len(params)), share.own(len(params))
+    widths = [getattr(params, name).shape[1] for name in sigma]
+    drawn = [torch.randn((n, width), generator=generator)[own] for width in widths]
+    # one copy to the device, which the host does not wait for
+    normal = torch.cat(drawn, 1).to(params.rotation, non_blocking=True).split(widths, 1)
+    noise = {name: scale * sigma[name] * values for name, values in zip(sigma, normal, strict=True)}
     unchanged = {name: torch.zeros_like(getattr(params, name)) for name in ("shape", "translation")}
-    return HeadParams(**{name: draw(name) for name in sigma}, **unchanged)
+    return HeadParams(**noise, **unchanged)
 
 
 def random_partners(n: int, generator: torch.Generator) -> Tensor:
@@ -72,6 +71,6 @@ def highest_scores(scores: Tensor, among: Tensor, count: int) -> Tensor:
     Returns:
         bool [N, 1, H, W].
     """
-    scores = torch.where(among[:, 0], scores.to(among.device), 0.0).flatten(1)
+    scores = torch.where(among[:, 0], scores.to(among.device, non_blocking=True), 0.0).flatten(1)
     best = scores.topk(min(count, scores.shape[1]), dim=1).indices
     return torch.zeros_like(scores, dtype=torch.bool).scatter(1, best, True).view_as(among) & among

@@ -85,7 +85,6 @@ def fit_stage(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         limit_val_batches=0,  # held-out frames are fitted and scored explicitly, see held_out.py
-        reload_dataloaders_every_n_epochs=1,  # the frames' order is a function of the epoch
         log_every_n_steps=1,
     )
     module = AvatarModule(avatar, objective, stage, settings, run)

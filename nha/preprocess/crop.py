@@ -52,6 +52,11 @@ class FrameTransform:
         shrinks = self.w_out < self.crop_w
         return self._resize(self._crop(rgb, PAD_COLOUR), cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
+    def apply_to_matte(self, matte: np.ndarray) -> np.ndarray:
+        """Transform a matte, uint8 [h_in, w_in] to [h_out, w_out]; padding is 0."""
+        shrinks = self.w_out < self.crop_w
+        return self._resize(self._crop(matte, 0), cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
     def apply_to_labels(self, labels: np.ndarray) -> np.ndarray:
         """Transform labels, uint8 [h_in, w_in] to [h_out, w_out], by nearest neighbour; padding is 0."""
         return self._resize(self._crop(labels, 0), cv2.INTER_NEAREST_EXACT)
@@ -118,7 +123,7 @@ def plan_transform(
     if head_boxes is None:
         left, top, right, bottom = 0, 0, width, height
     else:
-        left, top, right, bottom = _box_around_heads(np.asarray(head_boxes, float), video_size)
+        left, top, right, bottom = box_around_heads(np.asarray(head_boxes, float), video_size)
     if force_square:
         side = max(right - left, bottom - top)
         left, right = _grow(left, right, side, width)
@@ -141,8 +146,13 @@ def identity_transform(video_size: tuple[int, int]) -> FrameTransform:
     return plan_transform(video_size, max(video_size))
 
 
-def _box_around_heads(face_boxes: np.ndarray, video_size: tuple[int, int]) -> tuple[int, int, int, int]:
-    # One box for all frames, which contains the head wherever it moves.
+def box_around_heads(face_boxes: np.ndarray, video_size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """One box for all frames, which contains the head wherever it moves: left, top, right and bottom in pixels.
+
+    Args:
+        face_boxes: [N, 4], bounding boxes of the landmarks.
+        video_size: (width, height); the box ends at the border of the frame.
+    """
     face_width = face_boxes[:, 2] - face_boxes[:, 0]
     face_height = face_boxes[:, 3] - face_boxes[:, 1]
     left = (face_boxes[:, 0] - HEAD_MARGIN_SIDE * face_width).min()

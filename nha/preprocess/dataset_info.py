@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from nha.core.errors import UserError
 from nha.core.fingerprint import file_digest
 from nha.core.system import atomic_path
+from nha.data.image_sequence import find_images
 
 INFO_FILE = "dataset_info.json"
 
@@ -26,6 +28,8 @@ class DatasetInfo:
         frames_without_face: ids of frames in which no face was found, None until all frames are done.
         frames_with_several_faces: ids of frames with more than one face.
         frames_without_iris: ids of frames in which an iris was not found.
+        frames_turned: ids of frames in which the face is upside down or on its side.
+        frames_covered: ids of frames in which something seems to cover the face; `split.json` leaves them out.
         under_repair: the dataset was finished before, and a run is computing files again that were missing.
     """
 
@@ -37,7 +41,14 @@ class DatasetInfo:
     frames_without_face: list[int] | None = None
     frames_with_several_faces: list[int] | None = None
     frames_without_iris: list[int] | None = None
+    frames_turned: list[int] | None = None
+    frames_covered: list[int] | None = None
     under_repair: bool = False
+
+    def ids_for_split(self) -> list[int]:
+        """Ids of the frames to train with: those with a face that nothing covers, unless none would be left."""
+        covered = set(self.frames_covered or ())
+        return [i for i in self.ids_with_face() if i not in covered] or self.ids_with_face()
 
     def ids_with_face(self) -> list[int]:
         """Ids of the frames in which a face was found; empty until all frames are done."""
@@ -46,7 +57,12 @@ class DatasetInfo:
 
 
 def describe_video(path: Path, fps: float) -> dict[str, str | int | float]:
-    """Name, size, hash and frames per second, which identify a video."""
+    """Name, size, hash and frames per second, which identify a video or a sequence of images."""
+    if (sequence := find_images(path)) is not None:
+        sizes = [file.stat().st_size for file in sequence.images]
+        listing = "\n".join(f"{file.name} {size}" for file, size in zip(sequence.images, sizes, strict=True))
+        digest = hashlib.sha256(f"{listing}\n{file_digest(sequence.images[0])}".encode()).hexdigest()
+        return {"name": path.name, "bytes": sum(sizes), "sha256": digest, "fps": fps}
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path), "fps": fps}
 
 
@@ -65,7 +81,7 @@ def read_info(root: Path) -> DatasetInfo | None:
 
 def _check_types(info: DatasetInfo) -> None:
     """Raise TypeError for a record of other types, such as a text in place of the frame ids."""
-    frame_lists = (info.frames_without_face, info.frames_with_several_faces, info.frames_without_iris)
+    frame_lists = [value for name, value in vars(info).items() if name.startswith("frames_")]
     for given, kind in (
         *((part, dict) for part in (info.video, info.options, info.estimators)),
         *((part, bool) for part in (info.finished, info.under_repair)),
@@ -94,6 +110,9 @@ def check_same_dataset(root: Path, earlier: DatasetInfo, now: DatasetInfo) -> No
             f"'{root}' holds the dataset of {earlier.video.get('name')}; choose another output folder"
         )
     before, after = {**earlier.options, **earlier.estimators}, {**now.options, **now.estimators}
+    if after.get("crop_to_head") == "auto":  # takes the crop that the folder has
+        before["crop_to_head"] = "auto"
+    before = {"rotate": "auto", **before}  # datasets of earlier releases do not have it
     differing = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     if differing:
         changes = ", ".join(f"{key} {before.get(key)} instead of {after.get(key)}" for key in differing)

@@ -32,11 +32,18 @@ class Frame:
         frame_id: number in the video, from 0.
         rgb: uint8 [H, W, 3].
         transform: maps the pixels of the original video frame to those of `rgb`.
+        original: uint8 [h, w, 3], the video frame before that transform; None after face detection, or if `rgb` is it.
     """
 
     frame_id: int
     rgb: np.ndarray
     transform: FrameTransform
+    original: np.ndarray | None = None
+
+    @property
+    def video_rgb(self) -> np.ndarray:
+        """The video frame at its own resolution, where it is available, else `rgb`."""
+        return self.rgb if self.original is None else self.original
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,13 @@ class LandmarkEstimator(Estimator, Protocol):
 
     def reset(self) -> None:
         """Reset the state: no frame has been processed."""
+
+    def orientation_scores(self, rgb: np.ndarray) -> np.ndarray | None:
+        """Score of the best face in an image after 0 to 3 quarter turns counter-clockwise, [4]; None if unknown.
+
+        `rgb` is uint8 [H, W, 3]. A video with sideways or upside-down faces is recognised by these scores.
+        """
+        return None
 
 
 class IrisEstimator(Estimator, Protocol):

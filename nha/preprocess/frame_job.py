@@ -10,7 +10,8 @@ import numpy as np
 
 from nha.core.system import atomic_path
 from nha.data.dataset_folder import FramePaths, Keypoints
-from nha.data.video_io import iterate_frames
+from nha.data.displayed_frame import DisplayedFrame
+from nha.data.video_io import iterate_displayed_frames
 from nha.preprocess.estimators import Face, Frame
 from nha.preprocess.options import PreprocessOptions
 
@@ -36,6 +37,7 @@ class FrameJob:
         frame: the frame after crop, padding and scaling.
         paths: its files in the dataset.
         original: uint8 [h, w, 3], the frame as decoded from the video, None unless it is to be stored.
+        given_matte: uint8 [H, W], the transparency of the frame or its mask among the inputs; None if it has none.
         detection: the selected face.
         keypoints: landmarks and irises.
         matte, parsing, segmentation: uint8 [H, W], as stored.
@@ -46,6 +48,7 @@ class FrameJob:
     frame: Frame
     paths: FramePaths
     original: np.ndarray | None = None
+    given_matte: np.ndarray | None = None
     detection: FaceDetection | None = None
     keypoints: Keypoints | None = None
     matte: np.ndarray | None = None
@@ -70,12 +73,20 @@ class FrameJob:
         return self.face is not None and not self.is_rejected
 
 
-def decode_video(options: PreprocessOptions) -> Iterator[tuple[int, np.ndarray]]:
-    """Number and uint8 [H, W, 3] image of each frame that the options select from the video."""
-    for frame_id, rgb in enumerate(iterate_frames(options.video)):
-        if options.max_frames and frame_id >= options.max_frames:
+def decode_video(options: PreprocessOptions, every: int = 1) -> Iterator[tuple[int, DisplayedFrame]]:
+    """Number and image of the frames that the options select from the video, turned by `rotate`.
+
+    With `every`, only frames 0, every, 2 every, ...
+    """
+    for number, frame in enumerate(iterate_displayed_frames(options.video, every, quiet=every > 1)):
+        if options.max_frames and number * every >= options.max_frames:
             return
-        yield frame_id, rgb
+        if options.quarter_turns:
+            images = (frame.rgb, frame.alpha)
+            frame = DisplayedFrame(
+                *(None if i is None else np.rot90(i, -options.quarter_turns).copy() for i in images)
+            )
+        yield number * every, frame
 
 
 def select_face(faces: list[Face], previous: Face | None) -> Face | None:

@@ -12,14 +12,17 @@ from nha.preprocess.registry import parse_selection
 SMALLEST_SCALE_PX = 64
 
 # Options that change the dataset: a run can only be resumed with the same values.
-CONTENT_OPTIONS = ("scale", "force_square", "crop_to_head", "keep_original_frames", "max_frames")
+CONTENT_OPTIONS = ("scale", "force_square", "crop_to_head", "keep_original_frames", "max_frames", "rotate")
 
 
 @dataclass(frozen=True)
 class PreprocessOptions(Settings):
     """Settings of preprocessing: a portrait video and the dataset folder to make from it."""
 
-    video: Path = setting(main=True, help="Video of one person, in any format that FFmpeg reads.")
+    video: Path = setting(
+        main=True,
+        help="Video of one person, in any format that FFmpeg reads; or images: a folder, DIR/%05d.png or 'DIR/*.png'.",
+    )
     out_path: Path = setting(
         option="out", main=True, help="Dataset folder to write, or to continue.", aliases=("dataset",)
     )
@@ -49,8 +52,16 @@ class PreprocessOptions(Settings):
         maximum=8192,
     )
     force_square: bool = setting(False, help="Make frames square, with padding if necessary.")
-    crop_to_head: bool = setting(
-        False, main=True, help="Crop all frames to the region in which the head moves."
+    crop_to_head: Literal["auto", "true", "false"] = setting(
+        "auto",
+        main=True,
+        help="Crop all frames to the region in which the head moves: true, false, or auto, which does so if that "
+        "region is shorter than two thirds of the frame's shorter edge.",
+    )
+    rotate: Literal["auto", "0", "90", "180", "270"] = setting(
+        "auto",
+        help="Turn all frames clockwise by this many degrees, besides what the file's metadata says; auto turns "
+        "nothing and stops if the faces lie on their side or are upside down.",
     )
     keep_original_frames: bool = setting(False, help="Store the unscaled frames of the video, too.")
     max_missing: float = setting(
@@ -58,11 +69,24 @@ class PreprocessOptions(Settings):
     )
     max_frames: int = setting(0, minimum=0, help="Use only the first N frames; 0 uses all.")
 
+    def __post_init__(self) -> None:
+        if isinstance(self.rotate, int):
+            object.__setattr__(self, "rotate", str(self.rotate))
+        if isinstance(self.crop_to_head, bool):  # as Python code may write it
+            object.__setattr__(self, "crop_to_head", str(self.crop_to_head).lower())
+
     def check(self) -> None:
         """Raise UserError for a number out of its range or an unknown estimator."""
         super().check()
         parse_selection(self.estimators)
 
-    def content(self) -> dict[str, int | bool]:
+    @property
+    def quarter_turns(self) -> int:
+        """Quarter turns clockwise that `rotate` asks for."""
+        return 0 if self.rotate == "auto" else int(self.rotate) // 90
+
+    def content(self) -> dict[str, int | str | bool]:
         """The options that change the content of the dataset."""
-        return {name: getattr(self, name) for name in CONTENT_OPTIONS}
+        content = {name: getattr(self, name) for name in CONTENT_OPTIONS}
+        crop = content["crop_to_head"]  # earlier releases wrote a truth value
+        return {**content, "crop_to_head": crop if crop == "auto" else crop == "true"}

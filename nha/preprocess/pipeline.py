@@ -5,24 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-
-from tqdm import tqdm
 
 from nha.core.errors import UserError
 from nha.core.system import NO_ROOM, exclusive_use, get_logger, require_writable
 from nha.data.messages import some_of
 from nha.data.video_io import VideoInfo, video_info
-from nha.preprocess.crop import FrameTransform, identity_transform, plan_transform
 from nha.preprocess.dataset_info import DatasetInfo, describe_video
-from nha.preprocess.estimators import EstimatorSet, Frame
-from nha.preprocess.frame_job import decode_video, select_face
+from nha.preprocess.estimators import EstimatorSet
+from nha.preprocess.head_region import choose_transform
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.registry import make_estimators
 from nha.preprocess.resume import Workspace
 from nha.preprocess.steps import DatasetBuilder
-
-CROP_SAMPLES = 48  # frames in which the face is located to find the region that the head moves in
 
 _logger = get_logger(__name__)
 
@@ -45,7 +41,7 @@ def build_dataset(options: PreprocessOptions, estimators: EstimatorSet | None = 
     """
     start = time.perf_counter()
     options.check()
-    video = video_info(options.video)
+    video = _turned(video_info(options.video), options)
     estimators = estimators or make_estimators(options)
     for annotation, name in estimators.names.items():
         _logger.info("%-9s by %s", annotation, name)
@@ -61,13 +57,19 @@ def build_dataset(options: PreprocessOptions, estimators: EstimatorSet | None = 
     return options.out_path
 
 
+def _turned(video: VideoInfo, options: PreprocessOptions) -> VideoInfo:
+    if options.quarter_turns % 2 == 0:
+        return video
+    return replace(video, width=video.height, height=video.width)
+
+
 def _fill(
     workspace: Workspace, options: PreprocessOptions, video: VideoInfo, estimators: EstimatorSet
 ) -> None:
     try:
         with workspace.manifest.recording():
             workspace.reopen()
-            transform = workspace.transform(lambda: _choose_transform(options, video, estimators))
+            transform = workspace.transform(lambda: choose_transform(options, video, estimators))
             DatasetBuilder(options, workspace, estimators, transform).run()
     except UserError:
         workspace.discard()
@@ -99,34 +101,8 @@ def _log_summary(workspace: Workspace, seconds: float) -> None:
         ("without a face (left out)", info.frames_without_face),
         ("with several faces", info.frames_with_several_faces),
         ("without irises (eyes closed or hidden)", info.frames_without_iris),
+        ("with a covered face (not in split.json)", info.frames_covered),
     ):
         _logger.info("frames %s: %s", name, some_of(frame_ids) if frame_ids else "none")
     _logger.info("dataset: %s", workspace.root)
     _logger.info("overview video: %s", workspace.folder.overview_video)
-
-
-def _choose_transform(
-    options: PreprocessOptions, video: VideoInfo, estimators: EstimatorSet
-) -> FrameTransform:
-    boxes = _sample_face_boxes(options, video, estimators) if options.crop_to_head else None
-    return plan_transform((video.width, video.height), options.scale, options.force_square, boxes)
-
-
-def _sample_face_boxes(
-    options: PreprocessOptions, video: VideoInfo, estimators: EstimatorSet
-) -> list[tuple[float, float, float, float]]:
-    """Bounding boxes of the face in frames that are spread over the video."""
-    stride = max(1, (options.max_frames or video.claimed_frames) // CROP_SAMPLES)
-    identity = identity_transform((video.width, video.height))
-    boxes, previous = [], None
-    for frame_id, rgb in tqdm(decode_video(options), desc="head region", unit="frame"):
-        if frame_id % stride == 0:
-            face = select_face(estimators.landmarks.faces(Frame(frame_id, rgb, identity)), previous)
-            if face is not None:
-                boxes.append(face.bounding_box)
-                previous = face
-    # A resumed run reads the transform from disk and does not process these frames, so the estimators' state is reset.
-    estimators.landmarks.reset()
-    if not boxes:
-        raise UserError(f"no face was found in {options.video}: the head cannot be cropped to")
-    return boxes

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import numpy as np
 from tqdm import tqdm
@@ -16,7 +17,9 @@ from tqdm import tqdm
 from nha.core.errors import UserError
 from nha.core.system import get_logger
 from nha.data.dataset_folder import Keypoints, encode_normals, read_keypoints
+from nha.data.frame_checks import LARGEST_ROLL_DEG, face_roll_deg
 from nha.data.messages import some_of
+from nha.data.plausibility import find_covered_faces, measure_face_colours
 from nha.data.splits import default_split
 from nha.data.video_io import count_packets
 from nha.preprocess.cleanup import clean_parsing, segmentation_from_parsing
@@ -67,19 +70,22 @@ class DatasetBuilder:
             jobs = in_thread(self.parse(self.find_irises(jobs)))
             jobs = in_thread(self.estimate_normals(jobs))
             self.write_frames(jobs)
-        self.workspace.store_split(default_split(self.info.ids_with_face(), HELD_OUT_SHARE))
+        self.workspace.store_split(default_split(self.info.ids_for_split(), HELD_OUT_SHARE))
         self.workspace.finish()
 
     def decode(self) -> Iterator[FrameJob]:
         """Frames of the video after crop, padding and scaling."""
-        for frame_id, rgb in decode_video(self.options):
+        for frame_id, decoded in decode_video(self.options):
+            rgb, alpha = decoded.rgb, decoded.alpha
             if rgb.shape[:2] != (self.transform.h_in, self.transform.w_in):
                 raise UserError(
                     f"the video changes its size at frame {frame_id}: cut it there, and use one part"
                 )
-            frame = Frame(frame_id, self.transform.apply_to_rgb(rgb), self.transform)
+            frame = Frame(frame_id, self.transform.apply_to_rgb(rgb), self.transform, rgb)
             original = rgb if self.options.keep_original_frames else None
-            yield FrameJob(frame, self.workspace.paths(frame_id), original)
+            has_matte = alpha is not None and alpha.min() < 255
+            given_matte = self.transform.apply_to_matte(alpha) if has_matte else None
+            yield FrameJob(frame, self.workspace.paths(frame_id), original, given_matte)
 
     def find_faces(self, jobs: Iterator[FrameJob]) -> Iterator[FrameJob]:
         """Detect faces and select one. Once too many frames have none, later steps skip all frames."""
@@ -91,6 +97,7 @@ class DatasetBuilder:
 
         for job, detection in self.results.obtain("landmarks", jobs, lambda job: (job.frame,), select):
             job.detection = detection
+            job.frame = replace(job.frame, original=None)  # large, and later steps do not need it
             self.results.store_detection(job)
             previous = job.face or previous
             n_without += job.face is None
@@ -98,17 +105,19 @@ class DatasetBuilder:
             yield job
 
     def estimate_mattes(self, jobs: Iterator[FrameJob]) -> Iterator[FrameJob]:
-        """Estimate the mattes, which are kept only until the dataset is finished."""
+        """Estimate the mattes of frames that have none; they are kept only until the dataset is finished."""
         processes_all = self.estimators.matting.sequential
 
         def arguments(job: FrameJob) -> tuple | None:
+            if job.given_matte is not None:
+                return None
             return (job.frame,) if job.is_annotated or processes_all else None
 
         def to_uint8(job: FrameJob, matte: np.ndarray) -> np.ndarray:
             return np.rint(matte * 255).astype(np.uint8)
 
         for job, matte in self.results.obtain("matting", jobs, arguments, to_uint8):
-            job.matte = matte
+            job.matte = matte if job.given_matte is None else job.given_matte
             yield job
 
     def find_irises(self, jobs: Iterator[FrameJob]) -> Iterator[FrameJob]:
@@ -167,6 +176,8 @@ class DatasetBuilder:
         """
         info = self.info
         info.frames_without_face, info.frames_with_several_faces, info.frames_without_iris = [], [], []
+        info.frames_turned = []
+        colours: dict[int, np.ndarray] = {}
         n_frames, job = 0, None
         with self.workspace.overview_writer() as overview:
             for job in tqdm(jobs, total=self.max_frames, desc="frames", unit="frame", mininterval=0.5):
@@ -180,14 +191,22 @@ class DatasetBuilder:
                 self.workspace.store_frame(job)
                 if job.is_annotated:
                     keypoints = read_keypoints(job.paths.keypoints)  # rounded as in the file
-                    if (keypoints.iris_px < 0).any():
-                        info.frames_without_iris.append(job.frame_id)
+                    self._record_face(job, keypoints)
+                    colours[job.frame_id] = measure_face_colours(job.frame.rgb, keypoints.landmarks_px)
                     if overview is not None:
                         image = side_by_side(job.frame.rgb, keypoints, job.parsing, job.matte, job.normals)
                         overview.write(image)
             info.n_frames = n_frames
+            info.frames_covered = list(find_covered_faces(colours))
             self._check_faces(job.is_rejected)
         self.workspace.save_info()
+
+    def _record_face(self, job: FrameJob, keypoints: Keypoints) -> None:
+        if (keypoints.iris_px < 0).any():
+            self.info.frames_without_iris.append(job.frame_id)
+        roll_deg = face_roll_deg(keypoints.landmarks_px)
+        if roll_deg is not None and abs(roll_deg) > LARGEST_ROLL_DEG:
+            self.info.frames_turned.append(job.frame_id)
 
     def _check_faces(self, is_rejected: bool) -> None:
         n_frames, without = self.info.n_frames, self.info.frames_without_face
@@ -206,3 +225,9 @@ class DatasetBuilder:
                 "warning: several faces in frames %s; the one closest to that of the previous frame was used",
                 some_of(self.info.frames_with_several_faces),
             )
+        for frame_ids, what in (
+            (self.info.frames_turned, "the face is upside down or on its side (see --rotate)"),
+            (self.info.frames_covered, "something seems to cover the face; split.json leaves them out"),
+        ):
+            if frame_ids:
+                _logger.warning("warning: frames %s: %s", some_of(frame_ids), what)

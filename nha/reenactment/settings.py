@@ -31,7 +31,6 @@ class ReenactmentSettings(Settings):
     neutral_target_frame: int | None = setting(
         None,
         help="Frame id in which this person has a neutral expression; none selects one automatically.",
-        minimum=0,
     )
 
     driving_tracking_results: list[Path] = setting(
@@ -57,7 +56,6 @@ class ReenactmentSettings(Settings):
         [],
         help="Frame id in which the driving person has a neutral expression; [] selects one automatically.",
         aliases=("neutral_source_frame",),
-        minimum=0,
     )
     driving_estimators: Literal["auto", "mediapipe", "truth", "published"] = setting(
         "auto", help="Annotators for driving_video, see `nha preprocess --help`."

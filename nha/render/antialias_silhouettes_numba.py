@@ -184,39 +184,38 @@ def find_silhouettes(face_index, depth, all_screen, faces, neighbours):
         slope: its extent along the axis over the extent across.
     """
     batch, height, width = face_index.shape
-    # not initialised: memory that is never written costs nothing
-    pairs = np.empty((2 * batch * height * width, 6), np.int64)
-    numbers = np.empty((2 * batch * height * width, 3), np.float32)
-    marks = np.empty((2, height, width), np.bool_)
-    count = 0
+    facing = np.empty((batch, len(faces)), np.int8)
+    marks = np.empty((batch, 2, height, width), np.bool_)
     for n in range(batch):
-        screen = all_screen[n]
-        facing = _face_facing(screen, faces)
-        _mark_pairs(screen, faces, neighbours, facing, marks)
-        for axis in range(2):
-            for row in range(height):
-                for column in range(width):
-                    if not marks[axis, row, column]:
-                        continue
-                    row_b, column_b = row + axis, column + 1 - axis
-                    face, face_b = face_index[n, row, column], face_index[n, row_b, column_b]
-                    if face == face_b:
-                        continue
-                    z, z_b = depth[n, row, column], depth[n, row_b, column_b]
-                    u, v = np.float32(column) + _HALF, np.float32(row) + _HALF
-                    along, across = (u, v) if axis == 0 else (v, u)
-                    found, low, high = _silhouette(
-                        screen, faces, neighbours, facing, axis, face, face_b, z, z_b, along, across
-                    )
-                    if not found:
-                        continue
-                    position, share = _crossing(screen, low, high, axis, along, across)
-                    first, second = row * width + column, row_b * width + column_b
-                    target, source = (second, first) if position > _HALF else (first, second)
-                    pair, number = pairs[count], numbers[count]
-                    pair[0], pair[1], pair[2], pair[3], pair[4], pair[5] = n, target, source, axis, low, high
-                    run = screen[high, axis] - screen[low, axis]
-                    number[0], number[1] = position - _HALF, share
-                    number[2] = run / (screen[high, 1 - axis] - screen[low, 1 - axis])
-                    count += 1
+        facing[n] = _face_facing(all_screen[n], faces)
+        _mark_pairs(all_screen[n], faces, neighbours, facing[n], marks[n])
+    marked = np.flatnonzero(marks)
+    pairs = np.empty((len(marked), 6), np.int64)
+    numbers = np.empty((len(marked), 3), np.float32)
+    count = 0
+    for place in marked:
+        n, axis = place // (2 * height * width), place // (height * width) % 2
+        first = place % (height * width)
+        row, column = first // width, first % width
+        row_b, column_b = row + axis, column + 1 - axis
+        face, face_b = face_index[n, row, column], face_index[n, row_b, column_b]
+        if face == face_b:
+            continue
+        screen, z, z_b = all_screen[n], depth[n, row, column], depth[n, row_b, column_b]
+        u, v = np.float32(column) + _HALF, np.float32(row) + _HALF
+        along, across = (u, v) if axis == 0 else (v, u)
+        found, low, high = _silhouette(
+            screen, faces, neighbours, facing[n], axis, face, face_b, z, z_b, along, across
+        )
+        if not found:
+            continue
+        position, share = _crossing(screen, low, high, axis, along, across)
+        second = row_b * width + column_b
+        target, source = (second, first) if position > _HALF else (first, second)
+        pair, number = pairs[count], numbers[count]
+        pair[0], pair[1], pair[2], pair[3], pair[4], pair[5] = n, target, source, axis, low, high
+        run = screen[high, axis] - screen[low, axis]
+        number[0], number[1] = position - _HALF, share
+        number[2] = run / (screen[high, 1 - axis] - screen[low, 1 - axis])
+        count += 1
     return pairs[:count].copy(), numbers[:count].copy()

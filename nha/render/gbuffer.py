@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -72,19 +72,38 @@ def draw_gbuffer(
     fragments = visible_surface(two_nearest, tables)
     covered = covered_pixels(fragments)
 
-    # functions, so that only the requested channels are computed
     draw: dict[str, Callable[[], Tensor]] = {  # -> [N, C, H, W]
-        "normals": lambda: covered.draw_vertices(-_camera_normals(vertices, faces, camera), faces),
-        "screen_coords": lambda: covered.draw_vertices(pixels_to_ndc(screen, camera.image_size), faces),
-        "hard_labels": lambda: covered.draw_vertices(tables.hard_labels.detach()[None], faces),
-        "soft_labels": lambda: covered.draw_vertices(tables.soft_labels.detach()[None], faces),
         "uvcoords": lambda: covered.draw_faces(tables.face_uvcoords.detach()[None]),
         "uvmap": lambda: _face_constants(covered, tables.face_uvmap.to(vertices.dtype)),
         "depth": lambda: fragments.depth[..., 0].to(vertices.dtype)[:, None],
-        "alpha": lambda: (fragments.face_index[..., 0] >= 0).to(vertices.dtype)[:, None],
+        "alpha": lambda: _alpha(covered, fragments).to(vertices.dtype),
     }
-    drawn = {name: draw[name]() for name in dict.fromkeys(("alpha", *channels))}
-    return GBuffer(fragments, camera.image_size, drawn, tables.part_names)
+    posed = {  # -> [N, V, C]
+        "normals": lambda: -_camera_normals(vertices, faces, camera),
+        "screen_coords": lambda: pixels_to_ndc(screen, camera.image_size),
+    }
+    labels = {  # -> [1, V, P]
+        "hard_labels": lambda: tables.hard_labels.detach()[None],
+        "soft_labels": lambda: tables.soft_labels.detach()[None],
+    }
+    wanted = dict.fromkeys(("alpha", *channels))
+    drawn = {name: draw[name]() for name in wanted if name in draw}
+    for group in (posed, labels):
+        values = {name: group[name]() for name in wanted if name in group}
+        drawn |= _draw_together(covered, values, faces)
+    ordered = {name: drawn[name] for name in wanted}
+    return GBuffer(fragments, camera.image_size, ordered, tables.part_names, covered)
+
+
+def _draw_together(
+    covered: CoveredPixels, values: Mapping[str, Tensor], faces: Tensor
+) -> Mapping[str, Tensor]:
+    """Images [N, C, H, W] of several vertex values [N or 1, V, C] in one pass."""
+    if len(values) < 2:
+        return {name: covered.draw_vertices(value, faces) for name, value in values.items()}
+    planes = covered.draw_vertices(torch.cat(list(values.values()), dim=-1), faces)
+    sizes = [value.shape[-1] for value in values.values()]
+    return dict(zip(values, planes.split(sizes, dim=1), strict=True))
 
 
 def visible_surface(two_nearest: Fragments, tables: SurfaceTables) -> Fragments:
@@ -100,28 +119,16 @@ def visible_surface(two_nearest: Fragments, tables: SurfaceTables) -> Fragments:
     Returns:
         Fragments of one layer.
     """
-    on_eyeball = _sides_touched(tables, "eyeball")[two_nearest.face_index[..., 0]]
-    on_lid = _sides_touched(tables, "eye_region")[two_nearest.face_index[..., 1]]
+    # inside a face all barycentrics are > 0, so an interpolated label is > 0 exactly where a corner's label is
+    eyeball_faces, lid_faces = tables.eyelid_faces
+    on_eyeball = eyeball_faces[two_nearest.face_index[..., 0]]
+    on_lid = lid_faces[two_nearest.face_index[..., 1]]
     swapped = (on_eyeball & on_lid) != 0
     return Fragments(
         face_index=_take_second(two_nearest.face_index, swapped),
         barycentric=_take_second(two_nearest.barycentric, swapped),
         depth=_take_second(two_nearest.depth, swapped),
     )
-
-
-def _sides_touched(tables: SurfaceTables, part: str) -> Tensor:
-    """Whether a corner of each face lies in a part of the left (bit 1) or right (bit 2) side: [F + 1] uint8.
-
-    Inside a face all barycentrics are > 0, so the interpolated label is > 0 exactly on these faces. The last entry is 0
-    and is used for face index -1 (no face).
-    """
-    sides = torch.zeros(len(tables.hard_labels), dtype=torch.uint8, device=tables.faces.device)
-    for bit, side in ((1, "left"), (2, "right")):
-        if f"{side}_{part}" in tables.part_names:
-            sides |= (tables.hard_labels[:, tables.part_names.index(f"{side}_{part}")] > 0) * bit
-    a, b, c = sides[tables.faces].unbind(1)
-    return torch.cat((a | b | c, sides.new_zeros(1)))
 
 
 def _take_second(layers: Tensor, where: Tensor) -> Tensor:
@@ -139,6 +146,13 @@ def _take_second(layers: Tensor, where: Tensor) -> Tensor:
 def _camera_normals(vertices: Tensor, faces: Tensor, camera: Camera) -> Tensor:
     """Vertex normals in the camera frame, [N, V, 3], pointing out of the surface."""
     return vertex_normals(vertices, faces, eps=NORMAL_EPS) @ camera.extrinsics[:, :, :3]
+
+
+def _alpha(covered: CoveredPixels, fragments: Fragments) -> Tensor:
+    """Where a face is visible, [N, 1, H, W]; pixels that a list of fixed length lacks count as background."""
+    if covered.padded:
+        return covered.to_image(covered.barycentric.new_ones(len(covered.pixel), 1)).permute(0, 3, 1, 2)
+    return (fragments.face_index[..., 0] >= 0)[:, None]
 
 
 def _face_constants(covered: CoveredPixels, values: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def track_in_batches(
     Returns:
         The finished progress, and the person's own albedo.
     """
-    landmarks = LandmarkStages(run, fit.mesh.head, fit.albedo.n_components)
+    landmarks = LandmarkStages(run, fit.mesh, fit.albedo.n_components)
     person = run.load_person()
     if progress is None or person is None:
         seconds: dict[str, float] = {}

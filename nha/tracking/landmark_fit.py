@@ -10,12 +10,12 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from nha.core.conventions import LANDMARK_GROUPS, N_LANDMARKS
+from nha.core.conventions import N_LANDMARKS
 from nha.head.model import HeadModel
 from nha.tracking.energy import (
     FRAME_PRIORS,
@@ -26,11 +26,21 @@ from nha.tracking.energy import (
     relative_weight,
     smoothness_residual,
 )
-from nha.tracking.landmark_model import POSE_WIDTHS, LandmarkModel
-from nha.tracking.least_squares import Quadratic, minimise_each, minimise_jointly, shared_variances
+from nha.tracking.head_rig import POSE_WIDTHS, HeadRig
+from nha.tracking.landmark_model import LandmarkModel
+from nha.tracking.landmark_offsets import OffsetSigmas, contact_precision
+from nha.tracking.least_squares import (
+    Observations,
+    Quadratic,
+    Stacked,
+    minimise_each,
+    minimise_jointly,
+    shared_variances,
+)
 from nha.tracking.reprojection import DetectedLandmarks, Reprojection
-from nha.tracking.settings import EnergyWeights
+from nha.tracking.settings import EnergyWeights, OutlineSettings
 from nha.tracking.state import Unknowns, start_unknowns
+from nha.tracking.surface_points import SurfaceDistances, SurfaceTargets
 
 # Prior of the focal length in units of the longer side, on its logarithm: landmarks alone can hardly separate it
 # from the distance. The photometric stages have none; they start from this focal length and take small steps.
@@ -41,49 +51,10 @@ _FIXED_LOG_FOCAL_SIGMA = 1e-5
 _REWEIGHTINGS = 3
 # Rounds of the joint fit: landmark weights and the offsets' standard deviations are found anew in each.
 _JOINT_ROUNDS = 4
-_OFFSET_SIGMA_RANGE_METRES = (2e-4, 0.03)
-_JAW, _IRISES = list(LANDMARK_GROUPS["jaw"]), list(LANDMARK_GROUPS["iris"])
-_INNER_FACE = [i for i in range(N_LANDMARKS) if i not in (*_JAW, *_IRISES)]
-
-
-@dataclass(frozen=True)
-class OffsetSigmas:
-    """Standard deviations, in metres, of `DetectedLandmarks.offsets`, by group of landmarks.
-
-    Detectors define landmarks differently from the head model, in the same way in every frame and most of all on
-    the jaw, where they follow an outline. Neither shape nor pose may explain that. How large the offsets are
-    depends on the detector and is learned from the keyframes (but for the irises, which the eyes' rotation
-    explains).
-    """
-
-    jaw: float = 0.015
-    inner_face: float = 0.004
-    irises: float = 0.001
-
-    def by_landmark(self) -> Tensor:
-        """[70]."""
-        by_landmark = torch.empty(N_LANDMARKS).double()
-        by_landmark[_JAW], by_landmark[_INNER_FACE], by_landmark[_IRISES] = (
-            self.jaw,
-            self.inner_face,
-            self.irises,
-        )
-        return by_landmark
-
-    def updated(self, offsets: Tensor, variances: Tensor) -> OffsetSigmas:
-        """One step of MacKay's fixed point towards the sigmas of highest evidence.
-
-        Args:
-            offsets: [70, 3] metres, found with these sigmas.
-            variances: [70, 3] of their posterior.
-        """
-        determined = 1 - variances / self.by_landmark()[:, None].square()
-
-        def sigma(group: list[int]) -> float:
-            count = determined[group].sum().clamp_min(1e-3)
-            return float((offsets[group].square().sum() / count).sqrt().clamp(*_OFFSET_SIGMA_RANGE_METRES))
-
-        return replace(self, jaw=sigma(_JAW), inner_face=sigma(_INNER_FACE))
+# Standard deviation of the distance between the outer eye corners, as a fraction, in the fit to outlines. One camera
+# does not show the size of a head: without this prior it would shrink until its landmark offsets, whose prior is in
+# metres, are cheap.
+_SIZE_SIGMA = 0.01
 
 
 @contextlib.contextmanager
@@ -101,11 +72,19 @@ class LandmarkFit:
     """The landmark-only least-squares problem of one head model."""
 
     def __init__(
-        self, head: HeadModel, n_shape: int, n_expr: int, weights: EnergyWeights | None = None
+        self,
+        head: HeadModel,
+        n_shape: int,
+        n_expr: int,
+        weights: EnergyWeights | None = None,
+        outline: OutlineSettings | None = None,
     ) -> None:
-        self.model = LandmarkModel(head)
+        self.rig = HeadRig(head)
+        self.model = LandmarkModel(self.rig, head)
         self.n_shape, self.n_expr = min(n_shape, head.n_shape), min(n_expr, head.n_expr)
-        self.weights = weights or EnergyWeights()
+        self.weights, self.outline = weights or EnergyWeights(), outline or OutlineSettings()
+        self.neck_sigma_rad = math.radians(self.outline.outline_neck_deg)  # outlines show the neck's angle
+        self.offset_sigmas = OffsetSigmas()
         self.widths = (self.n_expr, *POSE_WIDTHS)
         # The point at which priors are linearised. Rotation and translation have none: any value would do.
         rest = start_unknowns(head, 1, 0).to("cpu")
@@ -119,6 +98,7 @@ class LandmarkFit:
         detected: DetectedLandmarks,
         *,
         neighbours: Unknowns | None = None,
+        targets: SurfaceTargets | None = None,
         n_steps: int = 8,
     ) -> Unknowns:
         """Fit each frame's own unknowns; shape and focal length stay.
@@ -127,11 +107,12 @@ class LandmarkFit:
             start: unknowns of N frames.
             detected: their landmarks.
             neighbours: the unknowns on the line between each frame's neighbours, from `timeline.neighbour_mean`.
+            targets: where points of the surface should be in the image; None: only landmarks count.
             n_steps: Levenberg-Marquardt steps for each setting of Huber's weights.
         """
         own, shared = self._own(start), self._shared(start, detected)
-        observed = self._observed(detected)
-        priors = [self._rest_prior()]
+        observed = self._observed(detected, targets)
+        priors = [self._rest_prior() if targets is None else self._rest_prior(self.neck_sigma_rad)]
         if neighbours is not None:
             priors.append(self._smoothness_prior(neighbours))
         for _ in range(_REWEIGHTINGS):
@@ -160,36 +141,67 @@ class LandmarkFit:
                 prior = self._shared_prior(shared, sigmas, fixed_focal)
             observed.reweight(own, shared)
             own, shared = minimise_jointly(observed, own_priors, prior, own, shared, n_steps)
+        self.offset_sigmas = sigmas
+        return self._unknowns(start, own, shared), replace(detected, offsets=self._offsets(shared).float())
+
+    @torch.no_grad()
+    @_one_thread()
+    def refine_together(
+        self,
+        start: Unknowns,
+        detected: DetectedLandmarks,
+        targets: SurfaceTargets,
+        *,
+        fixed_focal: bool,
+        n_steps: int = 4,
+    ) -> tuple[Unknowns, DetectedLandmarks]:
+        """Continue `fit_together` with points of the surface that have a place in the image."""
+        own, shared = self._own(start), self._shared(start, detected)
+        observed, own_priors = self._observed(detected, targets), [self._rest_prior(self.neck_sigma_rad)]
+        prior = self._shared_prior(shared, self.offset_sigmas, fixed_focal, self.outline.outline_shape_sigma)
+        observed.reweight(own, shared)
+        own, shared = minimise_jointly(observed, own_priors, prior, own, shared, n_steps)
+        variances = shared_variances(observed, own_priors, prior, own, shared)
+        self.offset_sigmas = self.offset_sigmas.updated(self._offsets(shared), self._offsets(variances))
         return self._unknowns(start, own, shared), replace(detected, offsets=self._offsets(shared).float())
 
     @torch.no_grad()
     def errors_px(self, unknowns: Unknowns, detected: DetectedLandmarks) -> Tensor:
         """Distance of every landmark to the detected one, NaN where none was detected: [N, 70] pixels."""
         own, shared = self._own(unknowns), self._shared(unknowns, detected)
-        distance = torch.linalg.vector_norm(self._observed(detected).distances_px(own, shared), dim=-1)
+        distance = torch.linalg.vector_norm(self._reprojection(detected).distances_px(own, shared), dim=-1)
         return torch.where(detected.confidence > 0, distance, torch.nan).float()
 
     @torch.no_grad()
     def offset_shift_px(self, unknowns: Unknowns, detected: DetectedLandmarks) -> Tensor:
         """How far the offsets move each landmark in the image: [N, 70, 2] pixels."""
         own, bare = self._own(unknowns), replace(detected, offsets=torch.zeros_like(detected.offsets))
-        observed = self._observed(detected)
+        observed = self._reprojection(detected)
         return (
             observed.projected(own, self._shared(unknowns, detected))
             - observed.projected(own, self._shared(unknowns, bare))
         ).float()
 
-    def _observed(self, detected: DetectedLandmarks) -> Reprojection:
+    def _reprojection(self, detected: DetectedLandmarks) -> Reprojection:
         return Reprojection(self.model, self.n_shape, self.n_expr, detected, self.weights)
+
+    def _observed(self, detected: DetectedLandmarks, targets: SurfaceTargets | None = None) -> Observations:
+        landmarks = self._reprojection(detected)
+        if targets is None:
+            return landmarks
+        longer_side = max(detected.image_size)
+        surface = SurfaceDistances(self.rig, self.n_shape, self.n_expr, targets, longer_side)
+        return Stacked([landmarks, surface])
 
     # --- priors -------------------------------------------------------------------------------------------
 
-    def _rest_prior(self) -> Quadratic:
-        """The energy's priors of each frame's own unknowns, linearised at rest."""
-        at = self._own(self.rest)[0]
-        return Quadratic(
-            self._precision(FRAME_PRIORS, lambda own: self._with_own(self.rest, own[None]), at), at
-        )
+    def _rest_prior(self, neck_sigma_rad: float | None = None) -> Quadratic:
+        """The energy's priors of each frame's own unknowns, linearised at rest; the neck's may have another sigma."""
+        at, priors = self._own(self.rest)[0], FRAME_PRIORS
+        if neck_sigma_rad is not None:
+            sigma = math.sqrt(2) * neck_sigma_rad
+            priors = [replace(p, landmark_sigma=sigma) if p.name == "pos_neck" else p for p in priors]
+        return Quadratic(self._precision(priors, lambda own: self._with_own(self.rest, own[None]), at), at)
 
     def _smoothness_prior(self, line: Unknowns) -> Quadratic:
         """The energy's smoothness term, with the neighbours fixed where they are.
@@ -208,16 +220,27 @@ class LandmarkFit:
         gram = _gram(residual, own[0])
         return Quadratic(relative_weight(self.weights, "smooth") * gram, own)
 
-    def _shared_prior(self, shared: Tensor, sigmas: OffsetSigmas, fixed_focal: bool) -> Quadratic:
+    def _shared_prior(
+        self, shared: Tensor, sigmas: OffsetSigmas, fixed_focal: bool, shape_sigma: float | None = None
+    ) -> Quadratic:
         """The energy's prior of the shape, and those of the landmark offsets and the focal length."""
+        priors = SHARED_PRIORS
+        if shape_sigma is not None:
+            priors = [replace(p, landmark_sigma=shape_sigma) if p.name == "shape_reg" else p for p in priors]
         precision = self._precision(
-            SHARED_PRIORS, lambda shared: self.rest.replace(shape=shared[: self.n_shape]), shared
+            priors, lambda shared: self.rest.replace(shape=shared[: self.n_shape]), shared
         )
         others, mean = torch.zeros_like(shared), torch.zeros_like(shared)
         others[self.n_shape : -1] = (1 / sigmas.by_landmark().repeat_interleave(3)).square()
         others[-1] = (_FIXED_LOG_FOCAL_SIGMA if fixed_focal else _LOG_FOCAL_SIGMA) ** -2
         mean[-1] = shared[-1] if fixed_focal else math.log(USUAL_FOCAL)
-        return Quadratic(precision + others.diag(), mean)
+        precision = precision + others.diag()
+        if shape_sigma is not None:
+            by_shape = self.model.relative_eye_distance_by_shape()[: self.n_shape] / _SIZE_SIGMA
+            precision[: self.n_shape, : self.n_shape] += torch.outer(by_shape, by_shape)
+        offsets = slice(self.n_shape, -1)
+        precision[offsets, offsets] += contact_precision().to(precision)
+        return Quadratic(precision, mean)
 
     def _precision(
         self, priors: Sequence[Prior], unknowns_of: Callable[[Tensor], Unknowns], at: Tensor

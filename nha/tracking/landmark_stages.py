@@ -9,11 +9,13 @@ from torch import Tensor
 
 from nha.core.conventions import LANDMARK_GROUPS, N_FACE_LANDMARKS
 from nha.core.errors import UserError
-from nha.head.model import HeadModel
 from nha.tracking.camera_init import rigid_poses
 from nha.tracking.frames import TrackingFrames
 from nha.tracking.keyframes import choose_keyframes
 from nha.tracking.landmark_fit import USUAL_FOCAL, LandmarkFit
+from nha.tracking.outline_match import OutlineMatcher
+from nha.tracking.outline_stage import OutlineStage
+from nha.tracking.photometric import TrackerMesh
 from nha.tracking.progress import RunFolder
 from nha.tracking.reprojection import DetectedLandmarks
 from nha.tracking.stages import focal_is_given
@@ -41,12 +43,16 @@ class LandmarkStages:
         detected: the landmarks of all frames.
     """
 
-    def __init__(self, run: RunFolder, head: HeadModel, n_texture: int) -> None:
-        self.frames, self.settings, self.head = run.frames, run.settings, head
+    def __init__(self, run: RunFolder, mesh: TrackerMesh, n_texture: int) -> None:
+        self.frames, self.settings, self.head = run.frames, run.settings, mesh.head
         self.usable = self.frames.has_landmarks & ~identity_outliers(self.frames)
         self.timeline = make_timeline(self.frames, self.usable)
         self.fit = LandmarkFit(
-            head, self.settings.n_shape, self.settings.n_expr, weights=self.settings.weights
+            mesh.head,
+            self.settings.n_shape,
+            self.settings.n_expr,
+            weights=self.settings.weights,
+            outline=self.settings.outline,
         )
         self.face_height_px = float(
             torch.tensor([face_box(self.frames, row)[1] for row in self.usable_rows()]).median()
@@ -57,7 +63,10 @@ class LandmarkStages:
             self.frames.image_size,
             sigma_px=self.settings.batched.landmark_sigma * self.face_height_px,
         )
-        self.unknowns = start_unknowns(head, len(self.frames), n_texture).to("cpu")
+        self.outlines = OutlineStage(
+            OutlineMatcher(mesh, self.settings.outline, self.face_height_px), self.fit, self.frames
+        )
+        self.unknowns = start_unknowns(mesh.head, len(self.frames), n_texture).to("cpu")
 
     def usable_rows(self) -> list[int]:
         """Row numbers of the usable frames."""
@@ -89,6 +98,7 @@ class LandmarkStages:
         fixed = focal_is_given(self.settings)
         start, detected = self.unknowns.rows(keyframes), self.detected.rows(keyframes)
         found, detected = self.fit.fit_together(start, detected, fixed_focal=fixed)
+        found, detected = self.outlines.fit_together(keyframes, found, detected, fixed_focal=fixed)
         self.detected = replace(self.detected, offsets=detected.offsets)
         self.unknowns = self.unknowns.with_rows(keyframes, found)
         self._place(self.usable_rows(), float(found.focal_and_centre[0]))
@@ -100,16 +110,24 @@ class LandmarkStages:
         self.unknowns = self.unknowns.with_rows(rows, found)
         error_px = self.fit.errors_px(found, self.detected.rows(rows))[:, _INNER_FACE].nanmean(1)
         self._reject(rows, error_px > self._outlier_limit_px(error_px, _OUTLIER_FACE_PART))
+        self.unknowns = self.outlines.fit_frames(self.usable_rows(), self.unknowns, self.detected)
         self.unknowns = self.refit_smoothly(self.unknowns)
         return torch.nonzero(self.frames.has_landmarks & ~self.usable)[:, 0].tolist()
 
     def refit_smoothly(self, unknowns: Unknowns) -> Unknowns:
         """Fit the usable frames once more, with the smoothness term, and interpolate the others."""
         rows = self.usable_rows()
-        start = unknowns.rows(rows)
-        neighbours = neighbour_mean(start, self.timeline.rows(rows))
-        found = self.fit.fit_frames(start, self.detected.rows(rows), neighbours=neighbours, n_steps=3)
-        return interpolate_gaps(unknowns.with_rows(rows, found), self.usable, self.timeline)
+        neighbours = neighbour_mean(unknowns.rows(rows), self.timeline.rows(rows))
+        if self.outlines.active:
+            fitted = self.outlines.fit_frames(
+                rows, unknowns, self.detected, neighbours=neighbours, n_rounds=1
+            )
+        else:
+            found = self.fit.fit_frames(
+                unknowns.rows(rows), self.detected.rows(rows), neighbours=neighbours, n_steps=3
+            )
+            fitted = unknowns.with_rows(rows, found)
+        return interpolate_gaps(fitted, self.usable, self.timeline)
 
     def frames_without_offsets(self, unknowns: Unknowns, offsets: Tensor) -> TrackingFrames:
         """The frames with each landmark moved to where the head model's own landmark is.

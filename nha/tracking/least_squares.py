@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,11 +56,38 @@ class Quadratic:
 class Observations(Protocol):
     """N sums of squared residuals, each of its own unknowns [P] and the shared ones [S]."""
 
+    def reweight(self, own: Tensor, shared: Tensor) -> None:
+        """Set the robust weights for the residuals at these unknowns."""
+
     def residuals(self, own: Tensor, shared: Tensor) -> Tensor:
         """Residuals [N, R] at own [N, P] and shared [S]."""
 
     def linearise(self, own: Tensor, shared: Tensor, *, with_shared: bool) -> Linearised:
         """Residuals and derivatives."""
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Several observations of the same unknowns as one."""
+
+    parts: Sequence[Observations]
+
+    def reweight(self, own: Tensor, shared: Tensor) -> None:
+        """Set the robust weights of each part for the residuals at these unknowns."""
+        for part in self.parts:
+            part.reweight(own, shared)
+
+    def residuals(self, own: Tensor, shared: Tensor) -> Tensor:
+        """Residuals of all parts [N, R]."""
+        return torch.cat([part.residuals(own, shared) for part in self.parts], 1)
+
+    def linearise(self, own: Tensor, shared: Tensor, *, with_shared: bool) -> Linearised:
+        """Residuals of all parts and derivatives."""
+        at = [part.linearise(own, shared, with_shared=with_shared) for part in self.parts]
+        by_shared = torch.cat([a.by_shared for a in at], 1) if with_shared else None
+        return Linearised(
+            torch.cat([a.residual for a in at], 1), torch.cat([a.by_own for a in at], 1), by_shared
+        )
 
 
 def minimise_each(

@@ -14,7 +14,7 @@ from nha.tracking.least_squares import Linearised
 from nha.tracking.settings import EnergyWeights
 
 # Residuals beyond this many standard deviations have a gradient of constant size (Huber's function).
-_HUBER = 3.0
+HUBER = 3.0
 _MIN_DEPTH_METRES = 1e-2
 
 
@@ -85,7 +85,7 @@ class Reprojection:
     def reweight(self, own: Tensor, shared: Tensor) -> None:
         """Set Huber's weights for the distances at these unknowns."""
         distance = torch.linalg.vector_norm(self.distances_px(own, shared), dim=-1)
-        huber = _HUBER / (distance / self.sigma_px).clamp_min(_HUBER)
+        huber = HUBER / (distance / self.sigma_px).clamp_min(HUBER)
         self.weight = (self.strength * huber).sqrt() / self.sigma_px
 
     def residuals(self, own: Tensor, shared: Tensor) -> Tensor:
@@ -123,8 +123,16 @@ class Reprojection:
         return own.new_zeros(len(own), self.model.n_coefficients).index_copy(1, self.columns, used).float()
 
     def _project(self, points: Tensor, shared: Tensor) -> Tensor:
-        focal_px = shared[-1].exp() * self.longer_side
-        return -focal_px * points[..., :2] / points[..., 2:].clamp_min(_MIN_DEPTH_METRES)
+        return project_from_centre(points, shared, self.longer_side)
 
     def _distances_px(self, projected: Tensor) -> Tensor:
         return landmark_residuals(projected, self.target, self.detected.confidence)
+
+
+def project_from_centre(points: Tensor, shared: Tensor, longer_side_px: int) -> Tensor:
+    """Points [N, L, 3] (metres, world) in pixels from the image's centre, x right and y down: [N, L, 2].
+
+    The last of the `shared` unknowns is the logarithm of the focal length in units of the longer side.
+    """
+    focal_px = shared[-1].exp() * longer_side_px
+    return -focal_px * points[..., :2] / points[..., 2:].clamp_min(_MIN_DEPTH_METRES)

@@ -128,6 +128,61 @@ class BatchedSettings(Settings):
 
 
 @dataclass(frozen=True)
+class OutlineSettings(Settings):
+    """Outline of the head (batched mode)."""
+
+    outline_rounds: int = setting(
+        6,
+        minimum=0,
+        maximum=50,
+        help="How often mesh and parsing are matched anew in the keyframes' fit; 0: the parsing does not decide "
+        "shape and pose.",
+    )
+    outline_frame_rounds: int = setting(
+        3, minimum=0, maximum=50, help="How often they are matched anew in the fit of each frame."
+    )
+    outline_sigma: float = setting(
+        0.015,
+        minimum=1e-6,
+        maximum=1,
+        help="Standard deviation of a point of the outline, as a fraction of the face height.",
+    )
+    ear_sigma: float = setting(
+        0.012,
+        minimum=1e-6,
+        maximum=1,
+        help="Standard deviation of a parsed ear's position and size, as a fraction of the face height.",
+    )
+    hair_thickness_mm: float = setting(
+        12.0, minimum=0, maximum=200, help="Usual distance of the hair's outline from the scalp."
+    )
+    hair_sigma_mm: float = setting(
+        10.0, minimum=1e-3, maximum=1000, help="Standard deviation of that distance."
+    )
+    outline_shape_sigma: float = setting(
+        0.8,
+        minimum=1e-3,
+        maximum=100,
+        help="Standard deviation of the identity coefficients in the fit to outlines.",
+    )
+    outline_neck_deg: float = setting(
+        6.0, minimum=1e-3, maximum=180, help="Standard deviation of the neck's angle in the fit to outlines."
+    )
+    profile_yaw_deg: float = setting(
+        40.0,
+        minimum=0,
+        maximum=180,
+        help="Yaw beyond which landmarks become inexact; parsed ears do so 10 degrees earlier.",
+    )
+    profile_fall_deg: float = setting(
+        10.0,
+        minimum=1e-3,
+        maximum=180,
+        help="Degrees beyond that yaw at which the variance of a landmark is four times as large.",
+    )
+
+
+@dataclass(frozen=True)
 class TrackingSettings(Settings):
     """Settings of the tracker."""
 
@@ -208,6 +263,7 @@ class TrackingSettings(Settings):
     weights: EnergyWeights = nested(EnergyWeights)
     sequential: SequentialSettings = nested(SequentialSettings)
     batched: BatchedSettings = nested(BatchedSettings)
+    outline: OutlineSettings = nested(OutlineSettings)
 
     IGNORED: ClassVar = {
         "img_log_freq": "images go into tracking.mp4",

@@ -8,6 +8,8 @@ import torch
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.drawn_parts import DRAWN_PARTS, drawn_tables
 from nha.avatar.settings import AvatarSettings
+from nha.core.device import accelerator_path
+from nha.core.pixel_lists import ListLengths, fixed_lengths
 from nha.core.rotations import rotation_matrix
 from nha.head.joint_limits import neck_angles
 from tests.avatar.conftest import camera, facing_params
@@ -164,3 +166,27 @@ def test_render_paints_only_the_chosen_pixels(avatar, head):
     assert 0 < half.painted.sum() < (whole.alpha > 0.5).sum()
     torch.testing.assert_close(half.rgb01[painted], whole.rgb01[painted])
     assert (half.rgb01[~painted] == 1).all()
+
+
+def test_lists_of_fixed_length_give_the_same_image_and_gradients(avatar):
+    """The path of accelerators: padded lists of pixels, operations of plain torch."""
+    params = facing_params(avatar.head, 2)
+
+    def drawn(lengths):
+        avatar.zero_grad()
+        with fixed_lengths(lengths):
+            rendering = avatar.render(
+                params, camera(2), channels=("screen_coords", "hard_labels", "soft_labels")
+            )
+        rendering.rgb01.square().mean().backward()
+        gradients = [p.grad.clone() for p in avatar.texture_net.parameters()]
+        return rendering, gradients
+
+    exact, exact_gradients = drawn(None)
+    with accelerator_path():
+        padded, padded_gradients = drawn(ListLengths())
+    assert 0.02 < exact.alpha.mean() < 0.98
+    torch.testing.assert_close(padded.rgba, exact.rgba, atol=1e-6, rtol=0)
+    for name in ("normals", "screen_coords", "hard_labels", "soft_labels"):
+        torch.testing.assert_close(padded.gbuffer[name], exact.gbuffer[name], atol=1e-6, rtol=0)
+    torch.testing.assert_close(padded_gradients, exact_gradients, atol=1e-7, rtol=1e-3)

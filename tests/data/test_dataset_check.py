@@ -28,6 +28,7 @@ from nha.data.dataset_folder import (
     write_transforms,
 )
 from nha.data.findings import Fault
+from nha.data.frame_checks import FrameAnnotations, check_frame, face_roll_deg
 from nha.data.splits import Split, default_split, write_split
 from nha.data.tracking_file import write_tracking
 
@@ -154,6 +155,12 @@ def without_face(labels: np.ndarray) -> np.ndarray:
     return np.where((labels != Parsing.BACKGROUND) & (labels != Parsing.CLOTH), Parsing.HAIR, labels)
 
 
+def clothes_above(labels: np.ndarray) -> np.ndarray:
+    labels = np.where(labels == Parsing.CLOTH, Parsing.BACKGROUND, labels)
+    labels[:12] = Parsing.CLOTH
+    return labels
+
+
 def other_size(path: Path) -> None:
     write_labels(path, cv2.resize(read_labels(path), (WIDTH + 1, HEIGHT), interpolation=cv2.INTER_NEAREST))
 
@@ -195,6 +202,7 @@ BROKEN: dict[str, tuple[Callable[[FramePaths], object], set[Fault]]] = {
         lambda p: change_keypoints(p, landmarks_px=moved(0, 9), iris_px=lambda k: k.iris_px + np.float32([0, 9])),
         {Fault.EYES, Fault.MOUTH},
     ),
+    "clothes above the face": (lambda p: change_labels(p.parsing, clothes_above), {Fault.TURNED}),
     "irises changed": (lambda p: change_keypoints(p, iris_px=lambda k: k.iris_px[::-1]), {Fault.IRISES}),
     "no normals": (lambda p: change_normals(p, np.zeros_like), {Fault.EMPTY_NORMALS}),
     "normals everywhere": (
@@ -217,8 +225,30 @@ def test_each_fault_is_found_in_its_frame_and_nowhere_else(name, dataset):
 
 
 def test_every_fault_of_frames_is_broken_once():
-    of_the_dataset = {Fault.TRANSFORM, Fault.TRACKING, Fault.SPLIT}
+    of_the_dataset = {Fault.TRANSFORM, Fault.TRACKING, Fault.SPLIT, Fault.COVERED}
     assert set.union(*(expected for _, expected in BROKEN.values())) == set(Fault) - of_the_dataset
+
+
+@pytest.mark.parametrize(("quarters", "where"), [(1, "beside"), (2, "above"), (3, "beside")])
+def test_a_turned_face_is_a_fault(quarters, where):
+    """A frame and all its annotations are turned clockwise, so they still fit each other."""
+    keypoints, parsing, segmentation, normals = drawn_frame(25, 20, 48)
+    size = (WIDTH, HEIGHT)
+    points, irises = keypoints.landmarks_px, keypoints.iris_px
+    for _ in range(quarters):
+        points, irises = (np.stack([size[1] - p[:, 1], p[:, 0]], axis=1) for p in (points, irises))
+        size = size[::-1]
+    turned = FrameAnnotations(
+        dataclasses.replace(keypoints, landmarks_px=points, iris_px=irises),
+        np.rot90(parsing, -quarters).copy(),
+        np.rot90(segmentation, -quarters).copy(),
+        np.rot90(normals, -quarters).copy(),
+    )
+    ((fault, detail),) = check_frame(turned)
+    assert fault is Fault.TURNED
+    assert f"the mouth is {where} the eyes" in detail
+    roll_deg = face_roll_deg(points)
+    assert abs((roll_deg - 90 * quarters + 180) % 360 - 180) < 5
 
 
 def test_what_is_unusual_but_right_is_no_fault(dataset):

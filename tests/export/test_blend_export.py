@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -60,6 +61,10 @@ def test_a_sparse_accessor_holds_any_values(tmp_path):
     tables = [some, np.zeros((300, 3), np.float32), rng.normal(0, 1, (300, 3)).astype(np.float32)]
     ids = [file.sparse_accessor(table) for table in tables]
     file.save(tmp_path / "file.glb")
+    data = (tmp_path / "file.glb").read_bytes()
+    written = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])["accessors"]
+    assert "sparse" in written[0]
+    assert not {"bufferView", "byteOffset"} & written[0].keys()  # the offset needs a buffer view
     reader = GlbTwin.__new__(GlbTwin)
     reader.gltf = type(file.gltf)().load_binary(str(tmp_path / "file.glb"))
     reader.blob = reader.gltf.binary_blob()

@@ -133,3 +133,4 @@ def test_chromium_draws_the_avatars_images(model, request, tracking, tmp_path) -
     assert scores["vertices"]["max_mm"] < 0.05
     if model == "blend_avatar":
         assert scores["images"]["inner_psnr"] > 40
+        assert scores["images"]["sharp_psnr"] > 35

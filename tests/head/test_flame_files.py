@@ -158,3 +158,56 @@ def test_flame_topology_has_the_published_counts(flame_like):
     head = HeadModel(read_head_folder(flame_like), blur_sigma=None)
     assert (head.n_vertices, len(head.faces), len(head.offset_vertices)) == (16227, 32392, 15135)
     assert torch.isfinite(head(head.neutral_params(1))).all()
+
+
+@pytest.mark.parametrize("name", ["FLAME_NEUTRAL.pkl", "flame2023_no_jaw.pkl", "female_model.pkl"])
+def test_further_names_of_the_model_are_taken(folder, name):
+    (folder / "generic_model.pkl").rename(folder / name)
+    assert read_head_folder(folder).release.startswith("procedural")
+    assert missing_files(folder) == []
+
+
+def test_of_two_gendered_models_one_must_be_named(folder):
+    shutil.copy(folder / "generic_model.pkl", folder / "male_model.pkl")
+    (folder / "generic_model.pkl").rename(folder / "female_model.pkl")
+    with pytest.raises(
+        UserError, match=r"has female_model\.pkl and male_model\.pkl: name one of these files"
+    ):
+        read_head_folder(folder)
+    assert len(read_head_folder(folder / "male_model.pkl").template_vertices) == 5417
+
+
+def test_a_folder_with_other_pickles_names_them(tmp_path):
+    (tmp_path / "my_flame.pkl").touch()
+    with pytest.raises(UserError, match=r"it has my_flame\.pkl: name a model file itself with --head"):
+        read_head_folder(tmp_path)
+
+
+def test_a_model_as_npz_is_the_same(folder):
+    model = pickle.loads((folder / "generic_model.pkl").read_bytes())
+    expected = read_head_folder(folder).identity
+    (folder / "generic_model.pkl").unlink()
+    arrays = {key: value.toarray() if scipy.sparse.issparse(value) else value for key, value in model.items()}
+    np.savez(folder / "FLAME_NEUTRAL.npz", **{k: v for k, v in arrays.items() if isinstance(v, np.ndarray)})
+    assert read_head_folder(folder).identity == expected
+
+
+def test_decas_landmarks_and_the_official_parts(flame_like, tmp_path, caplog):
+    """68 landmarks without irises: these are derived; the parts without a mouth are named, not used."""
+    full = np.load(flame_like / "landmark_embedding_with_eyes.npy", allow_pickle=True).item()
+    shutil.copytree(flame_like, tmp_path / "flame")
+    target = tmp_path / "flame"
+    (target / "landmark_embedding_with_eyes.npy").unlink()
+    (target / "FLAME_masks_mouth.pkl").rename(target / "FLAME_masks.pkl")
+    deca = {
+        "full_lmk_faces_idx": np.asarray(full["full_lmk_faces_idx"])[:, :68],
+        "full_lmk_bary_coords": np.asarray(full["full_lmk_bary_coords"])[:, :68],
+    }
+    np.save(target / "landmark_embedding.npy", np.array(deca, dtype=object), allow_pickle=True)
+    assets = read_head_folder(target)
+    expected = read_head_folder(flame_like)
+    np.testing.assert_array_equal(assets.landmark_faces[:68], expected.landmark_faces[:68])
+    np.testing.assert_array_equal(assets.landmark_barycentric[:68], expected.landmark_barycentric[:68])
+    assert assets.landmark_faces.shape == (70,)
+    assert "landmarks from landmark_embedding.npy, which has no irises" in caplog.text
+    assert "FLAME_masks.pkl lacks the parts of the mouth and is not used" in caplog.text

@@ -7,7 +7,7 @@ import pytorch_lightning as lightning
 import torch
 
 from nha.core.types import FrameBatch
-from nha.optimization.datamodule import FrameDataModule
+from nha.optimization.datamodule import FrameDataModule, epoch_order
 
 
 def epoch(loader) -> list[list[int]]:
@@ -30,7 +30,7 @@ def test_order_depends_only_on_seed_and_epoch(six_frames):
 
     def order(seed: int, epoch_of_run: int) -> list[list[int]]:
         data = FrameDataModule(single, seed=seed)
-        data.trainer = types.SimpleNamespace(current_epoch=epoch_of_run, world_size=1)
+        data.trainer = types.SimpleNamespace(current_epoch=epoch_of_run, global_rank=0, world_size=1)
         return epoch(data.train_dataloader())
 
     orders = [order(1, 0), order(1, 1), order(2, 0)]
@@ -64,3 +64,41 @@ def test_lightning_trains_and_validates_with_the_data_module(six_frames, tmp_pat
     )  # fmt: skip
     trainer.fit(module, datamodule=FrameDataModule(six_frames))
     assert sorted(module.seen) == [0, 1, 2, 5, 6, 7]
+
+
+class Recorder(lightning.LightningModule):
+    """Keeps the frame ids of each epoch and the processes that loaded them."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.epochs: list[list[int]] = []
+        self.loaders: list[int] = []
+
+    def on_train_epoch_start(self):
+        self.epochs.append([])
+
+    def training_step(self, batch: FrameBatch, _):
+        self.epochs[-1] += batch.frame_id.tolist()
+        self.loaders.append(id(self.trainer.train_dataloader))
+        return (batch.rgb01.mean() * self.weight).square()
+
+    def validation_step(self, batch: FrameBatch, _):
+        pass
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_one_loader_serves_all_epochs_in_the_order_of_each(six_frames, tmp_path):
+    data, module = FrameDataModule(six_frames, seed=4), Recorder()
+    trainer = lightning.Trainer(
+        max_epochs=3, logger=False, enable_checkpointing=False, enable_progress_bar=False, limit_val_batches=0,
+        num_sanity_val_steps=0, enable_model_summary=False, default_root_dir=tmp_path, accelerator="cpu",
+        log_every_n_steps=1,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    ids = data.train.frame_ids
+    assert module.epochs == [[ids[i] for i in epoch_order(len(ids), 4, epoch)] for epoch in range(3)]
+    assert len(set(module.loaders)) == 1
+    assert data.val_dataloader() is data.val_dataloader()

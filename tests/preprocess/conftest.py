@@ -101,7 +101,12 @@ def truth_options(spaced_dir, fakes) -> PreprocessOptions:
                 paths.keypoints, Keypoints(landmarks, np.full(68, 7, np.float32), confidence, irises)
             )
     return PreprocessOptions(
-        video=video, out_path=spaced_dir / "data", estimators="truth", scale=96, max_missing=0.5
+        video=video,
+        out_path=spaced_dir / "data",
+        estimators="truth",
+        scale=96,
+        max_missing=0.5,
+        crop_to_head=False,
     )
 
 

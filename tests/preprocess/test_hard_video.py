@@ -146,7 +146,7 @@ def test_the_face_is_found_where_it_is(fakes, spaced_dir, make: Callable, n_fram
 
 
 def make_dataset(fakes, video: Path, **changes) -> DatasetFolder:
-    options = PreprocessOptions(video=video, out_path=video.parent / "data", scale=96)
+    options = PreprocessOptions(video=video, out_path=video.parent / "data", scale=96, crop_to_head=False)
     build_dataset(replace(options, **changes), fakes.fake_estimators())
     return DatasetFolder.open(options.out_path)
 
@@ -262,7 +262,11 @@ def annotate(folder: Path, frames: list[np.ndarray], **changes) -> tuple[dict, D
         for rgb in frames:
             writer.write(rgb)
     options = PreprocessOptions(
-        video=folder / "clip.mp4", out_path=folder / "data", estimators="mediapipe", scale=256
+        video=folder / "clip.mp4",
+        out_path=folder / "data",
+        estimators="mediapipe",
+        scale=256,
+        crop_to_head=False,
     )
     info = read_info(build_dataset(replace(options, **changes)))
     return vars(info), DatasetFolder.open(options.out_path)

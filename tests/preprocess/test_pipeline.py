@@ -7,6 +7,7 @@ import weakref
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -33,7 +34,7 @@ N_FRAMES = 6
 @pytest.fixture
 def options(spaced_dir: Path, fakes) -> PreprocessOptions:
     video = fakes.write_video(spaced_dir / "my video.mp4", fakes.walking_square(N_FRAMES))
-    return PreprocessOptions(video=video, out_path=spaced_dir / "data set", scale=96)
+    return PreprocessOptions(video=video, out_path=spaced_dir / "data set", scale=96, crop_to_head=False)
 
 
 def test_a_run_writes_the_whole_layout(fakes, options):
@@ -312,3 +313,29 @@ def test_published_estimators_name_what_is_missing(fakes, options, monkeypatch, 
         build_dataset(replace(options, estimators="published"))
     assert "\n" not in str(caught.value)
     assert not options.out_path.exists()
+
+
+def test_images_with_alpha_are_a_dataset_with_their_own_mattes(fakes, options, contents):
+    """The fake matting would mark all bright pixels; the alpha marks the left half of the square."""
+    folder = options.video.parent / "images"
+    folder.mkdir()
+    for i, rgb in enumerate(fakes.walking_square(4)):
+        alpha = np.zeros((*rgb.shape[:2], 1), np.uint8)
+        alpha[:, : 18 + 4 * i] = 255
+        cv2.imwrite(str(folder / f"{i + 8}.png"), np.concatenate([rgb[..., ::-1], alpha], axis=2))
+    from_images = replace(options, video=folder)
+    estimators = fakes.fake_estimators()
+    build_dataset(from_images, estimators)
+    assert estimators.matting.seen == []
+    dataset = DatasetFolder(from_images.out_path)
+    assert dataset.frame_ids() == [0, 1, 2, 3]
+    for i in dataset.frame_ids():
+        labels = read_labels(dataset.paths(i).parsing)
+        assert (labels[:, 18 + 4 * i :] == Parsing.BACKGROUND).all()
+        assert (labels[:, : 18 + 4 * i] != Parsing.BACKGROUND).any()
+    before = contents(from_images.out_path)
+    build_dataset(from_images, fakes.fake_estimators())  # complete
+    assert contents(from_images.out_path) == before
+    cv2.imwrite(str(folder / "12.png"), np.zeros((72, 96, 3), np.uint8))
+    with pytest.raises(UserError, match="holds the dataset of images"):
+        build_dataset(from_images, fakes.fake_estimators())

@@ -25,6 +25,7 @@ def options(spaced_dir, weights) -> PreprocessOptions:
         weights=weights,
         scale=96,
         device="cpu",
+        crop_to_head=False,
     )
 
 

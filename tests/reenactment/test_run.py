@@ -191,7 +191,7 @@ def test_wrong_input_is_a_one_line_error_and_leaves_no_file(options, head, tmp_p
     one = options.driving_tracking_results[0]
     for changes, message in (
         ({"neutral_driving_frame": [7]}, "neutral_driving_frame 7 was not tracked"),
-        ({"neutral_target_frame": -1}, "neutral_target_frame -1 was not tracked"),
+        ({"neutral_target_frame": 77}, "neutral_target_frame 77 was not tracked"),
         ({"target_ckpt": tmp_path / "none.ckpt"}, "none.ckpt"),
         ({"driving_ckpt": [tmp_path / "none.ckpt"]}, "none.ckpt"),
         ({"driving_tracking_results": [tmp_path / "nowhere"]}, "no tracking file"),

@@ -239,6 +239,26 @@ class TestGradients:
         assert change.abs().mean() > 3
         assert (slope - change).abs().mean() < 0.06 * change.abs().mean()
 
+    def test_a_mask_moves_a_sphere_into_its_place(self):
+        screen, faces = sphere(2, (18.0, 22.0), 11.0)
+        wanted, _ = sphere(2, (24.3, 18.4), 14.2)
+        mask, edges, start = (
+            alpha_image(wanted, faces, "numba"),
+            EdgeTable.from_faces(faces),
+            torch.tensor([18.0, 22.0]),
+        )
+        shift, growth = torch.zeros(2, requires_grad=True), torch.ones(1, requires_grad=True)
+        optimizer = torch.optim.Adam([{"params": [shift], "lr": 0.4}, {"params": [growth], "lr": 0.03}])
+        for _ in range(100):
+            moved = torch.cat(((screen[..., :2] - start) * growth + start + shift, screen[..., 2:]), dim=2)
+            fragments = draw(moved.detach(), faces)
+            alpha = antialias(alpha_of(fragments), fragments, moved, faces, edges)[:, 0]
+            optimizer.zero_grad()
+            (alpha - mask).square().sum().backward()
+            optimizer.step()
+        torch.testing.assert_close((start + shift).detach(), torch.tensor([24.3, 18.4]), atol=0.05, rtol=0)
+        torch.testing.assert_close(11 * growth.detach(), torch.tensor([14.2]), atol=0.05, rtol=0)
+
     def test_area_of_a_rectangle(self):
         screen, faces = sheet([(4.3, NEAR), (10.2, NEAR)], 6.4, 20.9)
         screen.requires_grad_()

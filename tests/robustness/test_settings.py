@@ -70,15 +70,13 @@ def with_number(entry: SettingKey, number: float) -> typing.Any:
 
 def required(cls: type) -> dict[str, typing.Any]:
     """Values for the settings without a default."""
-    return {
-        entry.key: [Path("x")]
-        if entry.kind == list[Path]
-        else "published"
-        if "Literal" in str(entry.kind)
-        else "x"
-        for entry in setting_keys(cls)
-        if entry.required
-    }
+    return {entry.key: _some_value(entry.kind) for entry in setting_keys(cls) if entry.required}
+
+
+def _some_value(kind: typing.Any) -> typing.Any:
+    if typing.get_origin(kind) is typing.Literal:
+        return typing.get_args(kind)[0]
+    return [Path("x")] if kind == list[Path] else "x"
 
 
 def test_the_table_holds_the_settings_of_all_commands():

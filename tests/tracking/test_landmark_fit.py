@@ -22,9 +22,10 @@ from nha.tracking.energy import (
     smoothness_residual,
     weighted_sum,
 )
+from nha.tracking.head_rig import POSE_WIDTHS, HeadRig
 from nha.tracking.keyframes import choose_keyframes, head_angles_deg
 from nha.tracking.landmark_fit import LandmarkFit
-from nha.tracking.landmark_model import POSE_WIDTHS, LandmarkModel
+from nha.tracking.landmark_model import LandmarkModel
 from nha.tracking.least_squares import Linearised, Quadratic, minimise_each, minimise_jointly
 from nha.tracking.reprojection import DetectedLandmarks
 from nha.tracking.settings import EnergyWeights
@@ -46,7 +47,7 @@ def test_landmarks_equal_the_head_models(head_mesh, random_head):
     shape, expr, _ = coefficients.split((head.n_shape, head.n_expr, 3 * N_LANDMARKS), 1)
     params = HeadParams(shape, expr, *pose.split(POSE_WIDTHS, 1))
     expected = head.landmarks(head(params))
-    model = LandmarkModel(head)
+    model = LandmarkModel(HeadRig(head), head)
     assert torch.allclose(model.points(coefficients, pose), expected, atol=1e-5)
     columns = torch.arange(3)
     assert torch.allclose(model.linearised(coefficients, pose, columns).points, expected, atol=1e-5)
@@ -54,7 +55,7 @@ def test_landmarks_equal_the_head_models(head_mesh, random_head):
 
 def test_derivatives_equal_automatic_ones(head_mesh, random_head):
     coefficients, pose = random_head
-    model = LandmarkModel(head_mesh.head)
+    model = LandmarkModel(HeadRig(head_mesh.head), head_mesh.head)
     coefficients[:, -3 * N_LANDMARKS :] = 0.002 * torch.randn(2, 3 * N_LANDMARKS)
     columns = torch.tensor([0, 5, 300, 310, model.n_coefficients - 3 * N_LANDMARKS, model.n_coefficients - 1])
     at = model.linearised(coefficients, pose, columns)
@@ -168,7 +169,7 @@ def test_keyframes_spread_and_begin_frontal():
 
 def test_an_offset_moves_its_landmark_with_the_head(head_mesh, random_head):
     coefficients, pose = random_head
-    model = LandmarkModel(head_mesh.head)
+    model = LandmarkModel(HeadRig(head_mesh.head), head_mesh.head)
     moved = coefficients.clone()
     offset = torch.tensor([0.003, -0.001, 0.002])
     first = model.n_coefficients - 3 * N_LANDMARKS

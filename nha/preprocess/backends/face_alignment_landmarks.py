@@ -60,6 +60,10 @@ class FaceAlignmentLandmarks(LandmarkEstimator):
         """Free the mesh model; the landmarks do not depend on earlier frames."""
         self._meshes.reset()
 
+    def orientation_scores(self, rgb: np.ndarray) -> np.ndarray:
+        """By mediapipe; see `LandmarkEstimator.orientation_scores`."""
+        return self._meshes.orientation_scores(rgb)
+
     def close(self) -> None:
         """Free the mesh model."""
         self._meshes.close()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from nha.core.conventions import LANDMARK_GROUPS, N_FACE_LANDMARKS
+from nha.preprocess.backends.mediapipe_detection import SmallFaceMesh, orientation_scores
 from nha.preprocess.backends.mediapipe_mesh import (
     IBUG68,
     LEFT_IRIS,
@@ -19,6 +20,7 @@ from nha.preprocess.backends.mediapipe_mesh import (
 from nha.preprocess.backends.mediapipe_normals import outward_normals
 from nha.preprocess.backends.mediapipe_runtime import load_mediapipe, pad_to_square, quiet
 from nha.preprocess.cleanup import irises_inside_eyes
+from nha.preprocess.crop import FrameTransform
 from nha.preprocess.estimators import (
     IRIS_NOT_FOUND,
     EstimatorContext,
@@ -55,6 +57,7 @@ class MediapipeLandmarks(LandmarkEstimator):
     def __init__(self, follow: bool = True) -> None:
         self.sequential = follow
         self._solution = None
+        self._small_faces = SmallFaceMesh(MAX_FACES)
         self._confidence = np.ones(N_FACE_LANDMARKS, np.float32)
         for group, confidence in CONFIDENCE_BY_GROUP.items():
             self._confidence[list(LANDMARK_GROUPS[group])] = confidence
@@ -68,16 +71,30 @@ class MediapipeLandmarks(LandmarkEstimator):
         return cls(follow)
 
     def faces(self, frame: Frame) -> list[Face]:
-        """All faces in the frame; see `LandmarkEstimator.faces`."""
+        """All faces in the frame; see `LandmarkEstimator.faces`.
+
+        Where the whole frame shows none, small ones are searched at the resolution of the video.
+        """
         square = pad_to_square(frame.rgb)
-        meshes = self._run(square).multi_face_landmarks or []
-        return [self._face(mesh.landmark, square.shape[0]) for mesh in meshes]
+        found = self._run(square).multi_face_landmarks or []
+        meshes = [_points(mesh.landmark) * square.shape[0] for mesh in found]
+        if not meshes:
+            meshes = self._small_faces.meshes(frame.video_rgb)
+            if frame.original is not None:
+                meshes = [_to_output(mesh, frame.transform) for mesh in meshes]
+                meshes = [mesh for mesh in meshes if _is_inside(mesh, frame.rgb.shape[:2])]
+        return [self._face(mesh) for mesh in meshes]
 
     def reset(self) -> None:
         """Forget the tracked faces and free the model; the next frame loads it again."""
+        self._small_faces.close()
         if self._solution is not None:
             self._solution.close()
             self._solution = None
+
+    def orientation_scores(self, rgb: np.ndarray) -> np.ndarray:
+        """See `LandmarkEstimator.orientation_scores`."""
+        return orientation_scores(rgb)
 
     def close(self) -> None:
         """Free the model."""
@@ -94,9 +111,7 @@ class MediapipeLandmarks(LandmarkEstimator):
             warnings.simplefilter("ignore")  # of protobuf, about its own interface
             return self._solution.process(square)
 
-    def _face(self, points, side_px: int) -> Face:
-        # Depth has the unit of x: the width of the image.
-        mesh = np.array([(point.x, point.y, point.z) for point in points], np.float32) * side_px
+    def _face(self, mesh: np.ndarray) -> Face:
         landmarks = mesh[list(IBUG68)]
         return Face(
             landmarks_px=np.ascontiguousarray(landmarks[:, :2]),
@@ -114,6 +129,21 @@ class MediapipeLandmarks(LandmarkEstimator):
         normals = outward_normals(surface, torch.from_numpy(face_topology().triangles))[0].numpy()
         missing = self._expected_facing - normals[list(IBUG68), 2]
         return self._confidence * np.clip(1 - missing / FACING_COSINE, MIN_FACING_CONFIDENCE, 1)
+
+
+def _points(landmarks) -> np.ndarray:
+    """float32 [478, 3] in units of the image's width; so is the depth."""
+    return np.array([(point.x, point.y, point.z) for point in landmarks], np.float32)
+
+
+def _to_output(mesh_px: np.ndarray, transform: FrameTransform) -> np.ndarray:
+    xy = transform.points_to_output(mesh_px[:, :2])
+    return np.concatenate([xy, mesh_px[:, 2:] * transform.scale[0]], axis=1).astype(np.float32)
+
+
+def _is_inside(mesh_px: np.ndarray, shape: tuple[int, int]) -> bool:
+    x, y = mesh_px[:, :2].mean(axis=0)
+    return 0 <= x < shape[1] and 0 <= y < shape[0]
 
 
 class MediapipeIris(IrisEstimator):
