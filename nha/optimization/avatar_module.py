@@ -28,7 +28,7 @@ from nha.optimization.sampling import (
     random_scores,
     step_generator,
 )
-from nha.optimization.stages import Stage
+from nha.optimization.stages import TEXTURE, Stage
 from nha.optimization.training_state import EPOCHS_KEY, RUN_KEY
 
 
@@ -79,8 +79,7 @@ class AvatarModule(lightning.LightningModule):
         losses = losses.times(self.share.n_processes, summed)
         weights = self.stage.weights_at(self.current_epoch)
         total = losses.weighted_sum(weights)
-        if not total.requires_grad and self.share.n_processes == 1:
-            # none of the heads is in its image: no term depends on a parameter that this stage moves
+        if self.share.n_processes == 1 and self._teaches_nothing(total, rendering):
             self.frames_outside.update(batch.frame_id.tolist())
             return
         self._watch.observe(losses, weights, total, self.current_epoch)
@@ -94,6 +93,14 @@ class AvatarModule(lightning.LightningModule):
         logged = {**losses.for_log("train"), "train/total": total.detach()}
         spread = self.share.n_processes > 1
         self.log_dict(logged, batch_size=len(batch), on_step=False, on_epoch=True, sync_dist=spread)
+
+    def _teaches_nothing(self, total: Tensor, rendering: Rendering) -> bool:
+        """Whether no head of a batch is in its image, so that nothing that the stage moves can be learned from it."""
+        if not total.requires_grad:
+            return True
+        # on an accelerator the test would wait for the device; there the step has a gradient of zero
+        only_colours = self.stage.optimizers == (TEXTURE,)
+        return only_colours and self.device.type == "cpu" and not bool((rendering.alpha > 0.5).any())
 
     def on_train_epoch_end(self) -> None:
         # called before the callback that saves the epoch's state

@@ -9,7 +9,7 @@ import torch
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.drive import raw_drive
-from nha.data.tracking_file import TrackingResult
+from nha.data.tracking_file import TrackingOrigin, TrackingResult
 from nha.head.model import HeadModel
 from tests.evaluation.conftest import make_tracking
 from tests.small import SMALL, SMALL_BLEND
@@ -18,7 +18,7 @@ FRAMES = (0, 1, 2, 5)
 
 
 @pytest.fixture(scope="session")
-def tracking(head) -> TrackingResult:
+def tracking(head, assets) -> TrackingResult:
     """A head that turns, nods, moves its eyes and uses many expressions, with its own shape."""
     rng = np.random.default_rng(5)
     n, plain = len(FRAMES), make_tracking(head, FRAMES)
@@ -37,6 +37,7 @@ def tracking(head) -> TrackingResult:
         neck_pose=spread(plain.neck_pose, 0.4),
         jaw_pose=spread(plain.jaw_pose, 0.2),
         eyes_pose=spread(plain.eyes_pose, 0.3),
+        origin=TrackingOrigin(assets.identity),
     )
 
 
