@@ -102,7 +102,10 @@ def test_tracking_killed_at_random_moments(subject, repository, tmp_path, output
 @pytest.mark.parametrize("name", ["train", "track"])
 def test_of_two_programs_in_one_folder_one_is_refused(make_settings, subject, repository, tmp_path, name):
     if name == "train":
-        arguments = ["train", *as_options(make_settings((4, 0, 0)))]
+        arguments = [
+            "train",
+            *as_options(make_settings((60, 0, 0))),
+        ]  # the first must not end before the other starts
     else:
         arguments = ["track", "--dataset", subject[0], "--head", "procedural", "--out", tmp_path / "run"]
     both = [start(repository, *arguments) for _ in range(2)]
