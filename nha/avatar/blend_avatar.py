@@ -154,7 +154,7 @@ class BlendAvatar(HeadAvatar):
     def surface(self, params: HeadParams, offset_neck: Tensor | None = None) -> Surface:
         """Pose N heads (`params` corrected); `offset_neck` [N, 3] conditions the offsets instead of the neck."""
         conditions = params if offset_neck is None else params.replace(neck=offset_neck)
-        offsets = self.rest_offsets(self.shape_coefficients(self.scaled_drive(conditions)))
+        offsets = self.rest_offsets(self.shape_target_weights(conditions))
         posed = self.head.pose(params, rest_offsets=offsets)
         return Surface(params, offsets, posed.vertices, posed.plain_vertices)
 

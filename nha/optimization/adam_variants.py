@@ -10,15 +10,19 @@ from torch.optim import Optimizer
 EPS = 1e-12
 
 
-class RowAdam(Optimizer):
+class _AdamVariant(Optimizer):
+    """An optimiser with Adam's settings."""
+
+    def __init__(self, params: Iterable, lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas})
+
+
+class RowAdam(_AdamVariant):
     """Adam on tables with one row for each frame, in which only rows with a gradient move.
 
     Adam itself would go on moving the rows of frames that are not in the batch by their momentum. Each row has its own
     count of steps.
     """
-
-    def __init__(self, params: Iterable, lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas})
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
@@ -43,15 +47,12 @@ class RowAdam(Optimizer):
                 table -= group["lr"] * moved * (mean / (1 - first**count)) / size
 
 
-class UniformAdam(Optimizer):
+class UniformAdam(_AdamVariant):
     """Adam with one second moment for a whole tensor: its largest element decides the step size of all.
 
     Used with smoothed offsets, where a step size for each vertex would undo the smoothing (Nicolet et al. 2021). The
     largest step of a vertex is about the learning rate.
     """
-
-    def __init__(self, params: Iterable, lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas})
 
     @torch.no_grad()
     def step(self, closure=None) -> None:

@@ -9,7 +9,7 @@ import torch
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.drive import raw_drive
-from nha.core.types import FrameBatch
+from nha.core.types import Camera, FrameBatch, HeadParams
 from nha.head.joint_limits import eyes_angles, jaw_angles, neck_angles
 
 
@@ -30,10 +30,13 @@ def measure_condition_ranges(avatar: NeuralHeadAvatar, batches: Iterable[FrameBa
 
 
 @torch.no_grad()
-def measure_drive(avatar: BlendAvatar, batches: Iterable[FrameBatch]) -> None:
-    """Set the statistics of the avatar's drive vector to those of the training frames as tracked."""
-    vectors = []
-    for batch in batches:
-        batch = batch.to(avatar.device)
-        vectors.append(raw_drive(avatar.head, avatar.corrected(batch.tracked, None), batch.camera))
-    avatar.drive.measure(torch.cat(vectors))
+def measure_drive(avatar: BlendAvatar, tracked: HeadParams, camera: Camera) -> None:
+    """Set the statistics of the avatar's drive vector to those of the training frames as tracked.
+
+    Args:
+        avatar: the avatar.
+        tracked: the tracked parameters of the N training frames.
+        camera: their N cameras.
+    """
+    params = avatar.corrected(tracked.to(avatar.device), None)
+    avatar.drive.measure(raw_drive(avatar.head, params, camera.to(avatar.device)))

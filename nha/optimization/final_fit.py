@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.core.types import FrameBatch
 from nha.optimization.adam_variants import RowAdam
+from nha.optimization.held_out import only_moving
 from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import pose_optimizer, set_pose_rate
 from nha.optimization.stages import POSES, Stage
@@ -31,12 +30,8 @@ def fit_frames(
     """
     weights = stage.weights_at(stage.end_epoch - 1)
     moving = (*POSES, "eyes")
-    required = [(parameter, parameter.requires_grad) for parameter in avatar.parameters()]
-    was_training = avatar.training
-    avatar.requires_grad_(False).eval()
-    for parameter in (avatar.log_gain, *(getattr(avatar.frame_parameters, name) for name in moving)):
-        parameter.requires_grad_(True)
-    with torch.enable_grad():
+    tables = (avatar.log_gain, *(getattr(avatar.frame_parameters, name) for name in moving))
+    with only_moving(avatar, tables):
         for batch in batches:
             batch = batch.to(avatar.device)
             poses = pose_optimizer(avatar.frame_parameters, moving, stage.flame_lr, RowAdam)
@@ -50,7 +45,3 @@ def fit_frames(
                 losses.weighted_sum(weights).backward()
                 poses.step()
                 gain.step()
-    avatar.zero_grad()
-    for parameter, needed in required:
-        parameter.requires_grad_(needed)
-    avatar.train(was_training)

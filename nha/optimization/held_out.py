@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 import torch
+from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
 from nha.core.types import FrameBatch
@@ -39,23 +41,32 @@ def fit_held_out_pass(
     if not stage.held_out:
         return None
     device = avatar.device
-    moving = {name: getattr(avatar.frame_parameters, name) for name in stage.held_out}
-    frozen = [(parameter, parameter.requires_grad) for parameter in avatar.parameters()]
-    was_training = avatar.training
-    avatar.requires_grad_(False).eval()
-    for parameter in moving.values():
-        parameter.requires_grad_(True)
+    moving = [getattr(avatar.frame_parameters, name) for name in stage.held_out]
     optimizer = pose_optimizer(avatar.frame_parameters, stage.held_out, stage.flame_lr)
     losses = None
-    with torch.enable_grad():
+    with only_moving(avatar, moving):
         for batch in batches:
             batch = batch.to(device)
             losses = objective(stage.terms, avatar, render_batch(avatar, stage, batch), batch)
             optimizer.zero_grad()
             losses.weighted_sum(stage.weights_at(epoch)).backward()
             optimizer.step()
-    optimizer.zero_grad()
-    for parameter, required in frozen:
-        parameter.requires_grad_(required)
-    avatar.train(was_training)
     return losses
+
+
+@contextlib.contextmanager
+def only_moving(avatar: HeadAvatar, moving: Iterable[Tensor]) -> Iterator[None]:
+    """In the block, only the parameters `moving` of an avatar have gradients, and it is in evaluation mode."""
+    moving = list(moving)
+    required = [(parameter, parameter.requires_grad) for parameter in avatar.parameters()]
+    was_training = avatar.training
+    avatar.requires_grad_(False).eval()
+    for parameter in moving:
+        parameter.requires_grad_(True)
+    with torch.enable_grad():
+        yield
+    for parameter in moving:
+        parameter.grad = None
+    for parameter, needed in required:
+        parameter.requires_grad_(needed)
+    avatar.train(was_training)

@@ -133,7 +133,9 @@ def _optimize(
     if settings.run.checkpoint_file is not None:
         load_state(avatar, read_checkpoint(settings.run.checkpoint_file))
     elif isinstance(avatar, BlendAvatar):
-        measure_drive(avatar, _in_order(data.train))
+        tracking, frame_ids = data.splits.tracking, data.train.frame_ids
+        camera = tracking.camera_for(frame_ids, data.image_size)
+        measure_drive(avatar, tracking.params_for(frame_ids), camera)
     if settings.run.compile:
         avatar.texture_net.compile(dynamic=True)  # dynamic: each step has another number of pixels
     objective = Objective(avatar, settings.losses.body_part_weights or PART_WEIGHTS, perceptual)

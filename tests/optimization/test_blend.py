@@ -47,7 +47,8 @@ def setup(blend_settings):
     data = FrameDataModule(blend_settings.data)
     torch.manual_seed(0)
     avatar = BlendAvatar(build_head(load_head("procedural"), SMALL_BLEND), SMALL_BLEND, 3)
-    measure_drive(avatar, [data.train.batch(range(len(data.train)))])
+    frames = data.train.batch(range(len(data.train)))
+    measure_drive(avatar, frames.tracked, frames.camera)
     return data, avatar, Objective(avatar, PART_WEIGHTS, None)
 
 
