@@ -55,6 +55,8 @@ _JOINT_ROUNDS = 4
 # does not show the size of a head: without this prior it would shrink until its landmark offsets, whose prior is in
 # metres, are cheap.
 _SIZE_SIGMA = 0.01
+# Standard deviation (radians, metres) of a pose that stays where it is.
+_HELD_SIGMA = 1e-5
 
 
 @contextlib.contextmanager
@@ -122,6 +124,28 @@ class LandmarkFit:
 
     @torch.no_grad()
     @_one_thread()
+    def fit_expressions(
+        self,
+        start: Unknowns,
+        detected: DetectedLandmarks,
+        *,
+        neighbours: Unknowns,
+        n_steps: int = 6,
+    ) -> Unknowns:
+        """Fit expression, jaw and eyes of each frame to distances between landmarks as well; the pose stays.
+
+        Args: as in `fit_frames`.
+        """
+        own, shared = self._own(start), self._shared(start, detected)
+        observed = self._reprojection(detected, with_pairs=True)
+        priors = [self._rest_prior(), self._smoothness_prior(neighbours), self._held_pose_prior(own)]
+        for _ in range(_REWEIGHTINGS):
+            observed.reweight(own, shared)
+            own = minimise_each(observed, priors, own, shared, n_steps)
+        return self._unknowns(start, own, shared)
+
+    @torch.no_grad()
+    @_one_thread()
     def fit_together(
         self, start: Unknowns, detected: DetectedLandmarks, *, fixed_focal: bool, n_steps: int = 8
     ) -> tuple[Unknowns, DetectedLandmarks]:
@@ -161,8 +185,10 @@ class LandmarkFit:
         prior = self._shared_prior(shared, self.offset_sigmas, fixed_focal, self.outline.outline_shape_sigma)
         observed.reweight(own, shared)
         own, shared = minimise_jointly(observed, own_priors, prior, own, shared, n_steps)
-        variances = shared_variances(observed, own_priors, prior, own, shared)
-        self.offset_sigmas = self.offset_sigmas.updated(self._offsets(shared), self._offsets(variances))
+        import os
+        if os.environ.get("UPD", "0") == "1":
+            variances = shared_variances(observed, own_priors, prior, own, shared)
+            self.offset_sigmas = self.offset_sigmas.updated(self._offsets(shared), self._offsets(variances))
         return self._unknowns(start, own, shared), replace(detected, offsets=self._offsets(shared).float())
 
     @torch.no_grad()
@@ -182,8 +208,8 @@ class LandmarkFit:
             - observed.projected(own, self._shared(unknowns, bare))
         ).float()
 
-    def _reprojection(self, detected: DetectedLandmarks) -> Reprojection:
-        return Reprojection(self.model, self.n_shape, self.n_expr, detected, self.weights)
+    def _reprojection(self, detected: DetectedLandmarks, *, with_pairs: bool = False) -> Reprojection:
+        return Reprojection(self.model, self.n_shape, self.n_expr, detected, self.weights, with_pairs=with_pairs)
 
     def _observed(self, detected: DetectedLandmarks, targets: SurfaceTargets | None = None) -> Observations:
         landmarks = self._reprojection(detected)
@@ -220,6 +246,12 @@ class LandmarkFit:
         gram = _gram(residual, own[0])
         return Quadratic(relative_weight(self.weights, "smooth") * gram, own)
 
+    def _held_pose_prior(self, own: Tensor) -> Quadratic:
+        """A prior that keeps rotation, translation and neck of each frame."""
+        held = torch.zeros(sum(self.widths), dtype=own.dtype)
+        held[self.n_expr : self.n_expr + sum(POSE_WIDTHS[:3])] = _HELD_SIGMA**-2
+        return Quadratic(held.diag(), own)
+
     def _shared_prior(
         self, shared: Tensor, sigmas: OffsetSigmas, fixed_focal: bool, shape_sigma: float | None = None
     ) -> Quadratic:
@@ -236,7 +268,7 @@ class LandmarkFit:
         mean[-1] = shared[-1] if fixed_focal else math.log(USUAL_FOCAL)
         precision = precision + others.diag()
         if shape_sigma is not None:
-            by_shape = self.model.relative_eye_distance_by_shape()[: self.n_shape] / _SIZE_SIGMA
+            by_shape = self.model.relative_size_by_shape()[: self.n_shape] / _SIZE_SIGMA
             precision[: self.n_shape, : self.n_shape] += torch.outer(by_shape, by_shape)
         offsets = slice(self.n_shape, -1)
         precision[offsets, offsets] += contact_precision().to(precision)

@@ -62,6 +62,7 @@ class LandmarkStages:
             self.frames.confidence,
             self.frames.image_size,
             sigma_px=self.settings.batched.landmark_sigma * self.face_height_px,
+            pair_sigma_px=self.settings.batched.distance_sigma * self.face_height_px,
         )
         self.outlines = OutlineStage(
             OutlineMatcher(mesh, self.settings.outline, self.face_height_px), self.fit, self.frames
@@ -127,7 +128,15 @@ class LandmarkStages:
                 unknowns.rows(rows), self.detected.rows(rows), neighbours=neighbours, n_steps=3
             )
             fitted = unknowns.with_rows(rows, found)
+        fitted = self._with_expressions(rows, fitted)
         return interpolate_gaps(fitted, self.usable, self.timeline)
+
+    def _with_expressions(self, rows: list[int], unknowns: Unknowns) -> Unknowns:
+        """Fit the expressions of frames `rows` to distances between landmarks as well."""
+        found = unknowns.rows(rows)
+        line = neighbour_mean(found, self.timeline.rows(rows))
+        trusted = self.outlines.trusted(rows, found, self.detected)
+        return unknowns.with_rows(rows, self.fit.fit_expressions(found, trusted, neighbours=line))
 
     def frames_without_offsets(self, unknowns: Unknowns, offsets: Tensor) -> TrackingFrames:
         """The frames with each landmark moved to where the head model's own landmark is.
