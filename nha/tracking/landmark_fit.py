@@ -28,7 +28,7 @@ from nha.tracking.energy import (
 )
 from nha.tracking.head_rig import POSE_WIDTHS, HeadRig
 from nha.tracking.landmark_model import LandmarkModel
-from nha.tracking.landmark_offsets import OffsetSigmas, contact_precision
+from nha.tracking.landmark_offsets import OffsetSigmas, affine_precision, contact_precision
 from nha.tracking.least_squares import (
     Observations,
     Quadratic,
@@ -272,6 +272,7 @@ class LandmarkFit:
             precision[: self.n_shape, : self.n_shape] += torch.outer(by_shape, by_shape)
         offsets = slice(self.n_shape, -1)
         precision[offsets, offsets] += contact_precision().to(precision)
+        precision[offsets, offsets] += affine_precision(self.model.resting_points()).to(precision)
         return Quadratic(precision, mean)
 
     def _precision(

@@ -15,6 +15,9 @@ _OFFSET_SIGMA_RANGE_METRES = (2e-4, 0.03)
 _ACROSS_CONTACT = torch.tensor([0.0, 1.0, 1.0])
 _CONTACT_PAIRS = (*EYE_CLOSURE_PAIRS, *INNER_LIP_PAIRS)
 _CONTACT_SIGMA_METRES = 3e-4
+import os
+_AFFINE_SIGMA_METRES = float(os.environ.get('AFF','3e-4'))
+_INNER_FACE = list(range(17,68))
 _GROUPS = {
     "jaw": LANDMARK_GROUPS["jaw"],
     "brows": LANDMARK_GROUPS["right_brow"] + LANDMARK_GROUPS["left_brow"],
@@ -72,3 +75,17 @@ def contact_precision() -> Tensor:
     for row, (upper, lower) in enumerate(_CONTACT_PAIRS):
         difference[row, upper], difference[row, lower] = 1 / _CONTACT_SIGMA_METRES, -1 / _CONTACT_SIGMA_METRES
     return torch.kron(difference.mT @ difference, torch.diag(_ACROSS_CONTACT))
+
+
+def affine_precision(points: Tensor) -> Tensor:
+    """Precision [210, 210] of the affine part of the inner face's offsets: shape and pose explain what it would.
+
+    Args:
+        points: [70, 3] metres, the landmarks of the resting head.
+    """
+    inner = points[_INNER_FACE].double()
+    modes = torch.linalg.qr(torch.cat([inner - inner.mean(0), torch.ones_like(inner[:, :1])], 1))[0]
+    embedded = torch.zeros(N_LANDMARKS, modes.shape[1]).double()
+    embedded[_INNER_FACE] = modes
+    strength = 1 / (len(inner) * _AFFINE_SIGMA_METRES**2)
+    return torch.kron(strength * embedded @ embedded.mT, torch.eye(3).double())
