@@ -185,10 +185,6 @@ class LandmarkFit:
         prior = self._shared_prior(shared, self.offset_sigmas, fixed_focal, self.outline.outline_shape_sigma)
         observed.reweight(own, shared)
         own, shared = minimise_jointly(observed, own_priors, prior, own, shared, n_steps)
-        import os
-        if os.environ.get("UPD", "0") == "1":
-            variances = shared_variances(observed, own_priors, prior, own, shared)
-            self.offset_sigmas = self.offset_sigmas.updated(self._offsets(shared), self._offsets(variances))
         return self._unknowns(start, own, shared), replace(detected, offsets=self._offsets(shared).float())
 
     @torch.no_grad()

@@ -98,15 +98,9 @@ class LandmarkModel:
 
         The scale is that of the least-squares fit of the mean head's vertices to the head's.
         """
-        import os
-        if os.environ.get("SIZE")=="lm":
-            template=self.resting_points().double()
-            directions=_over_corners((self.directions[...,:self.n_shape]*self.barycentric[...,None])[None])[0].double()
-        else:
-            template = self.rig.template.double()
-            directions = self.rig.directions[..., : self.n_shape].double()
+        template = self.rig.template.double()
         centred = template - template.mean(0)
-        return torch.einsum("vc,vck->k", centred, directions) / centred.square().sum()
+        return torch.einsum("vc,vck->k", centred, self.rig.directions[..., : self.n_shape].double()) / centred.square().sum()
 
     def _rest(self, coefficients: Tensor) -> Tensor:
         return self.template + torch.einsum("nk,vck->nvc", coefficients, self.directions)

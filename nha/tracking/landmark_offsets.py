@@ -15,9 +15,8 @@ _OFFSET_SIGMA_RANGE_METRES = (2e-4, 0.03)
 _ACROSS_CONTACT = torch.tensor([0.0, 1.0, 1.0])
 _CONTACT_PAIRS = (*EYE_CLOSURE_PAIRS, *INNER_LIP_PAIRS)
 _CONTACT_SIGMA_METRES = 3e-4
-import os
-_AFFINE_SIGMA_METRES = float(os.environ.get('AFF','3e-4'))
-_INNER_FACE = list(range(17,68))
+# What differs between two definitions of landmarks does not stretch or shift the inner face as a whole.
+_AFFINE_SIGMA_METRES = 3e-4
 _GROUPS = {
     "jaw": LANDMARK_GROUPS["jaw"],
     "brows": LANDMARK_GROUPS["right_brow"] + LANDMARK_GROUPS["left_brow"],
@@ -26,6 +25,7 @@ _GROUPS = {
     "mouth": LANDMARK_GROUPS["outer_mouth"] + LANDMARK_GROUPS["inner_mouth"],
     "irises": LANDMARK_GROUPS["iris"],
 }
+_INNER_FACE = [i for group in ("brows", "nose", "eyes", "mouth") for i in _GROUPS[group]]
 
 
 @dataclass(frozen=True)
