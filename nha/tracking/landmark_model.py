@@ -100,7 +100,10 @@ class LandmarkModel:
         """
         template = self.rig.template.double()
         centred = template - template.mean(0)
-        return torch.einsum("vc,vck->k", centred, self.rig.directions[..., : self.n_shape].double()) / centred.square().sum()
+        return (
+            torch.einsum("vc,vck->k", centred, self.rig.directions[..., : self.n_shape].double())
+            / centred.square().sum()
+        )
 
     def _rest(self, coefficients: Tensor) -> Tensor:
         return self.template + torch.einsum("nk,vck->nvc", coefficients, self.directions)

@@ -63,7 +63,9 @@ class OffsetSigmas:
 
         def sigma(group: tuple[int, ...]) -> float:
             count = determined[list(group)].sum().clamp_min(1e-3)
-            return float((offsets[list(group)].square().sum() / count).sqrt().clamp(*_OFFSET_SIGMA_RANGE_METRES))
+            return float(
+                (offsets[list(group)].square().sum() / count).sqrt().clamp(*_OFFSET_SIGMA_RANGE_METRES)
+            )
 
         learned = {group: sigma(landmarks) for group, landmarks in _GROUPS.items() if group != "irises"}
         return replace(self, **learned)

@@ -12,7 +12,8 @@ from nha.core.errors import UserError
 from nha.tracking.camera_init import rigid_poses
 from nha.tracking.frames import TrackingFrames
 from nha.tracking.keyframes import choose_keyframes
-from nha.tracking.landmark_fit import USUAL_FOCAL, LandmarkFit
+from nha.tracking.landmark_fit import LandmarkFit
+from nha.tracking.landmark_priors import USUAL_FOCAL
 from nha.tracking.outline_match import OutlineMatcher
 from nha.tracking.outline_stage import OutlineStage
 from nha.tracking.photometric import TrackerMesh

@@ -120,9 +120,7 @@ class OutlineStage:
         targets = self.matcher.match(found, outlines, ear_trust.tolist(), self.frames.image_size)
         return targets, self._trusted([outline is not None for outline in outlines], yaw_deg, detected)
 
-    def _trusted(
-        self, shown: list[bool], yaw_deg: Tensor, detected: DetectedLandmarks
-    ) -> DetectedLandmarks:
+    def _trusted(self, shown: list[bool], yaw_deg: Tensor, detected: DetectedLandmarks) -> DetectedLandmarks:
         trust = torch.where(torch.tensor(shown), self._profile_trust(yaw_deg), 1.0)
         return replace(detected, confidence=detected.confidence * trust[:, None].to(detected.confidence))
 
