@@ -78,6 +78,7 @@ class OutlineMatcher:
         outlines: Sequence[HeadOutline | None],
         ear_trust: Sequence[float],
         image_size: tuple[int, int],
+        settings: OutlineSettings | None = None,
     ) -> SurfaceTargets:
         """Matches of N frames.
 
@@ -86,7 +87,9 @@ class OutlineMatcher:
             outlines: what their label images show, at one size; None: nothing.
             ear_trust: weight of the parsed ears in each frame, 0..1.
             image_size: (height, width) of the tracked images.
+            settings: weights of these matches; None: the matcher's.
         """
+        settings = settings or self.settings
         size = next(outline.size for outline in outlines if outline is not None)
         device = self.mesh.faces.device
         moved = unknowns.to(device)
@@ -101,7 +104,9 @@ class OutlineMatcher:
         for row, outline in enumerate(outlines):
             found = _Matches.empty()
             if outline is not None:
-                frame = _FrameMatcher(self, face[row], depth[row], focal_px, self.face_height_px / pixel)
+                frame = _FrameMatcher(
+                    self.parts, settings, face[row], depth[row], focal_px, self.face_height_px / pixel
+                )
                 found = _Matches.join(
                     [frame.match_outline(outline), frame.match_ears(outline, ear_trust[row])]
                 )
@@ -148,13 +153,14 @@ class _FrameMatcher:
 
     def __init__(
         self,
-        matcher: OutlineMatcher,
+        parts: FacePart,
+        settings: OutlineSettings,
         face: np.ndarray,
         depth: np.ndarray,
         focal_px: float,
         face_height_px: float,
     ) -> None:
-        self.settings, self.parts = matcher.settings, matcher.parts
+        self.settings, self.parts = settings, parts
         self.face, self.depth, self.focal_px, self.face_height = face, depth, focal_px, face_height_px
         self.part = np.where(face >= 0, self.parts.part[face.clip(0)], -1)
 
