@@ -157,7 +157,10 @@ class LandmarkFit:
         fixed_focal: bool,
         n_steps: int = 4,
     ) -> tuple[Unknowns, DetectedLandmarks]:
-        """Continue `fit_together` with points of the surface that have a place in the image."""
+        """Continue `fit_together` with points of the surface that have a place in the image.
+
+        The offsets keep their standard deviations: what the shape cannot represent would otherwise enlarge them.
+        """
         own, shared = self.vectors.own(start), self.vectors.shared(start, detected)
         observed, own_priors = self._observed(detected, targets), [self.priors.at_rest(self.neck_sigma_rad)]
         prior = self.priors.shared(shared, self.offset_sigmas, fixed_focal, self.outline.outline_shape_sigma)

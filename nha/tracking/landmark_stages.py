@@ -18,7 +18,7 @@ from nha.tracking.outline_match import OutlineMatcher
 from nha.tracking.outline_stage import OutlineStage
 from nha.tracking.photometric import TrackerMesh
 from nha.tracking.progress import RunFolder
-from nha.tracking.reprojection import DetectedLandmarks
+from nha.tracking.reprojection import DetectedLandmarks, distance_noise_px
 from nha.tracking.stages import focal_is_given
 from nha.tracking.state import Unknowns, start_unknowns
 from nha.tracking.timeline import (
@@ -63,7 +63,7 @@ class LandmarkStages:
             self.frames.confidence,
             self.frames.image_size,
             sigma_px=self.settings.batched.landmark_sigma * self.face_height_px,
-            pair_sigma_px=self.settings.batched.distance_sigma * self.face_height_px,
+            pair_sigma_px=max(self.settings.batched.distance_sigma * self.face_height_px, self._noise_px()),
         )
         self.outlines = OutlineStage(
             OutlineMatcher(mesh, self.settings.outline, self.face_height_px), self.fit, self.frames
@@ -73,6 +73,12 @@ class LandmarkStages:
     def usable_rows(self) -> list[int]:
         """Row numbers of the usable frames."""
         return torch.nonzero(self.usable)[:, 0].tolist()
+
+    def _noise_px(self) -> float:
+        """Noise of distances between landmarks in the usable frames."""
+        rows = self.usable_rows()
+        closeness = self.timeline.rows(rows).position_and_closeness()[1]
+        return distance_noise_px(self.frames.landmarks_px[rows], closeness)
 
     def place_rigidly(self) -> list[int]:
         """Find camera and rigid poses of all frames, and return the rows of the keyframes."""

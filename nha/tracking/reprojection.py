@@ -18,6 +18,7 @@ HUBER = 3.0
 _MIN_DEPTH_METRES = 1e-2
 # Landmarks whose distance shows an expression: lids, lips, corners of the mouth, brows and eyes.
 _BROW_PAIRS = ((18, 36), (19, 37), (20, 38), (21, 39), (22, 42), (23, 43), (24, 44), (25, 45))
+_FEWEST_FOR_NOISE, _MEDIAN_OF_NORMAL = 8, 0.6745
 DISTANCE_PAIRS = (*EYE_CLOSURE_PAIRS, *INNER_LIP_PAIRS, (48, 54), *_BROW_PAIRS)
 
 
@@ -52,6 +53,27 @@ class DetectedLandmarks:
         """Positions relative to the image's centre, float64: [N, 70, 2]."""
         height, width = self.image_size
         return self.landmarks_px.double() - torch.tensor([width / 2, height / 2]).to(self.landmarks_px)
+
+
+def distance_noise_px(landmarks_px: Tensor, closeness: Tensor) -> float:
+    """Standard deviation of the noise of `DISTANCE_PAIRS`, from the second differences of frames next to each other.
+
+    Args:
+        landmarks_px: [F, 70, 2] in the order of time.
+        closeness: [F], 1 where both neighbours are the next frames, see `Timeline.position_and_closeness`.
+
+    Returns:
+        Pixels per axis; 0 if there are too few such frames. Slow motion hardly counts: the second differences' median
+        is taken.
+    """
+    first, second = torch.tensor(DISTANCE_PAIRS).T
+    vectors = landmarks_px[:, first] - landmarks_px[:, second]
+    bend = (vectors[2:] - 2 * vectors[1:-1] + vectors[:-2])[closeness[1:-1] >= 1]
+    if len(bend) < _FEWEST_FOR_NOISE:
+        return 0.0
+    # the second difference of independent noise has 1 + 4 + 1 times its variance
+    by_pair = bend.abs().movedim(1, 0).flatten(1).median(1).values / (_MEDIAN_OF_NORMAL * 6**0.5)
+    return float(by_pair.median())
 
 
 class Reprojection:

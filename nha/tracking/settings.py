@@ -124,7 +124,8 @@ class BatchedSettings(Settings):
     distance_sigma: float = setting(
         0.003,
         minimum=1e-9,
-        help="Standard deviation of the distance between two landmarks that shows an expression, in the same unit.",
+        help="Smallest standard deviation of the distance between two landmarks that shows an expression, in the same "
+        "unit; the noise in frames next to each other is used if it is larger.",
         maximum=1000,
     )
     use_parsing: bool = setting(

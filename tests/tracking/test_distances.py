@@ -15,7 +15,12 @@ from nha.tracking.head_rig import HeadRig
 from nha.tracking.landmark_fit import LandmarkFit
 from nha.tracking.landmark_model import LandmarkModel
 from nha.tracking.landmark_offsets import OffsetSigmas, affine_precision
-from nha.tracking.reprojection import DISTANCE_PAIRS, DetectedLandmarks, Reprojection
+from nha.tracking.reprojection import (
+    DISTANCE_PAIRS,
+    DetectedLandmarks,
+    Reprojection,
+    distance_noise_px,
+)
 from nha.tracking.settings import EnergyWeights
 from nha.tracking.state import start_unknowns
 
@@ -139,3 +144,16 @@ def test_each_group_of_offsets_has_its_own_size():
     assert learned.brows == pytest.approx(6e-3, rel=0.3)
     assert learned.eyes == pytest.approx(1e-3, rel=0.3)
     assert learned.irises == OffsetSigmas().irises
+
+
+def test_noise_of_distances_is_measured():
+    generator = torch.Generator().manual_seed(0)
+    time = torch.arange(100)[:, None, None] / 100
+    still = 50 * torch.rand(70, 2, generator=generator) + time * torch.tensor([20.0, -5.0])
+    opening = 8 * (6 * time).sin() * (torch.arange(70) % 2)[None, :, None]
+    closeness = torch.ones(100)
+    closeness[[0, 99]] = 0
+    assert distance_noise_px(still + opening, closeness) < 0.05
+    noisy = still + opening + 0.5 * torch.randn(100, 70, 2, generator=generator)
+    assert distance_noise_px(noisy, closeness) == pytest.approx(0.5 * 2**0.5, rel=0.15)
+    assert distance_noise_px(noisy, 0.5 * closeness) == 0.0
