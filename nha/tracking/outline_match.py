@@ -78,7 +78,7 @@ class OutlineMatcher:
         outlines: Sequence[HeadOutline | None],
         ear_trust: Sequence[float],
         image_size: tuple[int, int],
-        sigma_factor: Sequence[float] | None = None,
+        settings: OutlineSettings | None = None,
     ) -> SurfaceTargets:
         """Matches of N frames.
 
@@ -87,9 +87,9 @@ class OutlineMatcher:
             outlines: what their label images show, at one size; None: nothing.
             ear_trust: weight of the parsed ears in each frame, 0..1.
             image_size: (height, width) of the tracked images.
-            sigma_factor: of the outline's standard deviations in each frame; None: 1.
+            settings: weights of these matches; None: the matcher's.
         """
-        sigma_factor = sigma_factor or [1.0] * len(outlines)
+        settings = settings or self.settings
         size = next(outline.size for outline in outlines if outline is not None)
         device = self.mesh.faces.device
         moved = unknowns.to(device)
@@ -104,8 +104,9 @@ class OutlineMatcher:
         for row, outline in enumerate(outlines):
             found = _Matches.empty()
             if outline is not None:
-                face_height = self.face_height_px / pixel
-                frame = _FrameMatcher(self, face[row], depth[row], focal_px, face_height, sigma_factor[row])
+                frame = _FrameMatcher(
+                    self.parts, settings, face[row], depth[row], focal_px, self.face_height_px / pixel
+                )
                 found = _Matches.join(
                     [frame.match_outline(outline), frame.match_ears(outline, ear_trust[row])]
                 )
@@ -152,14 +153,14 @@ class _FrameMatcher:
 
     def __init__(
         self,
-        matcher: OutlineMatcher,
+        parts: FacePart,
+        settings: OutlineSettings,
         face: np.ndarray,
         depth: np.ndarray,
         focal_px: float,
         face_height_px: float,
-        sigma_factor: float,
     ) -> None:
-        self.settings, self.parts, self.sigma_factor = matcher.settings, matcher.parts, sigma_factor
+        self.settings, self.parts = settings, parts
         self.face, self.depth, self.focal_px, self.face_height = face, depth, focal_px, face_height_px
         self.part = np.where(face >= 0, self.parts.part[face.clip(0)], -1)
 
@@ -223,7 +224,7 @@ class _FrameMatcher:
             sigma[covered] = (self.settings.hair_sigma_mm * _MM * px_per_metre)[covered]
             targets = targets - np.where(covered, thickness, 0)[:, None] * normals
         kept = ~covered if not is_scalp else np.ones(len(targets), bool)
-        return _Matches(pixels[kept], targets[kept], normals[kept], 1 / (self.sigma_factor * sigma[kept]))
+        return _Matches(pixels[kept], targets[kept], normals[kept], 1 / sigma[kept])
 
     def match_ears(self, outline: HeadOutline, trust: float) -> _Matches:
         """Visible points of the mesh's ears with the places to which the parsed ears' mean and covariance move them."""

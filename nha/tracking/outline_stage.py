@@ -19,6 +19,7 @@ from nha.tracking.landmark_fit import LandmarkFit
 from nha.tracking.outline_match import OutlineMatcher
 from nha.tracking.outlines import HeadOutline, outline_size, read_outline
 from nha.tracking.reprojection import DetectedLandmarks
+from nha.tracking.settings import OutlineSettings
 from nha.tracking.state import Unknowns
 from nha.tracking.surface_points import SurfaceTargets
 
@@ -40,6 +41,13 @@ class OutlineStage:
     def __init__(self, matcher: OutlineMatcher, fit: LandmarkFit, frames: TrackingFrames) -> None:
         self.matcher, self.fit, self.frames = matcher, fit, frames
         self.settings = matcher.settings
+        # The error of the shape moves the outline's points together: they count less where the shape stays.
+        ratio = self.settings.outline_frame_sigma / self.settings.outline_sigma
+        self.frame_settings = replace(
+            self.settings,
+            outline_sigma=self.settings.outline_frame_sigma,
+            hair_sigma_mm=ratio * self.settings.hair_sigma_mm,
+        )
         self.size = outline_size(frames.image_size)
         self._outlines: dict[int, HeadOutline | None] = {}
 
@@ -56,7 +64,7 @@ class OutlineStage:
         if not self.active or not any(outlines):
             return start, detected
         for _ in range(self.settings.outline_rounds):
-            targets, trusted = self._matches(outlines, start, detected, self.settings.outline_sigma)
+            targets, trusted = self._matches(outlines, start, detected, self.settings)
             start, found = self.fit.refine_together(start, trusted, targets, fixed_focal=fixed_focal)
             detected = replace(detected, offsets=found.offsets)
         return start, detected
@@ -92,7 +100,7 @@ class OutlineStage:
             for _ in range(self.settings.outline_frame_rounds if n_rounds is None else n_rounds):
                 if any(outlines):
                     targets, trusted = self._matches(
-                        outlines, found, detected.rows(chunk), self.settings.outline_frame_sigma
+                        outlines, found, detected.rows(chunk), self.frame_settings
                     )
                 else:
                     targets, trusted = None, detected.rows(chunk)
@@ -118,19 +126,12 @@ class OutlineStage:
         outlines: list[HeadOutline | None],
         found: Unknowns,
         detected: DetectedLandmarks,
-        frontal_sigma: float,
+        settings: OutlineSettings,
     ) -> tuple[SurfaceTargets, DetectedLandmarks]:
-        """Matches of some frames, and their landmarks with confidences that decrease in profile.
-
-        The outline's standard deviation is `frontal_sigma` as far as landmarks are trusted; in profile, where the pose
-        follows the outline, it is `outline_sigma`.
-        """
+        """Matches of some frames, and their landmarks with confidences that decrease in profile."""
         yaw_deg = head_yaw_deg(found)
-        early_trust = self._profile_trust(yaw_deg + _EAR_EARLIER_DEG)
-        factor = 1 + early_trust * (frontal_sigma / self.settings.outline_sigma - 1)
-        targets = self.matcher.match(
-            found, outlines, early_trust.tolist(), self.frames.image_size, factor.tolist()
-        )
+        ear_trust = self._profile_trust(yaw_deg + _EAR_EARLIER_DEG)
+        targets = self.matcher.match(found, outlines, ear_trust.tolist(), self.frames.image_size, settings)
         return targets, self._trusted([outline is not None for outline in outlines], yaw_deg, detected)
 
     def _trusted(self, shown: list[bool], yaw_deg: Tensor, detected: DetectedLandmarks) -> DetectedLandmarks:

@@ -158,8 +158,7 @@ class OutlineSettings(Settings):
         0.035,
         minimum=1e-6,
         maximum=1,
-        help="The same in the fit of each frame that is not in profile: the shape's error moves many points of the "
-        "outline together there, and landmarks determine the pose.",
+        help="The same in the fit of each frame, in which the shape's error moves many points of the outline together.",
     )
     ear_sigma: float = setting(
         0.012,
