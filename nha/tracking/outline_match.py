@@ -78,7 +78,6 @@ class OutlineMatcher:
         outlines: Sequence[HeadOutline | None],
         ear_trust: Sequence[float],
         image_size: tuple[int, int],
-        settings: OutlineSettings | None = None,
     ) -> SurfaceTargets:
         """Matches of N frames.
 
@@ -87,9 +86,7 @@ class OutlineMatcher:
             outlines: what their label images show, at one size; None: nothing.
             ear_trust: weight of the parsed ears in each frame, 0..1.
             image_size: (height, width) of the tracked images.
-            settings: weights of these matches; None: the matcher's.
         """
-        settings = settings or self.settings
         size = next(outline.size for outline in outlines if outline is not None)
         device = self.mesh.faces.device
         moved = unknowns.to(device)
@@ -104,9 +101,7 @@ class OutlineMatcher:
         for row, outline in enumerate(outlines):
             found = _Matches.empty()
             if outline is not None:
-                frame = _FrameMatcher(
-                    self.parts, settings, face[row], depth[row], focal_px, self.face_height_px / pixel
-                )
+                frame = _FrameMatcher(self, face[row], depth[row], focal_px, self.face_height_px / pixel)
                 found = _Matches.join(
                     [frame.match_outline(outline), frame.match_ears(outline, ear_trust[row])]
                 )
@@ -153,14 +148,13 @@ class _FrameMatcher:
 
     def __init__(
         self,
-        parts: FacePart,
-        settings: OutlineSettings,
+        matcher: OutlineMatcher,
         face: np.ndarray,
         depth: np.ndarray,
         focal_px: float,
         face_height_px: float,
     ) -> None:
-        self.settings, self.parts = settings, parts
+        self.settings, self.parts = matcher.settings, matcher.parts
         self.face, self.depth, self.focal_px, self.face_height = face, depth, focal_px, face_height_px
         self.part = np.where(face >= 0, self.parts.part[face.clip(0)], -1)
 

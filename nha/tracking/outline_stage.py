@@ -19,7 +19,6 @@ from nha.tracking.landmark_fit import LandmarkFit
 from nha.tracking.outline_match import OutlineMatcher
 from nha.tracking.outlines import HeadOutline, outline_size, read_outline
 from nha.tracking.reprojection import DetectedLandmarks
-from nha.tracking.settings import OutlineSettings
 from nha.tracking.state import Unknowns
 from nha.tracking.surface_points import SurfaceTargets
 
@@ -41,13 +40,6 @@ class OutlineStage:
     def __init__(self, matcher: OutlineMatcher, fit: LandmarkFit, frames: TrackingFrames) -> None:
         self.matcher, self.fit, self.frames = matcher, fit, frames
         self.settings = matcher.settings
-        # The error of the shape moves the outline's points together: they count less where the shape stays.
-        ratio = self.settings.outline_frame_sigma / self.settings.outline_sigma
-        self.frame_settings = replace(
-            self.settings,
-            outline_sigma=self.settings.outline_frame_sigma,
-            hair_sigma_mm=ratio * self.settings.hair_sigma_mm,
-        )
         self.size = outline_size(frames.image_size)
         self._outlines: dict[int, HeadOutline | None] = {}
 
@@ -64,7 +56,7 @@ class OutlineStage:
         if not self.active or not any(outlines):
             return start, detected
         for _ in range(self.settings.outline_rounds):
-            targets, trusted = self._matches(outlines, start, detected, self.settings)
+            targets, trusted = self._matches(outlines, start, detected)
             start, found = self.fit.refine_together(start, trusted, targets, fixed_focal=fixed_focal)
             detected = replace(detected, offsets=found.offsets)
         return start, detected
@@ -99,9 +91,7 @@ class OutlineStage:
             found = unknowns.rows(chunk)
             for _ in range(self.settings.outline_frame_rounds if n_rounds is None else n_rounds):
                 if any(outlines):
-                    targets, trusted = self._matches(
-                        outlines, found, detected.rows(chunk), self.frame_settings
-                    )
+                    targets, trusted = self._matches(outlines, found, detected.rows(chunk))
                 else:
                     targets, trusted = None, detected.rows(chunk)
                 found = self.fit.fit_frames(
@@ -122,16 +112,12 @@ class OutlineStage:
         return self._trusted(shown, head_yaw_deg(found), detected.rows(rows))
 
     def _matches(
-        self,
-        outlines: list[HeadOutline | None],
-        found: Unknowns,
-        detected: DetectedLandmarks,
-        settings: OutlineSettings,
+        self, outlines: list[HeadOutline | None], found: Unknowns, detected: DetectedLandmarks
     ) -> tuple[SurfaceTargets, DetectedLandmarks]:
         """Matches of some frames, and their landmarks with confidences that decrease in profile."""
         yaw_deg = head_yaw_deg(found)
         ear_trust = self._profile_trust(yaw_deg + _EAR_EARLIER_DEG)
-        targets = self.matcher.match(found, outlines, ear_trust.tolist(), self.frames.image_size, settings)
+        targets = self.matcher.match(found, outlines, ear_trust.tolist(), self.frames.image_size)
         return targets, self._trusted([outline is not None for outline in outlines], yaw_deg, detected)
 
     def _trusted(self, shown: list[bool], yaw_deg: Tensor, detected: DetectedLandmarks) -> DetectedLandmarks:

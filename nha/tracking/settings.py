@@ -154,12 +154,6 @@ class OutlineSettings(Settings):
         maximum=1,
         help="Standard deviation of a point of the outline, as a fraction of the face height.",
     )
-    outline_frame_sigma: float = setting(
-        0.035,
-        minimum=1e-6,
-        maximum=1,
-        help="The same in the fit of each frame, in which the shape's error moves many points of the outline together.",
-    )
     ear_sigma: float = setting(
         0.012,
         minimum=1e-6,
