@@ -22,6 +22,7 @@ from nha.core.names import distinct_names
 from nha.core.output_folder import own_folder, require_own
 from nha.core.system import get_logger, require_writable
 from nha.core.tables import Table
+from nha.core.text import printable
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.frame_dataset import FrameSplits
 from nha.data.settings import DataSettings
@@ -171,7 +172,7 @@ def _evaluate_one(
         optional=optional,
         batch_size=settings.batch_size,
         frame_rate=settings.frame_rate,
-        label=f"evaluating {subject.name}",
+        label=printable(f"evaluating {subject.name}"),
     )
     seconds = time.perf_counter() - start
     _logger.info("%s: %d frames scored in %.0f s", subject.name, len(evaluation.scores), seconds)
