@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nha.core.conventions import Parsing
-from nha.core.images import screen_grad
+from nha.core.images import erode, screen_grad
 from nha.core.processes import mean_over_processes
 from nha.losses.inputs import LossInputs
 from nha.losses.masks import parsing_mask
@@ -18,6 +18,7 @@ from nha.losses.shapes import expect_mask, expect_shape
 
 # Sides in pixels of the squares over which images are averaged before their neighbours are compared.
 GRADIENT_SCALES = (1, 2)
+_RIM_SHARE = 100  # the rim that the gradient term leaves out has this share of the image's longer side
 # The parts of the face that carry expressions.
 FEATURES = (
     *(Parsing.L_EYE, Parsing.R_EYE, Parsing.L_BROW, Parsing.R_BROW),
@@ -25,7 +26,7 @@ FEATURES = (
 )
 
 
-def gradient_loss(rgb01: Tensor, target_rgb01: Tensor, foreground: Tensor, screen_coords: Tensor) -> Tensor:
+def gradient_loss(rgb01: Tensor, target_rgb01: Tensor, inside: Tensor, screen_coords: Tensor) -> Tensor:
     """L1 between the differences of neighbouring pixels of two images, in units of -1..1.
 
     A blurred image has small differences, so this term costs where L1 of the colours hardly does. The gradient flows
@@ -33,26 +34,25 @@ def gradient_loss(rgb01: Tensor, target_rgb01: Tensor, foreground: Tensor, scree
 
     Args:
         rgb01, target_rgb01: [N, 3, H, W] in 0..1 on white (`whiten_background`).
-        foreground: bool [N, 1, H, W]; only pairs of neighbours inside count.
+        inside: bool [N, 1, H, W]; only pairs of neighbours that are both set count.
         screen_coords: [N, H, W, 2] in -1..1, x left and y up.
 
     Returns:
         A scalar: the mean over GRADIENT_SCALES and both directions of the sum over all pairs, divided by three times
-        the number of foreground pixels (at the scale's size).
+        the number of pixels that are set; a square counts as its pixels.
     """
-    difference = _difference(rgb01, target_rgb01, foreground, screen_coords)
+    difference = _difference(rgb01, target_rgb01, inside, screen_coords)
     total = 0.0
     for side in GRADIENT_SCALES:
-        error, inside = difference, foreground.to(difference)
+        error, whole = difference, inside.to(difference)
         if side > 1:
-            error, inside = F.avg_pool2d(error, side), (F.avg_pool2d(inside, side) == 1).to(error)
+            error, whole = F.avg_pool2d(error, side), (F.avg_pool2d(whole, side) == 1).to(error)
         for axis in (2, 3):
-            pairs = inside.narrow(axis, 1, inside.shape[axis] - 1) * inside.narrow(
-                axis, 0, inside.shape[axis] - 1
-            )
+            n_pairs = whole.shape[axis] - 1
+            pairs = whole.narrow(axis, 1, n_pairs) * whole.narrow(axis, 0, n_pairs)
             total = total + (error.diff(dim=axis).abs() * pairs).sum() * side**2
     scale = UNITS_PER_RGB01 / (2 * len(GRADIENT_SCALES))
-    return scale * total / mean_over_processes(3 * foreground.sum()).clamp_min(1)
+    return scale * total / mean_over_processes(3 * inside.sum()).clamp_min(1)
 
 
 def feature_loss(rgb01: Tensor, target_rgb01: Tensor, features: Tensor, screen_coords: Tensor) -> Tensor:
@@ -80,10 +80,9 @@ def _difference(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_coords
 
 
 def gradient_term(inputs: LossInputs) -> Tensor:
-    """The gradient loss of a rendered batch."""
-    return gradient_loss(
-        inputs.rendering.rgb01, inputs.target_rgb01, inputs.foreground, inputs.screen_coords
-    )
+    """The gradient loss of a rendered batch, inside the foreground; its rim is left to the coverage terms."""
+    inside = erode(inputs.foreground, max(inputs.foreground.shape[2:]) // _RIM_SHARE)
+    return gradient_loss(inputs.rendering.rgb01, inputs.target_rgb01, inside, inputs.screen_coords)
 
 
 def feature_term(inputs: LossInputs) -> Tensor:

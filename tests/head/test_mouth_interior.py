@@ -82,7 +82,9 @@ def test_closed_lips_hide_the_teeth(pair):
     upper, lower = upper_and_lower(head)
     skin = head.faces[head.face_uvmap == 0].unique()
     slit_metres = 0.002
-    line = vertices[torch.tensor([int((head.kept_vertices == v).nonzero()) for v in lip_ring(pair[0])[0]]), 1].mean()
+    line = vertices[
+        torch.tensor([int((head.kept_vertices == v).nonzero()) for v in lip_ring(pair[0])[0]]), 1
+    ].mean()
     for tooth in torch.cat([upper, lower]).tolist():
         if abs(float(vertices[tooth, 1] - line)) < slit_metres:
             continue
@@ -116,7 +118,8 @@ def test_tables_of_the_files_stay(pair):
     assert not extended.joint_regressor[:, n:].any()
     np.testing.assert_allclose(extended.skinning_weights[n:].sum(1), 1, atol=1e-6)
     uv = extended.closed.uvs[extended.closed.uv_faces[f:]]
-    assert uv.min() > 0 and uv.max() < 1
+    assert uv.min() > 0
+    assert uv.max() < 1
 
 
 def test_the_map_of_the_mouth_survives_subdivision(pair):

@@ -21,7 +21,10 @@ _MOUTH_WIDTH = 0.046
 _ARCH_RADIUS = 0.018  # of curvature of the dental arch at the incisors
 _ARCH_HALF_WIDTH = 0.021
 _TEETH_COLUMNS = 13
-_UPPER_DEPTH, _LOWER_DEPTH = 0.006, 0.0085  # of the front surfaces behind the foremost point where the lips touch
+_UPPER_DEPTH, _LOWER_DEPTH = (
+    0.006,
+    0.0085,
+)  # of the front surfaces behind the foremost point where the lips touch
 # Rows of the two arches from top to bottom: height above the line where the lips touch, distance behind the surface.
 _UPPER_ROWS = ((0.009, 0.001), (-0.0015, 0.0), (0.003, 0.006))
 _LOWER_ROWS = ((-0.004, 0.006), (-0.0005, 0.0), (-0.009, 0.001))
@@ -72,7 +75,9 @@ def with_mouth_interior(assets: HeadAssets) -> HeadAssets:
 
     vertices = np.concatenate([patch.vertices for patch in patches])
     directions = assets.shape_directions
-    shape = np.broadcast_to(directions[ring].mean(0, dtype=directions.dtype), (len(vertices), *directions.shape[1:]))
+    shape = np.broadcast_to(
+        directions[ring].mean(0, dtype=directions.dtype), (len(vertices), *directions.shape[1:])
+    )
     extended = dataclasses.replace(
         assets,
         template_vertices=np.concatenate([assets.template_vertices, vertices]),
