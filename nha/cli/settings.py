@@ -94,6 +94,10 @@ class DatasetCheckSettings(Settings):
     gap: int = setting(
         10, minimum=0, help="Number of frames left out on either side of held-out ones.", maximum=1000000
     )
+    every: int = setting(1, minimum=1, maximum=1000000, help="Train on every N-th training frame only.")
+    max_frames: int = setting(
+        0, minimum=0, maximum=1000000, help="Train on at most N frames, spread over the video; 0 uses all."
+    )
 
     def check(self) -> None:
         """Raise UserError for numbers out of range."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nha.core.config import different_settings, format_settings
 from nha.core.errors import UserError
+from nha.core.progress import ProgressLine
 from nha.core.system import atomic_path, get_logger, require_writable
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.origin import TrackingOrigin
@@ -51,6 +52,13 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     seconds[stage] = round(time.perf_counter() - began, 3)
+
+
+@contextlib.contextmanager
+def shown_stage(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """As `timed`, for a stage of several seconds: a log shows that it goes on."""
+    with ProgressLine(f"tracking: {stage}", unit=""), timed(seconds, stage):
+        yield
 
 
 @dataclass(frozen=True)
