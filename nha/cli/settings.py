@@ -33,6 +33,12 @@ class DemoSettings(Settings):
     published: bool = setting(
         False, main=True, help="Train the published model (configuration demo) instead of the blend model."
     )
+    annotations: Literal["truth", "mediapipe"] = setting(
+        "truth",
+        section="Details",
+        help="truth takes the annotations from the renderer, without error; mediapipe estimates them from the images, "
+        "as for a video of your own.",
+    )
     optimization: Path | None = setting(
         None, help="Settings of the avatars' training: an INI file or a short name; none takes blend or demo."
     )

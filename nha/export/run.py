@@ -207,10 +207,16 @@ class _Exporter:
             frames,
             self.textures(self.glb_texture_frame),
             camera,
-            frame_rate=self.settings.frame_rate,
+            frame_rate=self.settings.frame_rate / self._id_step,
             comment=self.comment,
         )
         return [path]
+
+    @property
+    def _id_step(self) -> float:
+        """Usual distance of the tracked frames' ids, which are their numbers in the video."""
+        ids = np.sort(self.tracking.frame) if self.tracking is not None else np.arange(2)
+        return float(np.median(np.diff(ids))) if len(ids) > 1 else 1.0
 
     def write_params(self) -> list[Path]:
         """head_parameters.npz and .json: all tracked frames, or the neutral pose."""
