@@ -6,6 +6,7 @@ import sys
 
 from nha.cli.settings import DatasetCheckSettings
 from nha.core.errors import UserError
+from nha.core.output_folder import own_files, require_own_file
 from nha.data.dataset_check import DatasetCheck, check_dataset
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.splits import spread_split, thinned, write_split
@@ -16,12 +17,17 @@ EXIT_FINDINGS = 1
 
 def run_dataset_check(settings: DatasetCheckSettings) -> None:
     """Check a dataset, print the findings and write the requested files; exits with code 1 if there are findings."""
+    for path in (settings.make_split, settings.report):
+        if path is not None:
+            require_own_file(path)
     check = check_dataset(settings.data, settings.tracking, settings.split)
     print(summary(check))
     if settings.make_split is not None:
         make_split(settings, check)
     if settings.report is not None:
-        print(f"report: {write_dataset_report(settings.report, DatasetFolder(settings.data), check)}")
+        with own_files(settings.report):
+            report = write_dataset_report(settings.report, DatasetFolder(settings.data), check)
+        print(f"report: {report}")
     if check.findings:
         sys.exit(EXIT_FINDINGS)
 
@@ -44,7 +50,8 @@ def make_split(settings: DatasetCheckSettings, check: DatasetCheck) -> None:
     split = spread_split(check.good_frames, settings.val_share, settings.gap)
     split = thinned(split, settings.every, settings.max_frames)
     try:
-        write_split(path, split)
+        with own_files(path):
+            write_split(path, split)
     except OSError as error:
         raise UserError(f"cannot write '{path}' ({error.strerror or error}); choose another file") from error
     left_out = len(check.frame_ids) - len(split.frame_ids())

@@ -14,6 +14,7 @@ import numba
 import torch
 
 from nha.cli.settings import DemoSettings
+from nha.core.output_folder import own_folder, read_json_keys
 from nha.core.system import setup_logging
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
@@ -74,6 +75,12 @@ class SubjectPaths:
 
     def steps(self) -> Steps:
         return Steps(self.root / "steps.json")
+
+
+def files_of_earlier_versions(root: Path) -> list[str]:
+    """The files of a subject whose version of this program kept no manifest; empty for a folder from elsewhere."""
+    names = ("steps.json", "comparison.mp4", "log.txt")
+    return [name for name in names if (root / name).is_file()] if read_json_keys(root / "steps.json") else []
 
 
 def make_avatar(
@@ -149,7 +156,8 @@ def thread_variables(n_threads: int) -> Iterator[None]:
 def make_second_avatar(settings: DemoSettings, paths: SubjectPaths) -> None:
     """The function of the other process; all that it prints goes to the subject's log."""
     setup_logging()
-    with open(paths.log, "w", encoding="utf-8", buffering=1) as log:
+    held = own_folder(paths.root, of_earlier_version=files_of_earlier_versions)
+    with held, open(paths.log, "a", encoding="utf-8", buffering=1) as log:
         for descriptor in (1, 2):
             os.dup2(log.fileno(), descriptor)
         make_avatar(settings.seeds[1], paths, settings, load_head(HEAD))

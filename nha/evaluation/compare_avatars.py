@@ -18,7 +18,8 @@ from nha.avatar.training_record import recorded_file, recorded_split, trained_on
 from nha.core.device import pick_device
 from nha.core.errors import UserError
 from nha.core.names import distinct_names
-from nha.core.system import atomic_path, exclusive_use, require_writable
+from nha.core.output_folder import own_folder, require_own
+from nha.core.system import atomic_path, require_writable
 from nha.core.tables import Table
 from nha.data.dataset_folder import DatasetFolder, write_rgb
 from nha.data.frame_dataset import FrameSplits
@@ -112,8 +113,8 @@ def compare_avatars(settings: ComparisonSettings) -> ComparedAvatars:
     frame_ids = common_frames(folder, checkpoints, trackings, settings.max_frames)
     device = pick_device(settings.device)
     optional = open_optional_metrics(device)
-    out = require_writable(settings.out or paths[0].parent / "comparison")
-    with raster_backend(settings.raster_backend), exclusive_use(out):
+    out = require_own(settings.out or paths[0].parent / "comparison")
+    with raster_backend(settings.raster_backend), own_folder(out):
         evaluated = []
         for name, path, checkpoint, tracking in zip(names, paths, checkpoints, trackings, strict=True):
             avatar = load_avatar(path, device=device)

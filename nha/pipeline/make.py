@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 
 from nha.core.config import different_settings, format_settings
 from nha.core.errors import UserError
+from nha.core.output_folder import own_folder
 from nha.core.progress import duration
-from nha.core.system import atomic_path, exclusive_use, get_logger, require_writable
+from nha.core.system import atomic_path, get_logger
 from nha.data.video_io import count_packets, video_info
 from nha.evaluation.evidence import collect_evidence
 from nha.evaluation.run import evaluate_avatar
@@ -25,7 +25,7 @@ from nha.optimization.run import optimize_avatar
 from nha.pipeline.estimate import estimate, require_packages, require_room
 from nha.pipeline.report import write_make_report
 from nha.pipeline.settings import MakeSettings
-from nha.pipeline.steps import Steps
+from nha.pipeline.steps import Steps, remove_step
 from nha.preprocess.dataset_info import describe_video, read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
@@ -107,7 +107,7 @@ def make_avatar(settings: MakeSettings) -> MadeAvatar:
         f"({n_frames}), at {settings.values.scale} pixels (--quality {settings.quality})"
     )
     print("\n".join(expected.lines()))
-    with exclusive_use(require_writable(out)):
+    with own_folder(out):
         if not settings.resume:
             _remove_earlier_run(out)
         _write_json(out / RUN_FILE, run)
@@ -222,13 +222,9 @@ def _describe_run(settings: MakeSettings, fps: float) -> dict[str, Any]:
 def _refuse_other_run(out: Path, run: Mapping[str, Any]) -> None:
     """Raise UserError where the folder holds a run of another video or with other settings."""
     earlier = _read_json(out / RUN_FILE)
-    remedy = "choose another --out, or start again with --resume false"
     if not earlier:
-        if taken := [name for name in STEPS if (out / name).exists()]:
-            raise UserError(
-                f"'{out}' holds a folder {taken[0]} that `nha make` has not made; choose another --out"
-            )
         return
+    remedy = "choose another --out, or start again with --resume false"
     if {**earlier.get("video", {}), "name": ""} != {**run["video"], "name": ""}:
         raise UserError(f"'{out}' holds the avatar of another video; {remedy}")
     if differing := different_settings(earlier.get("settings", ""), run["settings"], _WITHOUT_INFLUENCE):
@@ -236,16 +232,11 @@ def _refuse_other_run(out: Path, run: Mapping[str, Any]) -> None:
 
 
 def _remove_earlier_run(out: Path) -> None:
-    """Remove the steps of an earlier run in the folder."""
-    if not (out / RUN_FILE).is_file():
-        if taken := [name for name in STEPS if (out / name).exists()]:
-            raise UserError(
-                f"'{out}' holds a folder {taken[0]} that `nha make` has not made; choose another --out"
-            )
-        return
-    for name in STEPS:
-        shutil.rmtree(out / name, ignore_errors=True)
-    (out / STEPS_FILE).unlink(missing_ok=True)
+    """Remove what the steps of an earlier run in the folder have written."""
+    if _read_json(out / RUN_FILE):
+        for name in STEPS:
+            remove_step(out / name)
+        (out / STEPS_FILE).unlink(missing_ok=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from nha.core.output_folder import read_json_keys, remove_own_output
 from nha.core.system import atomic_path
+from nha.data.dataset_folder import DatasetFolder
+from nha.data.frame_store import remove_caches
 
 
 class Steps:
@@ -17,7 +19,8 @@ class Steps:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.records: dict[str, dict] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        content = json.loads(path.read_text("utf-8")) if read_json_keys(path) else {}
+        self.records: dict[str, dict] = {name: row for name, row in content.items() if isinstance(row, dict)}
 
     def run(
         self,
@@ -35,8 +38,8 @@ class Steps:
             settings: everything that the result depends on, as text.
             folder: the step's output, which is kept if the same step was interrupted.
             action: writes the folder, returns a value for JSON.
-            replace: remove a folder that was written with other settings; False leaves it to the action, which refuses
-                it or continues.
+            replace: remove the step's own files if they were written with other settings; False leaves them to the
+                action, which refuses them or continues.
 
         Returns:
             The record: settings (a digest), seconds, result.
@@ -45,7 +48,7 @@ class Steps:
         record = self.records.get(name, {})
         if record.get("settings") != settings:
             if replace:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_step(folder)
             record = {"settings": settings}
             self._keep(name, record)
         if "seconds" in record and folder.exists():
@@ -62,3 +65,9 @@ class Steps:
         self.records[name] = record
         with atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(self.records, indent=1), encoding="utf-8")
+
+
+def remove_step(folder: Path) -> None:
+    """Remove what a step has written; other files in its folder stay."""
+    remove_caches(DatasetFolder(folder))
+    remove_own_output(folder)

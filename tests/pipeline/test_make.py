@@ -150,7 +150,7 @@ def test_a_folder_of_something_else_is_refused(video, tmp_path, capsys):
     for resume in ("true", "false"):
         code, _, error = run(capsys, video, "--out", tmp_path, *WORDS, "--resume", resume)
         assert code == 2
-        assert "holds a folder dataset that `nha make` has not made" in error
+        assert "already holds files from elsewhere (dataset)" in error
 
 
 def test_frames_are_spread_over_the_video():
