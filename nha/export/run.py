@@ -15,6 +15,7 @@ from nha.avatar.base import HeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.core.mesh import vertex_normals
 from nha.core.output_folder import own_folder, require_own
+from nha.core.progress import progress
 from nha.core.system import atomic_path, get_logger
 from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import write_rgb
@@ -62,7 +63,10 @@ def export_avatar(
         opened = settings.ckpt if avatar is None else avatar
         exporter = _Exporter(settings, open_source(opened, settings.tracking, settings.head, settings.device))
         held.enter_context(own_folder(exporter.out))
-        written = [path for name in FORMATS if name in settings.formats for path in exporter.writers[name]()]
+        formats = [name for name in FORMATS if name in settings.formats]
+        written = [
+            path for name in progress(formats, "export", unit="formats") for path in exporter.writers[name]()
+        ]
         summary = exporter.summary(written)
         path = exporter.out / SUMMARY_FILE
         with atomic_path(path) as temporary:

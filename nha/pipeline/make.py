@@ -35,6 +35,7 @@ from nha.tracking.tracker import track_dataset
 RUN_FILE, VERDICT_FILE, TEXT_FILE, STEPS_FILE = "make.json", "verdict.json", "verdict.txt", "steps.json"
 STEPS = ("dataset", "tracking", "avatar", "evaluation", "export")
 FEWEST_FRAMES = 8
+SLOWEST_FILM_FPS = 8.0  # films of few frames would stand still otherwise
 _WITHOUT_INFLUENCE = ("video", "out", "resume", "device")
 
 _logger = get_logger(__name__)
@@ -146,7 +147,7 @@ def _plan(settings: MakeSettings, out: Path, every: int, fps: float) -> _Plan:
     quality, machine = settings.values, {"device": settings.device}
     dataset, tracking, avatar = out / "dataset", out / "tracking", out / "avatar"
     epochs = zip(("epochs_offset", "epochs_texture", "epochs_joint"), quality.epochs, strict=True)
-    files = {"dataset": dataset, "tracking": tracking}
+    files, film_fps = {"dataset": dataset, "tracking": tracking}, max(fps / every, SLOWEST_FILM_FPS)
     return _Plan(
         dataset=PreprocessOptions(
             video=settings.video,
@@ -160,7 +161,7 @@ def _plan(settings: MakeSettings, out: Path, every: int, fps: float) -> _Plan:
             **machine,
         ),
         tracking=TrackingSettings(
-            data_path=dataset, output_path=tracking, head=settings.head, frame_rate=fps / every, **machine
+            data_path=dataset, output_path=tracking, head=settings.head, frame_rate=film_fps, **machine
         ),
         training=OptimizationSettings.from_ini(
             "blend",
@@ -176,7 +177,7 @@ def _plan(settings: MakeSettings, out: Path, every: int, fps: float) -> _Plan:
             **files,
             out=out / "evaluation",
             turntable=quality.turntable,
-            fps=fps / every,
+            fps=film_fps,
             **machine,
         ),
         export=ExportSettings(

@@ -53,10 +53,12 @@ def write_make_report(
     shown = list(captions)[:_MOST_IMAGES]
     rows = {number: frame.frame_id for number, frame in enumerate(scores) if frame.frame_id in shown}
     sections = [
-        Section("Verdict", verdict.summary, tables=[verdict_table(verdict)], points=verdict.advice()),
+        Section("Verdict", verdict.summary, tables=[verdict_table(verdict)]),
+        Section("What to do", "" if verdict.advice() else "Nothing.", points=verdict.advice()),
         Section("Frames that hurt", verdict.about_frames()),
         Section(
             "Turntable",
+            "What the video does not show, such as the back of the head, is invented.",
             images=[("Once around the head", _turntable_stills(files["turntable"]))],
             videos=[("Rendering, normals and geometry", files["turntable"])],
         ),
@@ -84,7 +86,7 @@ def write_make_report(
 def verdict_table(verdict: Verdict) -> Table:
     """The judgements as a table."""
     rows = [(one.question, one.level, one.answer, one.figure, one.thresholds) for one in verdict.judgements]
-    return Table(("question", "verdict", "in words", "figure", "thresholds"), rows)
+    return Table(("question", "verdict", "in words", "figure", "thresholds"), rows, is_text=True)
 
 
 def _picked(video: Path, numbers: Mapping[int, int]) -> list[tuple[int, np.ndarray]]:
