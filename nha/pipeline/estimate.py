@@ -19,7 +19,7 @@ from nha.core.device import pick_device
 from nha.core.errors import UserError
 from nha.core.progress import duration
 from nha.pipeline.settings import MakeSettings, Quality
-from nha.preprocess.registry import missing_packages
+from nha.preprocess.registry import needed_packages
 
 # Seconds of `_probe` on the reference core; the others were measured beside it, with frames of 123 x 160 to 394 x 512.
 PROBE_S = 0.065
@@ -59,6 +59,7 @@ class Estimate:
         memory_bytes: needed in main memory; available_bytes: what is free, None where unknown.
         device: the device of tracking and training.
         speed: of this machine, 1 is a core of the reference machine.
+        packages: optional packages that the run uses.
     """
 
     seconds: Mapping[str, float]
@@ -68,6 +69,7 @@ class Estimate:
     available_bytes: float | None
     device: str
     speed: float
+    packages: tuple[str, ...] = ()
 
     @property
     def total(self) -> float:
@@ -79,11 +81,15 @@ class Estimate:
         parts = ", ".join(f"{part} {duration(seconds)}" for part, seconds in self.seconds.items())
         cores = os.cpu_count() or 1
         memory = "" if self.available_bytes is None else f" ({_gigabytes(self.available_bytes)} free)"
+        packages = "".join(f", {package} (installed)" for package in self.packages)
+        too_little = self.available_bytes is not None and self.available_bytes < self.memory_bytes
+        warning = ["warning: memory may be too little; a lower --quality needs less"] if too_little else []
         return [
             f"time here: about {duration(self.total)} ({parts}), on {self.device}; {cores} cores, "
             f"{self.speed:.1f} times the reference",
             f"needs: {_gigabytes(self.disk_bytes)} of disk ({_gigabytes(self.free_bytes)} free), "
-            f"{_gigabytes(self.memory_bytes)} of memory{memory}",
+            f"{_gigabytes(self.memory_bytes)} of memory{memory}{packages}",
+            *warning,
         ]
 
 
@@ -114,12 +120,14 @@ def estimate(settings: MakeSettings, n_frames: int, video_size: tuple[int, int])
         available_bytes=_available_memory(),
         device=device,
         speed=speed,
+        packages=tuple(needed_packages(settings.estimators)),
     )
 
 
 def require_packages(settings: MakeSettings) -> None:
     """Raise UserError where a package that the chosen estimators need is not installed."""
-    if missing := missing_packages(settings.estimators):
+    needed = needed_packages(settings.estimators)
+    if missing := [package for package, is_installed in needed.items() if not is_installed]:
         raise UserError(
             f"{settings.estimators} estimators need {' and '.join(missing)}, not installed here: `make env` installs "
             "mediapipe, and so does python -m pip install mediapipe==0.10.21; see Optional downloads in README.md"

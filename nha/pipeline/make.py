@@ -107,7 +107,7 @@ def make_avatar(settings: MakeSettings) -> MadeAvatar:
         f"{settings.video.name}: {n_packets} frames of {video.width} x {video.height}; {which} used "
         f"({n_frames}), at {settings.values.scale} pixels (--quality {settings.quality})"
     )
-    print("\n".join(expected.lines()))
+    print("\n".join(expected.lines()), flush=True)
     with own_folder(out):
         if not settings.resume:
             _remove_earlier_run(out)
@@ -131,7 +131,10 @@ def _make(settings: MakeSettings, plan: _Plan, out: Path, expected: dict[str, fl
         seconds[name] = record["seconds"]
         del expected[part]
         if expected:
-            print(f"   {name}: {duration(seconds[name])}; about {duration(sum(expected.values()))} left")
+            print(
+                f"   {name}: {duration(seconds[name])}; about {duration(sum(expected.values()))} left",
+                flush=True,
+            )
     verdict = judge(collect_evidence(out / "dataset", out / "tracking", out / "evaluation" / "scores.json"))
     files = _files(out)
     write_make_report(files["report"], settings, verdict, files, seconds)

@@ -52,9 +52,9 @@ class Steps:
             record = {"settings": settings}
             self._keep(name, record)
         if "seconds" in record and folder.exists():
-            print(f"== {name}: done before ({record['seconds']:.0f} s)")
+            print(f"== {name}: done before ({record['seconds']:.0f} s)", flush=True)
             return record
-        print(f"== {name}")
+        print(f"== {name}", flush=True)
         start = time.perf_counter()
         result = action()
         record = {"settings": settings, "seconds": round(time.perf_counter() - start, 2), "result": result}

@@ -156,11 +156,11 @@ def make_estimators(options: PreprocessOptions) -> EstimatorSet:
     return EstimatorSet(**made)
 
 
-def missing_packages(selection: str, weights_folder: Path | None = None) -> list[str]:
-    """Packages of the selected estimators that are not installed; nothing is imported."""
+def needed_packages(selection: str, weights_folder: Path | None = None) -> dict[str, bool]:
+    """Packages of the selected estimators, and whether they are installed; nothing is imported."""
     rows = [_row(*choice, weights_folder) for choice in parse_selection(selection).items()]
     needed = dict.fromkeys(row.package for row in rows if row.package is not None)
-    return [package for package in needed if importlib.util.find_spec(package) is None]
+    return {package: importlib.util.find_spec(package) is not None for package in needed}
 
 
 def is_available(combination: str, weights_folder: Path | None = None) -> bool:

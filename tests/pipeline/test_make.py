@@ -183,8 +183,12 @@ def test_the_estimate_grows_with_the_work(video, monkeypatch):
     assert twice.total == pytest.approx(standard.total / 2)
 
 
-def test_too_little_room_is_said_before_the_start(video, tmp_path):
+def test_what_is_needed_is_said_before_the_start(video, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate_module, "needed_packages", lambda selection: {"mediapipe": True})
     small = estimate(MakeSettings(video=video, device="cpu"), 60, (64, 64))
+    assert "mediapipe (installed)" in small.lines()[1]
+    tight = Estimate(**{**vars(small), "available_bytes": small.memory_bytes / 2})
+    assert tight.lines()[2].startswith("warning: memory may be too little")
     full = Estimate(**{**vars(small), "free_bytes": small.disk_bytes / 2})
     with pytest.raises(UserError, match="are free: make room, choose another --out"):
         require_room(full, tmp_path)
