@@ -11,7 +11,8 @@ from nha.tracking.frames import TrackingFrames
 from nha.tracking.keyframes import evenly_spaced
 from nha.tracking.landmark_stages import LandmarkStages
 from nha.tracking.photometric_fit import PhotometricFit, TemporalContext
-from nha.tracking.progress import Person, Progress, RunFolder, shown_stage, timed
+from nha.tracking.progress import Person, Progress, RunFolder
+from nha.tracking.stage_times import shown_stage, timed
 from nha.tracking.stages import appearance_stage, joint_stage, refinement_stage
 from nha.tracking.state import Unknowns
 from nha.tracking.timeline import Timeline, interpolate_gaps, make_timeline

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from torch import Tensor
 
 from nha.core.config import different_settings, format_settings
 from nha.core.errors import UserError
-from nha.core.progress import ProgressLine
 from nha.core.system import atomic_path, get_logger
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.origin import TrackingOrigin
@@ -39,21 +36,6 @@ _WITHOUT_INFLUENCE = {
     "raster_backend": "auto",
     "resume": True,
 }
-
-
-@contextlib.contextmanager
-def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Measure the time of a block and store it in `seconds` under the stage's name."""
-    began = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - began, 3)
-
-
-@contextlib.contextmanager
-def shown_stage(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """As `timed`, for a stage of several seconds: a log shows that it goes on."""
-    with ProgressLine(f"tracking: {stage}", unit=""), timed(seconds, stage):
-        yield
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from nha.core.progress import progress as show_progress
 from nha.tracking.appearance import AlbedoSpace
 from nha.tracking.camera_init import calibrate, rigid_poses
 from nha.tracking.photometric_fit import PhotometricFit, TemporalContext
-from nha.tracking.progress import Progress, RunFolder, shown_stage, timed
+from nha.tracking.progress import Progress, RunFolder
+from nha.tracking.stage_times import shown_stage, timed
 from nha.tracking.stages import first_frame_stage, next_frame_stage
 from nha.tracking.state import PER_FRAME, Unknowns, start_unknowns
 
