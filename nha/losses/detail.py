@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nha.core.conventions import Parsing
-from nha.core.images import erode, screen_grad
+from nha.core.images import screen_grad
 from nha.core.processes import mean_over_processes
 from nha.losses.inputs import LossInputs
 from nha.losses.masks import parsing_mask
@@ -18,7 +18,6 @@ from nha.losses.shapes import expect_mask, expect_shape
 
 # Sides in pixels of the squares over which images are averaged before their neighbours are compared.
 GRADIENT_SCALES = (1, 2)
-_RIM_SHARE = 100  # the rim that the gradient term leaves out has this share of the image's longer side
 # The parts of the face that carry expressions.
 FEATURES = (
     *(Parsing.L_EYE, Parsing.R_EYE, Parsing.L_BROW, Parsing.R_BROW),
@@ -80,9 +79,8 @@ def _difference(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_coords
 
 
 def gradient_term(inputs: LossInputs) -> Tensor:
-    """The gradient loss of a rendered batch, inside the foreground; its rim is left to the coverage terms."""
-    inside = erode(inputs.foreground, max(inputs.foreground.shape[2:]) // _RIM_SHARE)
-    return gradient_loss(inputs.rendering.rgb01, inputs.target_rgb01, inside, inputs.screen_coords)
+    """The gradient loss of a rendered batch, inside the foreground."""
+    return gradient_loss(inputs.rendering.rgb01, inputs.target_rgb01, inputs.foreground, inputs.screen_coords)
 
 
 def feature_term(inputs: LossInputs) -> Tensor:
