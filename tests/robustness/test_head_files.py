@@ -198,7 +198,7 @@ DESCRIPTIONS = [
             if str(change).startswith(("{'name': '\\x1b", "{'mouth_features': []"))
         ],
     ),
-    ids=str,
+    ids=lambda change: str(change)[:40],
 )
 def test_descriptions(files, copy, attempts, change, capsys):
     content = json.loads((files / "head.json").read_text()) | change
