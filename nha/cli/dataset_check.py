@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from nha.cli.settings import DatasetCheckSettings
 from nha.core.errors import UserError
+from nha.core.output_folder import own_files, require_own_file
 from nha.data.dataset_check import DatasetCheck, check_dataset
 from nha.data.dataset_folder import DatasetFolder
-from nha.data.splits import spread_split, write_split
+from nha.data.splits import spread_split, thinned, write_split
 from nha.evaluation.dataset_report import advice, findings_table, write_dataset_report
 
 EXIT_FINDINGS = 1
@@ -17,12 +17,17 @@ EXIT_FINDINGS = 1
 
 def run_dataset_check(settings: DatasetCheckSettings) -> None:
     """Check a dataset, print the findings and write the requested files; exits with code 1 if there are findings."""
+    for path in (settings.make_split, settings.report):
+        if path is not None:
+            require_own_file(path)
     check = check_dataset(settings.data, settings.tracking, settings.split)
     print(summary(check))
     if settings.make_split is not None:
-        make_split(settings.make_split, check, settings.val_share, settings.gap)
+        make_split(settings, check)
     if settings.report is not None:
-        print(f"report: {write_dataset_report(settings.report, DatasetFolder(settings.data), check)}")
+        with own_files(settings.report):
+            report = write_dataset_report(settings.report, DatasetFolder(settings.data), check)
+        print(f"report: {report}")
     if check.findings:
         sys.exit(EXIT_FINDINGS)
 
@@ -37,13 +42,16 @@ def summary(check: DatasetCheck) -> str:
     return "\n".join([first, "", findings_table(check).as_text(), "", *advice(check), "", last])
 
 
-def make_split(path: Path, check: DatasetCheck, val_share: float, gap: int) -> None:
+def make_split(settings: DatasetCheckSettings, check: DatasetCheck) -> None:
     """Write a split of the frames without findings. Raises UserError if there is none."""
     if not check.good_frames:
         raise UserError("no split can be made: every frame has findings")
-    split = spread_split(check.good_frames, val_share, gap)
+    path = settings.make_split
+    split = spread_split(check.good_frames, settings.val_share, settings.gap)
+    split = thinned(split, settings.every, settings.max_frames)
     try:
-        write_split(path, split)
+        with own_files(path):
+            write_split(path, split)
     except OSError as error:
         raise UserError(f"cannot write '{path}' ({error.strerror or error}); choose another file") from error
     left_out = len(check.frame_ids) - len(split.frame_ids())

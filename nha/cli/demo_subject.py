@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import multiprocessing
 import os
-import shutil
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +14,13 @@ import numba
 import torch
 
 from nha.cli.settings import DemoSettings
-from nha.core.system import atomic_path, setup_logging
+from nha.core.output_folder import own_folder, read_json_keys
+from nha.core.system import setup_logging
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.run import optimize_avatar
+from nha.pipeline.steps import Steps
 from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
@@ -79,46 +77,10 @@ class SubjectPaths:
         return Steps(self.root / "steps.json")
 
 
-class Steps:
-    """Runs named steps once; `steps.json` records the settings, the seconds and the result of each."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.records: dict[str, dict] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-
-    def run(self, name: str, settings: str, folder: Path, action: Callable[[], object]) -> dict:
-        """Run a step unless an earlier run has finished it with the same settings.
-
-        Args:
-            name: the key of the step's record.
-            settings: everything that the result depends on, as text.
-            folder: the step's output. It is removed if it was written with other settings, and kept if the same step
-                was interrupted.
-            action: writes the folder, returns a value for JSON.
-
-        Returns:
-            The record: settings (a digest), seconds, result.
-        """
-        settings = hashlib.sha256(settings.encode()).hexdigest()
-        record = self.records.get(name, {})
-        if record.get("settings") != settings:
-            shutil.rmtree(folder, ignore_errors=True)
-            record = {"settings": settings}
-            self._keep(name, record)
-        if "seconds" in record and folder.exists():
-            print(f"== {name}: done before ({record['seconds']:.0f} s)")
-            return record
-        print(f"== {name}")
-        start = time.perf_counter()
-        result = action()
-        record = {"settings": settings, "seconds": round(time.perf_counter() - start, 2), "result": result}
-        self._keep(name, record)
-        return record
-
-    def _keep(self, name: str, record: dict) -> None:
-        self.records[name] = record
-        with atomic_path(self.path) as temporary:
-            temporary.write_text(json.dumps(self.records, indent=1), encoding="utf-8")
+def files_of_earlier_versions(root: Path) -> list[str]:
+    """The files of a subject whose version of this program kept no manifest; empty for a folder from elsewhere."""
+    names = ("steps.json", "comparison.mp4", "log.txt")
+    return [name for name in names if (root / name).is_file()] if read_json_keys(root / "steps.json") else []
 
 
 def make_avatar(
@@ -129,9 +91,7 @@ def make_avatar(
     video = SyntheticSettings(
         seed=seed, frames=settings.frames, size=(settings.size, settings.size), head=HEAD
     )
-    dataset = PreprocessOptions(
-        video=paths.video, out_path=paths.dataset, estimators="truth", scale=settings.size
-    )
+    dataset = dataset_settings(paths, settings)
     tracking = tracking_settings(paths, settings)
     training = optimization_settings(paths, settings)
 
@@ -196,10 +156,22 @@ def thread_variables(n_threads: int) -> Iterator[None]:
 def make_second_avatar(settings: DemoSettings, paths: SubjectPaths) -> None:
     """The function of the other process; all that it prints goes to the subject's log."""
     setup_logging()
-    with open(paths.log, "w", encoding="utf-8", buffering=1) as log:
+    held = own_folder(paths.root, of_earlier_version=files_of_earlier_versions)
+    with held, open(paths.log, "a", encoding="utf-8", buffering=1) as log:
         for descriptor in (1, 2):
             os.dup2(log.fileno(), descriptor)
         make_avatar(settings.seeds[1], paths, settings, load_head(HEAD))
+
+
+def dataset_settings(paths: SubjectPaths, settings: DemoSettings) -> PreprocessOptions:
+    """The demo's settings of the dataset."""
+    return PreprocessOptions(
+        video=paths.video,
+        out_path=paths.dataset,
+        estimators=settings.annotations,
+        scale=settings.size,
+        crop_to_head="auto" if settings.annotations == "truth" else "false",  # the truth is of whole frames
+    )
 
 
 def tracking_settings(paths: SubjectPaths, settings: DemoSettings) -> TrackingSettings:

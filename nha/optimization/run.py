@@ -25,9 +25,11 @@ from nha.avatar.open import build_avatar, save_avatar
 from nha.avatar.training_record import training_record
 from nha.core.device import pick_device, seed_everything, set_precision
 from nha.core.errors import UserError
+from nha.core.output_folder import own_folder, require_own
 from nha.core.paths import PART_WEIGHTS
-from nha.core.system import exclusive_use, get_logger, require_writable
+from nha.core.system import get_logger, require_writable
 from nha.core.types import FrameBatch
+from nha.data.annotation_faults import report_annotation_faults
 from nha.data.frame_dataset import FrameDataset
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
@@ -42,7 +44,9 @@ from nha.optimization.objective import Objective
 from nha.optimization.perceptual_choice import with_perceptual_network
 from nha.optimization.resume import (
     AVATAR_FILE,
+    LOG_FOLDER,
     FinishedPart,
+    files_of_earlier_versions,
     finished_part,
     forget_run,
     identify,
@@ -109,8 +113,13 @@ def optimize_avatar(
     _check_machine(settings, device, perceptual)
     set_precision(settings.run.precision)
     # created after all checks, so that a run with wrong settings leaves no folder
-    output = require_writable(settings.run.default_root_dir)
-    with nullcontext() if rank_zero_only.rank else exclusive_use(output):
+    output = settings.run.default_root_dir
+    if rank_zero_only.rank:
+        held = nullcontext(require_writable(output))
+    else:
+        require_own(output, files_of_earlier_versions)
+        held = own_folder(output, of_earlier_version=files_of_earlier_versions, logs=LOG_FOLDER)
+    with held:
         return _optimize(
             settings, data, stages, perceptual, assets, device, extra_terms, texture_net, offset_net
         )
@@ -140,6 +149,9 @@ def _optimize(
         avatar.texture_net.compile(dynamic=True)  # dynamic: each step has another number of pixels
     objective = Objective(avatar, settings.losses.body_part_weights or PART_WEIGHTS, perceptual)
     _log_start(data, device)
+    if not rank_zero_only.rank:
+        splits = data.splits
+        report_annotation_faults(splits.folder, splits.train.store, splits.split.frame_ids())
 
     identity = identify(settings, avatar, data.splits, assets, extra_terms)
     if not settings.run.resume:
