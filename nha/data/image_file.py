@@ -21,7 +21,8 @@ def decode_image(path: str | Path, flags: int) -> np.ndarray | None:
         flags: `cv2.IMREAD_COLOR` and others.
 
     Returns:
-        The image, BGR where it has colours; None for a file that is no image, is cut off, or claims more than `LARGEST_PIXELS`.
+        The image, BGR where it has colours; None for a file that is no image, is cut off, or claims more than
+        `LARGEST_PIXELS`.
 
     Raises:
         OSError: the file cannot be read, or is no regular file.
