@@ -80,9 +80,21 @@ def test_a_video_becomes_an_avatar_also_after_an_interruption(video, tmp_path, q
         "evaluation",
     }
     trained = (out / "avatar" / "avatar.ckpt").stat().st_mtime_ns
-    capsys.readouterr()
+    log = capsys.readouterr().err
 
-    code, printed, _ = run(capsys, video, "--out", out, *WORDS)
+    code, printed, rest = run(capsys, video, "--out", out, *WORDS)
+    for line in (
+        "preprocessing: 10 of 10 frames in",
+        "tracking: landmarks in",
+        "tracking report: 10 of 10 frames in",
+        "training geometry: 1 of 1 steps in",
+        "training joint: 2 of 2 steps in",
+        "evaluating avatar: 3 of 3 batches in",
+        "turntable: 4 of 4 views in",
+        "export: 3 of 3 formats in",
+    ):
+        assert line in log + rest, line
+    assert "\r" not in log + rest  # no bars in a log
     assert code == 0
     first, *_, last = printed.splitlines()
     assert (
