@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nha.core.errors import UserError
 from nha.core.fingerprint import file_digest
+from nha.core.plain_file import read_plain_text
 from nha.core.system import atomic_path
 from nha.data.image_sequence import find_images
 
@@ -81,10 +82,10 @@ def read_info(root: Path) -> DatasetInfo | None:
     if not path.exists():
         return None
     try:
-        info = DatasetInfo(**json.loads(path.read_text(encoding="utf-8")))
+        info = DatasetInfo(**json.loads(read_plain_text(path)))
         _check_types(info)
         return info
-    except (ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"'{path}' is not readable; delete the folder or choose another one") from error
 
 
