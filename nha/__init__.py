@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from nha.core.types import Camera, HeadParams
     from nha.data.tracked_video import Tracking, load_tracking
     from nha.head.load import load_head
+    from nha.live.session import LiveSession, open_live
 
 __version__ = "0.1.0"
 
@@ -49,6 +50,7 @@ _MODULES = {
     "Camera": "nha.core.types",
     "HeadAvatar": "nha.avatar.base",
     "HeadParams": "nha.core.types",
+    "LiveSession": "nha.live.session",
     "NeuralHeadAvatar": "nha.avatar.avatar",
     "Tracking": "nha.data.tracked_video",
     "UserError": "nha.core.errors",
@@ -57,6 +59,7 @@ _MODULES = {
     "load_avatar": "nha.avatar.open",
     "load_head": "nha.head.load",
     "load_tracking": "nha.data.tracked_video",
+    "open_live": "nha.live.session",
     "optimize_avatar": "nha.api",
     "preprocess": "nha.api",
     "reenact": "nha.api",

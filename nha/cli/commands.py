@@ -57,6 +57,16 @@ def demo(call: Call) -> None:
     run_demo(settings)
 
 
+def tour(call: Call) -> None:
+    """Open a notebook that goes from a synthetic video to an avatar in ten cells, about two minutes on two cores."""
+    from nha.cli.settings import TourSettings
+
+    settings = call.parse(TourSettings)
+    from nha.cli.tour import open_tour
+
+    open_tour(settings)
+
+
 def preprocess(call: Call) -> None:
     """Turn a portrait video into a dataset folder: frames, landmarks, irises, parsing, masks and normals.
 
@@ -138,7 +148,7 @@ def view(call: Call) -> None:
 
     Images are rendered by the avatar's networks, at a reduced resolution while something moves. The page and all that
     it loads come from this machine. From another machine: ssh -L 8080:127.0.0.1:8080 NAME, start the viewer there,
-    and open http://127.0.0.1:8080 here.
+    and open http://127.0.0.1:8080 here. With --live, the avatar follows the face in front of a camera or in a video.
     """
     from nha.viewer.settings import ViewerSettings
 
