@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from nha.core.errors import UserError
 from nha.core.system import get_logger
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from nha.viewer.session import ClientSession
 
 _LONGEST_RECORDING_S = 600.0
+_SHARE_OF_HALF = 0.95  # of one half of the window, that a head may fill beside another
 _SAME_VIEW = 1e-4  # largest difference of the numbers of two equal cameras
 
 
@@ -57,6 +61,18 @@ class ClientActions:
         self._session.panel.show_pose(pose)
         if pose.viewpoint is not None:
             self._move_camera(pose.viewpoint)
+
+    def make_room(self) -> None:
+        """Move the camera back until the head fits into one half of the window."""
+        session = self._session
+        view, centre = viewpoint_of_client(session.client), session.scene.centre
+        seen_width = math.tan(view.fov_rad / 2) * aspect_of_client(session.client)  # half of it, at 1 m
+        needed = session.scene.half_width / (_SHARE_OF_HALF * seen_width / 2)
+        offset = np.array(view.position) - centre
+        distance = float(np.linalg.norm(offset))
+        if distance < needed:
+            position = centre + offset * (needed / max(distance, 1e-6))
+            session.client.camera.position = tuple(position.tolist())
 
     def _reset_camera(self) -> None:
         self._move_camera(self._session.scene.viewpoint)

@@ -124,6 +124,12 @@ class AvatarScene:
         vertices = self.surface(ControlState()).vertices[0]
         return ((vertices.amin(0) + vertices.amax(0)) / 2).double().cpu().numpy()
 
+    @property
+    def half_width(self) -> float:
+        """Half of the neutral head's width in metres, at its widest place."""
+        vertices = self.surface(ControlState()).vertices[0]
+        return float((vertices[:, 0].amax() - vertices[:, 0].amin()) / 2)
+
     @torch.no_grad()
     def render(
         self,

@@ -121,6 +121,8 @@ class ClientSession:
             self._remove_mesh()
         if not panel.is_shown:
             return False
+        if self.panel.is_side_by_side and (self.mesh_style is None or not self.mesh_style[1]):
+            self.actions.make_room()
         sent = self._send_wireframe(state) if panel.is_wireframe else self._send_textured(state)
         if self.mesh_handle is not None:
             self.mesh_style = style

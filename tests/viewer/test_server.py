@@ -23,6 +23,7 @@ from nha.render.camera import project
 from nha.viewer.app import view
 from nha.viewer.panel import SHORTCUTS
 from nha.viewer.saved_pose import parse_pose
+from nha.viewer.scene import ControlState
 from nha.viewer.server import Viewer
 from nha.viewer.session import ClientSession
 from nha.viewer.settings import ViewerSettings
@@ -196,6 +197,21 @@ def test_image_and_mesh_have_one_half_of_the_window_each(viewer, client, session
     assert on_screen(session, scene)[0] == pytest.approx(3 * width / 4, abs=3)
 
 
+def test_in_a_narrow_window_the_camera_makes_room_for_both(viewer, client, session):
+    client.camera.aspect = 0.6
+    session.panel.mesh._shown.value = True
+    viewer.step()
+    session.renderer._resolution.rules = dataclasses.replace(session.renderer._resolution.rules, rest_s=0.0)
+    viewer.step()
+    image, width = client.images[-1], client.images[-1].shape[1]
+    columns = ((image < 250).any((0, 2))).nonzero()[0]
+    assert columns.min() > 0
+    assert columns.max() < width / 2
+    distance = np.linalg.norm(client.camera.position - session.scene.centre)
+    viewer.step()
+    assert np.linalg.norm(client.camera.position - session.scene.centre) == pytest.approx(distance)
+
+
 def on_screen(session: ClientSession, scene) -> np.ndarray:
     """Position in pixels of the middle of the 3D mesh in the browser's image."""
     handle = session.mesh_handle
@@ -299,12 +315,12 @@ def test_the_avatar_follows_a_face_and_the_panel_says_how(scene, session, monkey
     client = FakeClient(scene.viewpoint)
     following = ClientSession(client, scene, session.mesh, session.settings, live)
     following.step()
-    before = client.images[-1]
     turned = scene.poses.neutral.replace(neck=scene.poses.neutral.neck + 0.3)
     for number in (2, 3):
         live.found = LivePose(number, time.perf_counter() - 0.05, "following", 1.0, turned)
         assert following.step()
-    assert (client.images[-1] != before).any()
+    expected = scene.render(ControlState(live=live.found), scene.viewpoint, client.images[-1].shape[:2])
+    assert np.array_equal(client.images[-1], expected)
     assert following.panel.live._status.value == "following"
     assert re.fullmatch(r"\d+ fps, latency \d+ ms \(95 %: \d+ ms\)", following.panel.live._timing.value)
     live.found = dataclasses.replace(live.found, number=4, status="lost")
