@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from nha.viewer.client_messages import FOV_RANGE_RAD
 from nha.viewer.viewpoint import Viewpoint
 
@@ -15,7 +17,11 @@ def viewpoint_of_client(client: Any) -> Viewpoint:
     """The camera of a browser. Its numbers were checked when they arrived, see `client_messages`."""
     camera = client.camera
     fov_rad = min(max(float(camera.fov), FOV_RANGE_RAD[0]), FOV_RANGE_RAD[1])
-    return Viewpoint(tuple(camera.wxyz.tolist()), tuple(camera.position.tolist()), fov_rad)
+    return Viewpoint(
+        tuple(np.asarray(camera.wxyz, float).tolist()),
+        tuple(np.asarray(camera.position, float).tolist()),
+        fov_rad,
+    )
 
 
 def aspect_of_client(client: Any) -> float:
