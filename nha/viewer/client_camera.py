@@ -17,11 +17,8 @@ def viewpoint_of_client(client: Any) -> Viewpoint:
     """The camera of a browser. Its numbers were checked when they arrived, see `client_messages`."""
     camera = client.camera
     fov_rad = min(max(float(camera.fov), FOV_RANGE_RAD[0]), FOV_RANGE_RAD[1])
-    return Viewpoint(
-        tuple(np.asarray(camera.wxyz, float).tolist()),
-        tuple(np.asarray(camera.position, float).tolist()),
-        fov_rad,
-    )
+    wxyz, position = (tuple(np.asarray(value, float).tolist()) for value in (camera.wxyz, camera.position))
+    return Viewpoint(wxyz, position, fov_rad)
 
 
 def aspect_of_client(client: Any) -> float:
