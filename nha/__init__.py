@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nha.api import (
         evaluate,
         export,
+        make,
         optimize_avatar,
         preprocess,
         reenact,
@@ -59,6 +60,7 @@ _MODULES = {
     "load_avatar": "nha.avatar.open",
     "load_head": "nha.head.load",
     "load_tracking": "nha.data.tracked_video",
+    "make": "nha.api",
     "open_live": "nha.live.session",
     "optimize_avatar": "nha.api",
     "preprocess": "nha.api",

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from nha.core.errors import UserError
+from nha.core.progress import progress
+from nha.data.annotation_faults import unsuitable_kind
 from nha.data.dataset_folder import (
     DatasetFolder,
     FramePaths,
@@ -101,7 +102,7 @@ def check_dataset(
     frame_ids = folder.frame_ids()
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter lock
         done = pool.map(lambda frame_id: summarize(frame_id, folder.paths(frame_id)), frame_ids)
-        frames = list(tqdm(done, total=len(frame_ids), desc="checking", unit="frame", mininterval=0.5))
+        frames = list(progress(done, "checking", len(frame_ids)))
     size = usual_size(frames)
     findings = [*frame_findings(frames, size), *check_neighbours(frames), *check_faces(frames)]
     findings.sort(key=lambda finding: finding.frame_id)
@@ -145,6 +146,9 @@ def summarize(frame_id: int, paths: FramePaths) -> FrameSummary:
                 )
             )
             del contents[name]
+    for path in (paths.parsing, paths.segmentation):
+        if path.is_file() and (kind := unsuitable_kind(path)) is not None:
+            found.append((Fault.LABELS, f"{path.name} is {kind}"))
     if len(contents) < 5:
         return FrameSummary(frame_id, size, found)
     image = contents.pop("image")
