@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nha.cli import commands
+from nha.cli.tour import tour
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ COMMANDS = {
         _examples("nha demo", "nha demo --quick --frames 8 --size 64 --out out/demo"),
     ),
     "tour": Command(
-        commands.tour,
+        tour,
         "notebook of the whole pipeline in JupyterLab",
         _examples("nha tour", "nha tour --out my_tour"),
     ),

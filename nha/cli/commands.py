@@ -57,16 +57,6 @@ def demo(call: Call) -> None:
     run_demo(settings)
 
 
-def tour(call: Call) -> None:
-    """Open a notebook that goes from a synthetic video to an avatar in ten cells, about two minutes on two cores."""
-    from nha.cli.settings import TourSettings
-
-    settings = call.parse(TourSettings)
-    from nha.cli.tour import open_tour
-
-    open_tour(settings)
-
-
 def make(call: Call) -> None:
     """Make an avatar of the person in a video: dataset, tracking, training, evaluation, turntable film, GLB, HTML page.
 

@@ -55,13 +55,6 @@ class DemoSettings(Settings):
         return self.optimization or Path("demo" if self.published else "blend")
 
 
-@dataclass(frozen=True)
-class TourSettings(Settings):
-    """Tour."""
-
-    out: Path = setting(Path("."), main=True, help="Folder of the notebook's copy, in which it runs.")
-
-
 @dataclass(frozen=True, kw_only=True)
 class SyntheticVideoSettings(SyntheticSettings):
     """Synthetic video."""

@@ -6,15 +6,29 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from nha.cli.settings import TourSettings
+from nha.cli.commands import Call
+from nha.core.config import Settings, setting
 from nha.core.errors import UserError
 from nha.core.paths import REPOSITORY
 from nha.core.system import require_writable
 
 INSTALL = "python -m pip install -e '.[notebook]'"
 _NOTEBOOKS = REPOSITORY / "jupyter_notebooks"
+
+
+@dataclass(frozen=True)
+class TourSettings(Settings):
+    """Tour."""
+
+    out: Path = setting(Path("."), main=True, help="Folder of the notebook's copy, in which it runs.")
+
+
+def tour(call: Call) -> None:
+    """Open a notebook that goes from a synthetic video to an avatar in ten cells, about two minutes on two cores."""
+    open_tour(call.parse(TourSettings))
 
 
 def open_tour(settings: TourSettings) -> Path:

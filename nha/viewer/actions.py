@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nha.viewer.session import ClientSession
 
 _LONGEST_RECORDING_S = 600.0
-_SHARE_OF_HALF = 0.95  # of one half of the window, that a head may fill beside another
+_SHARE_OF_HALF = 0.85  # of one half of the window, that a head may fill beside another
 _SAME_VIEW = 1e-4  # largest difference of the numbers of two equal cameras
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from nha.cli import tour
-from nha.cli.settings import TourSettings
+from nha.cli.tour import TourSettings
 from nha.core.errors import UserError
 
 
