@@ -17,6 +17,7 @@ from nha.core.mesh import vertex_normals
 from nha.core.output_folder import own_folder, require_own
 from nha.core.progress import progress
 from nha.core.system import atomic_path, get_logger
+from nha.core.text import printable
 from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.export.accuracy import image_accuracy, page_accuracy, rig_accuracy
@@ -97,7 +98,7 @@ class _Exporter:
     @property
     def comment(self) -> str:
         """The comment line of every file: units and licence."""
-        return f"{UNITS}; head model {self.head.name}: {self.head.licence}"
+        return printable(f"{UNITS}; head model {self.head.name}: {self.head.licence}")
 
     @functools.cached_property
     def views(self) -> BakingViews:

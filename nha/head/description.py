@@ -45,7 +45,13 @@ def read_description(folder: Path) -> dict | None:
 
 
 def _is_short_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= _LONGEST_TEXT
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # JSON can hold half a character, which no file can be written with
+        return False
+    return True
 
 
 def head_description(folder: Path, n_vertices: int) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def describe_video(path: Path, fps: float) -> dict[str, str | int | float]:
     if (sequence := find_images(path)) is not None:
         sizes = [file.stat().st_size for file in sequence.images]
         listing = "\n".join(f"{file.name} {size}" for file, size in zip(sequence.images, sizes, strict=True))
-        digest = hashlib.sha256(f"{listing}\n{file_digest(sequence.images[0])}".encode()).hexdigest()
+        digest = hashlib.sha256(os.fsencode(f"{listing}\n{file_digest(sequence.images[0])}")).hexdigest()
         return {"name": path.name, "bytes": sum(sizes), "sha256": digest, "fps": fps}
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path), "fps": fps}
 
