@@ -92,7 +92,7 @@ class StaticHead:
         self._mesh = split_at_seams(head)
         self._pngs = [encode_png(texture) for texture in textures]
 
-    def glb(self, vertices: torch.Tensor) -> bytes:
+    def glb(self, vertices: torch.Tensor, opacity: float = 1.0) -> bytes:
         """The file's content for vertices [V, 3] in metres. The materials are unlit, so it has no normals."""
         file, mesh = GlbFile(""), self._mesh
         points = vertices.detach().cpu().numpy().astype(np.float32)[mesh.vertex]
@@ -101,6 +101,10 @@ class StaticHead:
             TEXCOORD_0=file.accessor(mesh.uvs, gl.ARRAY_BUFFER),
         )
         primitives = add_primitives(file, mesh.corners, attributes, self._pngs, gain=self._gain)
+        if opacity < 1:
+            for material in file.gltf.materials:
+                material.alphaMode = gl.BLEND
+                material.pbrMetallicRoughness.baseColorFactor[3] = opacity
         file.gltf.meshes.append(gl.Mesh(name="head", primitives=primitives))
         node = file.node(gl.Node(name="head", mesh=0))
         file.gltf.scenes.append(gl.Scene(nodes=[node]))

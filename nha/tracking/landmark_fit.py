@@ -39,7 +39,7 @@ _JOINT_ROUNDS = 4
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Run torch on one thread: on matrices of a hundred rows, more threads are slower, a hundredfold at worst."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -69,7 +69,7 @@ class LandmarkFit:
         self.offset_sigmas = OffsetSigmas()
 
     @torch.no_grad()
-    @_one_thread()
+    @one_thread()
     def fit_frames(
         self,
         start: Unknowns,
@@ -121,7 +121,7 @@ class LandmarkFit:
         return self.vectors.unknowns(start, own, shared)
 
     @torch.no_grad()
-    @_one_thread()
+    @one_thread()
     def fit_together(
         self, start: Unknowns, detected: DetectedLandmarks, *, fixed_focal: bool, n_steps: int = 8
     ) -> tuple[Unknowns, DetectedLandmarks]:
@@ -147,7 +147,7 @@ class LandmarkFit:
         )
 
     @torch.no_grad()
-    @_one_thread()
+    @one_thread()
     def refine_together(
         self,
         start: Unknowns,
