@@ -99,7 +99,7 @@ class LandmarkFit:
         return self.vectors.unknowns(start, own, shared)
 
     @torch.no_grad()
-    @_one_thread()
+    @one_thread()
     def fit_expressions(
         self,
         start: Unknowns,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -32,7 +33,7 @@ class DetectedLandmarks:
         image_size: (height, width).
         sigma_px: standard deviation of a landmark's error.
         pair_sigma_px: standard deviation of the error of the distance of two landmarks, which is smaller: what moves
-            landmarks together cancels.
+            landmarks together cancels. Infinite: distances do not count.
         offsets: [70, 3] metres in the resting head's axes, from the head model's landmark to the detector's, the
             same in every frame.
     """
@@ -41,7 +42,7 @@ class DetectedLandmarks:
     confidence: Tensor
     image_size: tuple[int, int]
     sigma_px: float
-    pair_sigma_px: float
+    pair_sigma_px: float = math.inf
     offsets: Tensor = field(default_factory=lambda: torch.zeros(N_LANDMARKS, 3))
 
     def rows(self, index: list[int] | Tensor) -> DetectedLandmarks:
