@@ -19,6 +19,8 @@ from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.export.accuracy import image_accuracy, page_accuracy, rig_accuracy
 from nha.export.blend_files import write_blend_files
+from nha.export.eyeballs import eyeball_shifts, move_eyeballs_back
+from nha.export.face_shapes import FaceShapes, add_blink, make_arkit_rig
 from nha.export.mesh_files import TexturedMesh, write_mtl, write_obj, write_ply
 from nha.export.model_textures import model_textures
 from nha.export.page import write_page
@@ -35,7 +37,9 @@ from nha.render.rasterize import raster_backend
 
 _logger = get_logger(__name__)
 
+_BLINKS, _EYEBALL_FRAMES = (0.0, 0.5, 1.0), 20  # poses in which the GLB's eyeballs must be behind the lids
 SUMMARY_FILE, GLB_FILE, PAGE_FILE = "export.json", "avatar.glb", "avatar.html"
+SOURCE = "nha export, a head avatar from a portrait video"
 UNITS = "metres, +y up; at rest the root joint is at the origin and the head looks along +z"
 
 
@@ -94,6 +98,21 @@ class _Exporter:
         """The comment line of every file: units and licence."""
         return f"{UNITS}; head model {self.head.name}: {self.head.licence}"
 
+    @property
+    def extras(self) -> dict[str, Any]:
+        """Facts about avatar.glb for its extras: units, licence, source, and the animation's length."""
+        facts: dict[str, Any] = {
+            "units": UNITS,
+            "licence": self.head.licence,
+            "source": f"{SOURCE}; head model {self.head.name}",
+        }
+        if self.tracking is not None and self.settings.animation:
+            facts |= {
+                "frames_per_second": self.settings.frame_rate,
+                "frames": int(np.ptp(self.tracking.frame)) + 1,
+            }
+        return facts
+
     @functools.cached_property
     def views(self) -> BakingViews:
         return baking_views(self.avatar, self.tracking, self.settings.views)
@@ -122,7 +141,21 @@ class _Exporter:
     @functools.cached_property
     def rig(self) -> Rig:
         s = self.settings
-        return make_rig(self.avatar, self.pose(s.bind_frame).surface, s.morphs, self.all_poses)
+        neutral = self.pose(None).params
+        if s.shapes == "arkit":
+            return make_arkit_rig(self.avatar, neutral, self.all_poses)
+        rig = make_rig(self.avatar, self.pose(s.bind_frame).surface, s.morphs, self.all_poses)
+        return rig if s.bind_frame is not None else add_blink(self.avatar, rig, neutral)
+
+    @functools.cached_property
+    def eyeball_shifts(self) -> tuple[float, float]:
+        """How far the GLB's eyeballs lie behind the avatar's own, in metres."""
+        shapes = FaceShapes(self.avatar, self.pose(None).params)
+        blinks = [shapes.params(eyeBlinkLeft=x, eyeBlinkRight=x) for x in _BLINKS]
+        tracked = self.all_poses[:: max(1, len(self.all_poses) // _EYEBALL_FRAMES)]
+        names = vars(tracked)
+        poses = {name: torch.cat([getattr(p, name) for p in (*blinks, tracked)]) for name in names}
+        return eyeball_shifts(self.avatar, HeadParams(**poses))
 
     @property
     def glb_texture_frame(self) -> int | None:
@@ -186,12 +219,13 @@ class _Exporter:
         write_rigged_glb(
             path,
             self.head,
-            self.rig,
+            move_eyeballs_back(self.avatar, self.rig, self.eyeball_shifts),
             rig_motion(self.avatar, self.rig, self.rig.bind),
             self.textures(self.glb_texture_frame),
             clip=clip,
             camera=camera,
-            copyright_line=self.comment,
+            lit=s.material == "lit",
+            extras=self.extras,
         )
         if isinstance(self.avatar, BlendAvatar):
             return [path, *write_blend_files(self.out, self.avatar, *self._played)]
@@ -236,6 +270,7 @@ class _Exporter:
                 "bind_pose": self.pose(s.bind_frame).name,
                 "texture_pose": self.pose(self.glb_texture_frame).name,
                 "morph_targets": list(self.rig.morphs.names),
+                "eyeballs_moved_back_mm": [round(1000 * shift, 2) for shift in self.eyeball_shifts],
             }
         if s.report:
             content["report"] = self._report()

@@ -15,7 +15,6 @@ from nha.avatar.open import save_avatar
 from nha.core.errors import UserError
 from nha.data.tracking_file import write_tracking
 from nha.export.glb_file import GlbFile
-from nha.export.glb_mesh import split_at_seams
 from nha.export.model_textures import model_textures
 from nha.export.poses import frame_params, neutral_params
 from nha.export.textures import render_textured
@@ -23,14 +22,14 @@ from nha.export.views import baking_views, tracked_views
 from nha.viewer.scene import AvatarScene, ControlState
 from nha.viewer.scene_mesh import SceneMesh
 from tests.export.conftest import FRAMES, make_blend_avatar
-from tests.export.glb_twin import GlbTwin
+from tests.export.glb_twin import GlbTwin, rows
 from tests.export.test_rigged_glb import write
 
 
 def test_the_animation_moves_the_file_exactly_as_the_avatar(blend_avatar, tracking, tmp_path):
     """Also the personal shapes, which the tracked poses drive."""
     twin, rig = write(tmp_path / "avatar.glb", blend_avatar, tracking)
-    split = split_at_seams(blend_avatar.head)
+    row = rows(blend_avatar.head)
     params = frame_params(blend_avatar, tracking, FRAMES)
     expected = blend_avatar.surface(params)
     without_shapes = blend_avatar.posed_with(
@@ -41,16 +40,17 @@ def test_the_animation_moves_the_file_exactly_as_the_avatar(blend_avatar, tracki
     assert rig.morphs.names[-5:] == tuple(f"shape_{i:02d}" for i in range(5))
     for k in range(len(FRAMES)):
         _, *pose = twin.key(k)
-        assert np.abs(twin.vertices(*pose) - expected.vertices[k].numpy()[split.vertex]).max() < 3e-6
+        assert np.abs(twin.vertices(*pose) - expected.vertices[k].numpy()[row]).max() < 3e-6
 
 
 def test_the_file_holds_only_the_vertices_that_a_target_moves(blend_avatar, tracking, tmp_path):
     twin, rig = write(tmp_path / "avatar.glb", blend_avatar, tracking)
-    split = split_at_seams(blend_avatar.head)
-    dense = len(split.vertex) * len(rig.morphs.names) * 12
+    row = rows(blend_avatar.head)
+    dense = len(row) * len(rig.morphs.names) * 24  # positions and normals
     assert (tmp_path / "avatar.glb").stat().st_size < 0.5 * dense
     accessors = twin.gltf.accessors
-    targets = [accessors[target["POSITION"]] for target in twin.mesh.primitives[0].targets]
+    stored = [target for primitive in twin.mesh.primitives for target in primitive.targets]
+    targets = [accessors[target[name]] for target in stored for name in ("POSITION", "NORMAL")]
     assert sum(accessor.sparse is not None for accessor in targets) > len(targets) / 2
 
 
