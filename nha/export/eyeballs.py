@@ -14,18 +14,30 @@ from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
 from nha.core.types import HeadParams
+from nha.export.face_shapes import FaceShapes
 from nha.export.joints import invert_skinning, posed_joints
 from nha.export.rig import Rig
 
 _SIDES = ("left", "right")
+_BLINKS, _TRACKED_FRAMES = (0.0, 0.5, 1.0), 20  # poses that are tried
 _CLEARANCE_M = 0.0003  # between eyeball and lids
 _LARGEST_SHIFT_M = 0.008  # beyond it the eyes would lie too deep; rather a lid is intersected
 _FRONT = -0.2  # surface behind this fraction of the radius belongs to the socket or to the back of the head
 
 
-def eyeball_shifts(avatar: HeadAvatar, poses: HeadParams) -> tuple[float, float]:
-    """How far the left and the right eyeball must move back in metres so that the lids of N poses are in front."""
-    left, right = (_shift(avatar, poses, side) for side in _SIDES)
+def eyeball_shifts(avatar: HeadAvatar, neutral: HeadParams, tracked: HeadParams) -> tuple[float, float]:
+    """How far the left and the right eyeball must move back in metres so that the lids are in front.
+
+    Args:
+        avatar: the avatar.
+        neutral: [1], the person in neutral pose, in which a blink is tried.
+        tracked: [N] tracked frames, some of which are tried.
+    """
+    shapes = FaceShapes(avatar, neutral)
+    blinks = [shapes.params(eyeBlinkLeft=x, eyeBlinkRight=x) for x in _BLINKS]
+    some = tracked[:: -(-len(tracked) // _TRACKED_FRAMES)]
+    poses = {name: torch.cat([getattr(p, name) for p in (*blinks, some)]) for name in vars(some)}
+    left, right = (_shift(avatar, HeadParams(**poses), side) for side in _SIDES)
     return left, right
 
 

@@ -21,7 +21,7 @@ from nha.data.dataset_folder import write_rgb
 from nha.export.accuracy import image_accuracy, page_accuracy, rig_accuracy
 from nha.export.blend_files import write_blend_files
 from nha.export.eyeballs import eyeball_shifts, move_eyeballs_back
-from nha.export.face_shapes import FaceShapes, add_blink, make_arkit_rig
+from nha.export.face_shapes import add_blink, make_arkit_rig
 from nha.export.mesh_files import TexturedMesh, write_mtl, write_obj, write_ply
 from nha.export.model_textures import model_textures
 from nha.export.page import write_page
@@ -38,7 +38,6 @@ from nha.render.rasterize import raster_backend
 
 _logger = get_logger(__name__)
 
-_BLINKS, _EYEBALL_FRAMES = (0.0, 0.5, 1.0), 20  # poses in which the GLB's eyeballs must be behind the lids
 SUMMARY_FILE, GLB_FILE, PAGE_FILE = "export.json", "avatar.glb", "avatar.html"
 SOURCE = "nha export, a head avatar from a portrait video"
 UNITS = "metres, +y up; at rest the root joint is at the origin and the head looks along +z"
@@ -151,27 +150,28 @@ class _Exporter:
     @functools.cached_property
     def eyeball_shifts(self) -> tuple[float, float]:
         """How far the GLB's eyeballs lie behind the avatar's own, in metres."""
-        shapes = FaceShapes(self.avatar, self.pose(None).params)
-        blinks = [shapes.params(eyeBlinkLeft=x, eyeBlinkRight=x) for x in _BLINKS]
-        tracked = self.all_poses[:: max(1, len(self.all_poses) // _EYEBALL_FRAMES)]
-        names = vars(tracked)
-        poses = {name: torch.cat([getattr(p, name) for p in (*blinks, tracked)]) for name in names}
-        return eyeball_shifts(self.avatar, HeadParams(**poses))
+        return eyeball_shifts(self.avatar, self.pose(None).params, self.all_poses)
 
     @property
     def glb_texture_frame(self) -> int | None:
         s = self.settings
         return s.bind_frame if s.texture_frame is None else s.texture_frame
 
-    def _bake(self, frame_id: int | None, own_view: bool = False) -> Textures:
-        """The textures with a frame's mouth (None: neutral); own_view: seen from that frame's camera before others."""
+    def _bake(self, frame_id: int | None, own_view: bool = False, light: bool = True) -> Textures:
+        """The textures with a frame's mouth (None: neutral).
+
+        Args:
+            frame_id: the frame.
+            own_view: seen from that frame's camera before others.
+            light: see `model_textures`.
+        """
         s, views = self.settings, self.views
         if own_view and frame_id is not None and s.views > 0:
             views = frame_views(self.avatar, self.tracking, frame_id, views)
         camera = None
         if frame_id is not None:
             camera = self.tracking.camera_for([frame_id], self.tracking.image_size).to(self.avatar.device)
-        return model_textures(self.avatar, self.pose(frame_id).surface, camera, views, s.texture_size)
+        return model_textures(self.avatar, self.pose(frame_id).surface, camera, views, s.texture_size, light)
 
     def _frame_textures(self, frame_id: int | None) -> Textures:
         """The textures of the OBJ and PLY files of a pose."""
@@ -222,7 +222,7 @@ class _Exporter:
             self.head,
             move_eyeballs_back(self.avatar, self.rig, self.eyeball_shifts),
             rig_motion(self.avatar, self.rig, self.rig.bind),
-            self.textures(self.glb_texture_frame),
+            self.textures(self.glb_texture_frame, **({"light": False} if s.material == "lit" else {})),
             clip=clip,
             camera=camera,
             lit=s.material == "lit",

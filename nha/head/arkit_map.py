@@ -113,8 +113,7 @@ class ArkitMap:
         )
         target = np.concatenate([(weights * wanted).reshape(-1), np.zeros(2 * n_expr)])
         direction = np.linalg.lstsq(np.concatenate([matrix, penalty]), target, rcond=None)[0]
-        moved = self._directions @ direction
-        reached = float((moved * wanted).sum() / (wanted * wanted).sum())
+        reached = _share(self._directions @ direction, wanted, movement)
         if reached < _SMALLEST_SHARE:
             return np.zeros(n_expr)
         return direction * min(1 / reached, _LARGEST_SCALE)
@@ -184,6 +183,16 @@ class ArkitMap:
         rows = [np.concatenate([moved, np.zeros(size)]) for moved in expr @ self._reduced.T]
         solved = [lsq_linear(matrix, row, bounds=(0, 1), method="bvls").x for row in rows]
         return np.array(solved).reshape(len(expr), size)
+
+
+def _share(moved: np.ndarray, wanted: np.ndarray, movement: Shape) -> float:
+    """Which share of the wanted movements [P, 3] is made; of shapes of the lids, of the change of their distance."""
+    if movement.lids:
+        upper, lower = (
+            list(ids) for ids in zip(*(p for side in movement.lids for p in _LIDS[side]), strict=True)
+        )
+        moved, wanted = moved[upper] - moved[lower], wanted[upper] - wanted[lower]
+    return float((moved * wanted).sum() / (wanted * wanted).sum())
 
 
 def _root_mean_square(head: HeadModel) -> np.ndarray:

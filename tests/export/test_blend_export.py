@@ -99,6 +99,20 @@ def test_a_neutral_head_faces_the_light(blend_avatar, tracking):
     assert np.abs(given[0].astype(int) - posed[0]).max() <= 1
 
 
+def test_textures_for_lit_materials_have_no_light(blend_avatar, tracking):
+    neutral = neutral_params(blend_avatar, tracking)
+    surface, views = blend_avatar.surface(neutral), baking_views(blend_avatar, tracking, 0)
+    lit, plain = (model_textures(blend_avatar, surface, None, views, 32, light) for light in (True, False))
+    weights = blend_avatar.basis_weights(
+        blend_avatar.scaled_drive(neutral.replace(rotation=torch.tensor([[0.0, torch.pi, 0.0]])))
+    )
+    centres = (2 * torch.arange(32) + 1) / 32 - 1
+    grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1)[None]
+    expected = blend_avatar.head_texture(grid, weights[0])[0].clamp(0, 1).permute(1, 2, 0).numpy()
+    assert np.abs(plain[0] / 255 - expected).max() < 0.003
+    assert np.abs(plain[0].astype(int) - lit[0]).mean() > 1
+
+
 @pytest.fixture(scope="module")
 def files(head, assets, tracking, tmp_path_factory):
     """The checkpoint of a small blend model and its tracking file."""
