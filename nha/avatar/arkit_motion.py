@@ -100,10 +100,10 @@ def arkit_tracking(path: str | Path, head: HeadModel) -> TrackingResult:
     coefficients = torch.from_numpy(recording.coefficients).to(head.template)
     params = ArkitMap(head).params(coefficients, head.neutral_params(1))
     arrays = {
-        "expr": params.expr.numpy(),
+        "expr": params.expr.cpu().numpy(),
         "rotation": _rotations(recording.head_rad),
-        "jaw_pose": params.jaw.numpy(),
-        "eyes_pose": params.eyes.numpy(),
+        "jaw_pose": params.jaw.cpu().numpy(),
+        "eyes_pose": params.eyes.cpu().numpy(),
     }
     complete = with_camera(arrays, Path(path))
     n = len(coefficients)

@@ -38,9 +38,9 @@ class Imported:
         write_tracking(tracked, tracking)
         options |= {"formats": ("glb",), "texture_size": 32, "device": "cpu"}
         _, self.summary = export_avatar(
-            ExportSettings(ckpt=None, out=folder, tracking=tracked, **options), avatar
+            ExportSettings(ckpt=None, out=folder / "export", tracking=tracked, **options), avatar
         )
-        self.glb, self.head = folder / "avatar.glb", avatar.head
+        self.glb, self.head = folder / "export" / "avatar.glb", avatar.head
         height, width = tracking.image_size
         command = [PYTHON, SCRIPT, self.glb, folder / "out.npz", folder / "out.png", str(width), str(height)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
