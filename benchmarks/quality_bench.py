@@ -31,7 +31,7 @@ import numpy as np
 
 from nha.avatar.base import HeadAvatar
 from nha.avatar.open import load_avatar
-from nha.cli.demo_subject import Steps, SubjectPaths, tracking_settings
+from nha.cli.demo_subject import SubjectPaths, tracking_settings
 from nha.cli.settings import DemoSettings
 from nha.core.command_line import OptionParser
 from nha.core.errors import UserError
@@ -48,6 +48,7 @@ from nha.evaluation.rendered_frames import frames_of, render_dataset, render_fra
 from nha.evaluation.scores import means, score_frames, write_scores
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.run import optimize_avatar
+from nha.pipeline.steps import Steps
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.synthetic.settings import SyntheticSettings
