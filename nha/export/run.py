@@ -23,6 +23,7 @@ from nha.export.accuracy import image_accuracy, page_accuracy, rig_accuracy
 from nha.export.blend_files import write_blend_files
 from nha.export.eyeballs import eyeball_shifts, move_eyeballs_back
 from nha.export.face_shapes import add_blink, make_arkit_rig
+from nha.export.facts import UNITS, comment_line, glb_facts
 from nha.export.mesh_files import TexturedMesh, write_mtl, write_obj, write_ply
 from nha.export.model_textures import model_textures
 from nha.export.page import write_page
@@ -40,8 +41,6 @@ from nha.render.rasterize import raster_backend
 _logger = get_logger(__name__)
 
 SUMMARY_FILE, GLB_FILE, PAGE_FILE = "export.json", "avatar.glb", "avatar.html"
-SOURCE = "nha export, a head avatar from a portrait video"
-UNITS = "metres, +y up; at rest the root joint is at the origin and the head looks along +z"
 
 
 @torch.no_grad()
@@ -99,23 +98,7 @@ class _Exporter:
 
     @property
     def comment(self) -> str:
-        """The comment line of every file: units and licence."""
-        return f"{UNITS}; head model {self.head.name}: {self.head.licence}"
-
-    @property
-    def extras(self) -> dict[str, Any]:
-        """Facts about avatar.glb for its extras: units, licence, source, and the animation's length."""
-        facts: dict[str, Any] = {
-            "units": UNITS,
-            "licence": self.head.licence,
-            "source": f"{SOURCE}; head model {self.head.name}",
-        }
-        if self.tracking is not None and self.settings.animation:
-            facts |= {
-                "frames_per_second": self.settings.frame_rate,
-                "frames": int(np.ptp(self.tracking.frame)) + 1,
-            }
-        return facts
+        return comment_line(self.head)
 
     @functools.cached_property
     def views(self) -> BakingViews:
@@ -230,7 +213,7 @@ class _Exporter:
             clip=clip,
             camera=camera,
             lit=s.material == "lit",
-            extras=self.extras,
+            extras=glb_facts(self.head, self.tracking if s.animation else None, s.frame_rate),
         )
         if isinstance(self.avatar, BlendAvatar):
             return [path, *write_blend_files(self.out, self.avatar, *self._played)]
