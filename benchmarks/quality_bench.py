@@ -207,12 +207,13 @@ def probe_settings(settings: OptimizationSettings, folder: Path) -> Optimization
         return tuple(ids[int(i * step)] for i in range(math.ceil(len(ids) / step)))
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_split(folder / "split.json", Split(some(split.train), some(split.val)))
+    split_file = folder.with_name(f"{folder.name}_split.json")  # a training takes an empty folder only
+    write_split(split_file, Split(some(split.train), some(split.val)))
     epochs = {name: min(getattr(settings.schedule, name), 1) for name in STAGE_OF_EPOCHS}
     return dataclasses.replace(
         settings,
         run=dataclasses.replace(settings.run, default_root_dir=folder, resume=False),
-        data=dataclasses.replace(settings.data, split_config=folder / "split.json"),
+        data=dataclasses.replace(settings.data, split_config=split_file),
         schedule=dataclasses.replace(settings.schedule, **epochs),
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nha.core.text import printable
 from nha.data.tracking_file import TrackingResult
 from nha.head.model import HeadModel
 
@@ -15,7 +16,7 @@ SOURCE = "nha export, a head avatar from a portrait video"
 
 def comment_line(head: HeadModel) -> str:
     """The comment of files that have one: units and licence."""
-    return f"{UNITS}; head model {head.name}: {head.licence}"
+    return printable(f"{UNITS}; head model {head.name}: {head.licence}")
 
 
 def glb_facts(head: HeadModel, animated: TrackingResult | None, frame_rate: float) -> dict[str, Any]:
@@ -28,8 +29,8 @@ def glb_facts(head: HeadModel, animated: TrackingResult | None, frame_rate: floa
     """
     facts: dict[str, Any] = {
         "units": UNITS,
-        "licence": head.licence,
-        "source": f"{SOURCE}; head model {head.name}",
+        "licence": printable(head.licence),
+        "source": printable(f"{SOURCE}; head model {head.name}"),
     }
     if animated is not None:
         facts |= {"frames_per_second": frame_rate, "frames": int(np.ptp(animated.frame)) + 1}

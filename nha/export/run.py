@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 
 from nha.avatar.base import HeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
+from nha.core.finite import TRAIN_AGAIN, finite_json
 from nha.core.mesh import vertex_normals
 from nha.core.output_folder import own_folder, require_own
 from nha.core.progress import progress
@@ -72,7 +72,7 @@ def export_avatar(
         summary = exporter.summary(written)
         path = exporter.out / SUMMARY_FILE
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+            temporary.write_text(finite_json(summary, path.name, TRAIN_AGAIN, indent=1), encoding="utf-8")
     return [*written, path], summary
 
 
