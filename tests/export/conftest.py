@@ -95,4 +95,5 @@ def calm_avatar(head, tracking) -> BlendAvatar:
     with torch.no_grad():
         avatar.static_offsets.mul_(0.1)
         avatar.shapes.mul_(0.05)
+        avatar.shape_weights.mul_(0.1)  # Blender limits shape keys to -10..10
     return avatar

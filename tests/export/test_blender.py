@@ -59,7 +59,7 @@ class Imported:
 
     def _landmarks(self, pose: str) -> torch.Tensor:
         vertices = torch.zeros(self.head.n_vertices, 3)
-        vertices[torch.from_numpy(rows(self.head))] = torch.from_numpy(self.vertices[pose])
+        vertices[torch.from_numpy(rows(self.head))] = torch.from_numpy(self.vertices[pose]).float()
         return self.head.landmarks(vertices[None])[0]
 
 
