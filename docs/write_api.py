@@ -31,6 +31,9 @@ EXAMPLES = {
     "HeadAvatar": "image = avatar.render(params, camera).rgb01  # [N, 3, H, W]",
     "Camera": "camera = nha.Camera(intrinsics, extrinsics, (512, 512))  # [N, 3, 3], [N, 3, 4]",
     "HeadParams": "params = params.replace(jaw=params.jaw + 0.2)  # a copy with another jaw",
+    "LiveSession": """\
+for image in live.images((256, 256)):  # until the video ends; of a camera, endless
+    show(image.rgb, image.latency_s)""",
     "NeuralHeadAvatar": "offsets = avatar.offsets(params.neck)  # [N, V, 3] metres",
     "Tracking": "params, camera = tracking.params(10), tracking.camera(10, image_size=(256, 256))",
     "UserError": """\
@@ -44,6 +47,7 @@ except nha.UserError as error:
     "load_head": 'assets = nha.load_head("procedural")',
     "load_tracking": 'tracking = nha.load_tracking("me/tracking")',
     "make": 'made = nha.make("talk.mp4", "me", quality="draft"); avatar = nha.load_avatar(made.avatar)',
+    "open_live": 'live = nha.open_live("me/avatar/avatar.ckpt", "0")  # the first camera',
     "optimize_avatar": 'avatar = nha.optimize_avatar("me/dataset", "me/tracking", "me/avatar", config="demo")',
     "preprocess": 'dataset = nha.preprocess("talk.mp4", "me/dataset", scale=512, crop_to_head=True)',
     "reenact": 'nha.reenact("me/avatar/avatar.ckpt", "me/tracking", "me/by_friend", driving_video="friend.mp4")',

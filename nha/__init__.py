@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from nha.core.types import Camera, HeadParams
     from nha.data.tracked_video import Tracking, load_tracking
     from nha.head.load import load_head
+    from nha.live.session import LiveSession, open_live
 
 __version__ = "0.1.0"
 
@@ -50,6 +51,7 @@ _MODULES = {
     "Camera": "nha.core.types",
     "HeadAvatar": "nha.avatar.base",
     "HeadParams": "nha.core.types",
+    "LiveSession": "nha.live.session",
     "NeuralHeadAvatar": "nha.avatar.avatar",
     "Tracking": "nha.data.tracked_video",
     "UserError": "nha.core.errors",
@@ -59,6 +61,7 @@ _MODULES = {
     "load_head": "nha.head.load",
     "load_tracking": "nha.data.tracked_video",
     "make": "nha.api",
+    "open_live": "nha.live.session",
     "optimize_avatar": "nha.api",
     "preprocess": "nha.api",
     "reenact": "nha.api",

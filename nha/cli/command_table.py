@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nha.cli import commands
+from nha.cli.tour import tour
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ COMMANDS = {
         commands.demo,
         "run the whole pipeline on two synthetic people",
         _examples("nha demo", "nha demo --quick --frames 8 --size 64 --out out/demo"),
+    ),
+    "tour": Command(
+        tour,
+        "notebook of the whole pipeline in JupyterLab",
+        _examples("nha tour", "nha tour --out my_tour"),
     ),
     "preprocess": Command(
         commands.preprocess,
@@ -94,7 +100,11 @@ COMMANDS = {
     "view": Command(
         commands.view,
         "interactive viewer in the browser",
-        _examples("nha view --avatar me/avatar/avatar.ckpt --tracking me/tracking"),
+        _examples(
+            "nha view --avatar me/avatar/avatar.ckpt --tracking me/tracking",
+            "nha view --avatar me/avatar/avatar.ckpt --live 0",
+            "nha view --avatar me/avatar/avatar.ckpt --pose 'jaw_open=20 neck_turn=-15'",
+        ),
     ),
     "export": Command(
         commands.export,

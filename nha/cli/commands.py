@@ -165,7 +165,7 @@ def view(call: Call) -> None:
 
     Images are rendered by the avatar's networks, at a reduced resolution while something moves. The page and all that
     it loads come from this machine. From another machine: ssh -L 8080:127.0.0.1:8080 NAME, start the viewer there,
-    and open http://127.0.0.1:8080 here.
+    and open http://127.0.0.1:8080 here. With --live, the avatar follows the face in front of a camera or in a video.
     """
     from nha.viewer.settings import ViewerSettings
 

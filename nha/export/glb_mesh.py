@@ -110,7 +110,7 @@ class StaticHead:
         self._mesh = split_at_seams(head)
         self._pngs = [encode_png(texture) for texture in textures]
 
-    def glb(self, vertices: torch.Tensor) -> bytes:
+    def glb(self, vertices: torch.Tensor, opacity: float = 1.0) -> bytes:
         """The file's content for vertices [V, 3] in metres. The materials are unlit, so it has no normals."""
         file, mesh = GlbFile(), self._mesh
         points = vertices.detach().cpu().numpy().astype(np.float32)[mesh.vertex]
@@ -128,6 +128,10 @@ class StaticHead:
             for name, corners, png in zip(MAPS, mesh.corners, self._pngs, strict=True)
             if len(corners)
         ]
+        if opacity < 1:
+            for material in file.gltf.materials:
+                material.alphaMode = gl.BLEND
+                material.pbrMetallicRoughness.baseColorFactor[3] = opacity
         file.gltf.meshes.append(gl.Mesh(name="head", primitives=primitives))
         node = file.node(gl.Node(name="head", mesh=0))
         file.gltf.scenes.append(gl.Scene(nodes=[node]))

@@ -18,8 +18,8 @@ import torch
 from nha.core.device import pick_device
 from nha.core.errors import UserError
 from nha.core.progress import duration
-from nha.optimization.config import epoch_factor
-from nha.pipeline.settings import MakeSettings, Quality
+from nha.optimization.config import OptimizationSettings
+from nha.pipeline.settings import MakeSettings
 from nha.preprocess.registry import needed_packages
 
 # Seconds of `_probe` on the reference core; the others were measured beside it, with frames of 123 x 160 to 394 x 512.
@@ -39,9 +39,8 @@ RATES: dict[str, tuple[float, float, float]] = {
 }
 SOURCE_S = 0.1  # of the dataset, for each megapixel of the video's own frames
 NOVEL_VIEWS = 50  # frames, see EvaluationSettings
-BATCH = (8, 4, 4)  # frames of a step, configs/blend.ini
 CUDA_STEP_S = 0.12  # of any stage, measured at 512 x 512: launches take the time, not pixels
-HELD_OUT_SHARE, HELD_OUT_STEPS = 0.2, 40
+HELD_OUT_SHARE, HELD_OUT_BATCH = 0.2, 4
 HEAD_ASPECT = 0.77  # shorter over longer edge of frames that are cropped to a head
 
 # Bytes for each pixel of a frame (images, annotations, cache, films), for each pixel of a frame's size (checkpoints),
@@ -94,11 +93,14 @@ class Estimate:
         ]
 
 
-def estimate(settings: MakeSettings, n_frames: int, video_size: tuple[int, int]) -> Estimate:
+def estimate(
+    settings: MakeSettings, training: OptimizationSettings, n_frames: int, video_size: tuple[int, int]
+) -> Estimate:
     """Estimate a run.
 
     Args:
         settings: of the run.
+        training: of its training.
         n_frames: number of frames that it uses.
         video_size: width and height of the video in pixels.
     """
@@ -107,12 +109,12 @@ def estimate(settings: MakeSettings, n_frames: int, video_size: tuple[int, int])
     pixels = quality.scale**2 * aspect
     device = pick_device(settings.device).type
     speed = PROBE_S / _probe()
-    seconds = _reference_seconds(quality, n_frames, pixels / 1e6)
+    steps = _training_steps(training, n_frames)
+    seconds = _reference_seconds(steps, n_frames, pixels / 1e6, quality.turntable)
     seconds["dataset"] += n_frames * SOURCE_S * video_size[0] * video_size[1] / 1e6
     seconds = {part: value / speed for part, value in seconds.items()}
     if device == "cuda":
-        n_training = n_frames - round(n_frames * HELD_OUT_SHARE)
-        seconds["training"] = RATES["geometry step"][0] + CUDA_STEP_S * sum(_steps(quality, n_training))
+        seconds["training"] = RATES["geometry step"][0] + CUDA_STEP_S * sum(steps.values())
     return Estimate(
         seconds=seconds,
         disk_bytes=pixels * (n_frames * DISK_BYTES + TEXTURE_BYTES) + FIXED_BYTES,
@@ -144,34 +146,39 @@ def require_room(result: Estimate, folder: Path) -> None:
         )
 
 
-def _reference_seconds(quality: Quality, n_frames: int, megapixels: float) -> dict[str, float]:
+def _reference_seconds(
+    steps: Mapping[str, int], n_frames: int, megapixels: float, n_turntable: int
+) -> dict[str, float]:
     """Seconds by part on the reference core."""
 
     def seconds(name: str, count: int) -> float:
         start, constant, per_megapixel = RATES[name]
         return start + count * (constant + per_megapixel * megapixels)
 
-    n_held_out = round(n_frames * HELD_OUT_SHARE)
-    steps = dict(zip(("geometry", "texture", "joint"), _steps(quality, n_frames - n_held_out), strict=True))
-    steps["held-out"] = -(-n_held_out // BATCH[2]) * HELD_OUT_STEPS
     return {
         "dataset": seconds("dataset", n_frames),
         "tracking": seconds("tracking", n_frames),
         "training": sum(seconds(f"{name} step", count) for name, count in steps.items()),
         "evaluation": seconds("evaluation", n_frames)
         + seconds("novel view", min(n_frames, NOVEL_VIEWS))
-        + seconds("turntable view", quality.turntable),
+        + seconds("turntable view", n_turntable),
         "export": seconds("export", n_frames),
     }
 
 
-def _steps(quality: Quality, n_training: int) -> tuple[int, ...]:
-    """Steps of the three stages."""
-    factor = epoch_factor(quality.schedule_frames, n_training)
-    return tuple(
-        int(-(-factor * epochs // 1)) * -(-n_training // batch)
-        for epochs, batch in zip(quality.epochs, BATCH, strict=True)
-    )
+def _training_steps(training: OptimizationSettings, n_frames: int) -> dict[str, int]:
+    """Steps of the stages and of the fit of the held-out frames."""
+    n_held_out = round(n_frames * HELD_OUT_SHARE)
+    n_training = n_frames - n_held_out
+    schedule = training.schedule.for_frames(n_training)
+    epochs = (schedule.epochs_offset, schedule.epochs_texture, schedule.epochs_joint)
+    steps = {
+        name: count * -(-n_training // batch)
+        for name, count, batch in zip(
+            ("geometry", "texture", "joint"), epochs, training.data.train_batch_size, strict=True
+        )
+    }
+    return {**steps, "held-out": schedule.held_out_steps * -(-n_held_out // HELD_OUT_BATCH)}
 
 
 def _probe() -> float:

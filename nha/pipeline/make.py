@@ -97,7 +97,8 @@ def make_avatar(settings: MakeSettings) -> MadeAvatar:
             "are needed: take a longer video, or a smaller --every"
         )
     require_packages(settings)
-    expected = estimate(settings, n_frames, (video.width, video.height))
+    plan = _plan(settings, out, every, float(video.fps))
+    expected = estimate(settings, plan.training, n_frames, (video.width, video.height))
     run = _describe_run(settings, float(video.fps))
     if settings.resume:
         _refuse_other_run(out, run)
@@ -112,7 +113,7 @@ def make_avatar(settings: MakeSettings) -> MadeAvatar:
         if not settings.resume:
             _remove_earlier_run(out)
         _write_json(out / RUN_FILE, run)
-        return _make(settings, _plan(settings, out, every, float(video.fps)), out, dict(expected.seconds))
+        return _make(settings, plan, out, dict(expected.seconds))
 
 
 def _make(settings: MakeSettings, plan: _Plan, out: Path, expected: dict[str, float]) -> MadeAvatar:
@@ -149,7 +150,8 @@ def _make(settings: MakeSettings, plan: _Plan, out: Path, expected: dict[str, fl
 def _plan(settings: MakeSettings, out: Path, every: int, fps: float) -> _Plan:
     quality, machine = settings.values, {"device": settings.device}
     dataset, tracking, avatar = out / "dataset", out / "tracking", out / "avatar"
-    epochs = zip(("epochs_offset", "epochs_texture", "epochs_joint"), quality.epochs, strict=True)
+    names = ("epochs_offset", "epochs_texture", "epochs_joint")
+    epochs = {} if quality.epochs is None else dict(zip(names, quality.epochs, strict=True))
     files, film_fps = {"dataset": dataset, "tracking": tracking}, max(fps / every, SLOWEST_FILM_FPS)
     return _Plan(
         dataset=PreprocessOptions(
@@ -172,7 +174,7 @@ def _plan(settings: MakeSettings, out: Path, every: int, fps: float) -> _Plan:
             out=avatar,
             head=settings.head,
             schedule_frames=quality.schedule_frames,
-            **dict(epochs),
+            **epochs,
             **machine,
         ),
         evaluation=EvaluationSettings.from_ini(

@@ -19,24 +19,24 @@ class Quality:
     Attributes:
         frames: at most so many frames of the video are used, evenly spread; four fifths of them are trained on.
         scale: longer edge of the frames in pixels.
-        epochs: of the geometry, texture and joint stage.
         schedule_frames: training frames that the epochs are meant for; fewer frames get more epochs.
         turntable: views in the turntable film.
         texture_size: side of the exported texture in texels.
+        epochs: of the geometry, texture and joint stage; None takes those of configs/blend.ini.
     """
 
     frames: int
     scale: int
-    epochs: tuple[int, int, int]
     schedule_frames: int
     turntable: int
     texture_size: int
+    epochs: tuple[int, int, int] | None = None
 
 
 QUALITIES: dict[str, Quality] = {
-    "draft": Quality(60, 160, epochs=(24, 2, 24), schedule_frames=40, turntable=24, texture_size=256),
-    "standard": Quality(200, 256, epochs=(24, 2, 24), schedule_frames=100, turntable=60, texture_size=512),
-    "best": Quality(800, 512, epochs=(24, 2, 24), schedule_frames=400, turntable=120, texture_size=1024),
+    "draft": Quality(60, 160, schedule_frames=40, turntable=24, texture_size=256),
+    "standard": Quality(200, 256, schedule_frames=100, turntable=60, texture_size=512),
+    "best": Quality(800, 512, schedule_frames=400, turntable=120, texture_size=1024),
 }
 
 

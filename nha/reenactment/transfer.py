@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
 from nha.core.over_time import continuous_rotations, smoothed_over_time
+from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.types import HeadParams
 
 TRANSFERRED = ("expr", "translation", "rotation", "neck", "jaw", "eyes")
@@ -83,6 +84,36 @@ def transfer(
         for name in names
     }
     return HeadParams(**{**constant, **moved})
+
+
+def transfer_as_seen(
+    neutral: HeadParams,
+    camera_rotation: Tensor,
+    driving: HeadParams,
+    driving_neutral: HeadParams,
+    driving_rotation: Tensor,
+) -> HeadParams:
+    """Transfer of face, neck and head motion that does not depend on the world coordinates of the two videos.
+
+    Face and neck change as in `transfer`. The whole head turns about its own axes and moves as seen from the camera.
+
+    Args:
+        neutral: [1], the target's neutral pose.
+        camera_rotation: [3, 3], the rotation in the extrinsics of the camera that sees the target.
+        driving: [N].
+        driving_neutral: [1].
+        driving_rotation: [3, 3], the rotation in the extrinsics of the driving person's camera.
+
+    Returns:
+        Parameters [N] of the target.
+    """
+    turn = rotation_matrix(driving_neutral.rotation).mT @ rotation_matrix(driving.rotation)
+    world_from_driving = driving_rotation @ camera_rotation.T  # for row vectors
+    shift = (driving.translation - driving_neutral.translation) @ world_from_driving
+    return transfer(neutral, driving, driving_neutral, (*FACE, "neck")).replace(
+        rotation=rotation_vector(rotation_matrix(neutral.rotation) @ turn),
+        translation=neutral.translation + shift,
+    )
 
 
 @torch.no_grad()

@@ -58,7 +58,7 @@ _SIZE_SIGMA = 0.01
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Run torch on one thread: on matrices of a hundred rows, more threads are slower, a hundredfold at worst."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -91,7 +91,7 @@ class LandmarkFit:
         self.rest = rest.replace(rotation=0 * rest.rotation, translation=0 * rest.translation)
 
     @torch.no_grad()
-    @_one_thread()
+    @one_thread()
     def fit_frames(
         self,
         start: Unknowns,
@@ -121,7 +121,7 @@ class LandmarkFit:
         return self._unknowns(start, own, shared)
 
     @torch.no_grad()
-    @_one_thread()
+    @one_thread()
     def fit_together(
         self, start: Unknowns, detected: DetectedLandmarks, *, fixed_focal: bool, n_steps: int = 8
     ) -> tuple[Unknowns, DetectedLandmarks]:
@@ -145,7 +145,7 @@ class LandmarkFit:
         return self._unknowns(start, own, shared), replace(detected, offsets=self._offsets(shared).float())
 
     @torch.no_grad()
-    @_one_thread()
+    @one_thread()
     def refine_together(
         self,
         start: Unknowns,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from nha.avatar.base import HeadAvatar
 from nha.core.signals import StoppedError
 from nha.data.tracked_video import Tracking
+from nha.live.driver import LiveDriver
+from nha.live.session import LiveSession
+from nha.live.sources import open_source
 from nha.render.rasterize import raster_backend
 from nha.viewer.access import is_loopback
 from nha.viewer.scene import open_scene
@@ -49,7 +53,11 @@ def view_avatar(settings: ViewerSettings) -> None:
 def _serve(settings: ViewerSettings, avatar: HeadAvatar | None = None) -> None:
     settings.check()
     import_viser()  # an error before the avatar is opened, which takes seconds
-    with raster_backend(settings.raster_backend):
+    with raster_backend(settings.raster_backend), ExitStack() as opened:
+        images = None
+        if settings.live_driving.live is not None:
+            images = open_source(settings.live_driving.live, repeat=True)
+            opened.callback(images.close)
         scene = open_scene(
             settings.ckpt if avatar is None else avatar,
             settings.tracking,
@@ -58,7 +66,12 @@ def _serve(settings: ViewerSettings, avatar: HeadAvatar | None = None) -> None:
             device=settings.device,
             driving=settings.driving,
         )
-        viewer = Viewer(scene, settings)
+        live = None
+        if images is not None:
+            poses = scene.poses
+            driver = LiveDriver(scene.avatar, poses.neutral, poses.camera, settings.live_driving)
+            live = opened.enter_context(LiveSession(scene.avatar, poses.camera, driver, images))
+        viewer = Viewer(scene, settings, live)
         try:
             print(f"open {viewer.url} in a browser; Ctrl-C ends the viewer", flush=True)
             if not is_loopback(settings.host):

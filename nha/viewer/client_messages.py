@@ -17,7 +17,6 @@ _VECTORS = {
     "up_direction": (3, 1.0),
     "wxyz": (4, 1.0),
 }
-_KINDS = frozenset({"ViewerCameraMessage", "GuiUpdateMessage"})
 
 
 def checked_message(raw: Any) -> bytes | None:
@@ -35,9 +34,9 @@ def checked_message(raw: Any) -> bytes | None:
         return None
     try:
         message = msgspec.msgpack.decode(raw)
-        if not isinstance(message, dict) or message.get("type") not in _KINDS:
+        if not isinstance(message, dict) or message.get("type") not in _CLEANERS:
             return None
-        clean = _camera(message) if message["type"] == "ViewerCameraMessage" else _control(message)
+        clean = _CLEANERS[message["type"]](message)
     except (
         msgspec.DecodeError,
         UnicodeDecodeError,
@@ -80,6 +79,21 @@ def _control(message: dict[str, Any]) -> dict[str, Any] | None:
     elif not isinstance(value, bool):
         value = _number(value, -1e9, 1e9)
     return {"type": message["type"], "uuid": identifier[:LONGEST_TEXT], "updates": {"value": value}}
+
+
+def _command(message: dict[str, Any]) -> dict[str, Any] | None:
+    """A keyboard shortcut, or an entry of the command palette."""
+    identifier = message["uuid"]
+    if not isinstance(identifier, str):
+        return None
+    return {"type": message["type"], "uuid": identifier[:LONGEST_TEXT]}
+
+
+_CLEANERS = {
+    "ViewerCameraMessage": _camera,
+    "GuiUpdateMessage": _control,
+    "CommandTriggerMessage": _command,
+}
 
 
 def _number(value: Any, low: float, high: float) -> float:

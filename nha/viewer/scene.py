@@ -18,8 +18,9 @@ from nha.data.tracked_video import Tracking
 from nha.data.tracking_file import TrackingResult
 from nha.export.rig import expression_reach
 from nha.export.source import as_tracking_result, open_source
+from nha.live.base_poses import base_poses
+from nha.live.driver import LivePose
 from nha.render.shading import phong_image
-from nha.viewer.base_poses import base_poses
 from nha.viewer.controls import JOINT_SLIDERS, Slider, expression_sliders, move_head
 from nha.viewer.viewpoint import Viewpoint, viewpoint_of
 from nha.visualization.colours import normals_to_rgb01, to_uint8
@@ -35,15 +36,18 @@ class ControlState:
     Attributes:
         values: of the sliders, by name; sliders that are not named are at 0.
         frame_id: the frame to whose pose they are added; None for the neutral pose.
+        live: the pose of live driving to which they are added instead, if it is used.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
     frame_id: int | None = None
+    live: LivePose | None = None
 
     @property
     def key(self) -> tuple:
         """Equal for states of the same pose."""
-        return self.frame_id, tuple(sorted((name, value) for name, value in self.values.items() if value))
+        values = tuple(sorted((name, value) for name, value in self.values.items() if value))
+        return (self.frame_id, values) if self.live is None else (self.live, values)
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ class AvatarScene:
 
     def params(self, state: ControlState) -> HeadParams:
         """The head parameters [1] of a state, corrected. Raises UserError for a frame that was not tracked."""
-        return move_head(self.poses.at(state.frame_id), self.sliders, state.values)
+        base = self.poses.at(state.frame_id) if state.live is None else state.live.params
+        return move_head(base, self.sliders, state.values)
 
     @torch.no_grad()
     def surface(self, state: ControlState) -> Surface:
@@ -118,6 +123,12 @@ class AvatarScene:
         """The centre [3] of the neutral head in metres, around which a camera should turn."""
         vertices = self.surface(ControlState()).vertices[0]
         return ((vertices.amin(0) + vertices.amax(0)) / 2).double().cpu().numpy()
+
+    @property
+    def half_width(self) -> float:
+        """Half of the neutral head's width in metres, at its widest place."""
+        vertices = self.surface(ControlState()).vertices[0]
+        return float((vertices[:, 0].amax() - vertices[:, 0].amin()) / 2)
 
     @torch.no_grad()
     def render(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from nha.export.glb_mesh import StaticHead
 from nha.export.model_textures import model_textures
 from nha.export.views import baking_views
@@ -12,7 +14,7 @@ from nha.viewer.scene import AvatarScene, ControlState
 from nha.viewer.tone_curve import GAIN, inverse_tone_curve
 
 BAKED_FRAMES = 4  # tracked frames from which the texture is baked, besides an orbit around the head
-_MIN_INTERVAL_S = 0.2  # between two files: with its texture a mesh has a third of a megabyte or more
+_MIN_INTERVAL_S = 0.2  # between two meshes: with its texture a mesh has a third of a megabyte or more
 
 
 class SceneMesh:
@@ -47,14 +49,25 @@ class SceneMesh:
             textures = inverse_tone_curve(head_map), inverse_tone_curve(mouth_map)
             self._baked.append(StaticHead(s.avatar.head, textures, GAIN))
 
-    def update(self, state: ControlState) -> bytes | None:
+    def update(self, state: ControlState, opacity: float = 1.0) -> bytes | None:
         """The GLB file of a state; None where the last file shows it, or was made less than 0.2 s ago."""
         self.bake()
-        now = self._clock()
-        if state.key == self._sent or (self._sent and now - self._sent_at < _MIN_INTERVAL_S):
+        if not self._is_due((state.key, opacity)):
             return None
-        self._sent, self._sent_at = state.key, now
-        return self._baked[0].glb(self._scene.surface(state).vertices[0])
+        return self._baked[0].glb(self._scene.surface(state).vertices[0], opacity)
+
+    def vertices(self, state: ControlState, opacity: float = 1.0) -> np.ndarray | None:
+        """The vertices [V, 3] in metres of a state, for a wireframe; None as `update`."""
+        if not self._is_due((state.key, opacity, "wireframe")):
+            return None
+        return self._scene.surface(state).vertices[0].cpu().numpy()
+
+    def _is_due(self, key: tuple) -> bool:
+        now = self._clock()
+        if key == self._sent or (self._sent and now - self._sent_at < _MIN_INTERVAL_S):
+            return False
+        self._sent, self._sent_at = key, now
+        return True
 
     def invalidate(self) -> None:
         """The browser no longer shows the last file: the next `update` returns one."""

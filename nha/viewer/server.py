@@ -10,6 +10,7 @@ from typing import Any
 
 from nha.core.errors import UserError
 from nha.core.system import get_logger
+from nha.live.session import LiveSession
 from nha.viewer.access import access_rules, guarded_serving
 from nha.viewer.scene import AvatarScene
 from nha.viewer.scene_mesh import SceneMesh
@@ -17,7 +18,7 @@ from nha.viewer.session import ClientSession
 from nha.viewer.settings import ViewerSettings
 
 INSTALL = "python -m pip install -e '.[viewer]'"
-_IDLE_S = 0.01
+_IDLE_S, _IDLE_LIVE_S = 0.01, 0.002
 _MOST_ERRORS = 5  # of one browser, after which it is not served any more
 
 _logger = get_logger(__name__)
@@ -26,12 +27,16 @@ _logger = get_logger(__name__)
 class Viewer:
     """A viser server that shows an avatar; `run` works until `close` is called from another thread, or Ctrl-C."""
 
-    def __init__(self, scene: AvatarScene, settings: ViewerSettings) -> None:
-        """Start the server. Raises UserError where viser is missing or the address is not this machine's."""
+    def __init__(self, scene: AvatarScene, settings: ViewerSettings, live: LiveSession | None = None) -> None:
+        """Start the server; with `live` browsers can follow a face.
+
+        Raises:
+            UserError: viser is missing or the address is not this machine's.
+        """
         viser = import_viser()
         self.access = access_rules(settings.host, settings.allow)
         require_address(settings.host)
-        self.scene, self.settings = scene, settings
+        self.scene, self.settings, self.live = scene, settings, live
         with contextlib.redirect_stdout(io.StringIO()), guarded_serving(self.access):  # viser's own banner
             self.server = viser.ViserServer(settings.host, settings.port, label="Avatar", verbose=False)
         # A browser may request a public address through a server of viser's authors; here everything stays local.
@@ -62,7 +67,7 @@ class Viewer:
         """Serve until `close` is called."""
         while not self._stop.is_set():
             if not self.step():
-                self._stop.wait(_IDLE_S)
+                self._stop.wait(_IDLE_S if self.live is None else _IDLE_LIVE_S)
 
     def step(self) -> bool:
         """Bring every browser up to date once; returns whether there was anything to do.
@@ -78,7 +83,7 @@ class Viewer:
             try:
                 if number not in self.sessions:
                     self.sessions[number] = ClientSession(
-                        client, self.scene, self.mesh.for_another_browser(), self.settings
+                        client, self.scene, self.mesh.for_another_browser(), self.settings, self.live
                     )
                 busy = self.sessions[number].step() or busy
             except Exception as error:

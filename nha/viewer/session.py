@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from nha.core.errors import UserError
-from nha.core.system import get_logger
-from nha.data.dataset_folder import write_rgb
+from nha.live.driver import LivePose, describe
+from nha.live.session import LiveSession
+from nha.live.timing import LiveTiming
+from nha.viewer.actions import ClientActions
 from nha.viewer.adaptive_rendering import ClientRenderer, RenderedImage, ResolutionRules
-from nha.viewer.client_messages import FOV_RANGE_RAD
+from nha.viewer.client_camera import aspect_of_client, viewpoint_of_client
 from nha.viewer.panel import Panel
-from nha.viewer.recording import Recording, write_video
-from nha.viewer.scene import AvatarScene, RenderRequest
+from nha.viewer.recording import Recording
+from nha.viewer.saved_pose import open_pose
+from nha.viewer.scene import AvatarScene, ControlState, RenderRequest
 from nha.viewer.scene_mesh import SceneMesh
 from nha.viewer.settings import ViewerSettings
 from nha.viewer.viewpoint import Viewpoint
 
 MESH = "/mesh"
-_MESH_OFFSET_METRES = 0.24  # distance of the 3D mesh from the head in the image
+_WIRE_COLOUR = (40, 90, 160)
 _QUALITY_MOVING, _QUALITY_FULL = 90, 95  # of JPEGs
-_ASPECT_RANGE = (0.25, 4.0)  # width over height of an image
-_LONGEST_RECORDING_S = 600.0
+_LIVE_FPS = 25.0  # images per second while a face is followed
+_LIVE_STATUS_S = 0.3  # between two texts
 
 
 class ClientSession:
     """A browser's panel, images, 3D mesh and recording; `step` brings all of them up to date."""
 
-    def __init__(self, client: Any, scene: AvatarScene, mesh: SceneMesh, settings: ViewerSettings) -> None:
+    def __init__(
+        self,
+        client: Any,
+        scene: AvatarScene,
+        mesh: SceneMesh,
+        settings: ViewerSettings,
+        live: LiveSession | None = None,
+    ) -> None:
         """Show the controls.
 
         Args:
@@ -40,14 +47,21 @@ class ClientSession:
             scene: the avatar, which all browsers share.
             mesh: the 3D mesh of this browser.
             settings: of the viewer.
+            live: follows a face, for all browsers; None without live driving.
         """
-        self.client, self.scene, self.mesh, self.settings = client, scene, mesh, settings
-        self.panel = Panel(client.gui, scene)
-        rules = ResolutionRules(settings.height, settings.min_height, 1 / settings.target_fps)
+        self.client, self.scene, self.mesh, self.settings, self.live = client, scene, mesh, settings, live
+        self.panel = Panel(client.gui, scene, settings.out, live)
+        self.actions = ClientActions(self)
+        target_fps = settings.target_fps if live is None else max(settings.target_fps, _LIVE_FPS)
+        rules = ResolutionRules(settings.height, settings.min_height, 1 / target_fps)
         self.renderer = ClientRenderer(scene, rules)
         self.recording: Recording | None = None
         self.mesh_handle: Any = None
+        self.mesh_style: tuple[bool, bool] | None = None  # of the handle: wireframe, side by side
         self.playback_start: tuple[float, int] | None = None
+        self.timing, self._timing_shown_at = LiveTiming(), 0.0
+        if settings.pose is not None:
+            self.actions.show(open_pose(settings.pose, [s.name for s in scene.sliders]))
 
     def step(self) -> bool:
         """Run pressed buttons, select the frame that is due, and send what has changed; returns whether it was busy."""
@@ -59,15 +73,29 @@ class ClientSession:
 
     def render_changes(self) -> bool:
         """Render what has changed; returns whether there was anything."""
-        busy = self.update_mesh()
-        request = RenderRequest(self.panel.state(), viewpoint_of_client(self.client), self.panel.mode)
+        state, viewpoint = self._state(), viewpoint_of_client(self.client)
+        busy = self.update_mesh(state, viewpoint)
         if self.recording is not None:
-            self.recording.add(time.perf_counter(), request)
-        rendered = self.renderer.step(request, aspect_of_client(self.client))
+            self.recording.add(time.perf_counter(), RenderRequest(state, viewpoint, self.panel.mode))
+        aspect = aspect_of_client(self.client)
+        if self.panel.is_side_by_side:
+            viewpoint = viewpoint.turned(viewpoint.quarter_angle_rad(aspect))
+        rendered = self.renderer.step(RenderRequest(state, viewpoint, self.panel.mode), aspect)
         if rendered is None:
             return busy
         self._send(rendered)
+        if self.live is not None:
+            self._show_live(state.live)
         return True
+
+    def _state(self) -> ControlState:
+        """The values of the controls; where live driving has failed, the reason is shown and it stops."""
+        try:
+            return self.panel.state()
+        except UserError as error:
+            self.show_error(error)
+            self.panel.live.stop()
+            return self.panel.state()
 
     def _send(self, rendered: RenderedImage) -> None:
         quality = _QUALITY_FULL if rendered.is_full else _QUALITY_MOVING
@@ -75,25 +103,66 @@ class ClientSession:
         rate = "" if rendered.rate is None else f", {rendered.rate:.1f} fps"
         self.panel.show_rate(f"{rendered.rgb.shape[1]} x {rendered.rgb.shape[0]}{rate}")
 
-    def update_mesh(self) -> bool:
-        """Show the 3D mesh in the current pose, or remove it; returns whether a new file was sent."""
-        if not self.panel.shows_mesh:
-            if self.mesh_handle is not None:
-                self.mesh_handle.remove()
-                self.mesh_handle = None
-                self.mesh.invalidate()
+    def _show_live(self, pose: LivePose | None) -> None:
+        """Show status and speed of live driving, a few times a second."""
+        now = time.perf_counter()
+        if pose is not None:
+            self.timing.add(pose.time_s, now)
+        if now - self._timing_shown_at >= _LIVE_STATUS_S:
+            self._timing_shown_at = now
+            follows = self.panel.live.follows
+            self.panel.live.show(describe(pose) if follows else "not followed", str(self.timing))
+
+    def update_mesh(self, state: ControlState, viewpoint: Viewpoint) -> bool:
+        """Show the 3D mesh in a pose, or remove it; returns whether a new mesh was sent."""
+        panel = self.panel.mesh
+        style = panel.is_wireframe, self.panel.is_side_by_side
+        if not panel.is_shown or (self.mesh_style is not None and style[0] != self.mesh_style[0]):
+            self._remove_mesh()
+        if not panel.is_shown:
             return False
+        if self.panel.is_side_by_side and (self.mesh_style is None or not self.mesh_style[1]):
+            self.actions.make_room()
+        sent = self._send_wireframe(state) if panel.is_wireframe else self._send_textured(state)
+        if self.mesh_handle is not None:
+            self.mesh_style = style
+            self._place_mesh(viewpoint)
+        return sent
+
+    def _remove_mesh(self) -> None:
+        if self.mesh_handle is not None:
+            self.mesh_handle.remove()
+            self.mesh_handle, self.mesh_style = None, None
+            self.mesh.invalidate()
+
+    def _send_textured(self, state: ControlState) -> bool:
         if not self.mesh.is_baked:
-            with self._notification("baking the texture", "takes a few seconds, once"):
+            with self.notification("baking the texture", "takes a few seconds, once"):
                 self.mesh.bake()
-        data = self.mesh.update(self.panel.state())
+        data = self.mesh.update(state, self.panel.mesh.opacity)
         if data is not None:
             self.mesh_handle = self.client.scene.add_glb(MESH, data, cast_shadow=False, receive_shadow=False)
-        # to the right as seen from the front: the head model's x points to the left there
-        position = (0.0 if self.panel.mode == "none" else -_MESH_OFFSET_METRES, 0.0, 0.0)
-        if self.mesh_handle is not None and tuple(self.mesh_handle.position) != position:
-            self.mesh_handle.position = position
         return data is not None
+
+    def _send_wireframe(self, state: ControlState) -> bool:
+        vertices = self.mesh.vertices(state, self.panel.mesh.opacity)
+        if vertices is not None:
+            self.mesh_handle = self.client.scene.add_mesh_simple(
+                MESH, vertices, self.scene.avatar.head.faces.cpu().numpy(), color=_WIRE_COLOUR,
+                wireframe=True, opacity=self.panel.mesh.opacity, cast_shadow=False, receive_shadow=False,
+            )  # fmt: skip
+        return vertices is not None
+
+    def _place_mesh(self, viewpoint: Viewpoint) -> None:
+        """Move the mesh into the right half of the window, or to where the head is in the image."""
+        rotation, shift = (1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+        if self.panel.is_side_by_side:
+            angle_rad = viewpoint.quarter_angle_rad(aspect_of_client(self.client))
+            rotation, shift = viewpoint.object_turn(angle_rad)
+        handle = self.mesh_handle
+        if tuple(handle.position) != shift or tuple(handle.wxyz) != rotation:
+            with self.client.atomic():
+                handle.wxyz, handle.position = rotation, shift
 
     def play(self) -> None:
         """Select the frame that is due; frames are skipped where rendering is slower than the video."""
@@ -106,72 +175,22 @@ class ClientSession:
         start, first = self.playback_start
         self.panel.show_frame(first + int((now - start) * self.settings.frame_rate))
 
-    # --- buttons ------------------------------------------------------------------------------------------
+    # --- commands -----------------------------------------------------------------------------------------
 
     def run_commands(self) -> None:
-        """Run the commands of the buttons that were pressed; what goes wrong is shown in the browser."""
-        actions = {
-            "reset": self.panel.reset,
-            "camera": self._reset_camera,
-            "image": self._save_image,
-            "record": self._record,
-        }
+        """Run the commands of pressed buttons and keys; what goes wrong is shown in the browser."""
         while not self.panel.commands.empty():
             try:
-                actions[self.panel.commands.get()]()
+                self.actions.run(self.panel.commands.get())
             except (UserError, OSError) as error:
-                self.client.add_notification("error", str(error), color="red")
+                self.show_error(error)
 
-    def _reset_camera(self) -> None:
-        view, camera = self.scene.viewpoint, self.client.camera
-        with self.client.atomic():
-            camera.position, camera.fov = view.position, view.fov_rad
-            camera.look_at = tuple(self.scene.centre.tolist())
-            camera.up_direction = (0.0, 1.0, 0.0)
-
-    def _save_image(self) -> None:
-        height = self.settings.height
-        size = height, round(height * aspect_of_client(self.client))
-        rgb = self.scene.render(self.panel.state(), viewpoint_of_client(self.client), size, self.panel.mode)
-        path = self._free_path("image", "png")
-        write_rgb(path, rgb)
-        self._offer_download(path)
-
-    def _record(self) -> None:
-        """Start a recording, or end it and write its video."""
-        if self.recording is None:
-            self.recording = Recording()
-            self.panel.show_recording(True)
-            return
-        s, recording = self.settings, self.recording
-        self.recording = None
-        self.panel.show_recording(False)
-        end = (
-            min(time.perf_counter(), recording.times_s[0] + _LONGEST_RECORDING_S)
-            if recording.times_s
-            else 0.0
-        )
-        requests = list(recording.frames(end, s.frame_rate))
-        size = s.video_height, round(s.video_height * aspect_of_client(self.client))
-        with self._notification("rendering the video", f"{len(requests)} frames") as show_progress:
-            path = write_video(
-                self._free_path("video", "mp4"), self.scene, requests, size, s.frame_rate,
-                progress=lambda share: show_progress(f"{share:.0%} of {len(requests)} frames"),
-            )  # fmt: skip
-        self._offer_download(path)
-
-    def _free_path(self, stem: str, suffix: str) -> Path:
-        """A path in the output folder that no file has yet."""
-        paths = (self.settings.out / f"{stem}_{number:03d}.{suffix}" for number in itertools.count(1))
-        return next(path for path in paths if not path.exists())
-
-    def _offer_download(self, path: Path) -> None:
-        """Send a saved file to the browser, which may run on another machine."""
-        get_logger(__name__).info("saved %s", path)
-        self.client.send_file_download(path.name, path.read_bytes())
+    def show_error(self, error: Exception) -> None:
+        """Show what went wrong in the browser."""
+        self.client.add_notification("error", str(error), color="red")
 
     @contextlib.contextmanager
-    def _notification(self, title: str, text: str) -> Iterator[Callable[[str], None]]:
+    def notification(self, title: str, text: str) -> Iterator[Callable[[str], None]]:
         """A notification in the browser while the block runs; yields a function that changes its text."""
         notification = self.client.add_notification(title, text, loading=True, with_close_button=False)
 
@@ -182,16 +201,3 @@ class ClientSession:
             yield change
         finally:
             notification.remove()
-
-
-def viewpoint_of_client(client: Any) -> Viewpoint:
-    """The camera of a browser. Its numbers were checked when they arrived, see `client_messages`."""
-    camera = client.camera
-    fov_rad = min(max(float(camera.fov), FOV_RANGE_RAD[0]), FOV_RANGE_RAD[1])
-    return Viewpoint(tuple(camera.wxyz.tolist()), tuple(camera.position.tolist()), fov_rad)
-
-
-def aspect_of_client(client: Any) -> float:
-    """Width over height of a browser's window, from 1:4 to 4:1."""
-    aspect = float(client.camera.aspect)
-    return min(max(aspect, _ASPECT_RANGE[0]), _ASPECT_RANGE[1]) if math.isfinite(aspect) else 1.0

@@ -11,7 +11,8 @@ from nha.core.common_settings import (
     device_setting,
     raster_backend_setting,
 )
-from nha.core.config import Settings, setting
+from nha.core.config import Settings, nested, setting
+from nha.live.settings import LiveSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,11 @@ class ViewerSettings(Settings):
         aliases=("driving_tracking_results",),
     )
     head: str | None = checkpoint_head_setting()
+    pose: str | None = setting(
+        None,
+        help="Pose that is shown first: a pose file that the viewer has saved, or values of sliders such as "
+        "'frame=12 jaw_open=20'.",
+    )
     expressions: int = setting(10, minimum=0, help="Number of expression sliders.", maximum=1000)
     texture_size: int = setting(
         256,
@@ -100,6 +106,8 @@ class ViewerSettings(Settings):
         maximum=240,
         help="Frames per second of played and recorded videos.",
     )
+
+    live_driving: LiveSettings = nested(LiveSettings)
 
     device: str = device_setting(section="Machine")
     raster_backend: str = raster_backend_setting()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -36,6 +37,24 @@ class Viewpoint:
         cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
         return np.eye(3) + 2 * w * cross + 2 * cross @ cross
 
+    def turned(self, angle_rad: float) -> Viewpoint:
+        """The viewpoint after a turn to the right about its own vertical axis."""
+        return dataclasses.replace(self, wxyz=_quaternion(self.axes @ _turn(angle_rad)))
+
+    def object_turn(self, angle_rad: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The motion of objects that moves them in the image as the opposite turn of the viewpoint does.
+
+        Returns:
+            Unit quaternion (w, x, y, z) and shift in metres of p' = R p + shift.
+        """
+        rotation = self.axes @ _turn(angle_rad) @ self.axes.T
+        shift = np.array(self.position) - rotation @ np.array(self.position)
+        return _quaternion(rotation), tuple(shift.tolist())
+
+    def quarter_angle_rad(self, aspect: float) -> float:
+        """The angle between the middle of an image and the middle of one of its halves; aspect: width over height."""
+        return math.atan(aspect * math.tan(self.fov_rad / 2) / 2)
+
     def camera(self, image_size: tuple[int, int]) -> Camera:
         """The camera [1] of an image of (height, width) square pixels, with its principal point in the middle."""
         height, width = image_size
@@ -69,6 +88,12 @@ def look_from(position: np.ndarray, target: np.ndarray, fov_rad: float) -> Viewp
     right = right / np.linalg.norm(right)
     axes = np.stack([right, np.cross(forward, right), forward], 1)
     return Viewpoint(_quaternion(axes), tuple(position.tolist()), fov_rad)
+
+
+def _turn(angle_rad: float) -> np.ndarray:
+    """Columns right, down and forward of a camera [3, 3] that has turned to the right, in its former axes."""
+    c, s = math.cos(angle_rad), math.sin(angle_rad)
+    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
 
 
 def _quaternion(axes: np.ndarray) -> tuple[float, float, float, float]:

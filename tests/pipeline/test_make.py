@@ -15,6 +15,7 @@ from nha.cli.main import main
 from nha.core.errors import UserError
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.video_io import iterate_frames
+from nha.optimization.config import OptimizationSettings
 from nha.pipeline import estimate as estimate_module
 from nha.pipeline import make as make_module
 from nha.pipeline.estimate import Estimate, estimate, require_room
@@ -24,7 +25,7 @@ from nha.synthetic.write_dataset import write_subject
 from nha.tracking.settings import BatchedSettings, OutlineSettings
 from nha.tracking.tracker import track_dataset
 
-TINY = Quality(frames=10, scale=64, epochs=(1, 1, 1), schedule_frames=0, turntable=4, texture_size=32)
+TINY = Quality(frames=10, scale=64, schedule_frames=0, turntable=4, texture_size=32, epochs=(1, 1, 1))
 OPTIONS = {"quality": "draft", "estimators": "truth", "head": "procedural", "device": "cpu"}
 WORDS = tuple(word for key, value in OPTIONS.items() for word in (f"--{key}", value))
 
@@ -80,9 +81,21 @@ def test_a_video_becomes_an_avatar_also_after_an_interruption(video, tmp_path, q
         "evaluation",
     }
     trained = (out / "avatar" / "avatar.ckpt").stat().st_mtime_ns
-    capsys.readouterr()
+    log = capsys.readouterr().err
 
-    code, printed, _ = run(capsys, video, "--out", out, *WORDS)
+    code, printed, rest = run(capsys, video, "--out", out, *WORDS)
+    for line in (
+        "preprocessing: 10 of 10 frames in",
+        "tracking: landmarks in",
+        "tracking report: 10 of 10 frames in",
+        "training geometry: 1 of 1 steps in",
+        "training joint: 2 of 2 steps in",
+        "evaluating avatar: 3 of 3 batches in",
+        "turntable: 4 of 4 views in",
+        "export: 3 of 3 formats in",
+    ):
+        assert line in log + rest, line
+    assert "\r" not in log + rest  # no bars in a log
     assert code == 0
     first, *_, last = printed.splitlines()
     assert (
@@ -166,11 +179,23 @@ def test_frames_are_spread_over_the_video():
     assert MakeSettings(video=Path("talk.mp4")).folder == Path("experiments/talk")
 
 
+def expect(settings: MakeSettings, n_frames: int) -> Estimate:
+    """The estimate of a run with the training of the blend model."""
+    training = OptimizationSettings.from_ini(
+        "blend",
+        dataset="d",
+        tracking="t",
+        out="o",
+        schedule_frames=settings.values.schedule_frames,
+    )
+    return estimate(settings, training, n_frames, (64, 64))
+
+
 def test_the_estimate_grows_with_the_work(video, monkeypatch):
     monkeypatch.setattr(estimate_module, "_probe", lambda: estimate_module.PROBE_S)
 
     def expected(n_frames: int = 60, **settings) -> Estimate:
-        return estimate(MakeSettings(video=video, device="cpu", **settings), n_frames, (64, 64))
+        return expect(MakeSettings(video=video, device="cpu", **settings), n_frames)
 
     draft, standard, best = (expected(quality=quality) for quality in QUALITIES)
     assert draft.total < standard.total < best.total
@@ -185,7 +210,7 @@ def test_the_estimate_grows_with_the_work(video, monkeypatch):
 
 def test_what_is_needed_is_said_before_the_start(video, tmp_path, monkeypatch):
     monkeypatch.setattr(estimate_module, "needed_packages", lambda selection: {"mediapipe": True})
-    small = estimate(MakeSettings(video=video, device="cpu"), 60, (64, 64))
+    small = expect(MakeSettings(video=video, device="cpu"), 60)
     assert "mediapipe (installed)" in small.lines()[1]
     tight = Estimate(**{**vars(small), "available_bytes": small.memory_bytes / 2})
     assert tight.lines()[2].startswith("warning: memory may be too little")

@@ -181,8 +181,8 @@ def test_tracked_frames_are_played_and_selected(browser):
 def test_the_mesh_is_where_the_avatar_is(browser):
     neural = stable_image(browser)
     avatar = coloured(neural)
+    choose(browser, "image", "none")  # first, so that nothing is side by side
     browser.evaluate(f"document.getElementById({FIND.format(label='3D mesh')}.htmlFor).click()")
-    choose(browser, "image", "none")
     deadline = time.monotonic() + 60
     while not coloured(mesh := stable_image(browser)).mean() > 0.05:
         assert time.monotonic() < deadline, "no mesh appeared"

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
+import shlex
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from pygltflib import GLTF2
 
+from nha.core.errors import UserError
 from nha.data.dataset_folder import read_rgb
 from nha.data.video_io import iterate_frames
+from nha.live.driver import LivePose
+from nha.render.camera import project
 from nha.viewer.app import view
+from nha.viewer.panel import SHORTCUTS
+from nha.viewer.saved_pose import parse_pose
+from nha.viewer.scene import ControlState
 from nha.viewer.server import Viewer
 from nha.viewer.session import ClientSession
 from nha.viewer.settings import ViewerSettings
+from nha.viewer.viewpoint import Viewpoint
 
 pytest.importorskip("viser", reason="viser is not installed ([viewer] in setup.py)")
 
@@ -25,6 +37,7 @@ class FakeGui:
 
     def __init__(self) -> None:
         self.main_panel = SimpleNamespace(dock_right=lambda: None)
+        self.keys: dict[str, Any] = {}
 
     def configure_theme(self, **options: Any) -> None:
         pass
@@ -33,15 +46,23 @@ class FakeGui:
         return contextlib.nullcontext()
 
     def add_slider(self, label, low, high, step, value, **options: Any) -> SimpleNamespace:
-        return self._control(value)
+        slider = self._control(value)
+        slider.options = options
+        return slider
 
     def add_dropdown(self, label, choices, **options: Any) -> SimpleNamespace:
         return self._control(choices[0])
 
-    def add_text(self, label, value, **options: Any) -> SimpleNamespace:
+    def add_text(self, label, value="", **options: Any) -> SimpleNamespace:
         return self._control(value)
 
     add_checkbox = add_text
+
+    def add_html(self, content: str, **options: Any) -> SimpleNamespace:
+        return SimpleNamespace(content=content)
+
+    def add_command(self, label: str, *, hotkey: str, **options: Any) -> SimpleNamespace:
+        return SimpleNamespace(on_trigger=lambda action: self.keys.setdefault(hotkey, action))
 
     def add_button(self, label, **options: Any) -> SimpleNamespace:
         return self._control(False)
@@ -67,13 +88,20 @@ class FakeClient:
         self.notifications: list[tuple[Any, ...]] = []
         self.meshes: list[bytes] = []
         self.scene = SimpleNamespace(
-            set_background_image=lambda rgb, **options: self.images.append(rgb), add_glb=self._add_glb
+            set_background_image=lambda rgb, **options: self.images.append(rgb),
+            add_glb=self._add_glb,
+            add_mesh_simple=self._add_mesh,
         )
         self.gui = FakeGui()
 
     def _add_glb(self, name: str, data: bytes, **options: Any) -> SimpleNamespace:
         self.meshes.append(data)
-        return SimpleNamespace(position=(0.0, 0.0, 0.0), remove=self.meshes.clear)
+        return SimpleNamespace(
+            position=(0.0, 0.0, 0.0), wxyz=(1.0, 0.0, 0.0, 0.0), remove=self.meshes.clear, options=options
+        )
+
+    def _add_mesh(self, name: str, vertices, faces, **options: Any) -> SimpleNamespace:
+        return self._add_glb(name, vertices, **options)
 
     def atomic(self) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext()
@@ -155,17 +183,170 @@ def test_playback_selects_the_frame_that_is_due(session, monkeypatch):
     assert session.playback_start is None
 
 
-def test_the_mesh_is_shown_beside_the_image_or_in_its_place(client, session):
-    session.panel._mesh.value = True
-    assert session.update_mesh()
+def test_image_and_mesh_have_one_half_of_the_window_each(viewer, client, session, scene):
+    viewer.step()
+    alone = client.images[-1]
+    session.panel.mesh._shown.value = True
+    assert viewer.step()
     assert client.notifications[-1][0] == "baking the texture"
-    assert session.mesh_handle.position[0] == pytest.approx(-0.24)
-    session.panel._mode.value = "none"
-    session.update_mesh()
-    assert session.mesh_handle.position[0] == 0
-    session.panel._mesh.value = False
-    assert not session.update_mesh()
+    image, width = client.images[-1], client.images[-1].shape[1]
+    columns = ((image < 250).any((0, 2))).nonzero()[0]
+    assert columns.max() < width / 2 + 2
+    assert columns.mean() == pytest.approx(width / 4, abs=3)
+    assert ((alone < 250).any((0, 2))).nonzero()[0].mean() == pytest.approx(alone.shape[1] / 2, abs=3)
+    assert on_screen(session, scene)[0] == pytest.approx(3 * width / 4, abs=3)
+
+
+def test_in_a_narrow_window_the_camera_makes_room_for_both(viewer, client, session):
+    client.camera.aspect = 0.6
+    session.panel.mesh._shown.value = True
+    viewer.step()
+    session.renderer._resolution.rules = dataclasses.replace(session.renderer._resolution.rules, rest_s=0.0)
+    viewer.step()
+    image, width = client.images[-1], client.images[-1].shape[1]
+    columns = ((image < 250).any((0, 2))).nonzero()[0]
+    assert columns.min() > 0
+    assert columns.max() < width / 2
+    distance = np.linalg.norm(client.camera.position - session.scene.centre)
+    viewer.step()
+    assert np.linalg.norm(client.camera.position - session.scene.centre) == pytest.approx(distance)
+
+
+def on_screen(session: ClientSession, scene) -> np.ndarray:
+    """Position in pixels of the middle of the 3D mesh in the browser's image."""
+    handle = session.mesh_handle
+    axes = Viewpoint(handle.wxyz, (0.0, 0.0, 0.0), 1.0).axes
+    moved = axes @ scene.centre + np.array(handle.position)
+    camera = scene.viewpoint.camera(session.client.images[-1].shape[:2])
+    return project(torch.from_numpy(moved)[None, None].float(), camera)[0, 0].numpy()
+
+
+def test_the_mesh_may_be_in_the_place_of_the_image(viewer, client, session, scene):
+    session.panel.mesh._shown.value = True
+    session.panel._mode.value = "none"  # nothing is beside it
+    viewer.step()
+    assert session.mesh_handle.position == (0.0, 0.0, 0.0)
+    session.panel._mode.value, session.panel.mesh._beside.value = "avatar", False
+    viewer.step()
+    assert session.mesh_handle.position == (0.0, 0.0, 0.0)
+    session.panel.mesh._shown.value = False
+    viewer.step()
     assert session.mesh_handle is None
+
+
+def test_wireframe_and_opacity(viewer, client, session, scene, monkeypatch):
+    monkeypatch.setattr("nha.viewer.scene_mesh._MIN_INTERVAL_S", 0.0)
+    press(session, "wireframe")  # which shows the mesh
+    session.panel.mesh._opacity.value = 0.5
+    viewer.step()
+    assert session.mesh_handle.options["wireframe"]
+    assert session.mesh_handle.options["opacity"] == 0.5
+    assert client.meshes[-1].shape == (scene.avatar.head.n_vertices, 3)
+    press(session, "wireframe")
+    viewer.step()
+    (material, *_) = GLTF2.load_from_bytes(client.meshes[-1]).materials
+    assert material.alphaMode == "BLEND"
+    assert material.pbrMetallicRoughness.baseColorFactor[3] == 0.5
+
+
+def test_poses_are_saved_loaded_and_shown_as_a_command(viewer, client, session, scene, tmp_path):
+    session.panel._sliders["jaw_open"].value = 20.0
+    press(session, "next")  # the second tracked frame
+    press(session, "save")
+    client.camera.position = client.camera.position + np.array([0.0, 0.1, 0.0])
+    state = session.panel.state()
+    press(session, "save")
+    assert client.downloads.keys() == {"pose_001.json", "pose_002.json"}
+    press(session, "copy")
+    words = shlex.split(client.notifications[-1][1])
+    assert words[:3] == ["nha", "view", "--pose"]
+    again = parse_pose(words[3])
+    assert again.values == {"jaw_open": 20.0}
+    assert again.frame == 1
+    assert again.viewpoint.position[1] == pytest.approx(scene.viewpoint.position[1] + 0.1, abs=1e-4)
+    assert "jaw_open=20" in session.panel.poses._command.content
+    press(session, "reset")
+    press(session, "camera")
+    press(session, "load")  # the latest one, with its camera
+    assert session.panel.state() == state
+    assert client.camera.position[1] == pytest.approx(scene.viewpoint.position[1] + 0.1)
+
+
+def test_a_pose_of_the_settings_is_shown_first(scene, client, session):
+    settings = dataclasses.replace(session.settings, pose="frame=5 jaw_open=500")
+    shown = ClientSession(FakeClient(scene.viewpoint), scene, session.mesh, settings)
+    assert shown.panel.state().frame_id == 5
+    assert shown.panel.state().values["jaw_open"] == 40  # the end of the slider
+
+
+def test_every_key_runs_its_command(client, session):
+    assert client.gui.keys.keys() == {key for key, *_ in SHORTCUTS if key not in "FN"}  # no live driving here
+    for trigger in client.gui.keys.values():
+        trigger(None)
+    commands = [session.panel.commands.get() for _ in client.gui.keys]
+    assert {"reset", "copy", "mesh", "next"} <= set(commands)
+    client.gui.keys["M"](None)
+    session.run_commands()
+    assert session.panel.mesh.is_shown
+
+
+class FakeLive:
+    """Live driving whose pose the test sets."""
+
+    source = SimpleNamespace(name="camera 0")
+
+    def __init__(self, scene) -> None:
+        self.found: LivePose | Exception = LivePose(1, 0.0, "following", 1.0, scene.poses.neutral)
+        self.calibrations = 0
+
+    @property
+    def pose(self) -> LivePose:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+    def calibrate(self) -> None:
+        self.calibrations += 1
+
+
+def test_the_avatar_follows_a_face_and_the_panel_says_how(scene, session, monkeypatch):
+    monkeypatch.setattr("nha.viewer.session._LIVE_STATUS_S", 0.0)
+    live = FakeLive(scene)
+    client = FakeClient(scene.viewpoint)
+    following = ClientSession(client, scene, session.mesh, session.settings, live)
+    following.step()
+    turned = scene.poses.neutral.replace(neck=scene.poses.neutral.neck + 0.3)
+    for number in (2, 3):
+        live.found = LivePose(number, time.perf_counter() - 0.05, "following", 1.0, turned)
+        assert following.step()
+    expected = scene.render(ControlState(live=live.found), scene.viewpoint, client.images[-1].shape[:2])
+    assert np.array_equal(client.images[-1], expected)
+    assert following.panel.live._status.value == "following"
+    assert re.fullmatch(r"\d+ fps, latency \d+ ms \(95 %: \d+ ms\)", following.panel.live._timing.value)
+    live.found = dataclasses.replace(live.found, number=4, status="lost")
+    following.step()
+    assert following.panel.live._status.value == "face lost: the last pose is kept"
+    press(following, "calibrate")
+    assert live.calibrations == 1
+    press(following, "save")  # such a pose is not one of the sliders
+    assert "switch off 'follow'" in client.notifications[-1][1]
+    press(following, "follow")
+    assert following.panel.state().live is None
+
+
+def test_where_the_camera_fails_the_reason_is_shown_once_and_the_rest_works(scene, session):
+    live, client = FakeLive(scene), FakeClient(scene.viewpoint)
+    following = ClientSession(client, scene, session.mesh, session.settings, live)
+    live.found = UserError("the camera gives no more images")
+    for _ in range(3):
+        following.step()
+    assert client.notifications == [("error", "the camera gives no more images")]
+    assert not following.panel.live.follows
+    assert client.images
+
+
+def test_sliders_mark_their_zero(client, session):
+    assert all(slider.options["marks"] == (0.0,) for slider in session.panel._sliders.values())
 
 
 def test_the_camera_is_reset(client, session, scene):

@@ -66,3 +66,23 @@ def test_looks_at_its_target_and_stands_upright():
     ]
     assert above[0] == pytest.approx(100, abs=1e-2)
     assert above[1] < 49.9  # up in the world is up in the image
+
+
+def test_a_turn_of_the_camera_and_of_the_object_move_the_image_by_a_quarter():
+    """Camera and object turn to opposite sides: their images are mirrored halves, and the object is seen as before."""
+    view = look_from(np.array([0.2, 0.1, 1.0]), np.array([0.0, 0.05, 0.0]), 0.4)
+    aspect, size = 1.5, (200, 300)
+    angle = view.quarter_angle_rad(aspect)
+    points = np.array([[0.0, 0.05, 0.0], [0.01, 0.04, 0.02]])
+
+    def pixels(viewpoint, positions):
+        return project(torch.from_numpy(positions)[None].float(), viewpoint.camera(size))[0, :, :2].numpy()
+
+    left = pixels(view.turned(angle), points)
+    assert left[0] == pytest.approx([75, 100], abs=0.01)
+    wxyz, shift = view.object_turn(angle)
+    moved = points @ Viewpoint(wxyz, (0.0, 0.0, 0.0), 1.0).axes.T + np.array(shift)
+    right = pixels(view, moved)
+    assert right[0] == pytest.approx([225, 100], abs=0.01)
+    seen_as_before = pixels(view.turned(-angle), points)
+    assert right == pytest.approx(seen_as_before, abs=0.01)

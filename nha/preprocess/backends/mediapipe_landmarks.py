@@ -49,13 +49,16 @@ class MediapipeLandmarks(LandmarkEstimator):
     Args:
         follow: track faces through a video, whose frames must come in order; this is smoother and faster. False
             processes each frame on its own.
+        max_faces: number of faces to find at most; further faces are not searched once so many are followed.
+        small_faces: where the whole frame shows no face, search small ones, which takes long.
     """
 
     name = "mediapipe face mesh (refined, 478 points)"
     has_mesh = True
 
-    def __init__(self, follow: bool = True) -> None:
+    def __init__(self, follow: bool = True, max_faces: int = MAX_FACES, small_faces: bool = True) -> None:
         self.sequential = follow
+        self._max_faces, self._search_small = max_faces, small_faces
         self._solution = None
         self._small_faces = SmallFaceMesh(MAX_FACES)
         self._confidence = np.ones(N_FACE_LANDMARKS, np.float32)
@@ -78,7 +81,7 @@ class MediapipeLandmarks(LandmarkEstimator):
         square = pad_to_square(frame.rgb)
         found = self._run(square).multi_face_landmarks or []
         meshes = [_points(mesh.landmark) * square.shape[0] for mesh in found]
-        if not meshes:
+        if not meshes and self._search_small:
             meshes = self._small_faces.meshes(frame.video_rgb)
             if frame.original is not None:
                 meshes = [_to_output(mesh, frame.transform) for mesh in meshes]
@@ -104,7 +107,9 @@ class MediapipeLandmarks(LandmarkEstimator):
         if self._solution is None:
             with quiet():
                 self._solution = load_mediapipe().solutions.face_mesh.FaceMesh(
-                    static_image_mode=not self.sequential, max_num_faces=MAX_FACES, refine_landmarks=True
+                    static_image_mode=not self.sequential,
+                    max_num_faces=self._max_faces,
+                    refine_landmarks=True,
                 )
                 return self._solution.process(square)
         with warnings.catch_warnings():

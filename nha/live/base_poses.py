@@ -1,4 +1,4 @@
-"""The poses to which the sliders' values are added: the neutral pose, and the frames of a video."""
+"""The poses from which an avatar is moved: the neutral pose, and the frames of a video."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nha.data.messages import some_of
 from nha.data.tracking_file import TrackingResult
 from nha.export.poses import frame_params, neutral_params
 from nha.export.views import orbit_views
-from nha.reenactment.transfer import FACE, transfer
+from nha.reenactment.transfer import transfer_as_seen
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,6 @@ def _move_before(camera: Camera, params: HeadParams) -> HeadParams:
 def driven_frames(neutral: HeadParams, camera_rotation: Tensor, driving: TrackingResult) -> HeadParams:
     """The poses of a head that is moved by another person's video. `docs/method.md`, section 6.
 
-    Face and neck are moved by the change since the driving person's neutral frame, as in a reenactment. The whole head
-    turns about its own axes and moves as seen from the camera, so the result does not depend on the world coordinates
-    of the two videos.
-
     Args:
         neutral: [1], the head's neutral pose.
         camera_rotation: [3, 3], the rotation in the extrinsics of the camera that sees the head.
@@ -99,11 +95,5 @@ def driven_frames(neutral: HeadParams, camera_rotation: Tensor, driving: Trackin
     """
     params = driving.params_for(sorted(driving.frame.tolist())).to(neutral.expr.device)
     start = driving.params_for([neutral_frame(driving)]).to(neutral.expr.device)
-    turn = rotation_matrix(start.rotation).mT @ rotation_matrix(params.rotation)
     driving_rotation = torch.from_numpy(driving.RT[:, :3]).to(camera_rotation)
-    world_from_driving = driving_rotation @ camera_rotation.T  # for row vectors
-    shift = (params.translation - start.translation) @ world_from_driving
-    return transfer(neutral, params, start, (*FACE, "neck")).replace(
-        rotation=rotation_vector(rotation_matrix(neutral.rotation) @ turn),
-        translation=neutral.translation + shift,
-    )
+    return transfer_as_seen(neutral, camera_rotation, params, start, driving_rotation)
