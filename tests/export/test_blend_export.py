@@ -55,7 +55,7 @@ def test_the_file_holds_only_the_vertices_that_a_target_moves(blend_avatar, trac
 
 
 def test_a_sparse_accessor_holds_any_values(tmp_path):
-    file, rng = GlbFile(""), np.random.default_rng(0)
+    file, rng = GlbFile(), np.random.default_rng(0)
     some = np.zeros((300, 3), np.float32)
     some[[3, 299]] = rng.normal(0, 1, (2, 3))
     tables = [some, np.zeros((300, 3), np.float32), rng.normal(0, 1, (300, 3)).astype(np.float32)]
