@@ -36,7 +36,7 @@ class Manifest:
         self._digests: dict[tuple[int, int, int], str] = {}  # by inode, size and time of change
         self._n_lines = 0
         self._is_cut = False  # a killed run has left half a line at the end
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal between taking and holding it must not block this thread
         if self.path.is_symlink():  # its target, which may be any file of the user, would be written to
             raise UserError(f"'{self.path}' is a link, which this program does not make; remove it")
         with contextlib.suppress(FileNotFoundError):

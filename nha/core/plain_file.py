@@ -60,6 +60,17 @@ def read_plain_text(path: str | Path, encoding: str = "utf-8") -> str:
     return read_plain(path).decode(encoding)
 
 
+def is_cut_png(encoded: bytes) -> bool:
+    """Whether a part of a PNG claims to be longer than the file; decoders take that much memory first."""
+    position, kind = 8, b""
+    while encoded[:8] == b"\x89PNG\r\n\x1a\n" and kind != b"IEND":
+        kind = encoded[position + 4 : position + 8]
+        position += 12 + int.from_bytes(encoded[position : position + 4], "big")
+        if position > len(encoded):
+            return True
+    return False
+
+
 def claimed_pixels(encoded: bytes) -> int:
     """Width times height that the header of a PNG or JPEG file claims; 0 where it is neither, or damaged."""
     if encoded[:8] == b"\x89PNG\r\n\x1a\n":

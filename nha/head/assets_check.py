@@ -53,6 +53,8 @@ def check_head(assets: HeadAssets) -> None:
     ):
         if array.size and np.abs(array).max() > _LARGEST:
             raise UserError(f"{what}: its {name} hold {np.abs(array).max():g}; {_ADVICE}")
+    if np.ptp(assets.template_vertices, axis=0).min() <= 0:
+        raise UserError(f"{what}: all vertices of its template lie in a plane; {_ADVICE}")
     if assets.mouth_features is not None:
         _check_mouth_features(assets.mouth_features, len(assets.template_vertices), what)
 

@@ -40,6 +40,8 @@ IMAGES = {
     "0 x 0": png(0, 0),
     "jpeg": b"\xff\xd8\xff\xc0\x00\x11\x08\xff\xff\xff\xff\x03" + bytes(100),
     "jpeg without an end": b"\xff\xd8" + b"\xff\xe0\x00\x00" * 1000,
+    "a part of 4 GB": png(8, 8)[:33] + b"\xff\xff\xff\xf0acTL" + png(8, 8)[33:],
+    "a part without an end": png(8, 8)[:-12] + b"\x7f\xff\xff\xffIDAT",
     "tiff": b"II*\0\x08\0\0\0" + b"\xff" * 500,
 }
 
