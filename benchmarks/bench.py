@@ -3,8 +3,9 @@
     python benchmarks/bench.py [--device auto] [--size 192] [--batch 2] [--head auto] [--json FILE] [--compare FILE]
 
 Times networks of the published sizes on synthetic frames of one head model: building the avatar, rasterising, one step
-of each stage (rendering, losses, gradients, optimisers), rendering one image, loading a batch. Prints medians after a
-warm-up with the fastest and slowest run. Peak memory is that of the process on a CPU, of torch's allocator on a GPU.
+of each stage (rendering, losses, gradients, optimisers), rendering one image, the same with the blend model, loading a
+batch. Prints medians after a warm-up with the fastest and slowest run. Peak memory is that of the process on a CPU, of
+torch's allocator on a GPU.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.open import build_head
 from nha.avatar.settings import AvatarSettings
 from nha.core.conventions import Parsing, Segmentation
@@ -131,6 +133,7 @@ def measure_figures(arguments: argparse.Namespace) -> tuple[dict, dict[str, Call
         return avatar(batch.tracked[:1], batch.camera[:1], batch.frame_id[:1])
 
     record("inference_s", render_image)
+    record("blend_image_ms", blend_image(arguments, batch, device), 1e3)
     figures["peak_memory_mb"] = peak_memory_mb(device)
     figures["spread"] = spread
     figures["machine"] = {
@@ -142,6 +145,28 @@ def measure_figures(arguments: argparse.Namespace) -> tuple[dict, dict[str, Call
         "head": head.name,
     }
     return figures, work
+
+
+def blend_image(
+    arguments: argparse.Namespace, batch: FrameBatch, device: torch.device
+) -> Callable[[], object]:
+    """A function that draws the first head of a batch with a blend model of random offsets and colours."""
+    side = 1 << (arguments.size - 1).bit_length()
+    settings = AvatarSettings(model="blend", subdivide_mesh=0, blend_texture_size=side)
+    avatar = BlendAvatar(build_head(load_head(arguments.head), settings), settings, len(batch))
+    images = (avatar.head_texture, avatar.mouth_texture)
+    with torch.no_grad():
+        for values in (avatar.static_offsets, avatar.shapes):
+            values.normal_(0, 1e-3)
+        for values in [avatar.light, *(level for image in images for level in image.parameters())]:
+            values.add_(0.05 * torch.randn_like(values))
+    avatar.eval().to(device)
+
+    @torch.no_grad()
+    def draw() -> torch.Tensor:
+        return avatar(batch.tracked[:1], batch.camera[:1])
+
+    return draw
 
 
 def one_step(avatar, objective, stage, active, batch, settings) -> Callable[[], None]:

@@ -6,6 +6,7 @@ images, multiplied by a low-order light.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +22,8 @@ from nha.avatar.settings import AvatarSettings
 from nha.core.derived import Derived
 from nha.core.device import uses_cpu_kernels
 from nha.core.types import Camera, GBuffer, HeadParams, Rendering, Surface
-from nha.head.model import HeadModel
+from nha.head.model import HeadModel, PosedHead
+from nha.head.quick_pose import QuickPose
 from nha.nets.blend_textures import BlendTexture, BlendWeights
 from nha.render.antialias import EdgeTable, antialias
 from nha.render.blend_paint import paint_blend
@@ -76,7 +78,7 @@ class BlendAvatar(HeadAvatar):
         self._add_shape_tables()
         neighbours = EdgeTable.from_faces(head.faces).neighbours
         self.register_buffer("face_neighbours", neighbours, persistent=False)
-        self._smoothed = Derived()
+        self._smoothed, self._quick_pose = Derived(), QuickPose()
 
     def _add_shape_tables(self) -> None:
         """Which vertices each shape moves, which parts of the drive vector it depends on, and mirrored vertices."""
@@ -150,10 +152,17 @@ class BlendAvatar(HeadAvatar):
             raw = raw_drive(self.head, conditions)
             drive = self.drive(raw, clip=not self.training)
         offsets = self.rest_offsets(self.shape_coefficients(drive))
-        posed = self.head.pose(params, rest_offsets=offsets)
-        return Surface(
-            params, offsets, posed.vertices, posed.plain_vertices, raw if offset_neck is None else None
-        )
+        posed = self._pose(params, offsets)
+        raw = raw if offset_neck is None else None
+        return Surface(params, offsets, posed.vertices, posed.plain_vertices, raw)
+
+    def _pose(self, params: HeadParams, offsets: Tensor) -> PosedHead:
+        tensors = (offsets, *(getattr(params, field.name) for field in dataclasses.fields(params)))
+        with_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        quick = None
+        if not with_gradient and uses_cpu_kernels(offsets.device) and offsets.dtype == torch.float32:
+            quick = self._quick_pose.pose(self.head, params, offsets)
+        return quick or self.head.pose(params, rest_offsets=offsets)
 
     def posed_with(self, params: HeadParams, offsets: Tensor) -> Tensor:
         """Vertices [N, V, 3] of N heads (`params` corrected) with given offsets, as `Surface.offsets` are."""

@@ -23,7 +23,7 @@ def _blend(factors: Tensor, directions: Tensor) -> Tensor:
     return torch.einsum("nk,vck->nvc", factors, directions)
 
 
-def _joint_rotations(params: HeadParams) -> Tensor:
+def joint_rotations(params: HeadParams) -> Tensor:
     """Rotation matrices of the joints [N, 5, 3, 3]; neck, jaw and eyes are inside their limits."""
     return lbs.joint_rotations(
         params.rotation,
@@ -202,7 +202,7 @@ class HeadModel(nn.Module):
         # The order of these sums is the published one because it decides the rounding of float32: in folds where
         # normals nearly cancel another order changes offsets by 1e-5 m, and at edges the face that a pixel shows.
         shaped = self.template + _blend(torch.cat([params.shape, params.expr], 1), self.directions)
-        rotations = _joint_rotations(params)
+        rotations = joint_rotations(params)
         joints = (
             self.joint_regressor @ shaped
         )  # the rounding of an einsum would depend on the number of threads
@@ -242,7 +242,7 @@ class HeadModel(nn.Module):
             [N, L, 3] metres in the world.
         """
         coefficients = torch.cat([params.shape, params.expr], 1)
-        rotations = _joint_rotations(params)
+        rotations = joint_rotations(params)
         # joints are linear in the coefficients: J (template + S b) = J template + (J S) b
         joints = self.joint_template + torch.tensordot(coefficients, self.joint_directions, 1)
         transforms = lbs.joint_transforms(rotations, joints, self.joint_parents)

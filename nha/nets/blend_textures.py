@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nha.core.derived import Derived
+from nha.core.device import uses_cpu_kernels
 
 _SMALLEST_LEVEL = 16  # texels of the coarsest level of a pyramid
 _INITIAL_GREY = 0.5
@@ -48,12 +51,30 @@ class PyramidImages(nn.Module):
         """The images [C, R, R]; do not write to them, because they are kept until the levels change."""
         return self._images.value(self.levels, self._sum)
 
+    def weighted_sums(self, weights: Tensor) -> Tensor:
+        """Weighted sums of K groups of images, [N, C / K, R, R] for weights [N, K].
+
+        The levels are summed before they are enlarged, which is less work while N < K.
+        """
+        count = len(self.levels[0]) // weights.shape[1]
+        return _add_up(
+            [
+                (weights @ level.view(weights.shape[1], -1)).view(-1, count, *level.shape[1:])
+                for level in self.levels
+            ]
+        )
+
     def _sum(self) -> Tensor:
-        image = self.levels[0]
-        for level in list(self.levels)[1:]:
-            larger = F.interpolate(image[None], size=level.shape[1:], mode="bilinear", align_corners=False)
-            image = larger[0] + level
-        return image
+        return _add_up([level[None] for level in self.levels])[0]
+
+
+def _add_up(levels: Sequence[Tensor]) -> Tensor:
+    """The sum of levels [N, C, S, S] of doubling size, [N, C, R, R]."""
+    image = levels[0]
+    for level in levels[1:]:
+        larger = F.interpolate(image, size=level.shape[2:], mode="bilinear", align_corners=False)
+        image = larger + level
+    return image
 
 
 class BlendTexture(nn.Module):
@@ -76,6 +97,8 @@ class BlendTexture(nn.Module):
 
     def maps(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """The mean image [1, 3, R, R] and the weighted sums [N, 3, R/2, R/2] for weights [N, K]."""
+        if torch.is_grad_enabled() and uses_cpu_kernels(weights.device) and len(weights) < self.n_basis:
+            return self.mean()[None], self.basis.weighted_sums(weights)
         basis = self.basis()
         blended = weights @ basis.view(self.n_basis, -1)
         return self.mean()[None], blended.view(-1, 3, *basis.shape[1:])

@@ -90,3 +90,17 @@ def test_weights_network() -> None:
     assert net(drive)[1, 2].item() == pytest.approx(
         (hidden[1] @ net.output.weight[2] + net.output.bias[2]).item(), rel=1e-5
     )
+
+
+def test_maps_with_gradient_equal_those_of_the_basis_images() -> None:
+    texture = BlendTexture(64, 3)
+    for level in texture.basis.levels:
+        level.data.normal_()
+    weights = torch.randn(2, 3)
+    mean, own = texture.maps(weights)  # the levels are summed first
+    assert own.requires_grad
+    expected = torch.einsum("nk,kchw->nchw", weights, texture.basis_images())
+    torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        for kept, recorded in zip(texture.maps(weights), (mean, own), strict=True):
+            torch.testing.assert_close(kept, recorded, rtol=1e-4, atol=1e-5)
