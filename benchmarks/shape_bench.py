@@ -10,15 +10,17 @@ ear_iou, ear_iou_min   intersection over union of the mesh's visible ears with t
 uncovered              share of the parsed pixels of face and ears that the mesh does not cover
 outline_iou            intersection over union of the mesh with parsed face, ears and neck. Pixels of hair, headwear
                        and clothes, and pixels below the mesh's lower rim, do not count
-lip_gap, mouth_width, lid_right, lid_left
-                       slope of the tracked distance against the detected one over all frames with landmarks, in units
-                       of the distance between the outer eye corners, and `..._r`, the correlation
+lip_gap, mouth_width, lid_right, lid_left, brow_right, brow_left
+                       slope of the tracked distance against the detected one over the frames with landmarks whose
+                       yaw is at most --largest-yaw, in units of the distance between the outer eye corners, and
+                       `..._r`, the correlation (in profile that unit shrinks, and its error decides)
 
 The second table has the errors on synthetic people, who turn to 70 degrees on both sides:
 
 ear_mm, skull_mm, neck_mm   mean distance of corresponding vertices after the similarity that aligns the face; median
                             over frames
 rotation_deg_median, rotation_deg_p95   error of the head's orientation
+lip_gap_true, ...           slope of the tracked against the true distance on the head itself, over all frames
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ from nha.head.model import HeadModel
 from nha.render.camera import project
 from nha.render.rasterize import rasterize
 from nha.tracking.frames import read_frames
+from nha.tracking.outline_stage import head_yaw_deg
 
 EARS = (Parsing.L_EAR, Parsing.R_EAR)
 FACE = (
@@ -60,7 +63,15 @@ FACE = (
 NECK = (Parsing.NECK, Parsing.NECKLACE)
 NOT_COMPARED = (Parsing.HAIR, Parsing.HEADWEAR, Parsing.CLOTH)
 SMALLEST_EAR = 3e-4  # of the image: smaller parsed ears do not count as visible
-INNER_LIPS, MOUTH_CORNERS = (62, 66), (48, 54)
+# The distances that show an expression, each the mean over pairs of landmarks.
+DISTANCES = {
+    "lip_gap": ((62, 66),),
+    "mouth_width": ((48, 54),),
+    "lid_right": EYE_CLOSURE_PAIRS[:2],
+    "lid_left": EYE_CLOSURE_PAIRS[2:],
+    "brow_right": ((19, 36), (19, 39)),
+    "brow_left": ((24, 42), (24, 45)),
+}
 PARTS = {"ear_mm": ("left_ear", "right_ear"), "skull_mm": ("scalp",), "neck_mm": ("neck",)}
 BATCH_SIZE = 16
 
@@ -72,6 +83,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tracking", type=Path, help="its tracking file, or the folder that holds it")
     parser.add_argument("--head", default=track_bench.HEAD, help="head model of the tracking")
     parser.add_argument("--every", type=int, default=10, help="compare each n-th frame with its parsing")
+    parser.add_argument(
+        "--largest-yaw", type=float, default=30.0, help="compare distances in frames up to this yaw, degrees"
+    )
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="seeds of synthetic people to track")
     parser.add_argument("--frames", type=int, default=80, help="frames of each synthetic video")
     parser.add_argument("--size", type=int, default=256, help="side of the synthetic videos in pixels; even")
@@ -96,6 +110,7 @@ def main(argv: list[str] | None = None) -> None:
         rows.append(
             {"name": arguments.dataset.name}
             | coverage_row(arguments.dataset, tracking, assets, arguments.every, arguments.overlays)
+            | distance_slopes(arguments.dataset, tracking, assets, arguments.largest_yaw)
         )
     for seed in arguments.seeds:
         rows += synthetic_rows(seed, arguments)
@@ -115,8 +130,11 @@ def synthetic_rows(seed: int, arguments: argparse.Namespace) -> list[dict[str, f
         track_bench.draw_subject(folder, seed, arguments.frames, arguments.size, arguments.landmarks)
         tracking, _ = track_bench.track(folder, "batched", track_bench.HEAD)
         name, overlays = f"seed {seed}", arguments.overlays and arguments.overlays / str(seed)
+        dataset = folder / "dataset"
         return [
-            {"name": name} | coverage_row(folder / "dataset", tracking, assets, arguments.every, overlays),
+            {"name": name}
+            | coverage_row(dataset, tracking, assets, arguments.every, overlays)
+            | distance_slopes(dataset, tracking, assets, arguments.largest_yaw),
             {"name": name} | truth_row(assets, tracking, read_truth(folder / "truth")),
         ]
 
@@ -135,7 +153,7 @@ class DrawnMesh:
 def coverage_row(
     dataset: Path, tracking: TrackingResult, assets: HeadAssets, every: int, overlays: Path | None = None
 ) -> dict[str, float]:
-    """The first table's figures of a tracked dataset."""
+    """The first table's figures of masks."""
     folder = DatasetFolder.open(dataset)
     ids = [int(i) for i in tracking.frame][::every]
     labels = [read_labels(folder.paths(i).parsing) for i in ids]
@@ -155,7 +173,6 @@ def coverage_row(
         "ear_iou_min": float(np.min(ear_ious)) if ear_ious else float("nan"),
         "uncovered": uncovered / max(sum(int(mask.sum()) for mask in bare), 1),
         "outline_iou": float(np.mean([outline_iou(mesh, frame) for mesh, frame in pairs])),
-        **distance_slopes(dataset, tracking, assets),
     }
 
 
@@ -191,38 +208,38 @@ def outline_iou(mesh: DrawnMesh, labels: np.ndarray) -> float:
     return iou(mesh.covered & compared, np.isin(labels, FACE + EARS + NECK) & compared)
 
 
-def distance_slopes(dataset: Path, tracking: TrackingResult, assets: HeadAssets) -> dict[str, float]:
+def distance_slopes(
+    dataset: Path, tracking: TrackingResult, assets: HeadAssets, largest_yaw_deg: float
+) -> dict[str, float]:
     """Slope and correlation of tracked against detected distances between landmarks."""
     frames = read_frames(dataset)
     rows = {frame_id: row for row, frame_id in enumerate(frames.frame_ids)}
+    ids = [int(i) for i in tracking.frame]
+    shown = (head_yaw_deg(tracking.params_for(ids)) <= largest_yaw_deg).tolist()
     usable = frames.has_landmarks.tolist()
-    found = [column for column, i in enumerate(tracking.frame.tolist()) if usable[rows[i]]]
-    detected = frames.landmarks_px[[rows[int(tracking.frame[column])] for column in found]].numpy()
+    found = [column for column, i in enumerate(ids) if usable[rows[i]] and shown[column]]
+    detected = frames.landmarks_px[[rows[ids[column]] for column in found]].numpy()
     tracked = track_bench.tracked_landmarks_px(tracking, assets)[found]
-    measured = {
-        "lip_gap": (INNER_LIPS,),
-        "mouth_width": (MOUTH_CORNERS,),
-        "lid_right": EYE_CLOSURE_PAIRS[:2],
-        "lid_left": EYE_CLOSURE_PAIRS[2:],
-    }
     figures = {}
-    for name, pairs in measured.items():
-        x, y = (_distances(points, pairs) for points in (detected, tracked))
-        covariance = np.cov(x, y)
-        figures[name] = float(covariance[0, 1] / max(covariance[0, 0], 1e-12))
-        figures[f"{name}_r"] = float(
-            covariance[0, 1] / max(np.sqrt(covariance[0, 0] * covariance[1, 1]), 1e-12)
-        )
+    for name, pairs in DISTANCES.items():
+        slope, correlation = line(_distances(detected, pairs), _distances(tracked, pairs))
+        figures |= {name: slope, f"{name}_r": correlation}
     return figures
 
 
-def _distances(landmarks_px: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Mean distance of pairs of landmarks [F, L, 2] over that of the outer eye corners: [F]."""
+def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope and correlation of y against x, both [F]."""
+    covariance = np.cov(x, y)
+    deviation = np.sqrt(covariance.diagonal()).clip(1e-12)
+    slope, correlation = covariance[0, 1] / deviation[0] ** 2, covariance[0, 1] / deviation.prod()
+    return float(slope), float(correlation)
+
+
+def _distances(landmarks: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Mean distance of pairs of landmarks [F, L, 2 or 3] over that of the outer eye corners: [F]."""
     first, second = np.array(pairs).T
-    eyes = np.linalg.norm(
-        landmarks_px[:, OUTER_EYE_CORNERS[0]] - landmarks_px[:, OUTER_EYE_CORNERS[1]], axis=-1
-    )
-    return np.linalg.norm(landmarks_px[:, first] - landmarks_px[:, second], axis=-1).mean(1) / eyes
+    eyes = np.linalg.norm(landmarks[:, OUTER_EYE_CORNERS[0]] - landmarks[:, OUTER_EYE_CORNERS[1]], axis=-1)
+    return np.linalg.norm(landmarks[:, first] - landmarks[:, second], axis=-1).mean(1) / eyes
 
 
 def write_overlays(
@@ -266,6 +283,11 @@ def truth_row(assets: HeadAssets, tracking: TrackingResult, truth: Truth) -> dic
         true_columns = [true_column[vertex_ids[column]] for column in columns]
         distance = np.linalg.norm(aligned[:, columns] - true[:, true_columns], axis=-1)
         figures[name] = 1000 * float(np.median(distance.mean(1)))
+    true_head, own_head = (
+        head.landmarks(head(t.params_for(ids))).numpy() for t in (truth.tracking, tracking)
+    )
+    for name, pairs in DISTANCES.items():
+        figures[f"{name}_true"] = line(_distances(true_head, pairs), _distances(own_head, pairs))[0]
     rotation = tracking_errors(assets, tracking, truth)["rotation_deg"]
     return figures | {
         "rotation_deg_median": float(np.median(rotation)),

@@ -30,6 +30,12 @@ def test_iou():
     assert shape_bench.iou(a & False, b & False) == 1.0
 
 
+def test_slope_and_correlation():
+    x = np.array([1.0, 2.0, 3.0])
+    assert shape_bench.line(x, 0.5 * x + 7) == pytest.approx((0.5, 1.0))
+    assert shape_bench.line(x, np.array([1.0, 0.0, 1.0])) == pytest.approx((0.0, 0.0))
+
+
 @pytest.mark.slow
 def test_the_script_writes_its_rows(run_script, tmp_path):
     options = ("--seeds", "2", "--frames", "8", "--size", "64", "--landmarks", "noisy")
@@ -38,5 +44,7 @@ def test_the_script_writes_its_rows(run_script, tmp_path):
     coverage, truth = json.loads((tmp_path / "rows.json").read_text())
     assert 0 <= coverage["ear_iou_min"] <= coverage["ear_iou"] <= 1
     assert 0 < coverage["outline_iou"] <= 1
-    assert truth.keys() == {"name", *shape_bench.PARTS, "rotation_deg_median", "rotation_deg_p95"}
+    slopes = {f"{name}_true" for name in shape_bench.DISTANCES}
+    assert {*shape_bench.DISTANCES, *(f"{name}_r" for name in shape_bench.DISTANCES)} < coverage.keys()
+    assert truth.keys() == {"name", *shape_bench.PARTS, "rotation_deg_median", "rotation_deg_p95", *slopes}
     assert all(0 < truth[name] < 50 for name in shape_bench.PARTS)

@@ -6,7 +6,7 @@ optimisers here. See `docs/method.md`, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -129,6 +129,22 @@ class HeadAvatar(nn.Module):
     def surface(self, params: HeadParams, offset_neck: Tensor | None = None) -> Surface:
         """Pose N heads (`params` corrected); `offset_neck` [N, 3] conditions the offsets instead of the neck."""
         raise NotImplementedError
+
+    def pose(self, *, arkit: Mapping[str, float] | Tensor) -> HeadParams:
+        """Parameters of a pose for `render`; the head has the person's shape and looks at the camera.
+
+        Args:
+            arkit: some of ARKit's 52 coefficients in 0..1 by name, such as {"jawOpen": 0.5}, or all of them [N, 52] in
+                the order of `nha.head.arkit_shapes.ARKIT_NAMES`.
+
+        Raises:
+            UserError: a name is unknown.
+        """
+        from nha.avatar.arkit_motion import arkit_pose
+        from nha.avatar.training_record import record_of, recorded_shape
+
+        shape = recorded_shape(record_of(self))
+        return arkit_pose(self.head, None if shape is None else torch.from_numpy(shape), arkit)
 
     def posed_with(self, params: HeadParams, offsets: Tensor) -> Tensor:
         """Vertices [N, V, 3] of N heads (`params` corrected) with given offsets, as `Surface.offsets` are."""

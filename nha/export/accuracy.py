@@ -117,8 +117,8 @@ def page_accuracy(
 
     Returns:
         "vertices": distances in mm; "images": mean PSNR in dB of the pixels that both cover entirely
-        ("covered_psnr"), of those among them that no antialiased edge crosses ("inner_psnr"), and of all pixels that
-        both cover against the avatar's image before antialiasing ("sharp_psnr"): the page's are not antialiased.
+        ("covered_psnr"), of those among them that no antialiased edge crosses ("inner_psnr"), and of the whole image
+        on white ("psnr").
     """
     order = np.sort(tracking.frame).tolist()
     frames = select_frames_by_yaw(tracking, _IMAGE_FRAMES)
@@ -130,15 +130,14 @@ def page_accuracy(
         rendering = avatar.render(params[i : i + 1], camera[i : i + 1], corrected=True)
         sharp = _before_antialiasing(avatar, rendering, camera[i : i + 1])
         drawn = torch.from_numpy(image.rgba).permute(2, 0, 1)[None].to(sharp.device) / 255
-        squared, sharp_squared = ((x - drawn[:, :3]).square().mean(1) for x in (rendering.rgb01, sharp))
-        on_page, touched = drawn[:, 3] == 1, rendering.gbuffer.alpha[:, 0] > 0
-        both = on_page & (rendering.alpha[:, 0] >= _FULL_COVERAGE)
+        on_white = drawn[:, :3] * drawn[:, 3:] + 1 - drawn[:, 3:]
+        squared = (rendering.rgb01 - on_white).square().mean(1)
+        both = (drawn[:, 3] == 1) & (rendering.alpha[:, 0] >= _FULL_COVERAGE)
         inner = both & ((sharp - rendering.rgb01).abs().amax(1) == 0)
-        chosen = (squared[both], squared[inner], sharp_squared[on_page & touched])
-        rows.append([_psnr(values.mean()) for values in chosen])
+        rows.append([_psnr(values.mean()) for values in (squared[both], squared[inner], squared)])
         vertices = rendering.surface.vertices[0].cpu().double()
         distances.append(1000 * (vertices - torch.from_numpy(image.vertices)).norm(dim=1))
-    names = ("covered_psnr", "inner_psnr", "sharp_psnr")
+    names = ("covered_psnr", "inner_psnr", "psnr")
     scores = dict(zip(names, np.mean(rows, 0).round(2).tolist(), strict=True))
     return {
         "vertices": error_summary(torch.stack(distances)),

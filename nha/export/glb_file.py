@@ -1,11 +1,13 @@
-"""Writing binary glTF files: accessors, nodes, unlit materials.
+"""Writing binary glTF files: accessors, nodes, materials.
 
-Materials are unlit (`KHR_materials_unlit`): the light of the video is in the textures.
+Materials are unlit (`KHR_materials_unlit`) by default: the light of the video is in the textures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,9 +39,10 @@ def encode_png(image: np.ndarray) -> bytes:
 class GlbFile:
     """A binary glTF file under construction; `gltf` is its JSON part. Methods store something and return its index."""
 
-    def __init__(self, copyright_line: str) -> None:
-        asset = gl.Asset(version="2.0", generator=GENERATOR, copyright=copyright_line or None)
-        self.gltf = gl.GLTF2(asset=asset, scene=0, extensionsUsed=[UNLIT])
+    def __init__(self, extras: Mapping[str, Any] | None = None) -> None:
+        """Start a file; extras: facts about its content (units, licence, source), for the asset's extras."""
+        asset = gl.Asset(version="2.0", generator=GENERATOR, extras=dict(extras or {}))
+        self.gltf = gl.GLTF2(asset=asset, scene=0)
         self._data = bytearray()
 
     def node(self, node: gl.Node) -> int:
@@ -103,14 +106,8 @@ class GlbFile:
         )
         return len(self.gltf.accessors) - 1
 
-    def material(self, name: str, png: bytes, gain: float = 1.0) -> int:
-        """Store an unlit material with a texture, visible from both sides as the avatar's own mesh is.
-
-        Args:
-            name: of material, texture and image.
-            png: the texture as a PNG file.
-            gain: factor on the texture's linear colours. glTF allows 0..1; the viewer's page takes larger ones.
-        """
+    def texture(self, name: str, png: bytes) -> int:
+        """Store an image, a PNG file, as a texture."""
         gltf = self.gltf
         gltf.images.append(gl.Image(name=name, bufferView=self.view(png), mimeType="image/png"))
         if not gltf.samplers:
@@ -119,18 +116,32 @@ class GlbFile:
                 gl.Sampler(magFilter=gl.LINEAR, minFilter=gl.LINEAR_MIPMAP_LINEAR, wrapS=edge, wrapT=edge)
             )
         gltf.textures.append(gl.Texture(name=name, source=len(gltf.images) - 1, sampler=0))
+        return len(gltf.textures) - 1
+
+    def material(self, name: str, texture: int, gain: float = 1.0, roughness: float | None = None) -> int:
+        """Store a material with a texture, visible from both sides as the avatar's own mesh is.
+
+        Args:
+            name: its name.
+            texture: index of the texture.
+            gain: factor on the texture's linear colours. glTF allows 0..1; the viewer's page takes larger ones.
+            roughness: in 0..1, of a material that is lit by the scene; None: it is unlit.
+        """
+        gltf = self.gltf
+        if roughness is None and UNLIT not in gltf.extensionsUsed:
+            gltf.extensionsUsed.append(UNLIT)
         gltf.materials.append(
             gl.Material(
                 name=name,
                 pbrMetallicRoughness=gl.PbrMetallicRoughness(
                     baseColorFactor=[gain, gain, gain, 1.0],
-                    baseColorTexture=gl.TextureInfo(index=len(gltf.textures) - 1),
+                    baseColorTexture=gl.TextureInfo(index=texture),
                     metallicFactor=0.0,
-                    roughnessFactor=1.0,
+                    roughnessFactor=1.0 if roughness is None else roughness,
                 ),
                 doubleSided=True,
                 alphaCutoff=None,
-                extensions={UNLIT: {}},
+                extensions={UNLIT: {}} if roughness is None else {},
             )
         )
         return len(gltf.materials) - 1

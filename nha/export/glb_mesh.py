@@ -1,8 +1,7 @@
-"""The head's mesh in glTF: one UV per vertex, a primitive for each texture map, and files without a rig."""
+"""The head's mesh in glTF: one UV per vertex, a primitive for each material, and files without a rig."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,36 +41,55 @@ def split_at_seams(head: HeadModel) -> SplitMesh:
     )
 
 
-def add_primitives(
-    file: GlbFile,
-    corners: Sequence[np.ndarray],
-    attributes: gl.Attributes,
-    pngs: Sequence[bytes],
-    *,
-    targets: Sequence[gl.Attributes] = (),
-    gain: float = 1.0,
-) -> list[gl.Primitive]:
-    """Store triangles and materials; returns a primitive for each of `MAPS` that has triangles.
+# Materials of the parts of the head, by which artists select and replace them: material, parts, roughness where it is
+# lit. A face takes the first whose parts have all of its corners; of the others, those of the mouth's map take "mouth".
+_PART_MATERIALS = (
+    ("teeth", ("teeth", "upper_teeth", "lower_teeth"), 0.2),
+    ("eyes", ("left_eyeball", "right_eyeball"), 0.1),
+    ("hair", ("hair",), 0.6),
+    ("neck", ("neck", "static_neck"), 0.5),
+    ("scalp", ("scalp",), 0.6),
+)
+_OTHER_MATERIALS = (("face", 0.5), ("mouth", 0.3))  # by the number of the map
 
-    Args:
-        file: the file.
-        corners: for each of `MAPS`, vertex ids [3 F] of an unsigned type.
-        attributes: of the vertices, shared by the primitives.
-        pngs: for each of `MAPS`, its texture as a PNG file.
-        targets: morph targets, shared by the primitives.
-        gain: see `GlbFile.material`.
+
+@dataclass(frozen=True)
+class MaterialPart:
+    """The triangles of a `SplitMesh` that have one material.
+
+    Attributes:
+        name: of the material.
+        uv_map: index into `MAPS`.
+        roughness: of the material where it is lit.
+        rows: [R], the vertices of the split mesh that the triangles use.
+        corners: [3 f], their corners as positions in `rows`, counter-clockwise outside.
     """
-    return [
-        gl.Primitive(
-            attributes=attributes,
-            indices=file.accessor(ids, gl.ELEMENT_ARRAY_BUFFER),
-            material=file.material(name, png, gain),
-            targets=list(targets),
-            mode=gl.TRIANGLES,
-        )
-        for name, ids, png in zip(MAPS, corners, pngs, strict=True)
-        if len(ids)
-    ]
+
+    name: str
+    uv_map: int
+    roughness: float
+    rows: np.ndarray
+    corners: np.ndarray
+
+
+def material_parts(head: HeadModel, mesh: SplitMesh) -> list[MaterialPart]:
+    """The parts of the mesh that have triangles, "face" first."""
+    labels = head.hard_labels.cpu().numpy() > 0
+    names = [name for name, _ in _OTHER_MATERIALS] + [name for name, _, _ in _PART_MATERIALS]
+    roughness = dict(_OTHER_MATERIALS) | {name: value for name, _, value in _PART_MATERIALS}
+    parts = []
+    for uv_map, corners in enumerate(mesh.corners):
+        triangles = corners.reshape(-1, 3)
+        material = np.full(len(triangles), uv_map)
+        for number, (_, members, _) in reversed(list(enumerate(_PART_MATERIALS))):
+            columns = [head.part(name) for name in members if name in head.part_names]
+            for column in columns:
+                material[labels[mesh.vertex[triangles], column].all(1)] = len(_OTHER_MATERIALS) + number
+        for number in np.unique(material).tolist():
+            rows, own = np.unique(triangles[material == number], return_inverse=True)
+            part = (names[number], uv_map, roughness[names[number]], rows, own.reshape(-1))
+            parts.append(MaterialPart(*part))
+    return parts
 
 
 class StaticHead:
@@ -94,13 +112,22 @@ class StaticHead:
 
     def glb(self, vertices: torch.Tensor, opacity: float = 1.0) -> bytes:
         """The file's content for vertices [V, 3] in metres. The materials are unlit, so it has no normals."""
-        file, mesh = GlbFile(""), self._mesh
+        file, mesh = GlbFile(), self._mesh
         points = vertices.detach().cpu().numpy().astype(np.float32)[mesh.vertex]
         attributes = gl.Attributes(
             POSITION=file.accessor(points, gl.ARRAY_BUFFER, bounds=True),
             TEXCOORD_0=file.accessor(mesh.uvs, gl.ARRAY_BUFFER),
         )
-        primitives = add_primitives(file, mesh.corners, attributes, self._pngs, gain=self._gain)
+        primitives = [
+            gl.Primitive(
+                attributes=attributes,
+                indices=file.accessor(corners, gl.ELEMENT_ARRAY_BUFFER),
+                material=file.material(name, file.texture(name, png), self._gain),
+                mode=gl.TRIANGLES,
+            )
+            for name, corners, png in zip(MAPS, mesh.corners, self._pngs, strict=True)
+            if len(corners)
+        ]
         if opacity < 1:
             for material in file.gltf.materials:
                 material.alphaMode = gl.BLEND

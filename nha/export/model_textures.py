@@ -22,7 +22,12 @@ _FACING_CAMERA = (0.0, torch.pi, 0.0)  # rotation of a head that looks at a came
 
 
 def model_textures(
-    avatar: HeadAvatar, surface: Surface, camera: Camera | None, views: BakingViews, size: int
+    avatar: HeadAvatar,
+    surface: Surface,
+    camera: Camera | None,
+    views: BakingViews,
+    size: int,
+    light: bool = True,
 ) -> Textures:
     """The head's map with `size` texels a side and the mouth's with a quarter.
 
@@ -32,14 +37,17 @@ def model_textures(
         camera: [1], the camera of the pose; None lets the head look at the camera.
         views: from which the published model is baked.
         size: side of the head's map in texels.
+        light: False leaves out the blend model's light; the published model's cannot be separated.
     """
     if isinstance(avatar, BlendAvatar):
-        return blend_textures(avatar, surface, camera, size)
+        return blend_textures(avatar, surface, camera, size, light)
     return bake_textures(avatar, avatar.mouth_features(surface), views, size)
 
 
 @torch.no_grad()
-def blend_textures(avatar: BlendAvatar, surface: Surface, camera: Camera | None, size: int) -> Textures:
+def blend_textures(
+    avatar: BlendAvatar, surface: Surface, camera: Camera | None, size: int, light: bool = True
+) -> Textures:
     """Both maps of the blend model in one pose; arguments as of `model_textures`."""
     params, vertices = surface.params, surface.vertices
     if camera is None:
@@ -54,7 +62,9 @@ def blend_textures(avatar: BlendAvatar, surface: Surface, camera: Camera | None,
     maps = []
     for uv_map, (texture, own) in enumerate(zip(textures, weights, strict=True)):
         side = size if uv_map == 0 else max(1, size // MOUTH_SHRINK)
-        rgb01 = texture(_texel_centres(side, normals), own) * _light(avatar, normals, uv_map, side)
+        rgb01 = texture(_texel_centres(side, normals), own)
+        if light:
+            rgb01 = rgb01 * _light(avatar, normals, uv_map, side)
         maps.append(np.rint(255 * rgb01[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()).astype(np.uint8))
     head_map, mouth_map = maps
     return head_map, mouth_map

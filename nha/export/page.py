@@ -23,7 +23,7 @@ from nha.export.rig import Rig, expression_reach
 from nha.export.textures import Textures
 
 _TEMPLATE, _THREE = "avatar.html.jinja", "three.min.js"
-_SCRIPTS = ("avatar_model.js", "avatar_page.js", "avatar_controls.js")
+_SCRIPTS = ("avatar_model.js", "avatar_edges.js", "avatar_page.js", "avatar_controls.js")
 _N_SLIDERS = 12
 _SLIDER_DEVIATIONS = (
     3.0  # range of an expression's slider, in root mean squares of the coefficient in the video

@@ -26,6 +26,7 @@ from nha.export.textures import Textures
 from nha.head import joint_limits
 from nha.head.model import HeadModel
 from nha.nets.blend_textures import BlendTexture
+from nha.render.antialias import EdgeTable
 from nha.render.shading import SH_FACTORS
 
 _INT16_STEPS = 32767
@@ -96,6 +97,8 @@ def _add_mesh(block: Block, head: HeadModel, rig: Rig, mesh: SplitMesh) -> None:
     block.add("influences", rig.influences, np.uint8)
     block.add("weights", rig.weights)
     block.add("faces", head.faces, np.uint32)
+    block.add("faceMap", head.face_uvmap, np.uint8)
+    block.add("neighbours", EdgeTable.from_faces(head.faces).neighbours + 1, np.uint32)  # 0 for an open edge
     block.add("vertex", mesh.vertex, np.uint32)
     block.add("uvs", mesh.uvs)
     for number, corners in enumerate(mesh.corners):

@@ -15,13 +15,15 @@ because linear skinning and morph targets cannot express everything:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
 from nha.core.types import HeadParams, Surface
-from nha.head import joint_limits, lbs
+from nha.export.joints import invert_skinning, posed_joints
+from nha.head import lbs
 from nha.head.model import HeadModel
 
 # Displacements of a morph target below this are rounding errors of its computation and become 0.
@@ -32,55 +34,16 @@ SMALLEST_CORRECTIVE_METRES = 5e-5
 
 
 @dataclass(frozen=True)
-class Joints:
-    """The joints of N posed heads.
-
-    Attributes:
-        rotations: [N, 5, 3, 3], each relative to its parent.
-        rest: [N, 5, 3] metres, in the head model's coordinates.
-        world_from_rest: [N, 5, 3, 4], x_world = R x_rest + t, the root's translation included.
-    """
-
-    rotations: Tensor
-    rest: Tensor
-    world_from_rest: Tensor
-
-
-def posed_joints(head: HeadModel, params: HeadParams) -> Joints:
-    """The joints of N heads with corrected parameters, in double precision. `docs/method.md`, section 1."""
-    p = HeadParams(**{name: value.double() for name, value in vars(params).items()})
-    rotations = lbs.joint_rotations(
-        p.rotation,
-        joint_limits.neck_angles(p.neck),
-        joint_limits.jaw_angles(p.jaw),
-        joint_limits.eyes_angles(p.eyes),
-    )
-    coefficients = torch.cat([p.shape, p.expr], 1)
-    rest = head.joint_template + torch.tensordot(coefficients, head.joint_directions.double(), 1)
-    world_from_rest = lbs.joint_transforms(rotations, rest, head.joint_parents)
-    shift = (p.translation - rest[:, 0])[:, None, :, None]
-    return Joints(
-        rotations, rest, torch.cat([world_from_rest[..., :3], world_from_rest[..., 3:] + shift], -1)
-    )
-
-
-def invert_skinning(head: HeadModel, joints: Joints, vertices: Tensor) -> Tensor:
-    """Vertices before skinning, correctives and offsets included: posed [N, V, 3] to rest pose [N, V, 3], double."""
-    weights = head.skinning_weights[head.kept_vertices].double()
-    blended = lbs.blend_transforms(joints.world_from_rest, weights)
-    return torch.linalg.solve(blended[..., :3], (vertices.double() - blended[..., 3])[..., None])[..., 0]
-
-
-@dataclass(frozen=True)
 class Morphs:
-    """M morph targets: expression coefficients, entries of the pose feature (`lbs.pose_feature`), personal shapes.
+    """M morph targets: expression coefficients, entries of the pose feature (`lbs.pose_feature`), and shapes.
 
     Attributes:
         names: of the targets.
         deltas: [M, V, 3] metres at weight 1.
         expression: which expression coefficients the first targets are.
         corrective: which entries of the pose feature the next targets are.
-        shapes: how many personal shapes (`HeadAvatar.shape_targets`) the last targets are.
+        shapes: how many personal shapes (`HeadAvatar.shape_targets`) the next targets are.
+        faces: how many facial shapes (`nha.export.face_shapes`) the last targets are.
         bind: [M], the weights in the bind pose.
     """
 
@@ -90,6 +53,23 @@ class Morphs:
     corrective: tuple[int, ...]
     shapes: int
     bind: Tensor
+    faces: int = 0
+
+    @property
+    def bind_shapes(self) -> Tensor:
+        """The weights of the personal shapes in the bind pose."""
+        end = self.bind.numel() - self.faces
+        return self.bind[end - self.shapes : end]
+
+
+class FaceDriver(Protocol):
+    """Drives the facial shapes of a rig in place of expression, jaw and eyes."""
+
+    def weights(self, params: HeadParams) -> Tensor:
+        """The weights [N, faces] of N heads, corrected."""
+
+    def without_face(self, params: HeadParams) -> HeadParams:
+        """N heads with a neutral face."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +84,7 @@ class Rig:
         weights: [V, 4] their skinning weights, which sum to 1.
         morphs: the morph targets.
         bind: the bind pose [1], in which the rig equals the avatar.
+        face: drives the facial shapes; None: they have weight 0.
     """
 
     rest: Tensor
@@ -113,6 +94,7 @@ class Rig:
     weights: Tensor
     morphs: Morphs
     bind: HeadParams
+    face: FaceDriver | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +157,7 @@ def _morphs(avatar: HeadAvatar, bind: Surface, n_expressions: int, poses: HeadPa
     names += [f"shape_{i:02d}" for i in range(len(shapes))]
     return Morphs(
         names=tuple(names),
-        deltas=_without_noise(torch.stack(deltas))
+        deltas=without_noise(torch.stack(deltas))
         if deltas
         else bind.vertices.new_zeros(0, head.n_vertices, 3).double(),
         expression=expression,
@@ -191,9 +173,9 @@ def _morphs(avatar: HeadAvatar, bind: Surface, n_expressions: int, poses: HeadPa
     )
 
 
-def _without_noise(deltas: Tensor) -> Tensor:
+def without_noise(deltas: Tensor, smallest_metres: float = _SMALLEST_DELTA_METRES) -> Tensor:
     """Deltas [M, V, 3] with zeros at vertices that a target moves by rounding errors only."""
-    return deltas * (deltas.norm(dim=2, keepdim=True) > _SMALLEST_DELTA_METRES)
+    return deltas * (deltas.norm(dim=2, keepdim=True) > smallest_metres)
 
 
 def _select_expressions(head: HeadModel, poses: HeadParams, n: int) -> tuple[int, ...]:
@@ -251,6 +233,9 @@ def rig_motion(avatar: HeadAvatar, rig: Rig, params: HeadParams, manual: bool = 
             their rest positions, correctives and personal shapes the bind pose's values.
     """
     head = avatar.head
+    faces = params.expr.new_zeros(len(params), rig.morphs.faces)
+    if rig.face is not None:
+        faces, params = rig.face.weights(params), rig.face.without_face(params)
     joints = posed_joints(head, params)
     world = joints.world_from_rest
     root = posed_joints(head, rig.bind).rest[0, 0]
@@ -269,8 +254,8 @@ def rig_motion(avatar: HeadAvatar, rig: Rig, params: HeadParams, manual: bool = 
     shapes = avatar.shape_target_weights(params).double()
     if manual:
         correctives = torch.zeros_like(correctives)
-        shapes = rig.morphs.bind[rig.morphs.bind.numel() - rig.morphs.shapes :].expand_as(shapes)
-    weights = torch.cat([expressions, correctives, shapes], 1)
+        shapes = rig.morphs.bind_shapes.expand_as(shapes)
+    weights = torch.cat([expressions, correctives, shapes, faces.double()], 1)
     return RigMotion(joints.rotations, torch.stack(translations, 1), weights)
 
 

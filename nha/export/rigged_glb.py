@@ -7,8 +7,10 @@ are written unchanged.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pygltflib as gl
@@ -20,12 +22,18 @@ from nha.core.mesh import vertex_normals
 from nha.core.rotations import quaternion
 from nha.core.types import Camera
 from nha.export.glb_file import GlbFile, encode_png
-from nha.export.glb_mesh import SplitMesh, add_primitives, split_at_seams
+from nha.export.glb_mesh import material_parts, split_at_seams
 from nha.export.rig import Rig, RigMotion
-from nha.export.textures import Textures
+from nha.export.textures import MAPS, Textures
 from nha.head.model import HeadModel
 
+MESH_NAME, RIG_NAME = "avatar", "avatar_rig"
+# Blender leaves an empty object of this name, because the node's weights are animated.
+_MESH_NODE_NAME = "avatar_node"
 _NEAR_METRES = 0.01
+# Changes of unit normals below this (0.06 degrees) become 0, so that a morph target stores few of them.
+_SMALLEST_NORMAL_CHANGE = 1e-3
+_TARGETS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,8 @@ def write_rigged_glb(
     *,
     clip: AnimationClip | None = None,
     camera: Camera | None = None,
-    copyright_line: str = "",
+    lit: bool = False,
+    extras: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the file atomically.
 
@@ -62,21 +71,23 @@ def write_rigged_glb(
         textures: the head's and the mouth's.
         clip: an animation.
         camera: [1], the camera of the video.
-        copyright_line: licence of the head model.
+        lit: the materials are lit by the scene; otherwise they show the textures' colours unchanged.
+        extras: facts about the content, such as units, licence and source; for the asset and the rig's node.
     """
-    file = GlbFile(copyright_line)
+    file = GlbFile(extras)
     joints = _add_joints(file, rig, initial)
-    mesh = _add_mesh(file, head, rig, initial, textures)
+    mesh = _add_mesh(file, head, rig, initial, textures, lit)
+    body = file.node(gl.Node(name=_MESH_NODE_NAME, mesh=mesh, skin=0))
+    root = file.node(gl.Node(name=RIG_NAME, children=[joints[0], body], extras=dict(extras or {})))
     file.gltf.skins.append(
         gl.Skin(
-            name="head",
+            name=RIG_NAME,
             joints=joints,
-            skeleton=joints[0],
+            skeleton=root,
             inverseBindMatrices=file.accessor(_inverse_bind(rig.joints)),
         )
     )
-    body = file.node(gl.Node(name="head", mesh=mesh, skin=0))
-    roots = [joints[0], body]
+    roots = [root]
     if camera is not None:
         roots.append(_add_camera(file, camera))
     file.gltf.scenes.append(gl.Scene(name="avatar", nodes=roots))
@@ -119,46 +130,77 @@ def _float32(values: Tensor) -> np.ndarray:
 # --- mesh -------------------------------------------------------------------------------------------------
 
 
-def _add_mesh(file: GlbFile, head: HeadModel, rig: Rig, initial: RigMotion, textures: Textures) -> int:
+def _add_mesh(
+    file: GlbFile, head: HeadModel, rig: Rig, initial: RigMotion, textures: Textures, lit: bool
+) -> int:
+    """One mesh with a primitive for each material; every primitive has its own vertices and all morph targets."""
     mesh = split_at_seams(head)
-    attributes = gl.Attributes(**_attributes(file, head, rig, mesh, initial))
-    targets = [
-        gl.Attributes(POSITION=file.sparse_accessor(_float32(delta)[mesh.vertex]))
-        for delta in rig.morphs.deltas
-    ]
-    index_type = np.uint16 if len(mesh.vertex) < 2**16 - 1 else np.uint32
-    corners = [ids.astype(index_type) for ids in mesh.corners]
-    pngs = [encode_png(texture) for texture in textures]
-    file.gltf.meshes.append(
-        gl.Mesh(
-            name="head",
-            primitives=add_primitives(file, corners, attributes, pngs, targets=targets),
-            weights=_float32(initial.weights[0]).tolist() if targets else [],
-            extras={"targetNames": list(rig.morphs.names)} if targets else {},
+    maps = [file.texture(name, encode_png(texture)) for name, texture in zip(MAPS, textures, strict=True)]
+    normals = _normals(head, rig, initial.weights[0])
+    values = _vertex_values(rig, normals)
+    parts = material_parts(head, mesh)
+    targets: list[list[gl.Attributes]] = [[] for _ in parts]
+    for delta, normal_delta in _target_changes(head, rig, initial.weights[0], normals):
+        for part, stored in zip(parts, targets, strict=True):
+            rows = mesh.vertex[part.rows]
+            position, normal = file.sparse_accessor(delta[rows]), file.sparse_accessor(normal_delta[rows])
+            stored.append(gl.Attributes(POSITION=position, NORMAL=normal))
+    primitives = []
+    for part, stored in zip(parts, targets, strict=True):
+        index_type = np.uint16 if len(part.rows) < 2**16 - 1 else np.uint32
+        attributes = {name: table[mesh.vertex[part.rows]] for name, table in values.items()}
+        attributes["TEXCOORD_0"] = mesh.uvs[part.rows]
+        primitives.append(
+            gl.Primitive(
+                attributes=gl.Attributes(
+                    **{
+                        name: file.accessor(table, gl.ARRAY_BUFFER, bounds=name == "POSITION")
+                        for name, table in attributes.items()
+                    }
+                ),
+                indices=file.accessor(part.corners.astype(index_type), gl.ELEMENT_ARRAY_BUFFER),
+                material=file.material(
+                    part.name, maps[part.uv_map], roughness=part.roughness if lit else None
+                ),
+                targets=stored,
+                mode=gl.TRIANGLES,
+            )
         )
-    )
+    named = {"targetNames": list(rig.morphs.names)} if rig.morphs.names else {}
+    weights = _float32(initial.weights[0]).tolist()
+    file.gltf.meshes.append(gl.Mesh(name=MESH_NAME, primitives=primitives, weights=weights, extras=named))
     return len(file.gltf.meshes) - 1
 
 
-def _attributes(
-    file: GlbFile, head: HeadModel, rig: Rig, mesh: SplitMesh, initial: RigMotion
-) -> dict[str, int]:
-    """Accessors by attribute; the normals are those of the mesh with the initial morph weights."""
-    initial_shape = rig.rest + torch.tensordot(initial.weights[0], rig.morphs.deltas, 1)
-    normals = vertex_normals(initial_shape[None], head.faces)[0]
+def _vertex_values(rig: Rig, normals: Tensor) -> dict[str, np.ndarray]:
+    """The head's vertices by glTF attribute, [V, c] each, without texture coordinates."""
     weights = _float32(rig.weights)
-    weights /= weights.sum(1, keepdims=True)
-    values = {
-        "POSITION": _float32(rig.rest)[mesh.vertex],
-        "NORMAL": _float32(normals)[mesh.vertex],
-        "TEXCOORD_0": mesh.uvs,
-        "JOINTS_0": rig.influences.cpu().numpy().astype(np.uint8)[mesh.vertex],
-        "WEIGHTS_0": weights[mesh.vertex],
-    }
     return {
-        name: file.accessor(table, gl.ARRAY_BUFFER, bounds=name == "POSITION")
-        for name, table in values.items()
+        "POSITION": _float32(rig.rest),
+        "NORMAL": _float32(normals),
+        "JOINTS_0": rig.influences.cpu().numpy().astype(np.uint8),
+        "WEIGHTS_0": weights / weights.sum(1, keepdims=True),
     }
+
+
+def _normals(head: HeadModel, rig: Rig, weights: Tensor) -> Tensor:
+    """The rest mesh's normals [V, 3] with morph weights [M], or [N, V, 3] with [N, M]."""
+    shape = rig.rest + torch.tensordot(weights, rig.morphs.deltas, 1)
+    return vertex_normals(shape.view(-1, *rig.rest.shape), head.faces).view_as(shape)
+
+
+def _target_changes(
+    head: HeadModel, rig: Rig, initial: Tensor, normals: Tensor
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The change of positions in metres and of normals, [V, 3] each, by each morph target at weight 1."""
+    for start in range(0, len(initial), _TARGETS_AT_ONCE):
+        deltas = rig.morphs.deltas[start : start + _TARGETS_AT_ONCE]
+        step = torch.eye(len(initial), dtype=initial.dtype, device=initial.device)[
+            start : start + _TARGETS_AT_ONCE
+        ]
+        change = _normals(head, rig, initial + step) - normals
+        change = change * (change.norm(dim=2, keepdim=True) > _SMALLEST_NORMAL_CHANGE)
+        yield from zip(_float32(deltas), _float32(change), strict=True)
 
 
 # --- camera and animation ---------------------------------------------------------------------------------

@@ -17,11 +17,13 @@ from nha.core.mesh import vertex_normals
 from nha.core.output_folder import own_folder, require_own
 from nha.core.progress import progress
 from nha.core.system import atomic_path, get_logger
-from nha.core.text import printable
 from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.export.accuracy import image_accuracy, page_accuracy, rig_accuracy
 from nha.export.blend_files import write_blend_files
+from nha.export.eyeballs import eyeball_shifts, move_eyeballs_back
+from nha.export.face_shapes import add_blink, make_arkit_rig
+from nha.export.facts import UNITS, comment_line, glb_facts
 from nha.export.mesh_files import TexturedMesh, write_mtl, write_obj, write_ply
 from nha.export.model_textures import model_textures
 from nha.export.page import write_page
@@ -39,7 +41,6 @@ from nha.render.rasterize import raster_backend
 _logger = get_logger(__name__)
 
 SUMMARY_FILE, GLB_FILE, PAGE_FILE = "export.json", "avatar.glb", "avatar.html"
-UNITS = "metres, +y up; at rest the root joint is at the origin and the head looks along +z"
 
 
 @torch.no_grad()
@@ -97,8 +98,7 @@ class _Exporter:
 
     @property
     def comment(self) -> str:
-        """The comment line of every file: units and licence."""
-        return printable(f"{UNITS}; head model {self.head.name}: {self.head.licence}")
+        return comment_line(self.head)
 
     @functools.cached_property
     def views(self) -> BakingViews:
@@ -128,22 +128,37 @@ class _Exporter:
     @functools.cached_property
     def rig(self) -> Rig:
         s = self.settings
-        return make_rig(self.avatar, self.pose(s.bind_frame).surface, s.morphs, self.all_poses)
+        neutral = self.pose(None).params
+        if s.shapes == "arkit":
+            return make_arkit_rig(self.avatar, neutral, self.all_poses)
+        rig = make_rig(self.avatar, self.pose(s.bind_frame).surface, s.morphs, self.all_poses)
+        return rig if s.bind_frame is not None else add_blink(self.avatar, rig, neutral)
+
+    @functools.cached_property
+    def eyeball_shifts(self) -> tuple[float, float]:
+        """How far the GLB's eyeballs lie behind the avatar's own, in metres."""
+        return eyeball_shifts(self.avatar, self.pose(None).params, self.all_poses)
 
     @property
     def glb_texture_frame(self) -> int | None:
         s = self.settings
         return s.bind_frame if s.texture_frame is None else s.texture_frame
 
-    def _bake(self, frame_id: int | None, own_view: bool = False) -> Textures:
-        """The textures with a frame's mouth (None: neutral); own_view: seen from that frame's camera before others."""
+    def _bake(self, frame_id: int | None, own_view: bool = False, light: bool = True) -> Textures:
+        """The textures with a frame's mouth (None: neutral).
+
+        Args:
+            frame_id: the frame.
+            own_view: seen from that frame's camera before others.
+            light: see `model_textures`.
+        """
         s, views = self.settings, self.views
         if own_view and frame_id is not None and s.views > 0:
             views = frame_views(self.avatar, self.tracking, frame_id, views)
         camera = None
         if frame_id is not None:
             camera = self.tracking.camera_for([frame_id], self.tracking.image_size).to(self.avatar.device)
-        return model_textures(self.avatar, self.pose(frame_id).surface, camera, views, s.texture_size)
+        return model_textures(self.avatar, self.pose(frame_id).surface, camera, views, s.texture_size, light)
 
     def _frame_textures(self, frame_id: int | None) -> Textures:
         """The textures of the OBJ and PLY files of a pose."""
@@ -192,12 +207,13 @@ class _Exporter:
         write_rigged_glb(
             path,
             self.head,
-            self.rig,
+            move_eyeballs_back(self.avatar, self.rig, self.eyeball_shifts),
             rig_motion(self.avatar, self.rig, self.rig.bind),
-            self.textures(self.glb_texture_frame),
+            self.textures(self.glb_texture_frame, **({"light": False} if s.material == "lit" else {})),
             clip=clip,
             camera=camera,
-            copyright_line=self.comment,
+            lit=s.material == "lit",
+            extras=glb_facts(self.head, self.tracking if s.animation else None, s.frame_rate),
         )
         if isinstance(self.avatar, BlendAvatar):
             return [path, *write_blend_files(self.out, self.avatar, *self._played)]
@@ -248,6 +264,7 @@ class _Exporter:
                 "bind_pose": self.pose(s.bind_frame).name,
                 "texture_pose": self.pose(self.glb_texture_frame).name,
                 "morph_targets": list(self.rig.morphs.names),
+                "eyeballs_moved_back_mm": [round(1000 * shift, 2) for shift in self.eyeball_shifts],
             }
         if s.report:
             content["report"] = self._report()

@@ -73,6 +73,16 @@ class ExportSettings(Settings):
         help="Number of morph targets: the expression coefficients most used in the tracking.",
         maximum=1000,
     )
+    shapes: Literal["expressions", "arkit"] = setting(
+        "expressions",
+        help="Morph targets of the GLB. expressions: the head model's coefficients and a blink, exact in the "
+        "animation; arkit: ARKit's 52 shapes, which include jaw and eyes and approximate the animation.",
+    )
+    material: Literal["unlit", "lit"] = setting(
+        "unlit",
+        help="unlit: the GLB shows the texture's colours unchanged, which contain the video's light; lit: it is lit by "
+        "the scene, and the blend model's texture leaves out the video's light.",
+    )
     animation: bool = setting(True, help="Write the tracked motion and the camera to the GLB.")
     frame_rate: float = setting(
         25.0, option="fps", minimum=1e-3, maximum=1000, help="Frames per second of the animation."
@@ -86,3 +96,7 @@ class ExportSettings(Settings):
         super().check()
         if not self.formats:
             raise UserError("--formats names no format; give obj, ply, glb, html or params")
+        if self.shapes == "arkit" and self.bind_frame is not None:
+            raise UserError(
+                "--bind_frame does not go with --shapes arkit, whose shapes start at the neutral face; leave it out"
+            )

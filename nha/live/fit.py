@@ -8,7 +8,8 @@ from torch import Tensor
 from nha.core.conventions import LANDMARK_GROUPS, N_FACE_LANDMARKS
 from nha.head.model import HeadModel
 from nha.tracking.camera_init import rigid_poses
-from nha.tracking.landmark_fit import USUAL_FOCAL, LandmarkFit, one_thread
+from nha.tracking.landmark_fit import LandmarkFit, one_thread
+from nha.tracking.landmark_priors import USUAL_FOCAL
 from nha.tracking.least_squares import minimise_each
 from nha.tracking.reprojection import DetectedLandmarks
 from nha.tracking.state import PER_FRAME, Unknowns, start_unknowns
@@ -28,7 +29,7 @@ class LiveFit(LandmarkFit):
     def __init__(self, head: HeadModel) -> None:
         super().__init__(head, N_SHAPE, N_EXPRESSIONS)
         self._head = head
-        self._prior = self._rest_prior()  # once: it takes longer than the fit of a frame
+        self._prior = self.priors.at_rest()  # once: it takes longer than the fit of a frame
 
     def first(self, detected: DetectedLandmarks, person: Unknowns | None = None) -> Unknowns | None:
         """The unknowns [1] of a frame without a predecessor; None where no head pose fits its landmarks.
@@ -82,15 +83,15 @@ class LiveFit(LandmarkFit):
     @torch.no_grad()
     @one_thread()
     def _minimised(self, start: Unknowns, detected: DetectedLandmarks, n_steps: int) -> Unknowns:
-        own, shared = self._own(start), self._shared(start, detected)
+        own, shared = self.vectors.own(start), self.vectors.shared(start, detected)
         observed = self._reprojection(detected)
         observed.reweight(own, shared)
         own = minimise_each(observed, [self._prior], own, shared, n_steps)
-        return self._unknowns(start, own, shared)
+        return self.vectors.unknowns(start, own, shared)
 
     def _resting_landmarks(self, person: Unknowns, detected: DetectedLandmarks) -> Tensor:
         """The 68 landmarks, as the detector defines them, of the head at rest: [68, 3]."""
         unused = torch.zeros(self.model.n_expr)
         coefficients = torch.cat([person.shape, unused, detected.offsets.flatten()])[None]
-        pose = self._own(self.rest)[:, self.n_expr :].float()
+        pose = self.vectors.own(self.priors.rest)[:, self.vectors.n_expr :].float()
         return self.model.points(coefficients, pose)[0, :N_FACE_LANDMARKS]

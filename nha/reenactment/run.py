@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nha.avatar.arkit_motion import is_arkit_table, read_arkit_csv
 from nha.core.device import pick_device
 from nha.core.finite import TRAIN_AGAIN, require_finite
 from nha.core.output_folder import own_files, own_folder, require_own, require_own_file
@@ -53,7 +54,7 @@ def reenact_avatar(settings: ReenactmentSettings) -> list[ReenactmentFiles]:
     """
     people = driving_people(settings)
     target_tracking = read_tracking(settings.target_tracking_results)
-    trackings = [read_driving_tracking(person) for person in people]
+    trackings = [read_driving_tracking(person, settings.target_ckpt, settings.head) for person in people]
     target_neutral = select_neutral_frame(
         target_tracking, settings.neutral_target_frame, "neutral_target_frame", "target"
     )
@@ -103,7 +104,7 @@ def _write_videos(
     """Write the three videos of one driving person."""
     frame_rate, has_video = settings.frame_rate, person.video is not None
     if frame_rate is None:
-        frame_rate = float(video_info(person.video).fps) if has_video else DEFAULT_FRAME_RATE
+        frame_rate = float(video_info(person.video).fps) if has_video else recorded_frame_rate(person)
     frame_ids = video_frame_ids(driving.tracking.frame.tolist(), fill_gaps=has_video)
     frame_ids = frame_ids[: settings.max_frames or None]
     background = Background(settings.background, frame_rate)
@@ -120,6 +121,12 @@ def _write_videos(
         start_s = frame_ids[0] / float(video_info(person.video).fps)
         for path in person.files:
             add_sound(path, person.video, start_s)
+
+
+def recorded_frame_rate(person: DrivingPerson) -> float:
+    """The frame rate of a motion without a video: by its time codes, where it has some."""
+    recorded = read_arkit_csv(person.tracking).frame_rate if is_arkit_table(person.tracking) else None
+    return recorded or DEFAULT_FRAME_RATE
 
 
 def video_frame_ids(tracked: list[int], fill_gaps: bool) -> list[int]:

@@ -37,7 +37,8 @@ class ReenactmentSettings(Settings):
         [],
         section="Driving person",
         main=True,
-        help="Tracking file of the driving video, or its folder. With several, each one gets its own videos.",
+        help="Tracking file of the driving video, or its folder; or a table of ARKit's 52 coefficients (.csv), as Live "
+        "Link Face writes it. With several, each one gets its own videos.",
         aliases=("source_tracking_results", "driving_tracking_results_path"),
     )
     driving_video: list[Path] = setting(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from nha.avatar.arkit_motion import arkit_tracking, is_arkit_table
 from nha.avatar.matching import tracking_for_avatar, tracking_for_head
 from nha.avatar.neutral_frame import neutral_frame
 from nha.avatar.open import load_avatar
@@ -74,12 +75,20 @@ def open_driving_person(
     return TrackedPerson(Actor(None, tracking.params_for([neutral]).to(device), neutral), tracking)
 
 
-def read_driving_tracking(person: DrivingPerson) -> TrackingResult:
-    """Read a driving person's tracking file, and check that the video, if given, can be read."""
+def read_driving_tracking(person: DrivingPerson, target_checkpoint: Path, head: str | None) -> TrackingResult:
+    """Read a driving person's tracking file, and check that the video, if given, can be read.
+
+    Args:
+        person: the driving person; its tracking may be a table of ARKit coefficients (.csv).
+        target_checkpoint: the avatar whose head model such a table is converted to.
+        head: the target's head model; None takes the one in its checkpoint.
+    """
     if person.tracking is None:
         raise UserError(f"'{person.video}' is not tracked yet; give --driving_tracking_results too")
     if person.video is not None:
         video_info(person.video)  # raises UserError for an unreadable file
+    if is_arkit_table(person.tracking):
+        return arkit_tracking(person.tracking, load_avatar(target_checkpoint, head).head)
     return read_tracking(person.tracking, camera_needed=False)
 
 

@@ -6,7 +6,8 @@ modules: `settings`, `tracker`, then `batched` (or `sequential`, the published m
 - Input: `frames` (images and landmarks), `timeline` (shots and neighbours), `state` (the unknowns).
 - The energy of all stages: `energy`.
 - Stages from landmarks: `landmark_stages`, `camera_init`, `keyframes`, `landmark_fit`, with the least-squares problem
-  in `reprojection`, `landmark_model`, `landmark_offsets`, `head_rig` and `least_squares`.
+  in `reprojection`, `landmark_model`, `landmark_unknowns`, `landmark_priors`, `landmark_offsets`, `head_rig` and
+  `least_squares`.
 - The parsing's outline and ears in these stages: `outline_stage`, `outlines`, `outline_match`, `surface_points`.
 - Stages from images: `stages` (as data), `photometric_fit`, `photometric`, `appearance`, `unwrap`.
 - Output: `progress` (files and resuming), `stage_times`, `report`, `tensorboard_log`.

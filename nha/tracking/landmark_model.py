@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nha.core.conventions import N_LANDMARKS, OUTER_EYE_CORNERS
+from nha.core.conventions import N_LANDMARKS
 from nha.head import lbs
 from nha.head.model import HeadModel
 from nha.tracking.head_rig import TRANSLATION, HeadRig
@@ -89,14 +89,21 @@ class LandmarkModel:
             self._skinned(corners, blended, pose), by_rest + through_joints, through_pose
         )
 
-    def relative_eye_distance_by_shape(self) -> Tensor:
-        """Derivative of the resting head's distance between the outer eye corners, over that distance: [S] float64."""
-        right, left = OUTER_EYE_CORNERS
-        tables = torch.cat([self.directions[..., : self.n_shape], self.template[..., None]], 2)
-        points = _over_corners((tables * self.barycentric[..., None])[None])[0].double()
-        across = points[left] - points[right]
-        distance = across[:, -1].norm()
-        return across[:, -1] / distance**2 @ across[:, :-1]
+    def resting_points(self) -> Tensor:
+        """Landmarks [70, 3] metres of the mean head at rest."""
+        return _over_corners((self.template * self.barycentric)[None])[0]
+
+    def relative_size_by_shape(self) -> Tensor:
+        """Derivative of the head's scale by its identity coefficients: [S] float64.
+
+        The scale is that of the least-squares fit of the mean head's vertices to the head's.
+        """
+        template = self.rig.template.double()
+        centred = template - template.mean(0)
+        return (
+            torch.einsum("vc,vck->k", centred, self.rig.directions[..., : self.n_shape].double())
+            / centred.square().sum()
+        )
 
     def _rest(self, coefficients: Tensor) -> Tensor:
         return self.template + torch.einsum("nk,vck->nvc", coefficients, self.directions)

@@ -10,11 +10,22 @@ from torch import Tensor
 from nha.core.conventions import EYE_CLOSURE_PAIRS, INNER_LIP_PAIRS, LANDMARK_GROUPS, N_LANDMARKS
 
 _OFFSET_SIGMA_RANGE_METRES = (2e-4, 0.03)
-# Closed lids and lips are closed for every detector: the landmarks of such a pair have the same offset.
+# Closed lids and lips are closed for every detector: the landmarks of such a pair have the same offset, but for its
+# part along the line of contact, the head's x axis.
+_ACROSS_CONTACT = torch.tensor([0.0, 1.0, 1.0])
 _CONTACT_PAIRS = (*EYE_CLOSURE_PAIRS, *INNER_LIP_PAIRS)
 _CONTACT_SIGMA_METRES = 3e-4
-_JAW, _IRISES = list(LANDMARK_GROUPS["jaw"]), list(LANDMARK_GROUPS["iris"])
-_INNER_FACE = [i for i in range(N_LANDMARKS) if i not in (*_JAW, *_IRISES)]
+# What differs between two definitions of landmarks does not stretch or shift the inner face as a whole.
+_AFFINE_SIGMA_METRES = 3e-4
+_GROUPS = {
+    "jaw": LANDMARK_GROUPS["jaw"],
+    "brows": LANDMARK_GROUPS["right_brow"] + LANDMARK_GROUPS["left_brow"],
+    "nose": LANDMARK_GROUPS["nose"],
+    "eyes": LANDMARK_GROUPS["right_eye"] + LANDMARK_GROUPS["left_eye"],
+    "mouth": LANDMARK_GROUPS["outer_mouth"] + LANDMARK_GROUPS["inner_mouth"],
+    "irises": LANDMARK_GROUPS["iris"],
+}
+_INNER_FACE = [i for group in ("brows", "nose", "eyes", "mouth") for i in _GROUPS[group]]
 
 
 @dataclass(frozen=True)
@@ -22,23 +33,23 @@ class OffsetSigmas:
     """Standard deviations, in metres, of `DetectedLandmarks.offsets`, by group of landmarks.
 
     Detectors define landmarks differently from the head model, in the same way in every frame and most of all on
-    the jaw, where they follow an outline. Neither shape nor pose may explain that. How large the offsets are
-    depends on the detector and is learned from the keyframes (but for the irises, which the eyes' rotation
-    explains).
+    the jaw, where they follow an outline, on brows and on the nose, where they may lie anywhere along a curve.
+    Neither shape nor pose may explain that. How large the offsets are depends on the detector and is learned from
+    the keyframes (but for the irises, which the eyes' rotation explains).
     """
 
     jaw: float = 0.015
-    inner_face: float = 0.004
+    brows: float = 0.004
+    nose: float = 0.004
+    eyes: float = 0.004
+    mouth: float = 0.004
     irises: float = 0.001
 
     def by_landmark(self) -> Tensor:
         """[70]."""
         by_landmark = torch.empty(N_LANDMARKS).double()
-        by_landmark[_JAW], by_landmark[_INNER_FACE], by_landmark[_IRISES] = (
-            self.jaw,
-            self.inner_face,
-            self.irises,
-        )
+        for group, landmarks in _GROUPS.items():
+            by_landmark[list(landmarks)] = getattr(self, group)
         return by_landmark
 
     def updated(self, offsets: Tensor, variances: Tensor) -> OffsetSigmas:
@@ -50,11 +61,14 @@ class OffsetSigmas:
         """
         determined = 1 - variances / self.by_landmark()[:, None].square()
 
-        def sigma(group: list[int]) -> float:
-            count = determined[group].sum().clamp_min(1e-3)
-            return float((offsets[group].square().sum() / count).sqrt().clamp(*_OFFSET_SIGMA_RANGE_METRES))
+        def sigma(group: tuple[int, ...]) -> float:
+            count = determined[list(group)].sum().clamp_min(1e-3)
+            return float(
+                (offsets[list(group)].square().sum() / count).sqrt().clamp(*_OFFSET_SIGMA_RANGE_METRES)
+            )
 
-        return replace(self, jaw=sigma(_JAW), inner_face=sigma(_INNER_FACE))
+        learned = {group: sigma(landmarks) for group, landmarks in _GROUPS.items() if group != "irises"}
+        return replace(self, **learned)
 
 
 def contact_precision() -> Tensor:
@@ -62,4 +76,18 @@ def contact_precision() -> Tensor:
     difference = torch.zeros(len(_CONTACT_PAIRS), N_LANDMARKS)
     for row, (upper, lower) in enumerate(_CONTACT_PAIRS):
         difference[row, upper], difference[row, lower] = 1 / _CONTACT_SIGMA_METRES, -1 / _CONTACT_SIGMA_METRES
-    return torch.kron(difference.mT @ difference, torch.eye(3))
+    return torch.kron(difference.mT @ difference, torch.diag(_ACROSS_CONTACT))
+
+
+def affine_precision(points: Tensor) -> Tensor:
+    """Precision [210, 210] of the affine part of the inner face's offsets: shape and pose explain what it would.
+
+    Args:
+        points: [70, 3] metres, the landmarks of the resting head.
+    """
+    inner = points[_INNER_FACE].double()
+    modes = torch.linalg.qr(torch.cat([inner - inner.mean(0), torch.ones_like(inner[:, :1])], 1))[0]
+    embedded = torch.zeros(N_LANDMARKS, modes.shape[1]).double()
+    embedded[_INNER_FACE] = modes
+    strength = 1 / (len(inner) * _AFFINE_SIGMA_METRES**2)
+    return torch.kron(strength * embedded @ embedded.mT, torch.eye(3).double())

@@ -12,12 +12,13 @@ from nha.core.errors import UserError
 from nha.tracking.camera_init import rigid_poses
 from nha.tracking.frames import TrackingFrames
 from nha.tracking.keyframes import choose_keyframes
-from nha.tracking.landmark_fit import USUAL_FOCAL, LandmarkFit
+from nha.tracking.landmark_fit import LandmarkFit
+from nha.tracking.landmark_priors import USUAL_FOCAL
 from nha.tracking.outline_match import OutlineMatcher
 from nha.tracking.outline_stage import OutlineStage
 from nha.tracking.photometric import TrackerMesh
 from nha.tracking.progress import RunFolder
-from nha.tracking.reprojection import DetectedLandmarks
+from nha.tracking.reprojection import DetectedLandmarks, distance_noise_px
 from nha.tracking.stages import focal_is_given
 from nha.tracking.state import Unknowns, start_unknowns
 from nha.tracking.timeline import (
@@ -62,6 +63,7 @@ class LandmarkStages:
             self.frames.confidence,
             self.frames.image_size,
             sigma_px=self.settings.batched.landmark_sigma * self.face_height_px,
+            pair_sigma_px=max(self.settings.batched.distance_sigma * self.face_height_px, self._noise_px()),
         )
         self.outlines = OutlineStage(
             OutlineMatcher(mesh, self.settings.outline, self.face_height_px), self.fit, self.frames
@@ -71,6 +73,12 @@ class LandmarkStages:
     def usable_rows(self) -> list[int]:
         """Row numbers of the usable frames."""
         return torch.nonzero(self.usable)[:, 0].tolist()
+
+    def _noise_px(self) -> float:
+        """Noise of distances between landmarks in the usable frames."""
+        rows = self.usable_rows()
+        closeness = self.timeline.rows(rows).position_and_closeness()[1]
+        return distance_noise_px(self.frames.landmarks_px[rows], closeness)
 
     def place_rigidly(self) -> list[int]:
         """Find camera and rigid poses of all frames, and return the rows of the keyframes."""
@@ -127,7 +135,15 @@ class LandmarkStages:
                 unknowns.rows(rows), self.detected.rows(rows), neighbours=neighbours, n_steps=3
             )
             fitted = unknowns.with_rows(rows, found)
+        fitted = self._with_expressions(rows, fitted)
         return interpolate_gaps(fitted, self.usable, self.timeline)
+
+    def _with_expressions(self, rows: list[int], unknowns: Unknowns) -> Unknowns:
+        """Fit the expressions of frames `rows` to distances between landmarks as well."""
+        found = unknowns.rows(rows)
+        line = neighbour_mean(found, self.timeline.rows(rows))
+        trusted = self.outlines.trusted(rows, found, self.detected)
+        return unknowns.with_rows(rows, self.fit.fit_expressions(found, trusted, neighbours=line))
 
     def frames_without_offsets(self, unknowns: Unknowns, offsets: Tensor) -> TrackingFrames:
         """The frames with each landmark moved to where the head model's own landmark is.

@@ -100,16 +100,29 @@ class OutlineStage:
             unknowns = unknowns.with_rows(chunk, found)
         return unknowns
 
+    def trusted(self, rows: list[int], found: Unknowns, detected: DetectedLandmarks) -> DetectedLandmarks:
+        """The landmarks of frames `rows` with confidences that decrease in profile, where there is an outline.
+
+        Args:
+            rows: the frames.
+            found: their unknowns.
+            detected: landmarks of all frames.
+        """
+        shown = [self.active and self._outline(row) is not None for row in rows]
+        return self._trusted(shown, head_yaw_deg(found), detected.rows(rows))
+
     def _matches(
         self, outlines: list[HeadOutline | None], found: Unknowns, detected: DetectedLandmarks
     ) -> tuple[SurfaceTargets, DetectedLandmarks]:
         """Matches of some frames, and their landmarks with confidences that decrease in profile."""
         yaw_deg = head_yaw_deg(found)
-        trust, ear_trust = self._profile_trust(yaw_deg), self._profile_trust(yaw_deg + _EAR_EARLIER_DEG)
+        ear_trust = self._profile_trust(yaw_deg + _EAR_EARLIER_DEG)
         targets = self.matcher.match(found, outlines, ear_trust.tolist(), self.frames.image_size)
-        shown = torch.tensor([outline is not None for outline in outlines])
-        landmark_trust = torch.where(shown, trust, 1.0)[:, None].to(detected.confidence)
-        return targets, replace(detected, confidence=detected.confidence * landmark_trust)
+        return targets, self._trusted([outline is not None for outline in outlines], yaw_deg, detected)
+
+    def _trusted(self, shown: list[bool], yaw_deg: Tensor, detected: DetectedLandmarks) -> DetectedLandmarks:
+        trust = torch.where(torch.tensor(shown), self._profile_trust(yaw_deg), 1.0)
+        return replace(detected, confidence=detected.confidence * trust[:, None].to(detected.confidence))
 
     def _profile_trust(self, yaw_deg: Tensor) -> Tensor:
         """Weight 0..1 of landmarks of heads at a yaw of [N] degrees: detectors lag behind a turn to profile."""

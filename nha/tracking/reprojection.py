@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from nha.core.conventions import N_LANDMARKS
+from nha.core.conventions import EYE_CLOSURE_PAIRS, INNER_LIP_PAIRS, N_LANDMARKS
 from nha.tracking.energy import landmark_residuals, relative_landmark_weights
 from nha.tracking.landmark_model import LandmarkModel
 from nha.tracking.least_squares import Linearised
@@ -16,6 +17,10 @@ from nha.tracking.settings import EnergyWeights
 # Residuals beyond this many standard deviations have a gradient of constant size (Huber's function).
 HUBER = 3.0
 _MIN_DEPTH_METRES = 1e-2
+# Landmarks whose distance shows an expression: lids, lips, corners of the mouth, brows and eyes.
+_BROW_PAIRS = ((18, 36), (19, 37), (20, 38), (21, 39), (22, 42), (23, 43), (24, 44), (25, 45))
+_FEWEST_FOR_NOISE, _MEDIAN_OF_NORMAL = 8, 0.6745
+DISTANCE_PAIRS = (*EYE_CLOSURE_PAIRS, *INNER_LIP_PAIRS, (48, 54), *_BROW_PAIRS)
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class DetectedLandmarks:
         confidence: [N, 70] in 0..1, 0 = not detected.
         image_size: (height, width).
         sigma_px: standard deviation of a landmark's error.
+        pair_sigma_px: standard deviation of the error of the distance of two landmarks, which is smaller: what moves
+            landmarks together cancels. Infinite: distances do not count.
         offsets: [70, 3] metres in the resting head's axes, from the head model's landmark to the detector's, the
             same in every frame.
     """
@@ -35,6 +42,7 @@ class DetectedLandmarks:
     confidence: Tensor
     image_size: tuple[int, int]
     sigma_px: float
+    pair_sigma_px: float = math.inf
     offsets: Tensor = field(default_factory=lambda: torch.zeros(N_LANDMARKS, 3))
 
     def rows(self, index: list[int] | Tensor) -> DetectedLandmarks:
@@ -46,6 +54,27 @@ class DetectedLandmarks:
         """Positions relative to the image's centre, float64: [N, 70, 2]."""
         height, width = self.image_size
         return self.landmarks_px.double() - torch.tensor([width / 2, height / 2]).to(self.landmarks_px)
+
+
+def distance_noise_px(landmarks_px: Tensor, closeness: Tensor) -> float:
+    """Standard deviation of the noise of `DISTANCE_PAIRS`, from the second differences of frames next to each other.
+
+    Args:
+        landmarks_px: [F, 70, 2] in the order of time.
+        closeness: [F], 1 where both neighbours are the next frames, see `Timeline.position_and_closeness`.
+
+    Returns:
+        Pixels per axis; 0 if there are too few such frames. Slow motion hardly counts: the second differences' median
+        is taken.
+    """
+    first, second = torch.tensor(DISTANCE_PAIRS).T
+    vectors = landmarks_px[:, first] - landmarks_px[:, second]
+    bend = (vectors[2:] - 2 * vectors[1:-1] + vectors[:-2])[closeness[1:-1] >= 1]
+    if len(bend) < _FEWEST_FOR_NOISE:
+        return 0.0
+    # the second difference of independent noise has 1 + 4 + 1 times its variance
+    by_pair = bend.abs().movedim(1, 0).flatten(1).median(1).values / (_MEDIAN_OF_NORMAL * 6**0.5)
+    return float(by_pair.median())
 
 
 class Reprojection:
@@ -62,6 +91,8 @@ class Reprojection:
         n_expr: int,
         detected: DetectedLandmarks,
         weights: EnergyWeights,
+        *,
+        with_pairs: bool = False,
     ) -> None:
         self.model, self.n_expr = model, n_expr
         offset_columns = torch.arange(model.n_shape + model.n_expr, model.n_coefficients)
@@ -72,6 +103,10 @@ class Reprojection:
         self.sigma_px, self.longer_side = detected.sigma_px, max(detected.image_size)
         self.strength = detected.confidence.double() * relative_landmark_weights(weights)
         self.weight = self.strength.sqrt() / self.sigma_px  # [N, 70]
+        self.pairs = torch.tensor(DISTANCE_PAIRS if with_pairs else (), dtype=torch.long).view(-1, 2)
+        pair_strength = (self.strength[:, self.pairs[:, 0]] * self.strength[:, self.pairs[:, 1]]).sqrt()
+        self.pair_strength = pair_strength
+        self.pair_weight = pair_strength.sqrt() / detected.pair_sigma_px  # [N, pairs]
 
     def projected(self, own: Tensor, shared: Tensor) -> Tensor:
         """Landmarks in pixels from the image's centre: [N, 70, 2]."""
@@ -84,13 +119,15 @@ class Reprojection:
 
     def reweight(self, own: Tensor, shared: Tensor) -> None:
         """Set Huber's weights for the distances at these unknowns."""
-        distance = torch.linalg.vector_norm(self.distances_px(own, shared), dim=-1)
-        huber = HUBER / (distance / self.sigma_px).clamp_min(HUBER)
-        self.weight = (self.strength * huber).sqrt() / self.sigma_px
+        distances = self.distances_px(own, shared)
+        sigma_px, pair_sigma_px = self.sigma_px, self.detected.pair_sigma_px
+        self.weight = (self.strength * _huber_weight(distances / sigma_px)).sqrt() / sigma_px
+        pairs = _huber_weight(self._differences(distances) / pair_sigma_px)
+        self.pair_weight = (self.pair_strength * pairs).sqrt() / pair_sigma_px
 
     def residuals(self, own: Tensor, shared: Tensor) -> Tensor:
-        """[N, 140]."""
-        return (self.distances_px(own, shared) * self.weight[..., None]).flatten(1)
+        """[N, 2 * (70 + number of pairs)]."""
+        return self._weighted(self.distances_px(own, shared)[..., None])[..., 0].double()
 
     def linearise(self, own: Tensor, shared: Tensor, *, with_shared: bool) -> Linearised:
         """Residuals with their derivatives by own and, if asked for, by shared unknowns."""
@@ -103,20 +140,30 @@ class Reprojection:
         focal_px = shared[-1].exp() * self.longer_side
         depth = points[..., 2:].clamp_min(_MIN_DEPTH_METRES)
 
-        def on_image(by: Tensor) -> Tensor:  # [N, 70, 3, K] -> weighted [N, 140, K]
+        def on_image(by: Tensor) -> Tensor:  # [N, 70, 3, K] -> weighted [N, R, K]
             moved = -(focal_px.float() * by[:, :, :2] + projected.float()[..., None] * by[:, :, 2:])
-            return (moved * (self.weight[..., None] / depth).float()[..., None]).flatten(1, 2).double()
+            return self._weighted(moved / depth.float()[..., None]).double()
 
         by_coefficients, by_shared = on_image(at.by_coefficients), None
         if with_shared:
             # d projected / d log f is the projection itself
-            by_focal = (projected * self.weight[..., None]).flatten(1)[..., None]
+            by_focal = self._weighted(projected[..., None])
             by_shared = torch.cat([by_coefficients[..., : len(self.shared_columns)], by_focal], 2)
         return Linearised(
-            residual=(self._distances_px(projected) * self.weight[..., None]).flatten(1),
+            residual=self._weighted(self._distances_px(projected)[..., None])[..., 0],
             by_own=torch.cat([by_coefficients[..., -self.n_expr :], on_image(at.by_pose)], 2),
             by_shared=by_shared,
         )
+
+    def _differences(self, values: Tensor) -> Tensor:
+        """First minus second landmark's value of each pair: [N, 70, ...] to [N, pairs, ...]."""
+        return values[:, self.pairs[:, 0]] - values[:, self.pairs[:, 1]]
+
+    def _weighted(self, by_landmark: Tensor) -> Tensor:
+        """Values [N, 70, 2, K] of all landmarks, then of all pairs, times their weights: [N, R, K]."""
+        own = by_landmark * self.weight.to(by_landmark)[..., None, None]
+        pairs = self._differences(by_landmark) * self.pair_weight.to(by_landmark)[..., None, None]
+        return torch.cat([own, pairs], 1).flatten(1, 2)
 
     def _coefficients(self, own: Tensor, shared: Tensor) -> Tensor:
         used = torch.cat([shared[:-1].expand(len(own), -1), own[:, : self.n_expr]], 1)
@@ -127,6 +174,11 @@ class Reprojection:
 
     def _distances_px(self, projected: Tensor) -> Tensor:
         return landmark_residuals(projected, self.target, self.detected.confidence)
+
+
+def _huber_weight(in_sigmas: Tensor) -> Tensor:
+    """Weights [N, L] of Huber's function for distances [N, L, 2] in standard deviations."""
+    return HUBER / torch.linalg.vector_norm(in_sigmas, dim=-1).clamp_min(HUBER)
 
 
 def project_from_centre(points: Tensor, shared: Tensor, longer_side_px: int) -> Tensor:

@@ -121,6 +121,13 @@ class BatchedSettings(Settings):
         help="Standard deviation of a landmark, as a fraction of the face height, in the landmark stages.",
         maximum=1000,
     )
+    distance_sigma: float = setting(
+        0.003,
+        minimum=1e-9,
+        help="Smallest standard deviation of the distance between two landmarks that shows an expression, in the same "
+        "unit; the noise in frames next to each other is used if it is larger.",
+        maximum=1000,
+    )
     use_parsing: bool = setting(
         True,
         help="Compare colours only on skin, brows, nose, eyes and lips of the parsing, if there is one.",

@@ -86,3 +86,14 @@ def make_blend_avatar(head: HeadModel, tracking: TrackingResult) -> BlendAvatar:
 def blend_avatar(head, tracking) -> BlendAvatar:
     """A small blend model."""
     return make_blend_avatar(head, tracking)
+
+
+@pytest.fixture(scope="session")
+def calm_avatar(head, tracking) -> BlendAvatar:
+    """A blend model with small offsets, whose lids and lips lie as a person's do."""
+    avatar = make_blend_avatar(head, tracking)
+    with torch.no_grad():
+        avatar.static_offsets.mul_(0.1)
+        avatar.shapes.mul_(0.05)
+        avatar.shape_weights.mul_(0.1)  # Blender limits shape keys to -10..10
+    return avatar

@@ -1,6 +1,7 @@
 """A reference reader of GLB files: morph targets, node hierarchy and skinning in plain numpy.
 
-It follows the glTF 2.0 specification and shares only the library that parses the JSON with the writer.
+It follows the glTF 2.0 specification and shares only the library that parses the JSON with the writer; which vertex of
+the head a vertex is, is told by the writer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import cv2
 import numpy as np
 from pygltflib import GLTF2
 from scipy.spatial.transform import Rotation
+
+from nha.export.glb_mesh import material_parts, split_at_seams
+from nha.head.model import HeadModel
 
 _TYPE = {5121: np.uint8, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 _SIZE = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -93,16 +97,29 @@ class GlbTwin:
         return self.world(self.parent[node], tracks) @ local if node in self.parent else local
 
     def vertices(self, tracks: dict[tuple[int, str], np.ndarray], weights: np.ndarray) -> np.ndarray:
-        """The posed mesh [W, 3]."""
-        points = self.attribute("POSITION").astype(float)
-        for weight, target in zip(weights, self.mesh.primitives[0].targets, strict=True):
-            index = target["POSITION"] if isinstance(target, dict) else target.POSITION
-            points = points + weight * self.values(index)
+        """The posed mesh [W, 3], the vertices of its primitives one after the other; see `rows`."""
         # a matrix is stored column by column
         inverse_bind = self.values(self.skin.inverseBindMatrices).reshape(-1, 4, 4).transpose(0, 2, 1)
         maps = [self.world(node, tracks) @ inverse_bind[j] for j, node in enumerate(self.skin.joints)]
+        return np.concatenate(
+            [self._posed(number, weights, maps) for number in range(len(self.mesh.primitives))]
+        )
+
+    def target(self, index: int, name: str = "POSITION") -> np.ndarray:
+        """A morph target's change of an attribute [W, 3]."""
+        stored = [primitive.targets[index] for primitive in self.mesh.primitives]
+        return np.concatenate(
+            [self.values(t[name] if isinstance(t, dict) else getattr(t, name)) for t in stored]
+        )
+
+    def _posed(self, primitive: int, weights: np.ndarray, maps: list[np.ndarray]) -> np.ndarray:
+        points = self.attribute("POSITION", primitive).astype(float)
+        for weight, target in zip(weights, self.mesh.primitives[primitive].targets, strict=True):
+            index = target["POSITION"] if isinstance(target, dict) else target.POSITION
+            points = points + weight * self.values(index)
         points = np.concatenate([points, np.ones((len(points), 1))], 1)
-        ids, shares = self.attribute("JOINTS_0"), self.attribute("WEIGHTS_0").astype(float)
+        ids = self.attribute("JOINTS_0", primitive)
+        shares = self.attribute("WEIGHTS_0", primitive).astype(float)
         assert np.allclose(shares.sum(1), 1, atol=1e-6)
         posed = np.zeros((len(points), 3))
         for k in range(4):
@@ -110,3 +127,9 @@ class GlbTwin:
                 chosen = ids[:, k] == j
                 posed[chosen] += shares[chosen, k : k + 1] * (points[chosen] @ matrix.T)[:, :3]
         return posed
+
+
+def rows(head: HeadModel) -> np.ndarray:
+    """The head's vertex that each vertex of a file is, [W]."""
+    mesh = split_at_seams(head)
+    return np.concatenate([mesh.vertex[part.rows] for part in material_parts(head, mesh)])

@@ -15,7 +15,6 @@ from nha.avatar.open import save_avatar
 from nha.core.errors import UserError
 from nha.data.tracking_file import write_tracking
 from nha.export.glb_file import GlbFile
-from nha.export.glb_mesh import split_at_seams
 from nha.export.model_textures import model_textures
 from nha.export.poses import frame_params, neutral_params
 from nha.export.textures import render_textured
@@ -23,14 +22,14 @@ from nha.export.views import baking_views, tracked_views
 from nha.viewer.scene import AvatarScene, ControlState
 from nha.viewer.scene_mesh import SceneMesh
 from tests.export.conftest import FRAMES, make_blend_avatar
-from tests.export.glb_twin import GlbTwin
+from tests.export.glb_twin import GlbTwin, rows
 from tests.export.test_rigged_glb import write
 
 
 def test_the_animation_moves_the_file_exactly_as_the_avatar(blend_avatar, tracking, tmp_path):
     """Also the personal shapes, which the tracked poses drive."""
     twin, rig = write(tmp_path / "avatar.glb", blend_avatar, tracking)
-    split = split_at_seams(blend_avatar.head)
+    row = rows(blend_avatar.head)
     params = frame_params(blend_avatar, tracking, FRAMES)
     expected = blend_avatar.surface(params)
     without_shapes = blend_avatar.posed_with(
@@ -41,21 +40,22 @@ def test_the_animation_moves_the_file_exactly_as_the_avatar(blend_avatar, tracki
     assert rig.morphs.names[-5:] == tuple(f"shape_{i:02d}" for i in range(5))
     for k in range(len(FRAMES)):
         _, *pose = twin.key(k)
-        assert np.abs(twin.vertices(*pose) - expected.vertices[k].numpy()[split.vertex]).max() < 3e-6
+        assert np.abs(twin.vertices(*pose) - expected.vertices[k].numpy()[row]).max() < 3e-6
 
 
 def test_the_file_holds_only_the_vertices_that_a_target_moves(blend_avatar, tracking, tmp_path):
     twin, rig = write(tmp_path / "avatar.glb", blend_avatar, tracking)
-    split = split_at_seams(blend_avatar.head)
-    dense = len(split.vertex) * len(rig.morphs.names) * 12
+    row = rows(blend_avatar.head)
+    dense = len(row) * len(rig.morphs.names) * 24  # positions and normals
     assert (tmp_path / "avatar.glb").stat().st_size < 0.5 * dense
     accessors = twin.gltf.accessors
-    targets = [accessors[target["POSITION"]] for target in twin.mesh.primitives[0].targets]
+    stored = [target for primitive in twin.mesh.primitives for target in primitive.targets]
+    targets = [accessors[target[name]] for target in stored for name in ("POSITION", "NORMAL")]
     assert sum(accessor.sparse is not None for accessor in targets) > len(targets) / 2
 
 
 def test_a_sparse_accessor_holds_any_values(tmp_path):
-    file, rng = GlbFile(""), np.random.default_rng(0)
+    file, rng = GlbFile(), np.random.default_rng(0)
     some = np.zeros((300, 3), np.float32)
     some[[3, 299]] = rng.normal(0, 1, (2, 3))
     tables = [some, np.zeros((300, 3), np.float32), rng.normal(0, 1, (300, 3)).astype(np.float32)]
@@ -97,6 +97,20 @@ def test_a_neutral_head_faces_the_light(blend_avatar, tracking):
     given = model_textures(blend_avatar, blend_avatar.surface(neutral), None, views, 32)
     posed = model_textures(blend_avatar, blend_avatar.surface(facing), camera, views, 32)
     assert np.abs(given[0].astype(int) - posed[0]).max() <= 1
+
+
+def test_textures_for_lit_materials_have_no_light(blend_avatar, tracking):
+    neutral = neutral_params(blend_avatar, tracking)
+    surface, views = blend_avatar.surface(neutral), baking_views(blend_avatar, tracking, 0)
+    lit, plain = (model_textures(blend_avatar, surface, None, views, 32, light) for light in (True, False))
+    weights = blend_avatar.basis_weights(
+        blend_avatar.scaled_drive(neutral.replace(rotation=torch.tensor([[0.0, torch.pi, 0.0]])))
+    )
+    centres = (2 * torch.arange(32) + 1) / 32 - 1
+    grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), -1)[None]
+    expected = blend_avatar.head_texture(grid, weights[0])[0].clamp(0, 1).permute(1, 2, 0).numpy()
+    assert np.abs(plain[0] / 255 - expected).max() < 0.003
+    assert np.abs(plain[0].astype(int) - lit[0]).mean() > 1
 
 
 @pytest.fixture(scope="module")

@@ -191,8 +191,14 @@ def test_the_summary_lists_the_files_and_their_accuracy(exported):
     assert all((exported.out / name).stat().st_size == size for name, size in summary["files_bytes"].items())
     twin = GlbTwin(exported.out / "avatar.glb")
     assert summary["glb"]["morph_targets"] == twin.mesh.extras["targetNames"]
-    assert len([name for name in summary["glb"]["morph_targets"] if "corrective" not in name]) == 5
-    assert "Apache" in twin.gltf.asset.copyright
+    *expressions, blink = [name for name in summary["glb"]["morph_targets"] if "corrective" not in name]
+    assert (len(expressions), blink) == (5, "blink")
+    facts = twin.gltf.asset.extras
+    assert "Apache" in facts["licence"]
+    assert facts["units"].startswith("metres")
+    assert "nha export" in facts["source"]
+    assert (facts["frames_per_second"], facts["frames"]) == (25.0, 6)
+    assert twin.gltf.asset.copyright is None
     rig, images = summary["report"]["rig"], summary["report"]["pictures"]
     assert rig["bind_pose"]["max_mm"] < 0.01
     assert 0.05 < rig["tracked_frames"]["max_mm"] <= rig["tracked_frames_by_hand"]["max_mm"]

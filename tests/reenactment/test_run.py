@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ from nha.data.video_io import VideoWriter, iterate_frames, video_info
 from nha.reenactment.files import ReenactmentFiles
 from nha.reenactment.run import reenact_avatar, video_frame_ids
 from nha.reenactment.settings import ReenactmentSettings
+from tests.avatar.test_arkit_motion import write_table
 from tests.data.test_sound import write_with_sound
 from tests.evaluation.conftest import SIZE, make_tracking
 
@@ -264,3 +266,16 @@ def test_motion_without_camera_and_with_fewer_coefficients_drives(options, head,
     driving = frames_of(files.driving)
     assert (driving != 255).any(-1).mean() > 0.1  # the head is in front of the camera that was added
     assert "has 50 of 100 expression coefficients; the others are zero" in caplog.text
+
+
+def test_a_table_of_arkit_coefficients_drives_the_avatar(options, tmp_path):
+    rows = [{"JawOpen": float(i % 2), "HeadYaw": 0.2 * i} for i in range(100)]
+    write_table(tmp_path / "take.csv", rows, frames_per_second=30)
+    driven = dataclasses.replace(
+        options, driving_tracking_results=[tmp_path / "take.csv"], outpath=tmp_path / "out", max_frames=4
+    )
+    (files,) = reenact_avatar(driven)
+    assert video_info(files.prediction).fps == 30
+    prediction = frames_of(files.prediction)
+    assert len(prediction) == 4
+    assert all(np.abs(a - b).mean() > 0.5 for a, b in itertools.pairwise(prediction))

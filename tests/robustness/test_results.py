@@ -33,7 +33,7 @@ def test_exports_with_values_that_are_not_finite_are_refused(tmp_path, value):
         write_parameters(tmp_path, {"expression": bad}, {})
     for store in (lambda file: file.accessor(bad), lambda file: file.sparse_accessor(bad)):
         with pytest.raises(UserError, match="GLB"):
-            store(GlbFile("a comment"))
+            store(GlbFile({"licence": "a comment"}))
     with pytest.raises(UserError, match="x holds values that are not finite"):
         finite_json({"a": [float(value)]}, "x", "try again")
     assert not list(tmp_path.iterdir())

@@ -136,7 +136,7 @@ def test_landmark_fit_is_robust_and_ignores_unknown_points(head_mesh):
     confidence = torch.ones(2, 70)
     confidence[1, 5] = 0
     fit = LandmarkFit(head, 12, 12)
-    detected = DetectedLandmarks(pixels, confidence, size, sigma_px=0.5)
+    detected = DetectedLandmarks(pixels, confidence, size, sigma_px=0.5, pair_sigma_px=0.15)
     found = fit.fit_frames(start, detected)
     turned = rotation_matrix(found.rotation).mT @ rotation_matrix(truth.rotation)
     assert float(torch.linalg.vector_norm(rotation_vector(turned), dim=1).max()) < 0.03
@@ -199,7 +199,7 @@ def detections(head, n, offsets, noise_px, seed=0):
     points = points + offsets @ rotation_matrix(truth.rotation).mT
     pixels = project(points, truth.camera(size))[..., :2]
     pixels = pixels + noise_px * torch.randn(pixels.shape, generator=generator)
-    return truth, DetectedLandmarks(pixels, torch.ones(n, 70), size, sigma_px=1.5)
+    return truth, DetectedLandmarks(pixels, torch.ones(n, 70), size, sigma_px=1.5, pair_sigma_px=0.5)
 
 
 def rotation_errors(found, truth):
@@ -244,7 +244,9 @@ def test_gaze_and_lids_are_found(head_mesh, head_assets):
     expr[2, blink] = 1.5
     eyes = joint_limits.params_from_angles(eyes_rad, joint_limits.EYES_LIMITS_DEG)
     truth = start.replace(eyes=eyes, expr=expr)
-    detected = DetectedLandmarks(landmarks_of(head, truth, size), torch.ones(3, 70), size, sigma_px=0.5)
+    detected = DetectedLandmarks(
+        landmarks_of(head, truth, size), torch.ones(3, 70), size, sigma_px=0.5, pair_sigma_px=0.15
+    )
     found = LandmarkFit(head, 12, head.n_expr).fit_frames(start, detected)
     found_rad = joint_limits.eyes_angles(found.eyes)
     assert float((found_rad - eyes_rad)[:2, [0, 1, 3, 4]].abs().max()) < 0.06
@@ -266,7 +268,9 @@ def moved(head):
         focal_and_centre=torch.tensor([2.5, 0.5, 0.5]),
     )
     size = (200, 200)
-    return truth, DetectedLandmarks(landmarks_of(head, truth, size), torch.ones(3, 70), size, sigma_px=1.5)
+    return truth, DetectedLandmarks(
+        landmarks_of(head, truth, size), torch.ones(3, 70), size, sigma_px=1.5, pair_sigma_px=0.5
+    )
 
 
 def rotations(parameters):

@@ -7,7 +7,8 @@ uniform mat4 viewMatrix, projectionMatrix;
 uniform vec3 eyeCentres[2];
 in vec3 position, normal;
 in vec2 uv;
-in float eyeball;
+in float eyeball, face;
+flat out float vFace;
 out vec3 vNormal;
 out vec2 vUv;
 void main() {
@@ -24,6 +25,7 @@ void main() {
   vec3 n = mat3(viewMatrix) * normal;
   vNormal = vec3(n.x, -n.y, n.z); // the light's axes: x right, y down, z to the camera
   vUv = uv;
+  vFace = face;
 }`;
 
 // colour = (mean + sum of weight * basis image) * light; all images hold offset + scale * value,
@@ -35,7 +37,9 @@ uniform sampler2DArray meanMap;
 uniform vec3 meanOffset[MEAN], meanScale[MEAN], light[8];
 in vec3 vNormal;
 in vec2 vUv;
-out vec4 colour;
+flat in float vFace;
+layout(location = 0) out vec4 colour;
+layout(location = 1) out vec4 id; // the face's number + 1 in three bytes
 #if BASIS > 0
 uniform sampler2DArray basisMap;
 uniform vec3 basisOffset[BASIS], basisScale[BASIS];
@@ -53,6 +57,8 @@ void main() {
   rgb *= 1.0 + light[0] * n.x + light[1] * n.y + light[2] * n.z + light[3] * n.x * n.y + light[4] * n.x * n.z
     + light[5] * n.y * n.z + light[6] * (n.x * n.x - n.y * n.y) + light[7] * (3.0 * n.z * n.z - 1.0);
   colour = vec4(clamp(rgb, 0.0, 1.0), 1.0);
+  int number = int(vFace + 0.5) + 1;
+  id = vec4(ivec4(number % 256, number / 256 % 256, number / 65536, 255)) / 255.0;
 }`;
 
 async function pixels(image) {
@@ -97,40 +103,53 @@ async function makeMaterial(map, blend, eyeCentres) {
 // --- drawing ---
 
 class AvatarView {
-  static async create(content, canvas, antialias) {
+  static async create(content, canvas, smooth) {
     const view = new AvatarView();
     view.model = new AvatarModel(content, await readArrays(content));
     view.eyeCentres = { value: [new THREE.Vector3(), new THREE.Vector3()] };
-    view.materials = [];
-    for (const map of content.maps) view.materials.push(await makeMaterial(map, content.blend, view.eyeCentres));
     view.scene = new THREE.Scene();
-    const { a } = view.model;
-    const attribute = (array, n) => new THREE.BufferAttribute(array, n);
-    view.position = attribute(new Float32Array(3 * a.vertex.length), 3);
-    view.normal = attribute(new Float32Array(3 * a.vertex.length), 3);
-    const eyeball = attribute(Float32Array.from(a.vertex, (v) => a.eyeball[v]), 1);
-    view.materials.forEach((material, number) => {
-      const geometry = new THREE.BufferGeometry();
-      const named = { position: view.position, normal: view.normal, uv: attribute(a.uvs, 2), eyeball };
-      for (const [name, values] of Object.entries(named)) geometry.setAttribute(name, values);
-      geometry.setIndex(attribute(a[`corners${number}`], 1));
-      const mesh = new THREE.Mesh(geometry, material);
-      mesh.frustumCulled = false;
-      view.scene.add(mesh);
-    });
-    view.renderer = new THREE.WebGLRenderer({ canvas, antialias, alpha: true });
+    view.materials = [];
+    view.parts = [];
+    for (const [number, map] of content.maps.entries()) {
+      view.materials.push(await makeMaterial(map, content.blend, view.eyeCentres));
+      view.addPart(number);
+    }
+    // the published model's images have no blended edges; the browser may smooth them
+    view.renderer = new THREE.WebGLRenderer({ canvas, antialias: smooth && !content.blend, alpha: true });
+    view.edges = content.blend ? new SilhouettePass(view.model) : null;
     view.camera = new THREE.PerspectiveCamera(20, 1, 0.1, 10);
     return view;
   }
 
+  // Adds the faces of a texture map; every face has its own three vertices, which carry its number.
+  addPart(number) {
+    const { a } = this.model;
+    const corners = a[`corners${number}`];
+    const faces = Array.from(a.faceMap.keys()).filter((face) => a.faceMap[face] === number);
+    const attribute = (array, n) => new THREE.BufferAttribute(array, n);
+    const named = {
+      position: attribute(new Float32Array(3 * corners.length), 3),
+      normal: attribute(new Float32Array(3 * corners.length), 3),
+      uv: attribute(Float32Array.from({ length: 2 * corners.length }, (_, i) => a.uvs[2 * corners[i >> 1] + (i & 1)]), 2),
+      eyeball: attribute(Float32Array.from(corners, (corner) => a.eyeball[a.vertex[corner]]), 1),
+      face: attribute(Float32Array.from(corners, (_, i) => faces[Math.floor(i / 3)]), 1),
+    };
+    const geometry = new THREE.BufferGeometry();
+    for (const [name, values] of Object.entries(named)) geometry.setAttribute(name, values);
+    const mesh = new THREE.Mesh(geometry, this.materials[number]);
+    mesh.frustumCulled = false;
+    this.scene.add(mesh);
+    this.parts.push({ ...named, vertices: corners.map((corner) => a.vertex[corner]) });
+  }
+
   pose(pose) {
     this.model.pose(pose);
-    const { vertex } = this.model.a;
-    for (const [attribute, values] of [[this.position, this.model.vertices], [this.normal, this.model.normals]]) {
-      for (let i = 0; i < vertex.length; i++)
-        for (let c = 0; c < 3; c++) attribute.array[3 * i + c] = values[3 * vertex[i] + c];
-      attribute.needsUpdate = true;
-    }
+    for (const { position, normal, vertices } of this.parts)
+      for (const [attribute, values] of [[position, this.model.vertices], [normal, this.model.normals]]) {
+        for (let i = 0; i < vertices.length; i++)
+          for (let c = 0; c < 3; c++) attribute.array[3 * i + c] = values[3 * vertices[i] + c];
+        attribute.needsUpdate = true;
+      }
     this.model.eyeCentres().forEach((centre, i) => this.eyeCentres.value[i].set(...centre));
   }
 
@@ -141,7 +160,8 @@ class AvatarView {
     this.model.imageWeights(axes).forEach((weights, i) => {
       if (this.materials[i].uniforms.weights) this.materials[i].uniforms.weights.value = weights;
     });
-    this.renderer.render(this.scene, this.camera);
+    if (this.edges) this.edges.render(this.renderer, this.scene, this.camera);
+    else this.renderer.render(this.scene, this.camera);
   }
 
   // Places the camera like the tracker's.

@@ -46,8 +46,7 @@ class TrackingExportSettings(Settings):
     to: ExportFormat = setting(
         main=True,
         help="vhap: its tracked_flame_params; gaussianavatars: a dataset folder for GaussianAvatars; flame-npz: FLAME "
-        "parameters in smplx's names; arkit-csv: 52 ARKit coefficients in the format of Live Link Face, estimated from "
-        "the mesh.",
+        "parameters in smplx's names; arkit-csv: 52 ARKit coefficients in the format of Live Link Face.",
     )
     out: Path = setting(main=True, help="Folder to write.")
     dataset: Path | None = setting(
