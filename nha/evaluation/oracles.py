@@ -8,7 +8,7 @@ avatar alone. `docs/quality.md` has the measured shares.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -195,7 +195,7 @@ def chained(oracles: Sequence[Oracle]) -> Oracle:
 
 def joined(batches: Iterable[RenderedFrames]) -> RenderedFrames:
     """The frames of several batches as one."""
-    batches = list(batches)
+    batches = [_without_pixel_list(batch) for batch in batches]
 
     def join(values: Sequence):
         first = values[0]
@@ -204,7 +204,7 @@ def joined(batches: Iterable[RenderedFrames]) -> RenderedFrames:
         if dataclasses.is_dataclass(first):
             names = [field.name for field in dataclasses.fields(first)]
             return type(first)(**{name: join([getattr(value, name) for value in values]) for name in names})
-        if isinstance(first, dict):
+        if isinstance(first, Mapping):
             return {name: join([value[name] for value in values]) for name in first}
         return first
 
@@ -213,7 +213,14 @@ def joined(batches: Iterable[RenderedFrames]) -> RenderedFrames:
 
 def separated(rendered: RenderedFrames) -> list[RenderedFrames]:
     """Each of the frames alone; the inverse of `joined`."""
+    rendered = _without_pixel_list(rendered)
     return [map_tensors(rendered, lambda values, i=i: values[i : i + 1]) for i in range(len(rendered.target))]
+
+
+def _without_pixel_list(rendered: RenderedFrames) -> RenderedFrames:
+    """The frames without the list of covered pixels, which counts the pixels of the whole batch."""
+    gbuffer = rendered.rendering.gbuffer.replace(covered=None)
+    return dataclasses.replace(rendered, rendering=rendered.rendering.replace(gbuffer=gbuffer))
 
 
 def _changed(rendered: RenderedFrames, prediction: Tensor, alpha: Tensor) -> RenderedFrames:

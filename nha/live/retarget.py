@@ -62,6 +62,7 @@ class Retarget:
         moved = transfer_as_seen(self._neutral, self._camera_rotation, driving, rest, world_axes)
         theirs, own = self._distances(_both(driving, moved))
         # a mouth that hung open during the calibration is known to be closed at its smallest distance
+        theirs[_LIPS] = theirs[_LIPS].clamp_min(0)
         self._rest_distances[_LIPS] = torch.minimum(self._rest_distances, theirs)[_LIPS]
         missing = self._wanted(theirs) - own
         correction = (self._coefficients_by_distances @ missing).clamp(

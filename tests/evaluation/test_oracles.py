@@ -24,6 +24,7 @@ from nha.evaluation.oracles import (
     texture_error,
 )
 from nha.evaluation.rendered_frames import RenderedFrames, render_batch
+from nha.render.lazy_channels import LazyChannels
 
 
 @pytest.fixture
@@ -117,3 +118,16 @@ def test_frames_are_separated_and_joined(rendered):
     assert torch.equal(again.rendering.gbuffer["normals"], rendered.rendering.gbuffer["normals"])
     assert again.batch.frame_id.tolist() == rendered.batch.frame_id.tolist()
     assert again.rendering.gbuffer.image_size == rendered.rendering.gbuffer.image_size
+
+
+def test_batches_whose_channels_are_drawn_later_are_joined(rendered):
+    gbuffer = rendered.rendering.gbuffer
+    images = dict(gbuffer.channels)
+    later = tuple(name for name in images if name != "alpha")
+    lazy = LazyChannels(
+        {"alpha": images["alpha"]}, later, lambda names: {name: images[name] for name in names}
+    )
+    rendering = rendered.rendering.replace(gbuffer=gbuffer.replace(channels=lazy))
+    twice = joined([dataclasses.replace(rendered, rendering=rendering)] * 2)
+    assert len(twice.rendering.gbuffer["normals"]) == 2 * len(rendered.target)
+    assert twice.rendering.gbuffer.covered is None

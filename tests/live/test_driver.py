@@ -141,6 +141,20 @@ def test_calibrating_again_takes_the_present_face_as_neutral(driver, actor, pose
     assert lip_gap(driver, pose.params) == pytest.approx(lip_gap(driver, poses.neutral), rel=0.1)
 
 
+def test_lips_close_also_where_the_mouth_hung_open_during_the_calibration(driver, actor, poses):
+    closed = actor.params
+    actor.params = jaw_opened(closed, 10.0)
+    time_s = calibrated(driver)
+    actor.params = closed
+    pose, time_s = follow(driver, time_s)
+    upper, lower = driver._fit._head.plain_landmarks(pose.params, torch.tensor([62, 66]))[0]
+    assert abs(lip_gap(driver, pose.params) - lip_gap(driver, poses.neutral)) < 0.0015
+    assert float(upper[1] - lower[1]) > -0.0015  # the lips do not pass through each other
+    actor.params = jaw_opened(closed, 10.0)
+    pose, _ = follow(driver, time_s)
+    assert lip_gap(driver, pose.params) > lip_gap(driver, poses.neutral) + 0.002
+
+
 def test_a_mirrored_image_is_given_to_the_detector(avatar, poses):
     seen = []
     driver = LiveDriver(
