@@ -92,10 +92,25 @@ class ListLengths:
             limits[i] = _with_headroom(values[i], self._steps[name])
         return bool(exceeded)
 
+    def follow(self) -> bool:
+        """Raise limits by the values that have arrived on the host, and send the present ones, without waiting.
+
+        For graphs, in which the limits are frozen. Returns whether a limit was raised.
+        """
+        before = {name: list(limits) for name, limits in self._limits.items()}
+        for name in self._limits:
+            self._take_over(name)
+        return self._limits != before
+
     def exceeded(self) -> bool:
         """Whether a limit was exceeded so far; it is raised. Waits for the device."""
         self._arriving.clear()
-        found = [self._enlarge(name, v.tolist()) for name, v in self._largest.items()]
+        if not self._largest:
+            return False
+        values = iter(torch.cat([*self._largest.values()]).tolist())  # one copy to the host
+        found = [
+            self._enlarge(name, [next(values) for _ in limits]) for name, limits in self._limits.items()
+        ]
         return any(found)
 
 

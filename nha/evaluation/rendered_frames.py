@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nha.avatar.base import HeadAvatar
+from nha.avatar.image_renderer import render_images
 from nha.core.errors import UserError
 from nha.core.types import FrameBatch, Rendering
 from nha.data.frame_dataset import FrameDataset, FrameSplits
@@ -59,7 +60,7 @@ def render_batch(
         fitted: add the corrections of these frames; without them only the tracking drives the avatar.
     """
     frame_ids = batch.frame_id if fitted else None
-    rendering = avatar.render(batch.tracked, batch.camera, frame_ids=frame_ids, channels=channels)
+    rendering = render_images(avatar, batch.tracked, batch.camera, frame_ids=frame_ids, channels=channels)
     return RenderedFrames(
         batch=batch,
         rendering=rendering,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from nha.avatar.image_renderer import render_images
 from nha.core.device import pick_device
 from nha.core.system import exclusive_use, require_writable
 from nha.data.sound import add_sound, has_sound
@@ -146,7 +147,9 @@ def _render_frames(
         ids = frame_ids[start : start + settings.batch_size]
         poses = motion[torch.tensor([row_of[i] for i in ids], device=device)]
         camera = camera_source.camera(ids).to(device)
-        rendering = avatar.render(poses.params, camera, corrected=True, offset_neck=poses.offset_neck)
+        rendering = render_images(
+            avatar, poses.params, camera, corrected=True, offset_neck=poses.offset_neck
+        )
         yield from zip(rendering.rgba, images_of(ids), strict=True)
 
 
