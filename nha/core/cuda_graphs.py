@@ -20,7 +20,9 @@ from nha.core.pixel_lists import ListLengths, fixed_lengths
 from nha.core.system import get_logger
 from nha.core.types import map_tensors
 
-WARM_UPS = 3  # calls before the recording: they fill caches, create the optimisers' state and measure list lengths
+WARM_UPS = (
+    3  # calls before the recording: they fill caches, create the optimisers' state and measure list lengths
+)
 MOST_GRAPHS = 4  # kept by a function; each holds the memory of its intermediate results
 LENGTHS_PERIOD = 20  # calls between two looks at the list lengths of a function that need not be exact
 

@@ -108,9 +108,7 @@ class ListLengths:
         if not self._largest:
             return False
         values = iter(torch.cat([*self._largest.values()]).tolist())  # one copy to the host
-        found = [
-            self._enlarge(name, [next(values) for _ in limits]) for name, limits in self._limits.items()
-        ]
+        found = [self._enlarge(name, [next(values) for _ in limits]) for name, limits in self._limits.items()]
         return any(found)
 
 

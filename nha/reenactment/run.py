@@ -147,9 +147,7 @@ def _render_frames(
         ids = frame_ids[start : start + settings.batch_size]
         poses = motion[torch.tensor([row_of[i] for i in ids], device=device)]
         camera = camera_source.camera(ids).to(device)
-        rendering = render_images(
-            avatar, poses.params, camera, corrected=True, offset_neck=poses.offset_neck
-        )
+        rendering = render_images(avatar, poses.params, camera, corrected=True, offset_neck=poses.offset_neck)
         yield from zip(rendering.rgba, images_of(ids), strict=True)
 
 

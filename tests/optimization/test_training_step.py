@@ -78,7 +78,9 @@ def test_recorded_fit_of_held_out_frames_equals_single_steps(make_settings, asse
             fit([batch], epoch)
     assert recorder.replayed == 2
     assert first.frame_parameters.expr.abs().max() > 0
-    torch.testing.assert_close(first.frame_parameters.expr, second.frame_parameters.expr, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(
+        first.frame_parameters.expr, second.frame_parameters.expr, rtol=1e-4, atol=1e-7
+    )
 
 
 def test_means_are_over_frames() -> None:
