@@ -180,7 +180,7 @@ class RunSettings(Settings):
     )
     cuda_graphs: bool = setting(
         True,
-        help="Record whole training steps as CUDA graphs, on one CUDA device: faster, with the memory of one more step.",
+        help="Record whole training steps as CUDA graphs where one CUDA device is used: faster, with more memory.",
     )
     pixels_per_image: int = setting(
         0,

@@ -1,4 +1,4 @@
-"""Frames of a dataset in the memory of an accelerator, as uint8, from which batches are gathered and converted there."""
+"""Frames of a dataset in the memory of an accelerator as uint8; batches are gathered and converted there."""
 
 from __future__ import annotations
 
