@@ -3,8 +3,8 @@
     python benchmarks/bench.py [--device auto] [--size 192] [--batch 2] [--head auto] [--model published] [--eager]
                                [--json FILE] [--compare FILE]
 
-Times a model with networks of the published sizes on synthetic frames of one head model: building the avatar, rasterising, one step
-of each stage (rendering, losses, gradients, optimisers), rendering one image, loading a batch. Prints medians after a
+Times a model with networks of the published sizes on synthetic frames: building the avatar, rasterising, one step of
+each stage (rendering, losses, gradients, optimisers), rendering one image, loading a batch. Prints medians after a
 warm-up with the fastest and slowest run. Peak memory is that of the process on a CPU, of torch's allocator on a GPU.
 """
 
@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nha.avatar.image_renderer import render_images
+from nha.avatar.image_renderer import render_rgba
 from nha.avatar.open import build_avatar
 from nha.avatar.settings import AvatarSettings
 from nha.core.conventions import Parsing, Segmentation
@@ -132,7 +132,7 @@ def measure_figures(arguments: argparse.Namespace) -> tuple[dict, dict[str, Call
     @torch.no_grad()
     def render_image() -> torch.Tensor:
         if not arguments.eager:
-            return render_images(avatar, *one, frame_ids=batch.frame_id[:1]).rgba
+            return render_rgba(avatar, *one, frame_ids=batch.frame_id[:1])
         with fixed_lengths(lengths):
             return avatar(*one, batch.frame_id[:1])
 

@@ -8,7 +8,7 @@ import torch
 
 from bench import settings_of, synthetic_batch
 from gpu_checks.table import Aim
-from nha.avatar.image_renderer import render_images, renderer_of
+from nha.avatar.image_renderer import image_renderer, render_images, render_rgba
 from nha.avatar.open import build_avatar
 from nha.core.cuda_graphs import WARM_UPS
 from nha.core.device import seed_everything
@@ -52,13 +52,13 @@ def measure(model: str, head_name: str, size: int, device: torch.device) -> dict
         ids = batch.frame_id[i % FRAMES :][:1]
         with torch.no_grad():
             expected = avatar(*one, ids)
-        found = render_images(avatar, *one, frame_ids=ids).rgba
-        differences.append((found - expected).abs().max().item())
+        found = render_images(avatar, *one, frame_ids=ids).rgba, render_rgba(avatar, *one, frame_ids=ids)
+        differences += [(image - expected).abs().max().item() for image in found]
     twin = copy.deepcopy(avatar)
     steps = [_steps(each, settings, batch, capture) for each, capture in ((avatar, True), (twin, False))]
     (values, is_graph), (expected, _) = steps
     relative = ((values - expected).abs() / expected.abs().clamp_min(1e-6)).max().item()
-    figures = (float(renderer_of(avatar).captures), max(differences), float(is_graph), relative)
+    figures = (float(image_renderer(avatar).captures), max(differences), float(is_graph), relative)
     return dict(zip([aim.name for aim in aims(model)], figures, strict=True))
 
 

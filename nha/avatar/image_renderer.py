@@ -13,10 +13,9 @@ from nha.core.cuda_graphs import CapturedFunction
 from nha.core.types import Camera, HeadParams, Rendering
 from nha.render.rasterize import chosen_raster_backend
 
-_renderers: weakref.WeakKeyDictionary[HeadAvatar, CapturedFunction] = weakref.WeakKeyDictionary()
+_renderers: weakref.WeakKeyDictionary[HeadAvatar, ImageRenderer] = weakref.WeakKeyDictionary()
 
 
-@torch.no_grad()
 def render_images(
     avatar: HeadAvatar,
     params: HeadParams,
@@ -28,41 +27,84 @@ def render_images(
     channels: Sequence[str] = (),
 ) -> Rendering:
     """`avatar.render` with these arguments, without gradient; on a GPU much faster from the fourth call on."""
-    options = (corrected, tuple(channels))
-    return renderer_of(avatar)(
-        params, camera, frame_ids, offset_neck, options, key=_state_key(avatar), copy=True
+    return image_renderer(avatar).rendering(
+        params, camera, frame_ids, offset_neck, (corrected, tuple(channels))
     )
 
 
-def renderer_of(avatar: HeadAvatar) -> CapturedFunction:
-    """The function that renders an avatar for `render_images`; kept as long as the avatar."""
+def render_rgba(
+    avatar: HeadAvatar,
+    params: HeadParams,
+    camera: Camera,
+    *,
+    frame_ids: Tensor | None = None,
+    corrected: bool = False,
+    offset_neck: Tensor | None = None,
+) -> Tensor:
+    """Images [N, 4, H, W], rgb01 on white and alpha; as `render_images`, but nothing else is kept."""
+    return image_renderer(avatar).rgba(params, camera, frame_ids, offset_neck, (corrected, ()))
+
+
+def image_renderer(avatar: HeadAvatar) -> ImageRenderer:
+    """The renderer of an avatar; kept as long as the avatar."""
     renderer = _renderers.get(avatar)
     if renderer is None or renderer.device != avatar.device:
-        reference = weakref.ref(avatar)  # a reference of the value to its key would keep both
-
-        def render(
-            params: HeadParams,
-            camera: Camera,
-            frame_ids: Tensor | None,
-            offset_neck: Tensor | None,
-            options: tuple[bool, tuple[str, ...]],
-        ) -> Rendering:
-            corrected, channels = options
-            return reference().render(
-                params,
-                camera,
-                frame_ids=frame_ids,
-                corrected=corrected,
-                offset_neck=offset_neck,
-                channels=channels,
-            )
-
-        renderer = _renderers[avatar] = CapturedFunction(render, "rendering", avatar.device, exact=True)
+        renderer = _renderers[avatar] = ImageRenderer(avatar)
     return renderer
 
 
-def _state_key(avatar: HeadAvatar) -> tuple:
-    """What a graph depends on beside the shapes of its inputs: where the weights are, modes and precision."""
-    places = tuple(parameter.data_ptr() for parameter in avatar.parameters())
-    precision = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    return places, avatar.training, chosen_raster_backend(), precision
+class ImageRenderer:
+    """The captured functions of one avatar.
+
+    Attributes:
+        device: of the avatar when this object was made.
+    """
+
+    def __init__(self, avatar: HeadAvatar) -> None:
+        self.device = avatar.device
+        self._avatar = weakref.ref(avatar)  # a reference of a dictionary's value to its key would keep both
+        self._parameters = list(avatar.parameters())
+        self._rendering = CapturedFunction(self._render, "rendering", self.device, exact=True)
+        self._rgba = CapturedFunction(
+            lambda *inputs: self._render(*inputs).rgba, "rendering", self.device, exact=True
+        )
+
+    @property
+    def captures(self) -> bool:
+        """Whether images come from CUDA graphs."""
+        return self._rendering.captures and self._rgba.captures
+
+    @torch.no_grad()
+    def rendering(self, *inputs) -> Rendering:
+        """The rendering of the inputs of `_render`."""
+        return self._rendering(*inputs, key=self._state(), copy=True)
+
+    @torch.no_grad()
+    def rgba(self, *inputs) -> Tensor:
+        """The images of the inputs of `_render`."""
+        return self._rgba(*inputs, key=self._state(), copy=True)
+
+    def _render(
+        self,
+        params: HeadParams,
+        camera: Camera,
+        frame_ids: Tensor | None,
+        offset_neck: Tensor | None,
+        options: tuple[bool, tuple[str, ...]],
+    ) -> Rendering:
+        """`HeadAvatar.render`; options: whether the parameters are corrected, and further channels."""
+        corrected, channels = options
+        return self._avatar().render(
+            params,
+            camera,
+            frame_ids=frame_ids,
+            corrected=corrected,
+            offset_neck=offset_neck,
+            channels=channels,
+        )
+
+    def _state(self) -> tuple:
+        """What a graph depends on beside its inputs' shapes: where the weights are, modes and precision."""
+        places = tuple(parameter.data_ptr() for parameter in self._parameters)
+        precision = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+        return places, self._avatar().training, chosen_raster_backend(), precision

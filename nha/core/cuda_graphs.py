@@ -7,9 +7,10 @@ needs static memory and shapes: inputs are copied into buffers, and lists of pix
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +25,7 @@ WARM_UPS = (
     3  # calls before the recording: they fill caches, create the optimisers' state and measure list lengths
 )
 MOST_GRAPHS = 4  # kept by a function; each holds the memory of its intermediate results
+TUNE_CONVOLUTIONS = True
 LENGTHS_PERIOD = 20  # calls between two looks at the list lengths of a function that need not be exact
 
 _logger = get_logger(__name__)
@@ -199,7 +201,7 @@ class _Entry:
 
     def call(self) -> Any:
         """Call the function with the buffers."""
-        with fixed_lengths(self._lengths):
+        with fixed_lengths(self._lengths), _tuned_convolutions():
             return self._function(*self._buffers)
 
     def record(self, recorder: Recorder) -> None:
@@ -213,6 +215,17 @@ class _Entry:
             return self.call()
         finally:
             self._lengths.frozen = False
+
+
+@contextlib.contextmanager
+def _tuned_convolutions() -> Iterator[None]:
+    """In the block, cuDNN measures its algorithms at the first call with a shape; captured shapes do not change."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = TUNE_CONVOLUTIONS
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _tensors(values: tuple) -> list[Tensor]:

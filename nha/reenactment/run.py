@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nha.avatar.image_renderer import render_images
+from nha.avatar.image_renderer import render_rgba
 from nha.core.device import pick_device
 from nha.core.system import exclusive_use, require_writable
 from nha.data.sound import add_sound, has_sound
@@ -147,8 +147,8 @@ def _render_frames(
         ids = frame_ids[start : start + settings.batch_size]
         poses = motion[torch.tensor([row_of[i] for i in ids], device=device)]
         camera = camera_source.camera(ids).to(device)
-        rendering = render_images(avatar, poses.params, camera, corrected=True, offset_neck=poses.offset_neck)
-        yield from zip(rendering.rgba, images_of(ids), strict=True)
+        rgba = render_rgba(avatar, poses.params, camera, corrected=True, offset_neck=poses.offset_neck)
+        yield from zip(rgba, images_of(ids), strict=True)
 
 
 def _scale_to_height(image: np.ndarray, height: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
-from nha.avatar.image_renderer import render_images
+from nha.avatar.image_renderer import render_rgba
 from nha.avatar.matching import tracking_for_head
 from nha.core.types import Camera, HeadParams, Surface
 from nha.data.tracked_video import Tracking
@@ -156,7 +156,7 @@ class AvatarScene:
     def _avatar_image(self, state: ControlState, camera: Camera) -> Tensor:
         """rgb01 [1, 3, H, W]; on a GPU one graph poses and draws, elsewhere the cached surface is drawn."""
         if camera.intrinsics.is_cuda:
-            return render_images(self.avatar, self.params(state), camera, corrected=True).rgb01
+            return render_rgba(self.avatar, self.params(state), camera, corrected=True)[:, :3]
         return self.avatar.draw(self.surface(state), camera).rgb01
 
 
