@@ -231,11 +231,16 @@ def track_driving_videos(settings: ReenactmentSettings) -> ReenactmentSettings:
     if settings.driving_tracking_results:
         return settings
     from nha.avatar.checkpoint import read_checkpoint
+    from nha.core.output_folder import own_folder
     from nha.data.tracking_file import read_tracking
     from nha.preprocess.options import SMALLEST_SCALE_PX
     from nha.reenactment.files import driving_people
 
     people = driving_people(settings)
+    for person in people:
+        if person.files.are_in_own_folder:
+            with own_folder(person.files.folder):
+                pass  # it belongs to this program from now on; the lock is taken again for the videos
     head = settings.head or read_checkpoint(settings.target_ckpt).hyper_parameters.get("head") or "auto"
     scale = max(SMALLEST_SCALE_PX, *read_tracking(settings.target_tracking_results).image_size)
     trackings = []

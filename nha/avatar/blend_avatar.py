@@ -6,20 +6,27 @@ images, multiplied by a low-order light.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from nha.avatar.base import HeadAvatar, with_noise
-from nha.avatar.drive import Drive, raw_drive
+from nha.avatar.drawn_parts import drawn_tables
+from nha.avatar.drive import Drive, raw_drive, seen_by
+from nha.avatar.offset_smoothing import OffsetSmoothing
 from nha.avatar.settings import AvatarSettings
-from nha.core.mesh import unique_edges
+from nha.core.derived import Derived
+from nha.core.device import uses_cpu_kernels
 from nha.core.types import Camera, GBuffer, HeadParams, Rendering, Surface
 from nha.head.model import HeadModel
 from nha.nets.blend_textures import BlendTexture, BlendWeights
 from nha.render.antialias import EdgeTable, antialias
-from nha.render.camera import project
+from nha.render.blend_paint import paint_blend
+from nha.render.blend_paint_numba import MIN_NORMAL
+from nha.render.gbuffer import draw_gbuffer
 from nha.render.shading import spherical_harmonics_basis
 
 # parts that the shapes of the face do not move
@@ -27,7 +34,6 @@ _UNSHAPED_PARTS = ("neck", "scalp", "left_ear", "right_ear")
 _INITIAL_SHAPE_WEIGHT = 0.2
 _MIRROR = (-1.0, 1.0, 1.0)  # heads are symmetric in x
 _LARGEST_ASYMMETRY_METRES = 0.004  # vertices without a mirrored vertex within this distance have no partner
-_MIN_NORMAL = 1e-6  # shorter interpolated normals are not normalised
 
 
 class BlendAvatar(HeadAvatar):
@@ -66,29 +72,11 @@ class BlendAvatar(HeadAvatar):
         self.texture_weights = BlendWeights(n_colour, s.blend_hidden, 2 * s.blend_textures)
         self.light = nn.Parameter(torch.zeros(8, 3))
         self.log_gain = nn.Parameter(torch.zeros(max_frame_id + 1, 3))
-        self._add_smoothing_tables()
+        self.smooth = OffsetSmoothing(head.faces, head.offset_vertices, s.blend_smoothing)
         self._add_shape_tables()
-
-    def _add_smoothing_tables(self) -> None:
-        """Tables of the graph that `smooth` works on: edges between vertices that carry offsets."""
-        head, n_offset = self.head, len(self.head.offset_vertices)
-        row = torch.full((head.n_vertices,), -1)
-        row[head.offset_vertices] = torch.arange(n_offset)
-        edges = row[unique_edges(head.faces)]
-        edges = edges[(edges >= 0).all(1)]
-        both = torch.cat([edges, edges.flip(1)])
-        degree = torch.bincount(both[:, 0], minlength=n_offset).float()
-        step = 1 / degree.max().clamp_min(1)
-        diagonal = torch.arange(n_offset)
-        index = torch.cat([both, torch.stack([diagonal, diagonal], 1)]).T
-        values = torch.cat([step.expand(len(both)), 1 - step * degree])
-        matrix = torch.sparse_coo_tensor(
-            index, values, (n_offset, n_offset), check_invariants=True
-        ).coalesce()
-        self.register_buffer("smoothing_index", matrix.indices(), persistent=False)
-        self.register_buffer("smoothing_values", matrix.values(), persistent=False)
         neighbours = EdgeTable.from_faces(head.faces).neighbours
         self.register_buffer("face_neighbours", neighbours, persistent=False)
+        self._smoothed = Derived()
 
     def _add_shape_tables(self) -> None:
         """Which vertices each shape moves, which parts of the drive vector it depends on, and mirrored vertices."""
@@ -123,40 +111,43 @@ class BlendAvatar(HeadAvatar):
         """The weights [N, S] of the personal shapes for scaled drive vectors [N, D]."""
         return drive @ (self.shape_weights * self.driven).T
 
-    def smooth(self, offsets: Tensor) -> Tensor:
-        """Offsets [K, O, 3] averaged with their neighbours, `blend_smoothing` times.
-
-        The averaging is the change of variables of *Large Steps in Inverse Rendering* (Nicolet et al. 2021): a step of
-        the optimiser moves a region of the surface instead of single vertices.
-        """
-        matrix = torch.sparse_coo_tensor(
-            self.smoothing_index,
-            self.smoothing_values,
-            (offsets.shape[1],) * 2,
-            is_coalesced=True,
-            check_invariants=False,
-        )
-        columns = offsets.permute(1, 0, 2).reshape(offsets.shape[1], -1)
-        return (
-            _Smooth.apply(columns, matrix, self.settings.blend_smoothing)
-            .unflatten(1, (-1, 3))
-            .transpose(0, 1)
-        )
-
     def rest_offsets(self, coefficients: Tensor) -> Tensor:
         """Offsets [N, V, 3] in metres, in the axes of the template, for weights [N, S] of the personal shapes."""
-        static = self.static_offsets
-        static = static + static[self.mirror_row] * self.mirror_sign + self.asymmetry
-        free = static + torch.einsum("ns,soc->noc", coefficients, self.shapes * self.moved)
-        offsets = free.new_zeros(len(free), self.head.n_vertices, 3)
-        return offsets.index_copy(1, self.head.offset_vertices, self.smooth(free))
+        tables = (self.static_offsets, self.asymmetry, self.shapes)
+        if torch.is_grad_enabled() and any(table.requires_grad for table in tables):
+            static, shapes = self._free_offsets()
+            return self._on_all_vertices(
+                self.smooth(static + torch.einsum("ns,soc->noc", coefficients, shapes))
+            )
+        static, shapes = self._smoothed.value(tables, self._smoothed_offsets)
+        return static + (coefficients @ shapes.flatten(1)).unflatten(1, static.shape[1:])
+
+    def _free_offsets(self) -> tuple[Tensor, Tensor]:
+        """The static offsets [1, O, 3] and the personal shapes [S, O, 3] before smoothing."""
+        mirrored = self.static_offsets[self.mirror_row] * self.mirror_sign
+        return (self.static_offsets + mirrored + self.asymmetry)[None], self.shapes * self.moved
+
+    def _smoothed_offsets(self) -> tuple[Tensor, Tensor]:
+        """The static offsets [1, V, 3] and the personal shapes [S, V, 3]."""
+        both = self._on_all_vertices(self.smooth(torch.cat(self._free_offsets())))
+        return both[:1], both[1:]
+
+    def _on_all_vertices(self, offsets: Tensor) -> Tensor:
+        """Offsets [N, O, 3] as [N, V, 3], 0 on the eyeballs."""
+        everywhere = offsets.new_zeros(len(offsets), self.head.n_vertices, 3)
+        return everywhere.index_copy(1, self.head.offset_vertices, offsets)
 
     def surface(self, params: HeadParams, offset_neck: Tensor | None = None) -> Surface:
         """Pose N heads (`params` corrected); `offset_neck` [N, 3] conditions the offsets instead of the neck."""
         conditions = params if offset_neck is None else params.replace(neck=offset_neck)
-        offsets = self.rest_offsets(self.shape_target_weights(conditions))
+        with torch.no_grad():
+            raw = raw_drive(self.head, conditions)
+            drive = self.drive(raw, clip=not self.training)
+        offsets = self.rest_offsets(self.shape_coefficients(drive))
         posed = self.head.pose(params, rest_offsets=offsets)
-        return Surface(params, offsets, posed.vertices, posed.plain_vertices)
+        return Surface(
+            params, offsets, posed.vertices, posed.plain_vertices, raw if offset_neck is None else None
+        )
 
     def posed_with(self, params: HeadParams, offsets: Tensor) -> Tensor:
         """Vertices [N, V, 3] of N heads (`params` corrected) with given offsets, as `Surface.offsets` are."""
@@ -181,17 +172,54 @@ class BlendAvatar(HeadAvatar):
         condition_noise: HeadParams | None,
         paint: bool,
     ) -> Rendering:
-        gbuffer, surface = rendering.gbuffer, rendering.surface
-        layers = [gbuffer.alpha]
+        gbuffer = rendering.gbuffer
+        values = gbuffer.alpha
         if paint:
-            params = surface.params
-            noisy = params if condition_noise is None else with_noise(params, condition_noise)
-            rgb01 = self.paint(gbuffer, self.scaled_drive(noisy, camera), self._gain(frame_ids))
-            layers.append(torch.where(gbuffer.alpha > 0, rgb01, 1.0))
-        screen = project(surface.vertices, camera)
+            drive = self._texture_drive(rendering.surface, camera, condition_noise)
+            values = self._painted(rendering, camera, drive, self._gain(frame_ids))
         edges = EdgeTable(self.face_neighbours)
-        mixed = antialias(torch.cat(layers, 1), gbuffer.fragments, screen, self.head.faces, edges)
+        mixed = antialias(values, gbuffer.fragments, gbuffer.screen, self.head.faces, edges)
         return rendering.replace(alpha=mixed[:, :1], rgb01=mixed[:, 1:] if paint else None)
+
+    def _texture_drive(self, surface: Surface, camera: Camera, noise: HeadParams | None) -> Tensor:
+        """The scaled drive vectors [N, D] of surfaces that a camera sees, with noise on the parameters."""
+        if noise is not None:
+            return self.scaled_drive(with_noise(surface.params, noise), camera)
+        if surface.drive is None:
+            return self.scaled_drive(surface.params, camera)
+        with torch.no_grad():
+            raw = seen_by(surface.drive, self.drive.names["view"], surface.params, camera)
+            return self.drive(raw, clip=not self.training)
+
+    def _painted(self, rendering: Rendering, camera: Camera, drive: Tensor, gain: Tensor | None) -> Tensor:
+        """Alpha and colours on white, before antialiasing: [N, 4, H, W]."""
+        gbuffer, surface = rendering.gbuffer, rendering.surface
+        if not self._uses_kernels(surface):
+            rgb01 = self.paint(gbuffer, drive, gain)
+            return torch.cat([gbuffer.alpha, torch.where(gbuffer.alpha > 0, rgb01, 1.0)], 1)
+        head_weights, mouth_weights = self.basis_weights(drive)
+        return paint_blend(
+            gbuffer.fragments,
+            surface.vertices,
+            camera.extrinsics[:, :, :3],
+            self.head.tables,
+            self.head_texture.maps(head_weights),
+            self.mouth_texture.maps(mouth_weights),
+            self.light,
+            self.light.new_ones(len(drive), 3) if gain is None else gain,
+            clamp01=not self.training,
+        )
+
+    def _uses_kernels(self, surface: Surface) -> bool:
+        return uses_cpu_kernels(surface.vertices.device) and surface.vertices.dtype == torch.float32
+
+    def rasterize(self, surface: Surface, camera: Camera, channels: Sequence[str] | None = None) -> GBuffer:
+        """As `HeadAvatar.rasterize`; on a CPU the channels that colours need are drawn when they are read."""
+        channels = self.PAINT_CHANNELS if channels is None else channels
+        lazy = self.PAINT_CHANNELS if self._uses_kernels(surface) else ()
+        eager = [name for name in channels if name not in lazy]
+        later = [name for name in lazy if name in channels]
+        return draw_gbuffer(surface.vertices, drawn_tables(self.head), camera, eager, later)
 
     def _gain(self, frame_ids: Tensor | None) -> Tensor | None:
         """The exposure factors [N, 3] of frames; 1 for ids that the avatar does not have."""
@@ -225,26 +253,7 @@ class BlendAvatar(HeadAvatar):
 
     def shading(self, normals: Tensor) -> Tensor:
         """The light [N, 3, H, W] at normals [N, 3, H, W] in the camera's axes, 1 on average."""
-        length = torch.linalg.vector_norm(normals, dim=1, keepdim=True).clamp_min(_MIN_NORMAL)
+        length = torch.linalg.vector_norm(normals, dim=1, keepdim=True).clamp_min(MIN_NORMAL)
         # the position is learned from edges and texture, not from the light
         basis = spherical_harmonics_basis((normals / length).detach().permute(0, 2, 3, 1))[..., 1:]
         return (1 + basis @ self.light).permute(0, 3, 1, 2)
-
-
-class _Smooth(torch.autograd.Function):
-    """Repeated products with a symmetric sparse matrix; the backward pass repeats them with the gradient."""
-
-    @staticmethod
-    def forward(ctx, columns: Tensor, matrix: Tensor, times: int) -> Tensor:
-        ctx.matrix, ctx.times = matrix, times
-        return _powers(columns, matrix, times)
-
-    @staticmethod
-    def backward(ctx, upstream: Tensor):
-        return _powers(upstream, ctx.matrix, ctx.times), None, None
-
-
-def _powers(columns: Tensor, matrix: Tensor, times: int) -> Tensor:
-    for _ in range(times):
-        columns = torch.sparse.mm(matrix, columns)
-    return columns

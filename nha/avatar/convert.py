@@ -9,6 +9,7 @@ from typing import Literal
 from nha.avatar.checkpoint import AvatarCheckpoint, read_checkpoint, write_checkpoint
 from nha.avatar.published_layout import published_head_tables
 from nha.core.errors import UserError
+from nha.core.output_folder import own_files, require_own_file
 from nha.head.load import load_head
 
 
@@ -31,10 +32,12 @@ def convert_checkpoint(
         UserError: `source` cannot be read, or the published code could not use the result.
     """
     source = Path(source)
+    require_own_file(target)
     checkpoint = read_checkpoint(source)
     if to == "published":
         checkpoint = _with_head_tables(checkpoint, source, head)
-    write_checkpoint(target, checkpoint, layout=to)
+    with own_files(target):
+        write_checkpoint(target, checkpoint, layout=to)
     return checkpoint
 
 

@@ -112,6 +112,15 @@ def raw_drive(head: HeadModel, params: HeadParams, camera: Camera | None = None)
     )
 
 
+def seen_by(raw: Tensor, view: slice, params: HeadParams, camera: Camera) -> Tensor:
+    """Drive vectors [N, D] of `raw_drive` with the head's rotation to another camera.
+
+    view: the part of the vector that is replaced; params: those of which the vectors were computed.
+    """
+    rotation = _view(params, neck_angles(params.neck), camera)
+    return torch.cat([raw[:, : view.start], rotation, raw[:, view.stop :]], 1)
+
+
 def _view(params: HeadParams, neck: Tensor, camera: Camera | None) -> Tensor:
     """Rotation vector [N, 3] of the head in the camera's axes, 0 where it looks at the camera."""
     world_from_head = rotation_matrix(params.rotation) @ rotation_matrix(neck)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nha.cli.settings import DatasetCheckSettings
 from nha.core.errors import UserError
+from nha.core.output_folder import own_files, require_own_file
 from nha.data.dataset_check import DatasetCheck, check_dataset
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.splits import spread_split, write_split
@@ -17,12 +18,17 @@ EXIT_FINDINGS = 1
 
 def run_dataset_check(settings: DatasetCheckSettings) -> None:
     """Check a dataset, print the findings and write the requested files; exits with code 1 if there are findings."""
+    for path in (settings.make_split, settings.report):
+        if path is not None:
+            require_own_file(path)
     check = check_dataset(settings.data, settings.tracking, settings.split)
     print(summary(check))
     if settings.make_split is not None:
         make_split(settings.make_split, check, settings.val_share, settings.gap)
     if settings.report is not None:
-        print(f"report: {write_dataset_report(settings.report, DatasetFolder(settings.data), check)}")
+        with own_files(settings.report):
+            report = write_dataset_report(settings.report, DatasetFolder(settings.data), check)
+        print(f"report: {report}")
     if check.findings:
         sys.exit(EXIT_FINDINGS)
 
@@ -43,7 +49,8 @@ def make_split(path: Path, check: DatasetCheck, val_share: float, gap: int) -> N
         raise UserError("no split can be made: every frame has findings")
     split = spread_split(check.good_frames, val_share, gap)
     try:
-        write_split(path, split)
+        with own_files(path):
+            write_split(path, split)
     except OSError as error:
         raise UserError(f"cannot write '{path}' ({error.strerror or error}); choose another file") from error
     left_out = len(check.frame_ids) - len(split.frame_ids())

@@ -11,14 +11,16 @@ from nha.cli.demo_subject import (
     HEAD,
     Steps,
     SubjectPaths,
+    files_of_earlier_versions,
     make_avatar,
     optimization_settings,
     second_subject_in_parallel,
 )
 from nha.cli.settings import DemoSettings
 from nha.core.html_report import Section
+from nha.core.output_folder import own_folder, read_json_keys
 from nha.core.paths import config_file
-from nha.core.system import atomic_path, require_writable
+from nha.core.system import atomic_path
 from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
 from nha.evaluation.avatar_evaluation import evaluate_on_dataset
@@ -34,19 +36,25 @@ from nha.reenactment.settings import ReenactmentSettings
 
 def run_demo(settings: DemoSettings) -> None:
     """Run all steps that are not finished yet, and print the results and their files."""
-    out = require_writable(settings.out)
-    start = time.perf_counter()
-    assets = load_head(HEAD)
-    subjects = [SubjectPaths(out / f"subject_{seed}") for seed in settings.seeds]
+    subjects = [SubjectPaths(settings.out / f"subject_{seed}") for seed in settings.seeds]
+    with (
+        own_folder(settings.out, of_earlier_version=_files_of_earlier_versions),
+        own_folder(subjects[0].root, of_earlier_version=files_of_earlier_versions),
+    ):
+        _run_steps(settings, subjects)
 
-    results, sections = [], []
+
+def _run_steps(settings: DemoSettings, subjects: list[SubjectPaths]) -> None:
+    out, start, assets = settings.out, time.perf_counter(), load_head(HEAD)
     with second_subject_in_parallel(settings, subjects[1]):
         seconds = [make_avatar(settings.seeds[0], subjects[0], settings, assets)]
-    seconds.append(make_avatar(settings.seeds[1], subjects[1], settings, assets))
-    for i, paths in enumerate(subjects):
-        result, section = evaluate_subject(settings.seeds[i], paths, settings, assets, seconds[i])
-        results.append(result)
-        sections.append(section)
+    results, sections = [], []
+    with own_folder(subjects[1].root, of_earlier_version=files_of_earlier_versions):
+        seconds.append(make_avatar(settings.seeds[1], subjects[1], settings, assets))
+        for i, paths in enumerate(subjects):
+            result, section = evaluate_subject(settings.seeds[i], paths, settings, assets, seconds[i])
+            results.append(result)
+            sections.append(section)
     videos = reenact_subjects(*subjects, out)
 
     table = results_table(results)
@@ -58,6 +66,14 @@ def run_demo(settings: DemoSettings) -> None:
     print(f"all scores are in results.json and in the report; {time.perf_counter() - start:.0f} s in total")
     for path in (out / "results.json", report, videos.side_by_side):
         print(path)
+
+
+def _files_of_earlier_versions(out: Path) -> list[str]:
+    """The files of a demo whose version of this program kept no manifest; empty for a folder from elsewhere."""
+    if not (own := [path for path in out.glob("subject_*/steps.json") if read_json_keys(path)]):
+        return []
+    names = ("results.json", "report.html", "steps.json")
+    return [name for name in names if (out / name).is_file()] or [own[0].relative_to(out).as_posix()]
 
 
 # --- evaluation -----------------------------------------------------------------------------------------

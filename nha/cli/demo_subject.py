@@ -7,7 +7,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,7 +17,10 @@ import numba
 import torch
 
 from nha.cli.settings import DemoSettings
+from nha.core.output_folder import own_folder, read_json_keys, remove_own_output
 from nha.core.system import atomic_path, setup_logging
+from nha.data.dataset_folder import DatasetFolder
+from nha.data.frame_store import remove_caches
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.optimization.config import OptimizationSettings
@@ -84,7 +86,9 @@ class Steps:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.records: dict[str, dict] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        known = read_json_keys(path)
+        content = json.loads(path.read_text("utf-8")) if known else {}
+        self.records: dict[str, dict] = {name: row for name, row in content.items() if isinstance(row, dict)}
 
     def run(self, name: str, settings: str, folder: Path, action: Callable[[], object]) -> dict:
         """Run a step unless an earlier run has finished it with the same settings.
@@ -92,8 +96,8 @@ class Steps:
         Args:
             name: the key of the step's record.
             settings: everything that the result depends on, as text.
-            folder: the step's output. It is removed if it was written with other settings, and kept if the same step
-                was interrupted.
+            folder: the step's output. Its own files are removed if they were written with other settings, and kept if
+                the same step was interrupted.
             action: writes the folder, returns a value for JSON.
 
         Returns:
@@ -102,7 +106,8 @@ class Steps:
         settings = hashlib.sha256(settings.encode()).hexdigest()
         record = self.records.get(name, {})
         if record.get("settings") != settings:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_caches(DatasetFolder(folder))
+            remove_own_output(folder)
             record = {"settings": settings}
             self._keep(name, record)
         if "seconds" in record and folder.exists():
@@ -119,6 +124,12 @@ class Steps:
         self.records[name] = record
         with atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(self.records, indent=1), encoding="utf-8")
+
+
+def files_of_earlier_versions(root: Path) -> list[str]:
+    """The files of a subject whose version of this program kept no manifest; empty for a folder from elsewhere."""
+    names = ("steps.json", "comparison.mp4", "log.txt")
+    return [name for name in names if (root / name).is_file()] if read_json_keys(root / "steps.json") else []
 
 
 def make_avatar(
@@ -196,7 +207,8 @@ def thread_variables(n_threads: int) -> Iterator[None]:
 def make_second_avatar(settings: DemoSettings, paths: SubjectPaths) -> None:
     """The function of the other process; all that it prints goes to the subject's log."""
     setup_logging()
-    with open(paths.log, "w", encoding="utf-8", buffering=1) as log:
+    held = own_folder(paths.root, of_earlier_version=files_of_earlier_versions)
+    with held, open(paths.log, "a", encoding="utf-8", buffering=1) as log:
         for descriptor in (1, 2):
             os.dup2(log.fileno(), descriptor)
         make_avatar(settings.seeds[1], paths, settings, load_head(HEAD))

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nha.core.fingerprint import file_digest
-from nha.core.system import atomic_path, observe_writes
+from nha.core.system import PARTIAL_NAME, atomic_path, observe_writes
 
 MANIFEST_FILE = ".manifest.jsonl"
+_TIDY_FROM = 100  # lines beyond four for each file
 
 
 class Manifest:
@@ -30,16 +31,22 @@ class Manifest:
         self.root = root
         self.path = root / MANIFEST_FILE
         self._records: dict[str, set[tuple[int, str]]] = {}
+        self._digests: dict[tuple[int, int, int], str] = {}  # by inode, size and time of change
+        self._n_lines = 0
+        self._is_cut = False  # a killed run has left half a line at the end
         self._lock = threading.Lock()
         with contextlib.suppress(FileNotFoundError):
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+            self._is_cut = bool(text) and not text.endswith("\n")
+            for line in text.splitlines():
                 self._read_line(line)
 
     def _read_line(self, line: str) -> None:
+        self._n_lines += 1
         try:
             record = json.loads(line)
             name, size, digest = str(record["name"]), int(record["bytes"]), str(record["sha256"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return
         if not os.path.isabs(name) and ".." not in Path(name).parts:
             self._records.setdefault(name, set()).add((size, digest))
@@ -52,6 +59,15 @@ class Manifest:
         """Names of the recorded files, which need not exist any more."""
         return sorted(self._records)
 
+    def covers(self, path: Path) -> bool:
+        """Whether a file belongs into this manifest: not a partial file, and in no subfolder with its own manifest."""
+        if path == self.path or self.root not in path.parents:
+            return False
+        inner = path.relative_to(self.root)
+        if any(PARTIAL_NAME.fullmatch(part) for part in inner.parts):
+            return False
+        return not any((self.root / parent / MANIFEST_FILE).exists() for parent in inner.parents[:-1])
+
     def is_recorded(self, path: Path) -> bool:
         """Whether a file of this name was written, whatever it holds now."""
         return self._name(path) in self._records
@@ -61,7 +77,7 @@ class Manifest:
         sizes = {size for size, _ in self._records.get(self._name(path), ())}
         if not sizes or path.is_symlink() or not path.is_file() or path.stat().st_size not in sizes:
             return False
-        return (path.stat().st_size, file_digest(path)) in self._records[self._name(path)]
+        return (path.stat().st_size, self._digest(path)) in self._records[self._name(path)]
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -71,7 +87,38 @@ class Manifest:
 
     def add(self, path: Path) -> None:
         """Record a file that exists."""
-        self._append(self._name(path), path.stat().st_size, file_digest(path))
+        self._append(self._name(path), path.stat().st_size, self._digest(path))
+
+    def replace_folder(self, temporary: Path, path: Path) -> None:
+        """Rename a finished folder to `path`; of one that exists only own files are removed.
+
+        For `system.atomic_directory`. The rest of an earlier folder is kept with the ending `.unused`.
+        """
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                name = self._name(path / file.relative_to(temporary))
+                self._append(name, file.stat().st_size, self._digest(file))
+        earlier = path.with_name(f".{path.name}.{os.getpid()}.earlier")
+        if path.exists():
+            os.replace(path, earlier)
+        os.replace(temporary, path)
+        if earlier.exists():
+            self._remove_moved(earlier, path)
+
+    def _remove_moved(self, folder: Path, path: Path) -> None:
+        """Remove the own files of a folder that was at `path` when they were recorded; rename it if others remain."""
+        for file in sorted(folder.rglob("*"), reverse=True):  # the files of a folder before the folder
+            if file.is_dir() and not file.is_symlink():
+                with contextlib.suppress(OSError):  # not empty
+                    file.rmdir()
+            elif file.is_file() and not file.is_symlink():
+                records = self._records.get(self._name(path / file.relative_to(folder)), ())
+                if (file.stat().st_size, self._digest(file)) in records:
+                    file.unlink()
+        try:
+            folder.rmdir()
+        except OSError:
+            os.replace(folder, unused_name(path))
 
     def move(self, source: Path, target: Path) -> None:
         """Rename an own file; the new name is recorded first."""
@@ -97,24 +144,50 @@ class Manifest:
         kept = {}
         for name in self.names:
             if self.owns(path := self.root / name):
-                kept[name] = (path.stat().st_size, file_digest(path))
+                kept[name] = (path.stat().st_size, self._digest(path))
         text = "".join(_line(name, *record) for name, record in kept.items())
         with atomic_path(self.path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         self._records = {name: {record} for name, record in kept.items()}
+        self._n_lines = len(kept)
+
+    def tidy(self) -> None:
+        """`compact`, where the file holds many more lines than there are files."""
+        if self._n_lines > 4 * len(self._records) + _TIDY_FROM:
+            self.compact()
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
     def _record(self, path: Path, written: Path) -> None:
-        if path == self.path or self.root not in path.parents or not written.is_file():
-            return
-        self._append(self._name(path), written.stat().st_size, file_digest(written))
+        if self.covers(path) and written.is_file():
+            self._append(self._name(path), written.stat().st_size, self._digest(written))
+
+    def _digest(self, path: Path) -> str:
+        """The file's SHA-256. A file that this process has read and that nobody has changed is not read again."""
+        status = path.stat()
+        key = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if key not in self._digests:
+            self._digests[key] = file_digest(path)
+        return self._digests[key]
 
     def _append(self, name: str, size: int, digest: str) -> None:
-        with self._lock, open(self.path, "a", encoding="utf-8") as file:
-            file.write(_line(name, size, digest))
+        with self._lock:
+            if (size, digest) in self._records.get(name, ()):
+                return
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write("\n" * self._is_cut + _line(name, size, digest))
+            self._is_cut = False
             self._records.setdefault(name, set()).add((size, digest))
+            self._n_lines += 1
+
+
+def unused_name(path: Path) -> Path:
+    """A free name beside a file or folder for what lies in its place and is kept."""
+    return next(
+        name for i in range(10**6)
+        if not os.path.lexists(name := path.with_name(f"{path.name}.unused{i or ''}"))
+    )  # fmt: skip
 
 
 def _line(name: str, size: int, digest: str) -> str:

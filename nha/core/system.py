@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -23,6 +24,8 @@ from nha.core.signals import StoppedError, stop_signals
 from nha.core.text import printable
 
 EXIT_USER_ERROR = 2
+# The names of files and folders that are being written: stem, process and random digits.
+PARTIAL_NAME = re.compile(r"\.(.+)\.(?P<process>\d+)\.[0-9a-f]{4,8}\.part(\.\w+)?")
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # disk full, quota, largest file
 
 
@@ -202,6 +205,13 @@ def atomic_path(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def replace_file(source: Path, target: Path) -> None:
+    """Rename a finished file; `observe_writes` learns of it, as of a file that is written."""
+    for observer in tuple(_observers):
+        observer(target, source)
+    os.replace(source, target)
+
+
 def _flush_to_disk(path: Path) -> None:
     handle = os.open(path, os.O_RDWR)
     try:
@@ -211,20 +221,28 @@ def _flush_to_disk(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success it replaces `path`, else it is removed."""
+def atomic_directory(path: str | Path, replace: Callable[[Path, Path], None] | None = None) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success it replaces `path`, else it is removed.
+
+    replace: called with both folders; by default an existing folder is removed with all that it holds, which is right
+    for folders that no user writes to.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     temporary.mkdir()
     try:
         yield temporary
-        if path.exists():
-            old = _beside(path)
-            os.replace(path, old)
-            os.replace(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
+        (replace or _replace_directory)(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_directory(temporary: Path, path: Path) -> None:
+    if path.exists():
+        old = _beside(path)
+        os.replace(path, old)
+        os.replace(temporary, path)
+        shutil.rmtree(old)
+    else:
+        os.replace(temporary, path)

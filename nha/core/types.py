@@ -157,7 +157,8 @@ class GBuffer(_Movable):
 
     fragments: the visible face of each pixel; image_size: (height, width);
     part_names: the parts whose labels are the channels of "hard_labels" and "soft_labels", in that order;
-    covered: the list of the covered pixels (`nha.render.interpolate.CoveredPixels`), where it is kept.
+    covered: the list of the covered pixels (`nha.render.interpolate.CoveredPixels`), where it is kept;
+    screen: [N, V, 3] the vertices as `nha.render.camera.project` returns them, where they are kept.
     """
 
     fragments: Fragments
@@ -165,6 +166,7 @@ class GBuffer(_Movable):
     channels: Mapping[str, Tensor]
     part_names: tuple[str, ...] = ()
     covered: Any = None
+    screen: Tensor | None = None
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.channels:
@@ -187,13 +189,15 @@ class Surface(_Movable):
 
     params: the parameters that were posed, learned corrections included;
     offsets: [N, V, 3] metres in the vertices' tangent frames (x, y along the surface, z along the normal);
-    vertices: [N, V, 3] with and plain_vertices: [N, V, 3] without offsets, metres, world.
+    vertices: [N, V, 3] with and plain_vertices: [N, V, 3] without offsets, metres, world;
+    drive: [N, D] what the blend model computes from `params` (`nha.avatar.drive.raw_drive`), where it is kept.
     """
 
     params: HeadParams
     offsets: Tensor
     vertices: Tensor
     plain_vertices: Tensor
+    drive: Tensor | None = None
 
 
 @dataclass(frozen=True)

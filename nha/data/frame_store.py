@@ -5,6 +5,7 @@ Decoding the four PNG files of a 512 x 512 frame takes about 20 ms; reading them
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -19,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nha.core.errors import UserError
+from nha.core.output_folder import remove_partial_files
 from nha.core.system import atomic_directory
 from nha.data.dataset_folder import DatasetFolder, FramePaths, read_labels, read_rgb
 from nha.data.messages import format_size, some_of
@@ -137,9 +139,8 @@ class FrameStore:
         height, width = self.image_size
         shapes = {"rgb": (3, height, width), "segmentation": (height, width), "parsing": (height, width)}
         shapes["normals"] = shapes["rgb"]
-        for old in self.directory.parent.iterdir():
-            if _STORE_NAME.fullmatch(old.name):
-                shutil.rmtree(old, ignore_errors=True)  # a run that still reads it keeps the files open
+        _remove_stores(self.directory.parent)
+        remove_partial_files(self.directory.parent)
         with atomic_directory(self.directory) as temporary:
             arrays = {
                 name: np.lib.format.open_memmap(
@@ -160,6 +161,25 @@ class FrameStore:
                     pass
             for array in arrays.values():
                 array.flush()
+
+
+def remove_caches(folder: DatasetFolder) -> None:
+    """Remove the decoded images of a dataset from its folder."""
+    cache = folder.root / CACHE_FOLDER
+    if cache.is_dir():
+        _remove_stores(cache)
+        with contextlib.suppress(OSError):  # other files are in it
+            cache.rmdir()
+
+
+def _remove_stores(cache: Path) -> None:
+    for folder in cache.iterdir():
+        if _STORE_NAME.fullmatch(folder.name) and not folder.is_symlink():
+            for name in _NAMES:  # a run that still reads a file keeps it open
+                with contextlib.suppress(OSError):
+                    (folder / f"{name}.npy").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def check_files(folder: DatasetFolder, frame_ids: Sequence[int]) -> None:

@@ -19,7 +19,8 @@ from nha.avatar.open import load_avatar
 from nha.avatar.training_record import record_of, recorded_split, trained_on_dataset
 from nha.core.device import pick_device
 from nha.core.names import distinct_names
-from nha.core.system import exclusive_use, get_logger, require_writable
+from nha.core.output_folder import own_folder, require_own
+from nha.core.system import get_logger, require_writable
 from nha.core.tables import Table
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.frame_dataset import FrameSplits
@@ -83,14 +84,14 @@ def evaluate_avatar(settings: EvaluationSettings) -> EvaluationResults:
     """
     settings.check()
     names = distinct_names(settings.ckpt, "--avatar")
-    out = require_writable(settings.out or checkpoint_file(settings.ckpt[0]).parent / "evaluation")
+    out = require_own(settings.out or checkpoint_file(settings.ckpt[0]).parent / "evaluation")
     device = pick_device(settings.device)
     subjects = _open_avatars(settings, names, device)
     optional = open_optional_metrics(device)
     for metric, reason in optional.absent.items():
         _logger.info("%s is not computed: %s", metric, reason)
 
-    with raster_backend(settings.raster_backend), exclusive_use(out):
+    with raster_backend(settings.raster_backend), own_folder(out):
         evaluated = [
             _evaluate_one(
                 settings,

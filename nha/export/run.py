@@ -14,7 +14,8 @@ import torch
 from nha.avatar.base import HeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.core.mesh import vertex_normals
-from nha.core.system import atomic_path, exclusive_use, get_logger, require_writable
+from nha.core.output_folder import own_folder, require_own
+from nha.core.system import atomic_path, get_logger
 from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.export.accuracy import image_accuracy, page_accuracy, rig_accuracy
@@ -60,7 +61,7 @@ def export_avatar(
     with raster_backend(settings.raster_backend), contextlib.ExitStack() as held:
         opened = settings.ckpt if avatar is None else avatar
         exporter = _Exporter(settings, open_source(opened, settings.tracking, settings.head, settings.device))
-        held.enter_context(exclusive_use(exporter.out))
+        held.enter_context(own_folder(exporter.out))
         written = [path for name in FORMATS if name in settings.formats for path in exporter.writers[name]()]
         summary = exporter.summary(written)
         path = exporter.out / SUMMARY_FILE
@@ -80,7 +81,7 @@ class _Exporter:
         self.frame_ids = list(settings.frames) or [None]
         for frame_id in (*self.frame_ids, settings.bind_frame, settings.texture_frame):
             self.pose(frame_id)  # raises UserError before anything is written
-        self.out = require_writable(settings.out)
+        self.out = require_own(settings.out)
         self.writers = {
             "obj": self.write_objs,
             "ply": self.write_plys,

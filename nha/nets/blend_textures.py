@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nha.core.derived import Derived
+
 _SMALLEST_LEVEL = 16  # texels of the coarsest level of a pyramid
 _INITIAL_GREY = 0.5
 
@@ -35,6 +37,7 @@ class PyramidImages(nn.Module):
         self.levels = nn.ParameterList([nn.Parameter(torch.zeros(channels, side, side)) for side in sizes])
         with torch.no_grad():
             self.levels[0].fill_(initial)
+        self._images = Derived()
 
     @property
     def size(self) -> int:
@@ -42,7 +45,10 @@ class PyramidImages(nn.Module):
         return self.levels[-1].shape[-1]
 
     def forward(self) -> Tensor:
-        """The images [C, R, R]."""
+        """The images [C, R, R]; do not write to them, because they are kept until the levels change."""
+        return self._images.value(self.levels, self._sum)
+
+    def _sum(self) -> Tensor:
         image = self.levels[0]
         for level in list(self.levels)[1:]:
             larger = F.interpolate(image[None], size=level.shape[1:], mode="bilinear", align_corners=False)

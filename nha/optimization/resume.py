@@ -20,6 +20,8 @@ from nha.avatar.base import HeadAvatar
 from nha.avatar.open import replaced_networks
 from nha.core.errors import UserError
 from nha.core.fingerprint import file_digest, files_digest
+from nha.core.manifest import Manifest
+from nha.core.output_folder import read_json_keys
 from nha.core.paths import PART_WEIGHTS
 from nha.core.system import atomic_path, get_logger
 from nha.data.frame_dataset import FrameSplits
@@ -36,7 +38,7 @@ from nha.optimization.training_state import (
     set_aside,
 )
 
-RUN_FILE, AVATAR_FILE = "run.json", "avatar.ckpt"
+RUN_FILE, AVATAR_FILE, LOG_FOLDER = "run.json", "avatar.ckpt", "logs"
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,14 @@ def finished_part(identity: RunIdentity, output: Path, stages: tuple[Stage, ...]
     return FinishedPart(finished, state)
 
 
+def files_of_earlier_versions(output: Path) -> list[str]:
+    """The files of a run whose version of this program kept no manifest; empty for a folder from elsewhere."""
+    if not read_json_keys(output / RUN_FILE) >= {"stage_seconds", "fingerprint"}:
+        return []
+    names = (RUN_FILE, AVATAR_FILE, TRAINING_FILE, PREVIOUS_FILE)
+    return [name for name in names if (output / name).is_file()]
+
+
 def _read_run(output: Path) -> dict[str, Any] | None:
     """The content of `run.json`; None where there is none, or only a damaged one, which is set aside."""
     path = output / RUN_FILE
@@ -139,10 +149,10 @@ def _changed_inputs(known: dict[str, Any], identity: RunIdentity) -> list[str]:
 @rank_zero_only
 def forget_run(output: Path) -> None:
     """Remove the training states of the folder's run, so that it starts again; a foreign file is set aside."""
-    is_ours = _read_run(output) is not None
+    is_ours, manifest = _read_run(output) is not None, Manifest(output)
     for name in (TRAINING_FILE, PREVIOUS_FILE):
         path = output / name
-        if path.exists() and not is_ours:
+        if path.exists() and not (is_ours and manifest.owns(path)):
             set_aside(path, "is not from a run in this folder")
         path.unlink(missing_ok=True)
     if not is_ours and (output / AVATAR_FILE).exists():

@@ -25,8 +25,9 @@ from nha.avatar.open import build_avatar, save_avatar
 from nha.avatar.training_record import training_record
 from nha.core.device import pick_device, seed_everything, set_precision
 from nha.core.errors import UserError
+from nha.core.output_folder import own_folder, require_own
 from nha.core.paths import PART_WEIGHTS
-from nha.core.system import exclusive_use, get_logger, require_writable
+from nha.core.system import get_logger, require_writable
 from nha.core.types import FrameBatch
 from nha.data.frame_dataset import FrameDataset
 from nha.head.assets import HeadAssets
@@ -42,7 +43,9 @@ from nha.optimization.objective import Objective
 from nha.optimization.perceptual_choice import with_perceptual_network
 from nha.optimization.resume import (
     AVATAR_FILE,
+    LOG_FOLDER,
     FinishedPart,
+    files_of_earlier_versions,
     finished_part,
     forget_run,
     identify,
@@ -109,8 +112,13 @@ def optimize_avatar(
     _check_machine(settings, device, perceptual)
     set_precision(settings.run.precision)
     # created after all checks, so that a run with wrong settings leaves no folder
-    output = require_writable(settings.run.default_root_dir)
-    with nullcontext() if rank_zero_only.rank else exclusive_use(output):
+    output = settings.run.default_root_dir
+    if rank_zero_only.rank:
+        held = nullcontext(require_writable(output))
+    else:
+        require_own(output, files_of_earlier_versions)
+        held = own_folder(output, of_earlier_version=files_of_earlier_versions, logs=LOG_FOLDER)
+    with held:
         return _optimize(
             settings, data, stages, perceptual, assets, device, extra_terms, texture_net, offset_net
         )

@@ -24,6 +24,7 @@ from nha.optimization.callbacks import (
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.objective import Objective
+from nha.optimization.resume import LOG_FOLDER
 from nha.optimization.stages import Stage
 from nha.optimization.training_state import TRAINING_FILE, StateFiles, TrainingState
 
@@ -68,7 +69,7 @@ def fit_stage(
         plugins=[files],
         use_distributed_sampler=False,  # the data module distributes the frames, see `order_of_rank`
         max_epochs=stage.end_epoch,
-        logger=TensorBoardLogger(output / "logs", name="", version=""),
+        logger=TensorBoardLogger(output / LOG_FOLDER, name="", version=""),
         callbacks=[
             StageProgress(),
             HeldOutPoses(data, settings.run.held_out_period),

@@ -19,7 +19,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from nha.avatar.checkpoint import INFINITE_UNTIL_MEASURED
 from nha.core.errors import UserError
 from nha.core.finite import non_finite_names
-from nha.core.system import atomic_path, get_logger
+from nha.core.manifest import unused_name
+from nha.core.system import atomic_path, get_logger, replace_file
 from nha.core.torch_file import load_torch
 from nha.data.messages import some_of
 
@@ -54,7 +55,7 @@ class StateFiles(CheckpointIO):
         with atomic_path(path, durable=True) as temporary:
             temporary.write_bytes(content.getbuffer())
             if path.is_file():
-                os.replace(path, path.with_name(PREVIOUS_FILE))
+                replace_file(path, path.with_name(PREVIOUS_FILE))
         self.saved_epochs = checkpoint.get(EPOCHS_KEY, 0)
 
     def load_checkpoint(
@@ -111,8 +112,6 @@ def find_training_state(output: Path, run: str) -> TrainingState | None:
 @rank_zero_only
 def set_aside(path: Path, reason: str) -> None:
     """Rename a file that cannot be used, and say so."""
-    target = next(
-        name for i in range(10**6) if not (name := path.with_name(f"{path.name}.unused{i or ''}")).exists()
-    )
+    target = unused_name(path)
     os.replace(path, target)
     _logger.warning("%s %s; it is kept as %s", path.name, reason, target.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,9 +13,6 @@ from nha.data.video_io import video_info
 from nha.preprocess.frame_job import read_detection
 
 DAMAGED_SUFFIX = ".damaged"  # added to the name of a file that is set aside
-
-# The names that `atomic_path` gives to files while it writes them: stem, process and random bytes.
-PARTIAL_NAME = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{4,8}\.part(\.\w+)?")
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from nha.core.errors import UserError
 from nha.core.manifest import Manifest
+from nha.core.output_folder import remove_partial_files
 from nha.core.system import get_logger
 from nha.data.dataset_folder import (
     DatasetFolder,
@@ -28,7 +29,7 @@ from nha.data.messages import some_of
 from nha.data.splits import Split, write_split
 from nha.data.video_io import VideoWriter
 from nha.preprocess.crop import FrameTransform
-from nha.preprocess.damage import DAMAGED_SUFFIX, PARTIAL_NAME, can_check, is_readable
+from nha.preprocess.damage import DAMAGED_SUFFIX, can_check, is_readable
 from nha.preprocess.dataset_info import INFO_FILE, DatasetInfo, check_same_dataset, read_info, write_info
 from nha.preprocess.frame_job import FrameJob
 
@@ -201,13 +202,10 @@ class Workspace:
     def save_info(self) -> None:
         """Write `dataset_info.json`."""
         write_info(self.root, self.info)
+        self.manifest.add(self.root / INFO_FILE)
 
     def _remove_partial_files(self) -> None:
-        # An interrupted run leaves the file that it was writing; `atomic_path` gives those files such names.
-        for pattern in (".*.part*", "*/.*.part*"):
-            for path in self.root.glob(pattern):
-                if PARTIAL_NAME.fullmatch(path.name) and path.is_file():
-                    path.unlink()
+        remove_partial_files(self.root)
 
     # --- files of the whole dataset ----------------------------------------------------------------------
 

@@ -19,11 +19,13 @@ class ReenactmentFiles:
         prediction: the animated avatar before the background.
         driving: the driving person.
         side_by_side: both beside each other, with captions.
+        are_in_own_folder: whether their folder holds nothing else.
     """
 
     prediction: Path
     driving: Path
     side_by_side: Path
+    are_in_own_folder: bool = True
 
     @classmethod
     def at(cls, outpath: Path) -> ReenactmentFiles:
@@ -34,7 +36,13 @@ class ReenactmentFiles:
             outpath.with_name(f"{outpath.stem}_prediction.mp4"),
             outpath.with_name(f"{outpath.stem}_driving.mp4"),
             outpath,
+            are_in_own_folder=False,
         )
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the videos."""
+        return self.prediction.parent
 
     def __iter__(self) -> Iterator[Path]:
         return iter((self.prediction, self.driving, self.side_by_side))

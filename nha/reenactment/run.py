@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from nha.avatar.image_renderer import render_rgba
 from nha.core.device import pick_device
+from nha.core.output_folder import own_files, own_folder, require_own, require_own_file
 from nha.core.system import exclusive_use, require_writable
 from nha.data.sound import add_sound, has_sound
 from nha.data.tracking_file import read_tracking
@@ -60,16 +61,36 @@ def reenact_avatar(settings: ReenactmentSettings) -> list[ReenactmentFiles]:
         select_neutral_frame(tracking, person.neutral_frame, "neutral_driving_frame", person.name)
         for person, tracking in zip(people, trackings, strict=True)
     ]
-    folders = {require_writable(person.files.prediction.parent) for person in people}
+    for person in people:
+        _require_own_output(person)
     device = pick_device(settings.device)
     target = open_person(settings.target_ckpt, target_tracking, target_neutral, settings.head, device)
     with raster_backend(settings.raster_backend), ExitStack() as held:
-        for folder in sorted(folders):
-            held.enter_context(exclusive_use(folder))
+        for person in people:
+            _hold_output(person, held)
         for person, tracking, neutral in zip(people, trackings, neutrals, strict=True):
             driving = open_driving_person(person, tracking, neutral, target, settings.head, device)
             _write_videos(target, driving, person, settings, device)
     return [person.files for person in people]
+
+
+def _require_own_output(person: DrivingPerson) -> None:
+    """Raise UserError where the videos would replace files from elsewhere."""
+    if person.files.are_in_own_folder:
+        require_own(person.files.folder)
+    else:
+        for path in person.files:
+            require_own_file(path)
+        require_writable(person.files.folder)
+
+
+def _hold_output(person: DrivingPerson, held: ExitStack) -> None:
+    """Lock the folder of a person's videos and record what is written there until `held` is closed."""
+    if person.files.are_in_own_folder:
+        held.enter_context(own_folder(person.files.folder))
+    else:
+        held.enter_context(exclusive_use(person.files.folder))
+        held.enter_context(own_files(*person.files))
 
 
 def _write_videos(

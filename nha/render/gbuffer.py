@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from nha.core.mesh import vertex_normals
 from nha.core.types import Camera, Fragments, GBuffer, SurfaceTables
 from nha.render.camera import pixels_to_ndc, project
 from nha.render.interpolate import CoveredPixels, covered_pixels
+from nha.render.lazy_channels import LazyChannels
 from nha.render.rasterize import rasterize
 
 # Sums of face normals shorter than this are not normalised.
@@ -33,6 +34,7 @@ def draw_gbuffer(
     tables: SurfaceTables,
     camera: Camera,
     channels: Sequence[str],
+    lazy: Sequence[str] = (),
 ) -> GBuffer:
     """The G-buffer of N meshes of one topology, rasterised once, with the requested channels.
 
@@ -56,12 +58,13 @@ def draw_gbuffer(
         tables: the mesh's faces and surface attributes.
         camera: N cameras.
         channels: names from the list above.
+        lazy: names of channels that are drawn when one of them is read for the first time.
 
     Raises:
         ValueError: an unknown channel's name, or vertices that are not [N, V, 3].
         UserError: the chosen raster backend cannot be used.
     """
-    unknown = set(channels) - {*CHANNELS, "alpha"}
+    unknown = {*channels, *lazy} - {*CHANNELS, "alpha"}
     if unknown:
         raise ValueError(
             f"unknown G-buffer channels {sorted(unknown)}; known are {', '.join(CHANNELS)} and alpha"
@@ -86,13 +89,18 @@ def draw_gbuffer(
         "hard_labels": lambda: tables.hard_labels.detach()[None],
         "soft_labels": lambda: tables.soft_labels.detach()[None],
     }
-    wanted = dict.fromkeys(("alpha", *channels))
-    drawn = {name: draw[name]() for name in wanted if name in draw}
-    for group in (posed, labels):
-        values = {name: group[name]() for name in wanted if name in group}
-        drawn |= _draw_together(covered, values, faces)
-    ordered = {name: drawn[name] for name in wanted}
-    return GBuffer(fragments, camera.image_size, ordered, tables.part_names, covered)
+
+    def draw_channels(names: Iterable[str]) -> Mapping[str, Tensor]:
+        drawn = {name: draw[name]() for name in names if name in draw}
+        for group in (posed, labels):
+            values = {name: group[name]() for name in names if name in group}
+            drawn |= _draw_together(covered, values, faces)
+        return {name: drawn[name] for name in names}
+
+    drawn = draw_channels(tuple(dict.fromkeys(("alpha", *channels))))
+    if lazy:
+        drawn = LazyChannels(drawn, tuple(lazy), draw_channels)
+    return GBuffer(fragments, camera.image_size, drawn, tables.part_names, covered, screen)
 
 
 def _draw_together(

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from nha.core.errors import UserError
-from nha.core.system import atomic_directory, exclusive_use, require_writable
+from nha.core.output_folder import own_folder, read_json_keys, require_own
+from nha.core.system import atomic_directory
 from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import DatasetFolder, write_keypoints, write_labels, write_normals
 from nha.data.origin import TrackingOrigin
@@ -60,8 +60,7 @@ def write_subject(out: Path, settings: SyntheticSettings) -> Path:
             another source.
     """
     settings.check()
-    out = require_writable(out)
-    _refuse_foreign_truth(out / "truth")
+    out = require_own(out, _files_of_earlier_versions)
     assets = load_head(settings.head)
     subject = sample_subject(settings.seed)
     shape = sample_identity(assets, settings.seed, slim=subject.hair.slim_face)
@@ -75,8 +74,8 @@ def write_subject(out: Path, settings: SyntheticSettings) -> Path:
 
     vertices = np.concatenate([scene.head_vertices(chunk) for chunk in _chunks(params)])
     with (
-        exclusive_use(out),
-        atomic_directory(out / "truth") as folder,
+        own_folder(out, of_earlier_version=_files_of_earlier_versions) as manifest,
+        atomic_directory(out / "truth", manifest.replace_folder) as folder,
         VideoWriter(out / "video.mp4", settings.fps) as video,
     ):
         landmarks, visible = [], []
@@ -96,9 +95,16 @@ def write_subject(out: Path, settings: SyntheticSettings) -> Path:
     return out
 
 
-def _refuse_foreign_truth(folder: Path) -> None:
-    if folder.exists() and not (folder / DESCRIPTION_FILE).is_file():
-        raise UserError(f"'{folder}' exists and is not from a synthetic video; choose another output folder")
+def _files_of_earlier_versions(out: Path) -> list[str]:
+    """The files of a synthetic video whose version of this program kept no manifest."""
+    if not read_json_keys(out / "truth" / DESCRIPTION_FILE) >= {"head", "frames"}:
+        return []
+    inner = [
+        f"truth/{name}"
+        for name in ("tracked_flame_params.npz", "vertices.npz", "landmarks.npz", DESCRIPTION_FILE)
+    ]
+    frames = [path.relative_to(out).as_posix() for path in (out / "truth").glob("*/*_*.*")]
+    return [name for name in ["video.mp4", *inner, *frames] if (out / name).is_file()]
 
 
 def make_camera(size: tuple[int, int]) -> Camera:

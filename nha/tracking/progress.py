@@ -18,20 +18,15 @@ from torch import Tensor
 
 from nha.core.config import different_settings, format_settings
 from nha.core.errors import UserError
-from nha.core.system import atomic_path, get_logger, require_writable
+from nha.core.system import atomic_path, get_logger
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.origin import TrackingOrigin
-from nha.data.tracking_file import TRACKING_FILE_NAMES, TrackingResult, read_tracking, write_tracking
+from nha.data.tracking_file import TrackingResult, read_tracking, write_tracking
+from nha.tracking import output_files as files
 from nha.tracking.appearance import AlbedoSpace
 from nha.tracking.frames import TrackingFrames
 from nha.tracking.settings import TrackingSettings
 from nha.tracking.state import Unknowns
-
-RESULT_FILE = TRACKING_FILE_NAMES[0]
-PROGRESS_FILE = "tracking_progress.json"
-REPORT_FILE = "tracking_report.json"
-VIDEO_FILE = "tracking.mp4"
-PERSON_FILE = "tracking_person.npz"
 
 _logger = get_logger(__name__)
 # Settings that do not change the numbers: a run may be resumed with other values.
@@ -119,7 +114,7 @@ class RunFolder:
 
     def __init__(self, settings: TrackingSettings, frames: TrackingFrames) -> None:
         self.settings, self.frames = settings, frames
-        self.folder = require_writable(settings.output_path)
+        self.folder = files.require_own_output(settings.output_path)
         comparable = replace(settings, load_tracked_flame_params=None, **_WITHOUT_INFLUENCE)
         self.fingerprint = format_settings(comparable)
         self.origin = TrackingOrigin.of(DatasetFolder(settings.data_path), frames.frame_ids)
@@ -131,15 +126,15 @@ class RunFolder:
 
     @property
     def result(self) -> Path:
-        return self.folder / RESULT_FILE
+        return self.folder / files.RESULT_FILE
 
     @property
     def report(self) -> Path:
-        return self.folder / REPORT_FILE
+        return self.folder / files.REPORT_FILE
 
     @property
     def video(self) -> Path:
-        return self.folder / VIDEO_FILE
+        return self.folder / files.VIDEO_FILE
 
     def save(self, progress: Progress) -> None:
         """Write the result and the progress, each atomically."""
@@ -157,12 +152,12 @@ class RunFolder:
             "outliers": list(progress.outliers),
             "seconds": progress.seconds,
         }
-        with atomic_path(self.folder / PROGRESS_FILE) as temporary:
+        with atomic_path(self.folder / files.PROGRESS_FILE) as temporary:
             temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     def save_person(self, person: Person) -> None:
         """Write what a resumed run needs beside the unknowns."""
-        with atomic_path(self.folder / PERSON_FILE) as temporary, open(temporary, "wb") as file:
+        with atomic_path(self.folder / files.PERSON_FILE) as temporary, open(temporary, "wb") as file:
             np.savez(
                 file,
                 albedo=person.albedo.mean.cpu().numpy(),
@@ -173,7 +168,7 @@ class RunFolder:
     def load_person(self) -> Person | None:
         """What `save_person` wrote, or None where there is nothing readable."""
         try:
-            with open(self.folder / PERSON_FILE, "rb") as file:
+            with open(self.folder / files.PERSON_FILE, "rb") as file:
                 archive = np.load(file, allow_pickle=False)
                 mean, count = torch.from_numpy(archive["albedo"]), int(archive["n_components"])
                 offsets = torch.from_numpy(archive["landmark_offsets"])
@@ -201,7 +196,7 @@ class RunFolder:
         except (OSError, UserError):
             result = None
         if result is None:  # the run was stopped between both files
-            _logger.info("%s and %s do not belong together; starting anew", self.result, PROGRESS_FILE)
+            _logger.info("%s and %s do not belong together; starting anew", self.result, files.PROGRESS_FILE)
             return self._from_given(given) if given else None
         return Progress(
             unknowns=from_result(result),
@@ -215,7 +210,7 @@ class RunFolder:
     def _record(self) -> dict[str, Any]:
         """The content of the progress file; {} where it is missing or damaged."""
         try:
-            record = json.loads((self.folder / PROGRESS_FILE).read_text(encoding="utf-8"))
+            record = json.loads((self.folder / files.PROGRESS_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}
@@ -223,7 +218,7 @@ class RunFolder:
     def _difference(self, record: Mapping[str, Any]) -> str:
         """How the folder's run differs from this one, to follow "a tracking"; "" where it does not."""
         if "settings" not in record:
-            return f"of another program or version ({RESULT_FILE} without {PROGRESS_FILE})"
+            return f"of another program or version ({files.RESULT_FILE} without {files.PROGRESS_FILE})"
         same_video = self._recorded_origin().same_video(self.origin)
         if same_video is False:
             return "of another video"

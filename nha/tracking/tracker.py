@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nha.core.device import pick_device
-from nha.core.system import exclusive_use, get_logger
+from nha.core.output_folder import own_folder
+from nha.core.system import get_logger
 from nha.data.tracked_video import Tracking
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
@@ -11,13 +12,14 @@ from nha.render.rasterize import raster_backend
 from nha.tracking.appearance import AlbedoSpace, grey_albedo_space, read_albedo_space
 from nha.tracking.batched import track_in_batches
 from nha.tracking.frames import TrackingFrames, read_frames
+from nha.tracking.output_files import files_of_earlier_versions
 from nha.tracking.photometric import tracker_mesh
 from nha.tracking.photometric_fit import PhotometricFit
 from nha.tracking.progress import RunFolder
 from nha.tracking.report import write_report
 from nha.tracking.sequential import track_sequentially
 from nha.tracking.settings import TrackingSettings
-from nha.tracking.tensorboard_log import open_tensorboard_log
+from nha.tracking.tensorboard_log import LOG_FOLDER, open_tensorboard_log
 
 _logger = get_logger(__name__)
 
@@ -43,7 +45,7 @@ def track_dataset(settings: TrackingSettings) -> Tracking:
     settings.check()
     frames = read_frames(settings.data_path, settings.downscale_factor)
     run = RunFolder(settings, frames)
-    with exclusive_use(run.folder):
+    with own_folder(run.folder, of_earlier_version=files_of_earlier_versions, logs=LOG_FOLDER):
         return _track(settings, frames, run)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.drive import LANDMARK_PAIRS, Drive, raw_drive
 from nha.avatar.open import build_avatar, load_avatar, save_avatar
+from nha.core.device import accelerator_path
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.head.load import load_head
@@ -90,6 +92,91 @@ def test_smoothing_keeps_constants_and_its_gradient_is_its_transpose(blend) -> N
     a, b = torch.randn(1, n, 3, requires_grad=True), torch.randn(1, n, 3)
     (blend.smooth(a) * b).sum().backward()
     torch.testing.assert_close(a.grad, blend.smooth(b))  # the matrix is symmetric
+
+
+def test_smoothing_on_the_cpu_equals_sparse_products(blend) -> None:
+    offsets = torch.randn(7, len(blend.head.offset_vertices), 3)  # more than one block of columns
+    with accelerator_path():
+        expected = blend.smooth(offsets)
+    torch.testing.assert_close(blend.smooth(offsets), expected)
+
+
+def test_offsets_follow_changed_parameters(blend) -> None:
+    coefficients = torch.randn(2, 5)
+    for _ in range(2):
+        expected = blend.rest_offsets(coefficients)  # with gradient: smoothed again
+        with torch.no_grad():
+            torch.testing.assert_close(blend.rest_offsets(coefficients), expected, rtol=1e-4, atol=1e-8)
+            blend.shapes += 1e-3 * torch.randn_like(blend.shapes)
+            blend.asymmetry += 1e-3 * torch.randn_like(blend.asymmetry)
+
+
+def _speaking(blend) -> tuple:
+    """Two poses with open mouths, in which both texture maps are seen, their cameras and frame ids."""
+    params = facing_params(blend.head, 2)
+    return params.replace(jaw=params.jaw + torch.tensor([1.0, 0, 0])), camera(2, 70, 64), torch.tensor([3, 9])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_kernels_of_the_cpu_give_the_images_and_gradients_of_plain_torch(blend, training) -> None:
+    blend.train(training)
+    params, view, frame_ids = _speaking(blend)
+    with torch.no_grad():
+        for level in blend.head_texture.mean.levels:
+            level.add_(0.3 * torch.randn_like(level))  # colours below 0 and above 1, which are clamped
+    weight = torch.randn(2, 4, 70, 64)
+    results = []
+    for path in (contextlib.nullcontext(), accelerator_path()):
+        blend.zero_grad()
+        with path:
+            rendering = blend.render(params, view, frame_ids=frame_ids)
+            (rendering.rgba * weight).sum().backward()
+        assert (rendering.gbuffer["uvmap"] > 0).any()
+        gradients = {name: p.grad.clone() for name, p in blend.named_parameters() if p.grad is not None}
+        results.append((rendering.rgba.detach(), gradients))
+    (image, gradients), (expected_image, expected) = results
+    torch.testing.assert_close(image, expected_image, rtol=0, atol=1e-5)
+    if not training:
+        assert (image[:, :3] == 0).any()
+        assert (image[:, :3] <= 1).all()
+    assert gradients.keys() == expected.keys() >= {"light", "log_gain", "head_texture.mean.levels.0"}
+    for name, gradient in gradients.items():
+        scale = expected[name].abs().max().item() + 1e-6
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-4 * scale, msg=name)
+
+
+def test_images_follow_changed_textures(blend) -> None:
+    params, view, _ = _speaking(blend)
+    with torch.no_grad():
+        for texture in (blend.head_texture, blend.mouth_texture):
+            before = blend.render(params, view).rgb01
+            texture.basis.levels[-1].add_(1)
+            assert not torch.equal(blend.render(params, view).rgb01, before)
+        with accelerator_path():
+            expected = blend.render(params, view).rgb01
+        torch.testing.assert_close(blend.render(params, view).rgb01, expected, rtol=0, atol=1e-5)
+
+
+def test_channels_of_the_colours_are_drawn_when_they_are_read(blend) -> None:
+    params, view, _ = _speaking(blend)
+    gbuffer = blend.render(params, view, channels=("depth",)).gbuffer
+    assert set(gbuffer.channels) == {"alpha", "depth", "normals", "uvcoords", "uvmap"}
+    with accelerator_path():
+        expected = blend.render(params, view, channels=("depth",)).gbuffer
+    for name in expected.channels:
+        torch.testing.assert_close(gbuffer[name], expected[name], rtol=0, atol=1e-5)
+    with pytest.raises(KeyError, match="no channel 'soft_labels'"):
+        gbuffer["soft_labels"]
+
+
+def test_the_drive_vector_of_a_surface_is_that_of_its_parameters(blend) -> None:
+    params, view, _ = _speaking(blend)
+    turn = rotation_matrix(torch.tensor([[0.0, 0.3, 0.1]])).expand(2, 3, 3)
+    turned = dataclasses.replace(view, extrinsics=torch.cat([turn, torch.zeros(2, 3, 1)], 2))
+    surface = blend.surface(params)
+    expected = blend.scaled_drive(params, turned)
+    torch.testing.assert_close(blend._texture_drive(surface, turned, None), expected)
+    assert blend.surface(params, offset_neck=params.neck).drive is None
 
 
 def test_drive_vector(head) -> None:

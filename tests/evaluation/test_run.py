@@ -119,7 +119,7 @@ def test_the_raster_backend_of_the_settings_is_used_during_the_evaluation(
     )
     options = EvaluationSettings(
         ckpt=[checkpoint],
-        out=tmp_path,
+        out=tmp_path / "out",
         novel_views=[],
         turntable=0,
         raster_backend="reference",

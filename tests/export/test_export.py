@@ -187,7 +187,7 @@ def test_parameters_pose_a_flame_layer_as_the_avatars_head(exported, avatar):
 def test_the_summary_lists_the_files_and_their_accuracy(exported):
     summary = json.loads((exported.out / "export.json").read_text("utf-8"))
     existing = {path.name for path in exported.out.iterdir()}
-    assert existing == {*summary["files_bytes"], "export.json"}
+    assert existing == {".manifest.jsonl", *summary["files_bytes"], "export.json"}
     assert all((exported.out / name).stat().st_size == size for name, size in summary["files_bytes"].items())
     twin = GlbTwin(exported.out / "avatar.glb")
     assert summary["glb"]["morph_targets"] == twin.mesh.extras["targetNames"]
@@ -246,10 +246,14 @@ def test_errors_are_raised_before_anything_is_written(options, message, exported
 
 def test_other_files_in_the_folder_are_kept(exported, tmp_path):
     (tmp_path / "mine.txt").write_text("kept", encoding="utf-8")
+    with pytest.raises(UserError, match="already holds files from elsewhere"):
+        export_avatar(settings_for(exported, tmp_path, "--formats", "params"))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    (tmp_path / ".manifest.jsonl").touch()  # an export of before
     export_avatar(settings_for(exported, tmp_path, "--formats", "params"))
     assert (tmp_path / "mine.txt").read_text("utf-8") == "kept"
     assert {path.name for path in tmp_path.iterdir()} == {
-        "mine.txt", "head_parameters.npz", "head_parameters.json", "export.json",
+        ".manifest.jsonl", "mine.txt", "head_parameters.npz", "head_parameters.json", "export.json",
     }  # fmt: skip
     assert torch.is_grad_enabled()
 
@@ -257,7 +261,8 @@ def test_other_files_in_the_folder_are_kept(exported, tmp_path):
 def test_export_from_python_with_an_open_avatar(exported, avatar, tracking, tmp_path, capsys):
     options = {"tracking": exported.tracking, "frames": (5,), "texture_size": 64, "views": 2}
     written = nha.export(avatar, tmp_path / "out", formats=("obj", "ply"), **options)
-    assert {path.name for path in written} == {path.name for path in (tmp_path / "out").iterdir()}
+    existing = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {".manifest.jsonl", *(path.name for path in written)} == existing
     for name in ("frame_0005.obj", "frame_0005.ply", "frame_0005_head.png"):
         assert (tmp_path / "out" / name).read_bytes() == (exported.out / name).read_bytes()
     assert json.loads(written[-1].read_text("utf-8"))["checkpoint"] is None

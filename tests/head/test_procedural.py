@@ -426,5 +426,5 @@ def test_script_refuses_a_folder_with_other_things(run_script, spaced_dir):
     (spaced_dir / "thesis.txt").write_text("precious", encoding="utf-8")
     result = run_script("make_head.py", "--out", spaced_dir)
     assert result.returncode == 2
-    assert "choose a new folder" in result.stderr
+    assert "choose another output folder" in result.stderr
     assert (spaced_dir / "thesis.txt").read_text(encoding="utf-8") == "precious"

@@ -15,6 +15,7 @@ import torch
 
 from nha.core import system
 from nha.core.errors import UserError
+from nha.core.manifest import MANIFEST_FILE
 from nha.data.tracking_file import read_tracking, write_tracking
 from nha.losses.table import LossTable
 from nha.optimization import loss_watch
@@ -92,6 +93,10 @@ def test_a_foreign_state_never_counts_as_this_run(make_settings, monkeypatch, ca
     settings = make_settings((1, 0, 0), "run")
     settings.run.default_root_dir.mkdir()
     (settings.run.default_root_dir / TRAINING_FILE).write_bytes(foreign)
+    with pytest.raises(UserError, match="already holds files from elsewhere"):
+        optimize_avatar(settings)
+    assert [path.name for path in settings.run.default_root_dir.iterdir()] == [TRAINING_FILE]
+    (settings.run.default_root_dir / MANIFEST_FILE).touch()  # a run was started here
     first = optimize_avatar(settings)
     assert "is the state of another run" in caplog.text
     assert states_equal(first.avatar_path, optimize_avatar(make_settings((1, 0, 0), "alone")).avatar_path)
@@ -114,6 +119,9 @@ def test_an_avatar_from_elsewhere_is_not_replaced(make_settings):
     settings.run.default_root_dir.mkdir()
     avatar = settings.run.default_root_dir / "avatar.ckpt"
     avatar.write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="already holds files from elsewhere"):
+        optimize_avatar(settings)
+    (avatar.parent / MANIFEST_FILE).touch()  # a run was started here
     with pytest.raises(UserError, match="not from a run in this folder"):
         optimize_avatar(settings)
     assert avatar.read_text(encoding="utf-8") == "mine"

@@ -277,7 +277,9 @@ def test_an_exported_tracking_is_imported_again(scene, model, tmp_path, to):
 def test_arkit_coefficients_follow_jaw_and_gaze(scene, model, tmp_path):
     write_tracking(tmp_path / "t.npz", scene.tracking)
     (path,) = export_tracking(
-        TrackingExportSettings(tracking=tmp_path / "t.npz", to="arkit-csv", out=tmp_path, head="procedural")
+        TrackingExportSettings(
+            tracking=tmp_path / "t.npz", to="arkit-csv", out=tmp_path / "out", head="procedural"
+        )
     )
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))

@@ -10,7 +10,8 @@ import torch
 
 from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.errors import UserError
-from nha.core.system import get_logger, require_writable
+from nha.core.output_folder import own_files
+from nha.core.system import get_logger
 from nha.core.types import HeadParams
 from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_rgb
 from nha.data.messages import some_of
@@ -98,8 +99,9 @@ def import_tracking(
         rows = rows[np.isin(ids[rows], folder.frame_ids())]
         origin = TrackingOrigin.of(folder, ids[rows].tolist(), assets.identity)
     result = _as_result(params, rows, ids, placement, size, origin)
-    path = require_writable(out) / TRACKING_FILE_NAMES[0]
-    write_tracking(path, result)
+    path = out / TRACKING_FILE_NAMES[0]
+    with own_files(path):
+        write_tracking(path, result)
     return ImportResult(path, foreign.program, placement.name, error)
 
 

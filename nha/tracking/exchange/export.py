@@ -13,6 +13,7 @@ import torch
 
 from nha.avatar.matching import tracking_for_head
 from nha.core.errors import UserError
+from nha.core.output_folder import own_folder
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.system import atomic_path, get_logger, require_writable
 from nha.data.dataset_folder import DatasetFolder, read_labels, read_rgb, write_labels, write_rgb
@@ -86,14 +87,20 @@ def export_tracking(settings: TrackingExportSettings) -> list[Path]:
             "shapes; track with --head flame for them",
             model.name,
         )
-    out = require_writable(settings.out)
+    with own_folder(settings.out):
+        return [_write(settings, tracking, model)]
+
+
+def _write(settings: TrackingExportSettings, tracking: TrackingResult, model: HeadModel) -> Path:
+    """Write the chosen format and return its main file."""
+    out = settings.out
     if settings.to == "vhap":
-        return [write_vhap(out, tracking, model)]
+        return write_vhap(out, tracking, model)
     if settings.to == "gaussianavatars":
-        return [write_gaussian_avatars(out, tracking, model, settings.dataset)]
+        return write_gaussian_avatars(out, tracking, model, settings.dataset)
     if settings.to == "flame-npz":
-        return [write_flame_npz(out, tracking, model)]
-    return [write_arkit_csv(out / "arkit.csv", tracking, model, settings.frame_rate)]
+        return write_flame_npz(out, tracking, model)
+    return write_arkit_csv(out / "arkit.csv", tracking, model, settings.frame_rate)
 
 
 def write_vhap(out: Path, tracking: TrackingResult, head: HeadModel) -> Path:
