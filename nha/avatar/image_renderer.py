@@ -104,7 +104,8 @@ class ImageRenderer:
         )
 
     def _state(self) -> tuple:
-        """What a graph depends on beside its inputs' shapes: where the weights are, modes and precision."""
-        places = tuple(parameter.data_ptr() for parameter in self._parameters)
+        """What a graph depends on beside its inputs' shapes: weights, modes and precision."""
+        # a graph reads the weights where they are; what is derived from them (`nha.core.derived`) it has as it was
+        weights = tuple((parameter.data_ptr(), parameter._version) for parameter in self._parameters)
         precision = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        return places, self._avatar().training, chosen_raster_backend(), precision
+        return weights, self._avatar().training, chosen_raster_backend(), precision

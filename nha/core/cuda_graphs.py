@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -88,6 +88,7 @@ class CapturedFunction:
         device: torch.device,
         *,
         exact: bool = False,
+        changes: Iterable[Tensor] = (),
         capture: bool = True,
         recorder: Recorder | None = None,
     ) -> None:
@@ -99,11 +100,13 @@ class CapturedFunction:
             device: of the tensors; there are graphs on CUDA devices.
             exact: repeat a call in which a list of pixels was too short; the host waits for each result. Otherwise
                 lists that are too short lack entries for some calls.
+            changes: tensors that the function writes to; a replay counts as a change of them, too.
             capture: False runs the function itself at every call.
             recorder: None for the device's own.
         """
         self.function, self.name, self.device, self.exact = function, name, device, exact
         self.lengths = ListLengths()
+        self._changes = tuple(changes)
         self._fixed = not uses_cpu_kernels(device) or recorder is not None
         if recorder is None and capture and device.type == "cuda":
             recorder = CudaRecorder(device)
@@ -144,7 +147,9 @@ class CapturedFunction:
                 entry.warm_ups += 1
                 return self._recorder.warm_up(entry.call)
             if entry.replay is not None or self._record(entry):
-                return entry.replay()
+                result = entry.replay()
+                torch.autograd.graph.increment_version(self._changes)
+                return result
         with fixed_lengths(self.lengths):
             return self.function(*inputs)
 

@@ -46,7 +46,12 @@ class HeldOutFit:
         self.moving = [getattr(avatar.frame_parameters, name) for name in stage.held_out]
         self.optimizer = pose_optimizer(avatar.frame_parameters, stage.held_out, stage.flame_lr)
         self._captured = CapturedFunction(
-            self._step, "the fit of held-out frames", avatar.device, capture=capture, recorder=recorder
+            self._step,
+            "the fit of held-out frames",
+            avatar.device,
+            changes=self.moving,
+            capture=capture,
+            recorder=recorder,
         )
 
     def __call__(self, batches: Iterable[FrameBatch], epoch: float) -> StepValues | None:

@@ -125,7 +125,12 @@ class TrainingStep:
         self.avatar, self.objective, self.stage, self.settings = avatar, objective, stage, settings
         self.optimizers = list(optimizers)
         self.captured = CapturedFunction(
-            self._step, f"the {stage.name} step", avatar.device, capture=capture, recorder=recorder
+            self._step,
+            f"the {stage.name} step",
+            avatar.device,
+            changes=[parameter for group in self._groups() for parameter in group["params"]],
+            capture=capture,
+            recorder=recorder,
         )
 
     def __call__(self, batch: FrameBatch, draws: StepDraws, weights: Mapping[str, float]) -> StepValues:

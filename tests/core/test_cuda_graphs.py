@@ -47,6 +47,17 @@ def test_replayed_results_follow_the_inputs_and_the_state() -> None:
         assert torch.equal(result["total"], torch.full((2,), i * (i + 1) / 2))
 
 
+def test_a_replay_counts_as_a_change() -> None:
+    weight = torch.zeros(1)
+    captured = CapturedFunction(
+        lambda x: weight.detach().add_(x).clone(), "f", CPU, changes=[weight], recorder=GraphTwin()
+    )
+    for _ in range(WARM_UPS + 2):
+        version = weight._version
+        captured(torch.ones(1))
+        assert weight._version > version
+
+
 def test_shapes_constants_and_key_select_the_graph() -> None:
     recorder = GraphTwin()
     captured = CapturedFunction(lambda pair: pair.values * pair.factor, "f", CPU, recorder=recorder)
