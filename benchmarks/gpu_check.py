@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib.util
 import json
 import sys
 import tempfile
@@ -113,7 +114,9 @@ def check_data(table: Table, arguments: argparse.Namespace, device: torch.device
     else:
         table.run(long_runs.PARITY, None, "no --golden, --tracker or --networks")
     check_training(table, arguments, device)
-    if a.dataset and on_cuda:
+    if importlib.util.find_spec("av") is None:
+        table.run(long_runs.TRACKING, None, "the tracker writes a video, which needs the package av")
+    elif a.dataset and on_cuda:
         table.run(long_runs.TRACKING, functools.partial(long_runs.tracked, a.dataset, a.head, str(device)))
     else:
         table.run(long_runs.TRACKING, None, other or "no --dataset")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -109,8 +108,6 @@ def _steps_of_an_epoch(data: DataSettings) -> list[int]:
 def tracked(dataset: Path, head: str, device: str) -> dict[str, float]:
     """The figure of TRACKING: frames a second of the batched tracker over the whole dataset."""
     # imported here: the tracker writes a video, and a machine for the other parts need not have PyAV
-    if importlib.util.find_spec("av") is None:
-        raise UserError("tracking writes a video, which needs PyAV; install the package av")
     from nha.tracking.settings import TrackingSettings
     from nha.tracking.tracker import track_dataset
 
