@@ -31,7 +31,7 @@ import numpy as np
 
 from nha.avatar.base import HeadAvatar
 from nha.avatar.open import load_avatar
-from nha.cli.demo_subject import Steps, SubjectPaths, tracking_settings
+from nha.cli.demo_subject import SubjectPaths, tracking_settings
 from nha.cli.settings import DemoSettings
 from nha.core.command_line import OptionParser
 from nha.core.errors import UserError
@@ -48,6 +48,7 @@ from nha.evaluation.rendered_frames import frames_of, render_dataset, render_fra
 from nha.evaluation.scores import means, score_frames, write_scores
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.run import optimize_avatar
+from nha.pipeline.steps import Steps
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.synthetic.settings import SyntheticSettings
@@ -206,12 +207,13 @@ def probe_settings(settings: OptimizationSettings, folder: Path) -> Optimization
         return tuple(ids[int(i * step)] for i in range(math.ceil(len(ids) / step)))
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_split(folder / "split.json", Split(some(split.train), some(split.val)))
+    split_file = folder.with_name(f"{folder.name}_split.json")  # a training takes an empty folder only
+    write_split(split_file, Split(some(split.train), some(split.val)))
     epochs = {name: min(getattr(settings.schedule, name), 1) for name in STAGE_OF_EPOCHS}
     return dataclasses.replace(
         settings,
         run=dataclasses.replace(settings.run, default_root_dir=folder, resume=False),
-        data=dataclasses.replace(settings.data, split_config=folder / "split.json"),
+        data=dataclasses.replace(settings.data, split_config=split_file),
         schedule=dataclasses.replace(settings.schedule, **epochs),
     )
 

@@ -43,6 +43,7 @@ except nha.UserError as error:
     "load_avatar": 'avatar = nha.load_avatar("me/avatar/avatar.ckpt", device="cuda")',
     "load_head": 'assets = nha.load_head("procedural")',
     "load_tracking": 'tracking = nha.load_tracking("me/tracking")',
+    "make": 'made = nha.make("talk.mp4", "me", quality="draft"); avatar = nha.load_avatar(made.avatar)',
     "optimize_avatar": 'avatar = nha.optimize_avatar("me/dataset", "me/tracking", "me/avatar", config="demo")',
     "preprocess": 'dataset = nha.preprocess("talk.mp4", "me/dataset", scale=512, crop_to_head=True)',
     "reenact": 'nha.reenact("me/avatar/avatar.ckpt", "me/tracking", "me/by_friend", driving_video="friend.mp4")',

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nha.api import (
         evaluate,
         export,
+        make,
         optimize_avatar,
         preprocess,
         reenact,
@@ -57,6 +58,7 @@ _MODULES = {
     "load_avatar": "nha.avatar.open",
     "load_head": "nha.head.load",
     "load_tracking": "nha.data.tracked_video",
+    "make": "nha.api",
     "optimize_avatar": "nha.api",
     "preprocess": "nha.api",
     "reenact": "nha.api",

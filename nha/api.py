@@ -14,7 +14,43 @@ if TYPE_CHECKING:
     from nha.avatar.base import HeadAvatar
     from nha.data.tracked_video import Tracking
     from nha.losses.terms import Term
+    from nha.pipeline.make import MadeAvatar
     from nha.reenactment.settings import ReenactmentSettings
+
+
+def make(
+    video: str | Path,
+    out: str | Path | None = None,
+    *,
+    quality: str = "standard",
+    head: str | Path = "auto",
+    **settings: Any,
+) -> MadeAvatar:
+    """Make an avatar of the person in a video: dataset, tracking, training, evaluation, export, and a verdict.
+
+    An interrupted run continues when it is called again with the same arguments.
+
+    Args:
+        video: video of one person, in any format that FFmpeg reads.
+        out: output folder; None is the video's name in the folder `experiments`.
+        quality: "draft", "standard" or "best", see `nha.pipeline.settings.QUALITIES`.
+        head: head model: auto, flame, procedural or a folder.
+        settings: further settings of `nha make`, such as `every`, `max_frames` or `device`.
+
+    Returns:
+        The result: `avatar` is the checkpoint, `verdict` the judgement in words, `report` the HTML report, `files` the
+        other paths (turntable film, GLB, page).
+
+    Raises:
+        UserError: for unusable input, a missing package, or a wrong setting.
+    """
+    from nha.pipeline.make import make_avatar
+    from nha.pipeline.settings import MakeSettings
+
+    folder = {} if out is None else {"out": out}
+    return make_avatar(
+        MakeSettings.from_ini(video=video, quality=quality, head=str(head), **folder, **settings)
+    )
 
 
 def preprocess(video: str | Path, out: str | Path, **settings: Any) -> Path:

@@ -39,6 +39,9 @@ def test_results_are_complete(demo):
         assert set(subject["seconds"]) == STAGES
         assert subject["annotations"] == "truth"
         assert f"{subject['psnr']:.2f}" in printed
+    assert (
+        "annotations: ground truth, from the renderer and without error (--annotations mediapipe" in printed
+    )
     for line in printed.splitlines()[-3:]:
         assert Path(line).is_file()
 

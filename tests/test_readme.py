@@ -33,6 +33,7 @@ QUICK = {
     "train": "--epochs_offset 1 --epochs_texture 1 --epochs_joint 1 --schedule_frames 0 --held_out_steps 1 "
     "--head procedural --device cpu",
     "evaluate": "--turntable 4 --device cpu",
+    "compare": "--device cpu",
     "reenact": "--max_frames 2 --driving_estimators truth --device cpu",
     "export": "--texture_size 32 --views 2 --device cpu",
     "view": "--device cpu",
@@ -51,7 +52,7 @@ QUICK_EXTENSION = {
     'config="demo"': 'config="demo", epochs_offset=1, epochs_texture=1, epochs_joint=1, head="procedural", '
     'device="cpu"',
 }
-RUN_ELSEWHERE = ("demo",)  # tests/test_demo.py
+RUN_ELSEWHERE = ("demo", "make")  # tests/test_demo.py, tests/pipeline/test_make.py
 
 
 @pytest.fixture(scope="module")

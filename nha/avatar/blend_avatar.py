@@ -82,7 +82,7 @@ class BlendAvatar(HeadAvatar):
         """Which vertices each shape moves, which parts of the drive vector it depends on, and mirrored vertices."""
         head, s = self.head, self.settings
         soft = {name: head.soft_labels[head.offset_vertices, head.part(name)] for name in _UNSHAPED_PARTS}
-        face = (1 - sum(soft.values())).clamp(0, 1)
+        face = (1 - sum(soft.values())).clamp(0, 1) * self._on_skin()
         neck = soft["neck"].clamp(0, 1)
         moved = [face] * s.blend_shapes + [neck] * s.blend_neck_shapes
         self.register_buffer("moved", torch.stack(moved)[:, :, None], persistent=False)  # [S, O, 1]
@@ -99,6 +99,12 @@ class BlendAvatar(HeadAvatar):
         self.register_buffer("mirror_row", torch.from_numpy(partner), persistent=False)  # [O]
         sign = torch.tensor(_MIRROR) * has_partner[:, None]
         self.register_buffer("mirror_sign", sign, persistent=False)  # [O, 3]
+
+    def _on_skin(self) -> Tensor:
+        """[O] 1 for vertices of the skin, 0 for teeth and the inside of the mouth."""
+        on_skin = torch.zeros(self.head.n_vertices)
+        on_skin[self.head.faces[self.head.face_uvmap == 0].flatten()] = 1
+        return on_skin[self.head.offset_vertices]
 
     # --- surface --------------------------------------------------------------------------------------------
 

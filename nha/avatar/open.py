@@ -24,6 +24,7 @@ from nha.avatar.settings import AvatarSettings
 from nha.avatar.training_record import record_of
 from nha.core.errors import UserError
 from nha.head.assets import HeadAssets
+from nha.head.derived.mouth_interior import with_mouth_interior
 from nha.head.file_guide import derived_surface
 from nha.head.load import load_head
 from nha.head.model import HeadModel
@@ -34,7 +35,9 @@ PUBLISHED_NETWORKS = {"texture_net": TextureNet, "offset_net": OffsetNet}  # att
 
 
 def build_head(assets: HeadAssets, settings: AvatarSettings) -> HeadModel:
-    """The head model with the subdivision and the soft labels of these settings."""
+    """The head model with the subdivision, the soft labels and the mouth of these settings."""
+    if settings.model == "blend" and settings.blend_teeth:
+        assets = with_mouth_interior(assets)
     return HeadModel(assets, subdivisions=settings.subdivide_mesh, blur_sigma=settings.spatial_blur_sigma)
 
 

@@ -71,6 +71,9 @@ class AvatarSettings(Settings):
     blend_smoothing: int = setting(
         12, minimum=0, maximum=200, help="Times that offsets are averaged with their neighbours."
     )
+    blend_teeth: bool = setting(
+        False, help="Teeth and the inside of the mouth as geometry, not as a surface between the lips."
+    )
     blend_textures: int = setting(12, minimum=1, maximum=64, help="Basis images that the pose blends.")
     blend_texture_size: int = setting(
         0,

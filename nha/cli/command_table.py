@@ -26,6 +26,15 @@ def _examples(*lines: str) -> str:
 
 
 COMMANDS = {
+    "make": Command(
+        commands.make,
+        "video -> avatar: all steps, with a verdict at the end",
+        _examples(
+            "nha make talk.mp4",
+            "nha make talk.mp4 --quality draft --out out/talk",
+            "nha make talk.mp4 --every 10 --head procedural",
+        ),
+    ),
     "demo": Command(
         commands.demo,
         "run the whole pipeline on two synthetic people",
@@ -62,6 +71,14 @@ COMMANDS = {
         _examples(
             "nha evaluate --avatar me/avatar/avatar.ckpt --dataset me/dataset --tracking me/tracking",
             "nha evaluate --avatar a.ckpt b.ckpt --dataset me/dataset --tracking me/tracking --out compared",
+        ),
+    ),
+    "compare": Command(
+        commands.compare,
+        "two avatars side by side on the same held-out frames",
+        _examples(
+            "nha compare me/avatar me_longer/avatar",
+            "nha compare a.ckpt b.ckpt --dataset me/dataset --tracking me/tracking --out compared",
         ),
     ),
     "reenact": Command(

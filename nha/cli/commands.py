@@ -57,6 +57,20 @@ def demo(call: Call) -> None:
     run_demo(settings)
 
 
+def make(call: Call) -> None:
+    """Make an avatar of the person in a video: dataset, tracking, training, evaluation, turntable film, GLB, HTML page.
+
+    It says first how long this will take here and what it needs, and ends with a verdict in words and a report. An
+    interrupted run continues when it is started again with the same options; finished steps are skipped.
+    """
+    from nha.pipeline.settings import MakeSettings
+
+    settings = call.parse(MakeSettings)
+    from nha.pipeline.make import make_avatar
+
+    make_avatar(settings)
+
+
 def preprocess(call: Call) -> None:
     """Turn a portrait video into a dataset folder: frames, landmarks, irises, parsing, masks and normals.
 
@@ -114,6 +128,19 @@ def evaluate(call: Call) -> None:
     print(results.table().as_text())
     print(f"scores and videos: {results.out}")
     print(f"report: {results.report}")
+
+
+def compare(call: Call) -> None:
+    """Compare two avatars on the same held-out frames: scores side by side, an image sheet, JSON, a report."""
+    from nha.evaluation.settings import ComparisonSettings
+
+    settings = call.parse(ComparisonSettings)
+    from nha.evaluation.compare_avatars import compare_avatars
+
+    result = compare_avatars(settings)
+    print(result.table().as_text())
+    for path in (result.sheet, result.json, result.report):
+        print(path)
 
 
 def reenact(call: Call) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from nha.cli.settings import DatasetCheckSettings
 from nha.core.errors import UserError
 from nha.core.output_folder import own_files, require_own_file
 from nha.data.dataset_check import DatasetCheck, check_dataset
 from nha.data.dataset_folder import DatasetFolder
-from nha.data.splits import spread_split, write_split
+from nha.data.splits import spread_split, thinned, write_split
 from nha.evaluation.dataset_report import advice, findings_table, write_dataset_report
 
 EXIT_FINDINGS = 1
@@ -24,7 +23,7 @@ def run_dataset_check(settings: DatasetCheckSettings) -> None:
     check = check_dataset(settings.data, settings.tracking, settings.split)
     print(summary(check))
     if settings.make_split is not None:
-        make_split(settings.make_split, check, settings.val_share, settings.gap)
+        make_split(settings, check)
     if settings.report is not None:
         with own_files(settings.report):
             report = write_dataset_report(settings.report, DatasetFolder(settings.data), check)
@@ -43,11 +42,13 @@ def summary(check: DatasetCheck) -> str:
     return "\n".join([first, "", findings_table(check).as_text(), "", *advice(check), "", last])
 
 
-def make_split(path: Path, check: DatasetCheck, val_share: float, gap: int) -> None:
+def make_split(settings: DatasetCheckSettings, check: DatasetCheck) -> None:
     """Write a split of the frames without findings. Raises UserError if there is none."""
     if not check.good_frames:
         raise UserError("no split can be made: every frame has findings")
-    split = spread_split(check.good_frames, val_share, gap)
+    path = settings.make_split
+    split = spread_split(check.good_frames, settings.val_share, settings.gap)
+    split = thinned(split, settings.every, settings.max_frames)
     try:
         with own_files(path):
             write_split(path, split)

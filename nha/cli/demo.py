@@ -9,7 +9,6 @@ from pathlib import Path
 from nha.avatar.open import load_avatar
 from nha.cli.demo_subject import (
     HEAD,
-    Steps,
     SubjectPaths,
     files_of_earlier_versions,
     make_avatar,
@@ -24,11 +23,12 @@ from nha.core.system import atomic_path
 from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
 from nha.evaluation.avatar_evaluation import evaluate_on_dataset
-from nha.evaluation.demo_report import results_table, subject_section, write_demo_report
+from nha.evaluation.demo_report import ANNOTATIONS, results_table, subject_section, write_demo_report
 from nha.evaluation.tracking_errors import avatar_errors, summarise, tracking_errors
 from nha.evaluation.truth import read_truth
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
+from nha.pipeline.steps import Steps
 from nha.reenactment.files import ReenactmentFiles
 from nha.reenactment.run import reenact_avatar
 from nha.reenactment.settings import ReenactmentSettings
@@ -58,11 +58,12 @@ def _run_steps(settings: DemoSettings, subjects: list[SubjectPaths]) -> None:
     videos = reenact_subjects(*subjects, out)
 
     table = results_table(results)
-    report = write_demo_report(out, table, sections, videos.side_by_side)
+    report = write_demo_report(out, table, sections, videos.side_by_side, settings.annotations)
     content = {"settings": describe(settings), "subjects": results}
     with atomic_path(out / "results.json") as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     print(f"\n{table.as_text()}\n")
+    print(f"annotations: {ANNOTATIONS[settings.annotations]}")
     print(f"all scores are in results.json and in the report; {time.perf_counter() - start:.0f} s in total")
     for path in (out / "results.json", report, videos.side_by_side):
         print(path)
@@ -94,7 +95,7 @@ def evaluate_subject(
     result = {
         "name": paths.root.name,
         "seed": seed,
-        "annotations": "truth",
+        "annotations": settings.annotations,
         "frames": len(tracking),
         "rotation_deg": errors["rotation_deg"]["mean"],
         "translation_mm": errors["translation_mm"]["mean"],
@@ -139,5 +140,6 @@ def describe(settings: DemoSettings) -> dict[str, object]:
         "size": settings.size,
         "seeds": list(settings.seeds),
         "quick": settings.quick,
+        "annotations": settings.annotations,
         "optimization": config_file(settings.training).name,
     }

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import multiprocessing
 import os
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +14,13 @@ import numba
 import torch
 
 from nha.cli.settings import DemoSettings
-from nha.core.output_folder import own_folder, read_json_keys, remove_own_output
-from nha.core.system import atomic_path, setup_logging
-from nha.data.dataset_folder import DatasetFolder
-from nha.data.frame_store import remove_caches
+from nha.core.output_folder import own_folder, read_json_keys
+from nha.core.system import setup_logging
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.run import optimize_avatar
+from nha.pipeline.steps import Steps
 from nha.preprocess.dataset_info import read_info
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
@@ -81,51 +77,6 @@ class SubjectPaths:
         return Steps(self.root / "steps.json")
 
 
-class Steps:
-    """Runs named steps once; `steps.json` records the settings, the seconds and the result of each."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        known = read_json_keys(path)
-        content = json.loads(path.read_text("utf-8")) if known else {}
-        self.records: dict[str, dict] = {name: row for name, row in content.items() if isinstance(row, dict)}
-
-    def run(self, name: str, settings: str, folder: Path, action: Callable[[], object]) -> dict:
-        """Run a step unless an earlier run has finished it with the same settings.
-
-        Args:
-            name: the key of the step's record.
-            settings: everything that the result depends on, as text.
-            folder: the step's output. Its own files are removed if they were written with other settings, and kept if
-                the same step was interrupted.
-            action: writes the folder, returns a value for JSON.
-
-        Returns:
-            The record: settings (a digest), seconds, result.
-        """
-        settings = hashlib.sha256(settings.encode()).hexdigest()
-        record = self.records.get(name, {})
-        if record.get("settings") != settings:
-            remove_caches(DatasetFolder(folder))
-            remove_own_output(folder)
-            record = {"settings": settings}
-            self._keep(name, record)
-        if "seconds" in record and folder.exists():
-            print(f"== {name}: done before ({record['seconds']:.0f} s)")
-            return record
-        print(f"== {name}")
-        start = time.perf_counter()
-        result = action()
-        record = {"settings": settings, "seconds": round(time.perf_counter() - start, 2), "result": result}
-        self._keep(name, record)
-        return record
-
-    def _keep(self, name: str, record: dict) -> None:
-        self.records[name] = record
-        with atomic_path(self.path) as temporary:
-            temporary.write_text(json.dumps(self.records, indent=1), encoding="utf-8")
-
-
 def files_of_earlier_versions(root: Path) -> list[str]:
     """The files of a subject whose version of this program kept no manifest; empty for a folder from elsewhere."""
     names = ("steps.json", "comparison.mp4", "log.txt")
@@ -140,9 +91,7 @@ def make_avatar(
     video = SyntheticSettings(
         seed=seed, frames=settings.frames, size=(settings.size, settings.size), head=HEAD
     )
-    dataset = PreprocessOptions(
-        video=paths.video, out_path=paths.dataset, estimators="truth", scale=settings.size
-    )
+    dataset = dataset_settings(paths, settings)
     tracking = tracking_settings(paths, settings)
     training = optimization_settings(paths, settings)
 
@@ -212,6 +161,17 @@ def make_second_avatar(settings: DemoSettings, paths: SubjectPaths) -> None:
         for descriptor in (1, 2):
             os.dup2(log.fileno(), descriptor)
         make_avatar(settings.seeds[1], paths, settings, load_head(HEAD))
+
+
+def dataset_settings(paths: SubjectPaths, settings: DemoSettings) -> PreprocessOptions:
+    """The demo's settings of the dataset."""
+    return PreprocessOptions(
+        video=paths.video,
+        out_path=paths.dataset,
+        estimators=settings.annotations,
+        scale=settings.size,
+        crop_to_head="auto" if settings.annotations == "truth" else "false",  # the truth is of whole frames
+    )
 
 
 def tracking_settings(paths: SubjectPaths, settings: DemoSettings) -> TrackingSettings:

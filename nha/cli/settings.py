@@ -33,6 +33,12 @@ class DemoSettings(Settings):
     published: bool = setting(
         False, main=True, help="Train the published model (configuration demo) instead of the blend model."
     )
+    annotations: Literal["truth", "mediapipe"] = setting(
+        "truth",
+        section="Details",
+        help="truth takes the annotations from the renderer, without error; mediapipe estimates them from the images, "
+        "as for a video of your own.",
+    )
     optimization: Path | None = setting(
         None, help="Settings of the avatars' training: an INI file or a short name; none takes blend or demo."
     )
@@ -93,6 +99,10 @@ class DatasetCheckSettings(Settings):
     val_share: float = setting(0.2, section="New split", help="Share of held-out frames, between 0 and 1.")
     gap: int = setting(
         10, minimum=0, help="Number of frames left out on either side of held-out ones.", maximum=1000000
+    )
+    every: int = setting(1, minimum=1, maximum=1000000, help="Train on every N-th training frame only.")
+    max_frames: int = setting(
+        0, minimum=0, maximum=1000000, help="Train on at most N frames, spread over the video; 0 uses all."
     )
 
     def check(self) -> None:

@@ -34,6 +34,7 @@ class Section:
         charts: descriptions and images of charts, shown beside each other and stored without loss (PNG).
         images: captions and images, shown below each other and stored as JPEG.
         videos: captions and files of videos.
+        links: descriptions and files that are linked.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Section:
     charts: Sequence[tuple[str, np.ndarray]] = ()
     images: Sequence[tuple[str, np.ndarray]] = ()
     videos: Sequence[tuple[str, Path]] = ()
+    links: Sequence[tuple[str, Path]] = ()
 
 
 def write_report(path: str | Path, title: str, sections: Sequence[Section]) -> Path:

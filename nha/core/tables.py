@@ -15,12 +15,14 @@ class Table:
         rows: cells, numbers or text; None and NaN are shown as a dash.
         digits: decimals of floating-point numbers.
         notes: lines below the table.
+        is_text: the cells are text, which reports align to the left.
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
     digits: int = 3
     notes: Sequence[str] = ()
+    is_text: bool = False
 
     def cells(self) -> list[list[str]]:
         """Return all rows as text, the header first."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from nha.core.errors import UserError
+from nha.core.progress import progress
 from nha.data.dataset_folder import (
     DatasetFolder,
     FramePaths,
@@ -101,7 +101,7 @@ def check_dataset(
     frame_ids = folder.frame_ids()
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter lock
         done = pool.map(lambda frame_id: summarize(frame_id, folder.paths(frame_id)), frame_ids)
-        frames = list(tqdm(done, total=len(frame_ids), desc="checking", unit="frame", mininterval=0.5))
+        frames = list(progress(done, "checking", len(frame_ids)))
     size = usual_size(frames)
     findings = [*frame_findings(frames, size), *check_neighbours(frames), *check_faces(frames)]
     findings.sort(key=lambda finding: finding.frame_id)

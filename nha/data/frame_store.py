@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from nha.core.errors import UserError
 from nha.core.output_folder import remove_partial_files
+from nha.core.progress import progress
 from nha.core.system import atomic_directory
 from nha.data.dataset_folder import DatasetFolder, FramePaths, read_labels, read_rgb
 from nha.data.messages import format_size, some_of
@@ -156,8 +156,8 @@ class FrameStore:
 
             with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding releases the interpreter lock
                 done = pool.map(copy_in, range(len(self)))
-                hidden = len(self) < _SHOW_PROGRESS_FROM
-                for _ in tqdm(done, total=len(self), desc="decoding frames", disable=hidden):
+                shown = len(self) >= _SHOW_PROGRESS_FROM
+                for _ in progress(done, "decoding frames", len(self), shown=shown):
                     pass
             for array in arrays.values():
                 array.flush()

@@ -85,7 +85,7 @@ def evaluate_on_dataset(
         optional: metrics besides those that are always computed.
         batch_size: frames rendered at the same time.
         frame_rate: of the video, frames per second.
-        label: text of the progress bar.
+        label: text of the progress line.
     """
     faces = avatar.head.faces
     scores: list[FrameScores] = []

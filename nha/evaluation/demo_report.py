@@ -18,6 +18,12 @@ from nha.evaluation.score_tables import regions_table, score_charts, scores_tabl
 from nha.visualization.layout import grid
 
 N_STILLS = 5  # of the reenactment
+# What `nha demo --annotations` takes -> what it means.
+ANNOTATIONS = {
+    "truth": "ground truth, from the renderer and without error (--annotations mediapipe estimates them from the "
+    "images, as for a video of your own)",
+    "mediapipe": "mediapipe, estimated from the images as for a video of your own",
+}
 
 
 def subject_section(result: dict, evaluation: Evaluation, tracking_video: Path) -> Section:
@@ -62,19 +68,21 @@ def results_table(results: Sequence[dict]) -> Table:
         ("held-out SSIM inside the head mask", lambda r: r["ssim"]),
         ("held-out IoU of the silhouettes", lambda r: r["silhouette_iou"]),
     )
-    rows = [("annotations", *(f"ground {r['annotations']}" for r in results))]
+    rows = [("annotations", *(ANNOTATIONS[r["annotations"]].split(",")[0] for r in results))]
     rows += [(label, *(value(r) for r in results)) for label, value in quantities]
     for stage in results[0]["seconds"]:
         rows.append((f"seconds: {stage}", *(f"{r['seconds'][stage]:.0f}" for r in results)))
     return Table(("", *(r["name"].replace("_", " ") for r in results)), rows, digits=2)
 
 
-def write_demo_report(out: Path, table: Table, sections: Sequence[Section], reenactment_video: Path) -> Path:
+def write_demo_report(
+    out: Path, table: Table, sections: Sequence[Section], reenactment_video: Path, annotations: str = "truth"
+) -> Path:
     """Write report.html with the table, the reenactment and a section for each subject. Returns its path."""
     overview = Section(
         "Results",
-        "Two synthetic people, rendered by nha.synthetic. Landmarks, parsing, masks and normals are ground-truth "
-        "annotations, not estimates from images. Tracking and avatars use only the video and these annotations.",
+        "Two synthetic people, rendered by nha.synthetic. Landmarks, parsing, masks and normals: "
+        f"{ANNOTATIONS[annotations]}. Tracking and avatars use only the video and these annotations.",
         tables=[table],
     )
     images = list(iterate_frames(reenactment_video))

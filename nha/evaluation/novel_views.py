@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from nha.avatar.base import HeadAvatar
 from nha.avatar.image_renderer import render_images
+from nha.core.progress import ProgressLine, progress
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.system import atomic_directory
 from nha.core.types import Camera, HeadParams
@@ -161,7 +161,7 @@ def write_novel_views(
     shown = set(np.linspace(0, len(frame_ids) - 1, _N_STILLS).round().astype(int).tolist())
     stills = []
     with VideoWriter(path, frame_rate) as video, _folder(images) as folder:
-        for number, frame_id in enumerate(tqdm(frame_ids, desc="novel views", unit="frame")):
+        for number, frame_id in enumerate(progress(frame_ids, "novel views")):
             params, camera = _corrected_frame(avatar, tracking, frame_id, image_size, len(azimuths))
             views = render_views(avatar, rotate_heads(params, centre, camera, azimuths), camera)
             predictions = [view.prediction for view in views]
@@ -207,7 +207,7 @@ def write_turntable(
     params, camera = orbit_views(avatar, tracking, frame_id, image_size, azimuths)
     shown = set((np.arange(_N_TURNTABLE_STILLS) * n_views / _N_TURNTABLE_STILLS).astype(int).tolist())
     stills = []
-    with VideoWriter(path, frame_rate) as video, tqdm(total=n_views, desc="turntable", unit="view") as bar:
+    with VideoWriter(path, frame_rate) as video, ProgressLine("turntable", n_views, "views") as line:
         for start in range(0, n_views, BATCH_SIZE):
             batch = slice(start, start + BATCH_SIZE)
             views = render_views(avatar, params[batch], camera[batch])
@@ -215,5 +215,5 @@ def write_turntable(
                 video.write(side_by_side(view, ViewImages._fields))
                 if number in shown:
                     stills.append(view)
-            bar.update(len(views))
+            line.update(len(views))
     return grid([[view.prediction for view in stills], [view.geometry for view in stills]])

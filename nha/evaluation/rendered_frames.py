@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from nha.avatar.base import HeadAvatar
 from nha.avatar.image_renderer import render_images
 from nha.core.errors import UserError
+from nha.core.progress import progress
 from nha.core.types import FrameBatch, Rendering
 from nha.data.frame_dataset import FrameDataset, FrameSplits
 from nha.losses.masks import foreground_mask, whiten_background
@@ -87,14 +87,14 @@ def render_dataset(
     channels: Sequence[str] = ("normals",),
     fitted: bool = True,
 ) -> Iterator[tuple[str, RenderedFrames]]:
-    """Render all frames of some parts in their order, with a progress bar.
+    """Render all frames of some parts in their order, and show the progress.
 
     Args:
         avatar: the avatar.
         data: the dataset with its split.
         parts: names in `PARTS`.
         batch_size: frames rendered at the same time.
-        label: text of the progress bar.
+        label: text of the progress line.
         channels, fitted: as in `render_batch`.
 
     Yields:
@@ -111,6 +111,6 @@ def render_dataset(
     if not batches:
         raise UserError("this part of the split has no frames to evaluate; choose another with --split")
     device = avatar.device
-    for part, indices in tqdm(batches, desc=label, unit="batch"):
+    for part, indices in progress(batches, label, unit="batches"):
         batch = frames_of(data, part).batch(indices).to(device)
         yield part, render_batch(avatar, batch, channels=channels, fitted=fitted)

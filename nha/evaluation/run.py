@@ -28,6 +28,7 @@ from nha.data.settings import DataSettings
 from nha.evaluation.avatar_evaluation import (
     AvatarOnDataset,
     EvaluatedAvatar,
+    Evaluation,
     ViewVideo,
     evaluate_on_dataset,
 )
@@ -162,6 +163,32 @@ def _evaluate_one(
 ) -> EvaluatedAvatar:
     """Write scores and videos of one avatar into its folder."""
     parts = PARTS_OF_SPLIT[settings.split]
+    evaluation = score_avatar(
+        subject,
+        folder,
+        parts,
+        optional,
+        batch_size=settings.batch_size,
+        frame_rate=settings.frame_rate,
+    )
+    views = []
+    if settings.novel_views:
+        views.append(_write_novel_views(settings, subject, parts, folder))
+    if settings.turntable:
+        views.append(_write_turntable(settings, subject, folder))
+    return EvaluatedAvatar(subject, evaluation, views)
+
+
+def score_avatar(
+    subject: AvatarOnDataset,
+    folder: Path,
+    parts: Sequence[str],
+    optional: OptionalMetrics,
+    *,
+    batch_size: int = 4,
+    frame_rate: float = 25.0,
+) -> Evaluation:
+    """Score an avatar on parts of its split; writes scores.json and comparison.mp4 into a folder."""
     start = time.perf_counter()
     evaluation = evaluate_on_dataset(
         subject.avatar,
@@ -169,26 +196,21 @@ def _evaluate_one(
         folder / COMPARISON_FILE,
         parts,
         optional=optional,
-        batch_size=settings.batch_size,
-        frame_rate=settings.frame_rate,
+        batch_size=batch_size,
+        frame_rate=frame_rate,
         label=f"evaluating {subject.name}",
     )
     seconds = time.perf_counter() - start
     _logger.info("%s: %d frames scored in %.0f s", subject.name, len(evaluation.scores), seconds)
     about = {
         "checkpoint": str(subject.checkpoint),
-        "dataset": str(settings.data.data_path),
+        "dataset": str(subject.data.settings.data_path),
         "metrics_by": dict(optional.by),
         "metrics_absent": dict(optional.absent),
         "split_note": subject.split_note,
     }
     write_scores(folder / SCORES_FILE, evaluation.scores, about)
-    views = []
-    if settings.novel_views:
-        views.append(_write_novel_views(settings, subject, parts, folder))
-    if settings.turntable:
-        views.append(_write_turntable(settings, subject, folder))
-    return EvaluatedAvatar(subject, evaluation, views)
+    return evaluation
 
 
 def _write_novel_views(

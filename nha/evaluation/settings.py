@@ -1,4 +1,4 @@
-"""Settings of `nha evaluate` and `evaluate_avatar.py`."""
+"""Settings of `nha evaluate` and `nha compare`."""
 
 from __future__ import annotations
 
@@ -83,3 +83,44 @@ class EvaluationSettings(Settings):
                 f"--further_tracking_results names {len(self.further_tracking_results)} files for {n_further} further "
                 "checkpoints; name one for each, or none"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSettings(Settings):
+    """Settings of a comparison of two avatars."""
+
+    avatar: Path = setting(
+        positional=True,
+        main=True,
+        help="First avatar: a checkpoint, or a folder of `nha train` or `nha make`.",
+    )
+    other: Path = setting(positional=True, main=True, help="Second avatar.")
+    dataset: Path | None = setting(
+        None, main=True, help="Dataset folder; none takes the one that the first avatar was trained on."
+    )
+    tracking: list[Path] = setting(
+        [],
+        main=True,
+        help="Tracking file of both avatars, or one for each; none takes those that they were trained with.",
+    )
+    out: Path | None = setting(
+        None, main=True, help="Output folder; none is the folder 'comparison' beside the first avatar."
+    )
+    max_frames: int = setting(
+        0,
+        minimum=0,
+        maximum=1000000,
+        main=True,
+        help="Compare at most N held-out frames, spread; 0 uses all.",
+    )
+    batch_size: int = setting(
+        4, section="Run", minimum=1, help="Frames rendered at the same time.", maximum=4096
+    )
+    device: str = device_setting()
+    raster_backend: str = raster_backend_setting()
+
+    def check(self) -> None:
+        """Raise UserError for numbers out of range and for more than two tracking files."""
+        super().check()
+        if len(self.tracking) > 2:
+            raise UserError("--tracking names more than two files; give one for both avatars, or two")

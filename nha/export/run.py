@@ -15,6 +15,7 @@ from nha.avatar.base import HeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.core.mesh import vertex_normals
 from nha.core.output_folder import own_folder, require_own
+from nha.core.progress import progress
 from nha.core.system import atomic_path, get_logger
 from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import write_rgb
@@ -62,7 +63,10 @@ def export_avatar(
         opened = settings.ckpt if avatar is None else avatar
         exporter = _Exporter(settings, open_source(opened, settings.tracking, settings.head, settings.device))
         held.enter_context(own_folder(exporter.out))
-        written = [path for name in FORMATS if name in settings.formats for path in exporter.writers[name]()]
+        formats = [name for name in FORMATS if name in settings.formats]
+        written = [
+            path for name in progress(formats, "export", unit="formats") for path in exporter.writers[name]()
+        ]
         summary = exporter.summary(written)
         path = exporter.out / SUMMARY_FILE
         with atomic_path(path) as temporary:
@@ -208,10 +212,16 @@ class _Exporter:
             frames,
             self.textures(self.glb_texture_frame),
             camera,
-            frame_rate=self.settings.frame_rate,
+            frame_rate=self.settings.frame_rate / self._id_step,
             comment=self.comment,
         )
         return [path]
+
+    @property
+    def _id_step(self) -> float:
+        """Usual distance of the tracked frames' ids, which are their numbers in the video."""
+        ids = np.sort(self.tracking.frame) if self.tracking is not None else np.arange(2)
+        return float(np.median(np.diff(ids))) if len(ids) > 1 else 1.0
 
     def write_params(self) -> list[Path]:
         """head_parameters.npz and .json: all tracked frames, or the neutral pose."""

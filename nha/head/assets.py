@@ -65,6 +65,8 @@ class HeadAssets:
         landmark_faces: [70] ids in `closed.faces`, the 68 iBUG landmarks and two irises.
         landmark_barycentric: [70, 3].
         lower_neck_faces: ids of the faces that are removed for rendering.
+        mouth_map_faces: ids in `closed.faces` of the faces on the mouth's UV map; None for those whose vertices are in
+            the parts of the mouth.
         mouth_features: None if the model has no description that lists them.
         texture_file: the albedo space for the tracker, None if there is none.
         shape_names, expression_names: names of the first directions; empty if unknown.
@@ -90,6 +92,7 @@ class HeadAssets:
     lower_neck_faces: np.ndarray
     mouth_features: MouthFeatureTable | None
     texture_file: Path | None
+    mouth_map_faces: np.ndarray | None = None
     shape_names: tuple[str, ...] = ()
     expression_names: tuple[str, ...] = ()
     derived: tuple[str, ...] = ()

@@ -85,6 +85,9 @@ def build_topology(
     faces, uvs, uv_faces = mesh.faces, mesh.uvs, mesh.uv_faces
     names = assets.part_names
     labels = assets.hard_labels()
+    in_mouth_map = None
+    if assets.mouth_map_faces is not None:
+        in_mouth_map = np.isin(np.arange(len(faces)), assets.mouth_map_faces)
     dropped = np.zeros(len(faces), bool)
     if drop_lower_neck:
         dropped[assets.lower_neck_faces] = True
@@ -101,10 +104,14 @@ def build_topology(
         vertices_cut = subdivide(faces, split, len(labels))
         uvs_cut = subdivide(uv_faces, split, len(uvs))
         tables = {name: vertices_cut.extend(table) for name, table in tables.items()}
+        if in_mouth_map is not None:
+            in_mouth_map = np.concatenate([in_mouth_map, np.repeat(in_mouth_map[split], 4)])
         labels, uvs = vertices_cut.extend_membership(labels), uvs_cut.extend(uvs)
         faces, uv_faces = vertices_cut.faces, uvs_cut.faces
         dropped = np.concatenate([dropped | split, np.zeros(4 * int(split.sum()), bool)])
 
+    if in_mouth_map is None:
+        in_mouth_map = labels[:, _columns(names, MOUTH_PARTS)].any(1)[faces].all(1)
     used = np.zeros(len(labels), bool)
     used[faces[~dropped]] = True
     kept = np.flatnonzero(used)
@@ -118,7 +125,7 @@ def build_topology(
         uv_faces=uv_faces[~dropped],
         joint_regressor=np.pad(joints, ((0, 0), (0, len(labels) - joints.shape[1]))),
         face_coords_normed=_normed_corners(tables["template_vertices"], faces)[~dropped],
-        face_uvmap=labels[:, _columns(names, MOUTH_PARTS)].any(1)[faces[~dropped]].all(1),
+        face_uvmap=in_mouth_map[~dropped],
         hard_labels=_labels_of_kept(labels, used),
         part_names=names,
         **{name: table for name, table in tables.items() if name != "soft_labels"},

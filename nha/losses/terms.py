@@ -14,6 +14,7 @@ from torch import Tensor
 from nha.core.schedules import geometric_between, linear_between
 from nha.losses import (
     coverage,
+    detail,
     landmarks,
     normals,
     perceptual,
@@ -89,6 +90,8 @@ TERMS: Mapping[str, Term] = {
         Term("rgb", photometric.rgb_term, COORDS, colours=True),
         Term("perc", perceptual.perceptual_term, colours=True),
         Term("image", coverage.composite_term, COORDS, colours=True, optional=True),
+        Term("gradient", detail.gradient_term, COORDS, colours=True, optional=True),
+        Term("feature", detail.feature_term, COORDS, colours=True, optional=True),
         Term("cover", coverage.coverage_term, optional=True),
         Term("lap", surface.laplacian_term, schedule=geometric),
         Term("edge", surface.edge_length_term),

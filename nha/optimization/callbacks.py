@@ -1,4 +1,4 @@
-"""Lightning callbacks of a stage: progress bar, held-out frames, logged images, timing."""
+"""Lightning callbacks of a stage: progress, held-out frames, logged images, timing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 
 import pytorch_lightning as lightning
 import torch
-from tqdm import tqdm
 
 from nha.avatar.image_renderer import render_images
+from nha.core.progress import ProgressLine
 from nha.core.signals import reinstall
 from nha.core.types import FrameBatch
 from nha.losses.masks import whiten_background
@@ -18,34 +18,31 @@ from nha.optimization.held_out import HeldOutFit
 
 
 class StageProgress(lightning.Callback):
-    """One progress bar for the stage, in steps."""
+    """The progress of the stage, in steps."""
 
     def __init__(self) -> None:
-        self.bar: tqdm | None = None
+        self.line: ProgressLine | None = None
 
     def on_train_start(self, trainer: lightning.Trainer, module: AvatarModule) -> None:
         left = module.stage.end_epoch - trainer.current_epoch
-        self.bar = tqdm(
-            total=left * trainer.num_training_batches,
-            desc=module.stage.name,
-            unit="step",
-            disable=not trainer.is_global_zero,
-        )
+        total = left * trainer.num_training_batches
+        self.line = ProgressLine(f"training {module.stage.name}", total, shown=trainer.is_global_zero)
 
     def on_train_batch_end(self, trainer, module: AvatarModule, outputs, batch, batch_idx) -> None:
-        self.bar.update()
+        note = ""
         if batch_idx == 0 and module.last_values is not None:
             last = module.last_values
             losses = dict(zip(last.names, last.values.tolist(), strict=True))
-            shown = {name: f"{losses[name]:.3f}" for name in ("rgb", "silh", "lmk") if name in losses}
-            self.bar.set_postfix(epoch=trainer.current_epoch, **shown)
+            shown = [f"{name} {losses[name]:.3f}" for name in ("rgb", "silh", "lmk") if name in losses]
+            note = ", ".join([f"epoch {trainer.current_epoch}", *shown])
+        self.line.update(note=note)
 
     def on_train_end(self, trainer, module) -> None:
-        self.bar.close()
+        self.line.close()
 
     def on_exception(self, trainer, module, exception) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        if self.line is not None:
+            self.line.close()
 
 
 class HeldOutPoses(lightning.Callback):

@@ -82,6 +82,12 @@ class LossSettings(Settings):
     w_image: PerStage = setting(
         (0, 0, 0), minimum=0, help="Distance of the whole image on white; needs --model blend."
     )
+    w_gradient: PerStage = setting(
+        (0, 0, 0), minimum=0, help="Distance of the differences of neighbouring pixels; needs --model blend."
+    )
+    w_feature: PerStage = setting(
+        (0, 0, 0), minimum=0, help="Colours of eyes, brows and mouth; needs --model blend."
+    )
     w_cover: PerStage = setting(
         (0, 0, 0), minimum=0, help="Distance of the antialiased coverage and the mask; needs --model blend."
     )

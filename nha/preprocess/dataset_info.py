@@ -53,7 +53,16 @@ class DatasetInfo:
     def ids_with_face(self) -> list[int]:
         """Ids of the frames in which a face was found; empty until all frames are done."""
         without = set(self.frames_without_face or ())
-        return [frame_id for frame_id in range(self.n_frames or 0) if frame_id not in without]
+        return [frame_id for frame_id in self.ids() if frame_id not in without]
+
+    def ids(self) -> range:
+        """Ids of all decoded frames, which are their numbers in the video; empty until all are decoded."""
+        return range(0, (self.n_frames or 0) * self.every, self.every)
+
+    @property
+    def every(self) -> int:
+        """Every how many frames of the video one is used."""
+        return int(self.options.get("every", 1))
 
 
 def describe_video(path: Path, fps: float) -> dict[str, str | int | float]:
@@ -92,6 +101,8 @@ def _check_types(info: DatasetInfo) -> None:
             raise TypeError(f"{kind.__name__} expected")
     if info.n_frames is not None and not (isinstance(info.n_frames, int) and 0 <= info.n_frames < 10**8):
         raise TypeError("a number of frames expected")
+    if not (isinstance(info.options.get("every", 1), int) and info.every >= 1):
+        raise TypeError("a distance of frames expected")
 
 
 def write_info(root: Path, info: DatasetInfo) -> None:
@@ -112,7 +123,7 @@ def check_same_dataset(root: Path, earlier: DatasetInfo, now: DatasetInfo) -> No
     before, after = {**earlier.options, **earlier.estimators}, {**now.options, **now.estimators}
     if after.get("crop_to_head") == "auto":  # takes the crop that the folder has
         before["crop_to_head"] = "auto"
-    before = {"rotate": "auto", **before}  # datasets of earlier releases do not have it
+    before = {"rotate": "auto", "every": 1, **before}  # datasets of earlier releases do not have them
     differing = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     if differing:
         changes = ", ".join(f"{key} {before.get(key)} instead of {after.get(key)}" for key in differing)

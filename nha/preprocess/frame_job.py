@@ -73,13 +73,14 @@ class FrameJob:
         return self.face is not None and not self.is_rejected
 
 
-def decode_video(options: PreprocessOptions, every: int = 1) -> Iterator[tuple[int, DisplayedFrame]]:
+def decode_video(options: PreprocessOptions, sample: int = 1) -> Iterator[tuple[int, DisplayedFrame]]:
     """Number and image of the frames that the options select from the video, turned by `rotate`.
 
-    With `every`, only frames 0, every, 2 every, ...
+    With `sample`, only every so many of them.
     """
-    for number, frame in enumerate(iterate_displayed_frames(options.video, every, quiet=every > 1)):
-        if options.max_frames and number * every >= options.max_frames:
+    every = options.every * sample
+    for number, frame in enumerate(iterate_displayed_frames(options.video, every, quiet=sample > 1)):
+        if options.max_frames and number * sample >= options.max_frames:
             return
         if options.quarter_turns:
             images = (frame.rgb, frame.alpha)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from tqdm import tqdm
 
 from nha.core.errors import UserError
+from nha.core.progress import progress
 from nha.core.system import get_logger
 from nha.data.video_io import VideoInfo, count_packets
 from nha.preprocess.crop import FrameTransform, box_around_heads, identity_transform, plan_transform
@@ -110,11 +110,11 @@ def sample_face_boxes(
     With `crop_to_head` "auto", the search ends when the region is no longer small.
     """
     size = (video.width, video.height)
-    n_frames = count_packets(options.video)
+    n_frames = count_packets(options.video) // options.every
     stride = max(1, min(options.max_frames or n_frames, n_frames) // SAMPLES)
     boxes: list[tuple[float, ...]] = []
     previous = None
-    for frame_id, frame in tqdm(decode_video(options, stride), desc="head region", unit="frame"):
+    for frame_id, frame in progress(decode_video(options, stride), "head region"):
         rgb = frame.rgb
         if rgb.shape[:2] != size[::-1]:
             break  # the size changes, which decoding for the dataset reports

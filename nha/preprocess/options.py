@@ -12,7 +12,9 @@ from nha.preprocess.registry import parse_selection
 SMALLEST_SCALE_PX = 64
 
 # Options that change the dataset: a run can only be resumed with the same values.
-CONTENT_OPTIONS = ("scale", "force_square", "crop_to_head", "keep_original_frames", "max_frames", "rotate")
+CONTENT_OPTIONS = (
+    "scale", "force_square", "crop_to_head", "keep_original_frames", "every", "max_frames", "rotate"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,13 @@ class PreprocessOptions(Settings):
     max_missing: float = setting(
         0.1, minimum=0, maximum=1, help="Share of frames without a face above which the run stops."
     )
-    max_frames: int = setting(0, minimum=0, help="Use only the first N frames; 0 uses all.")
+    every: int = setting(
+        1,
+        minimum=1,
+        maximum=1000000,
+        help="Use only every N-th frame; frames keep their numbers in the video.",
+    )
+    max_frames: int = setting(0, minimum=0, help="Use at most N frames, from the start; 0 uses all.")
 
     def __post_init__(self) -> None:
         if isinstance(self.rotate, int):

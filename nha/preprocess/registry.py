@@ -61,28 +61,28 @@ _BACKENDS = "nha.preprocess.backends"
 # Annotation -> name -> estimator. A new estimator needs its class and one row here.
 ESTIMATORS: dict[str, dict[str, Registration]] = {
     "landmarks": {
-        "mediapipe": Registration(f"{_BACKENDS}.mediapipe_landmarks:MediapipeLandmarks"),
+        "mediapipe": Registration(f"{_BACKENDS}.mediapipe_landmarks:MediapipeLandmarks", package="mediapipe"),
         "published": Registration(
             f"{_BACKENDS}.face_alignment_landmarks:FaceAlignmentLandmarks", "face-alignment", "face_alignment"
         ),
         "truth": Registration(f"{_BACKENDS}.truth:TruthLandmarks"),
     },
     "iris": {
-        "mediapipe": Registration(f"{_BACKENDS}.mediapipe_landmarks:MediapipeIris"),
+        "mediapipe": Registration(f"{_BACKENDS}.mediapipe_landmarks:MediapipeIris", package="mediapipe"),
         "truth": Registration(f"{_BACKENDS}.truth:TruthIris"),
     },
     "matting": {
-        "mediapipe": Registration(f"{_BACKENDS}.mediapipe_matting:MediapipeMatting"),
+        "mediapipe": Registration(f"{_BACKENDS}.mediapipe_matting:MediapipeMatting", package="mediapipe"),
         "published": Registration(f"{_BACKENDS}.published_matting:RvmMatting", "rvm"),
         "truth": Registration(f"{_BACKENDS}.truth:TruthMatting"),
     },
     "parsing": {
-        "mediapipe": Registration(f"{_BACKENDS}.mediapipe_parsing:MediapipeParsing"),
+        "mediapipe": Registration(f"{_BACKENDS}.mediapipe_parsing:MediapipeParsing", package="mediapipe"),
         "published": Registration(f"{_BACKENDS}.published_parsing:BiSeNetParsing", "face-parsing"),
         "truth": Registration(f"{_BACKENDS}.truth:TruthParsing"),
     },
     "normals": {
-        "mediapipe": Registration(f"{_BACKENDS}.mediapipe_normals:MediapipeNormals"),
+        "mediapipe": Registration(f"{_BACKENDS}.mediapipe_normals:MediapipeNormals", package="mediapipe"),
         "published": Registration(f"{_BACKENDS}.published_normals:ResNetUNetNormals", "face-normals"),
         "truth": Registration(f"{_BACKENDS}.truth:TruthNormals"),
     },
@@ -154,6 +154,13 @@ def make_estimators(options: PreprocessOptions) -> EstimatorSet:
         context = EstimatorContext(options, files.found()[0] if files else None, needs_mesh)
         made[annotation] = classes[annotation].create(context)
     return EstimatorSet(**made)
+
+
+def needed_packages(selection: str, weights_folder: Path | None = None) -> dict[str, bool]:
+    """Packages of the selected estimators, and whether they are installed; nothing is imported."""
+    rows = [_row(*choice, weights_folder) for choice in parse_selection(selection).items()]
+    needed = dict.fromkeys(row.package for row in rows if row.package is not None)
+    return {package: importlib.util.find_spec(package) is not None for package in needed}
 
 
 def is_available(combination: str, weights_folder: Path | None = None) -> bool:

@@ -12,9 +12,9 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import numpy as np
-from tqdm import tqdm
 
 from nha.core.errors import UserError
+from nha.core.progress import progress
 from nha.core.system import get_logger
 from nha.data.dataset_folder import Keypoints, encode_normals, read_keypoints
 from nha.data.frame_checks import LARGEST_ROLL_DEG, face_roll_deg
@@ -54,7 +54,7 @@ class DatasetBuilder:
         self.transform = transform
         self.results = StoredResults(workspace, estimators)
         self.info = workspace.info
-        self.max_frames = count_packets(options.video)
+        self.max_frames = -(-count_packets(options.video) // options.every)
         if options.max_frames:
             self.max_frames = min(self.max_frames, options.max_frames)
 
@@ -180,7 +180,7 @@ class DatasetBuilder:
         colours: dict[int, np.ndarray] = {}
         n_frames, job = 0, None
         with self.workspace.overview_writer() as overview:
-            for job in tqdm(jobs, total=self.max_frames, desc="frames", unit="frame", mininterval=0.5):
+            for job in progress(jobs, "preprocessing", self.max_frames):
                 n_frames += 1
                 if job.detection.n_faces > 1:
                     info.frames_with_several_faces.append(job.frame_id)

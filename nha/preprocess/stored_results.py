@@ -65,14 +65,14 @@ class StoredResults:
 
     def _must_run(self, annotation: str, frame_id: int) -> bool:
         """Whether an estimator must process a frame: its result is missing, or a later one depends on it."""
-        estimator = getattr(self.estimators, annotation)
+        estimator, info = getattr(self.estimators, annotation), self.workspace.info
         if not estimator.sequential:
-            return any(self._is_missing(annotation, frame_id + i) for i in range(1 + estimator.lookback))
-        n_frames = self.workspace.info.n_frames
-        if n_frames is None:
+            following = (frame_id + i * info.every for i in range(1 + estimator.lookback))
+            return any(self._is_missing(annotation, i) for i in following)
+        if info.n_frames is None:
             return True
         if annotation not in self._last_missing:
-            missing = (i for i in reversed(range(n_frames)) if self._is_missing(annotation, i))
+            missing = (i for i in reversed(info.ids()) if self._is_missing(annotation, i))
             self._last_missing[annotation] = next(missing, -1)
         return frame_id <= self._last_missing[annotation]
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from nha.avatar.image_renderer import render_rgba
 from nha.core.device import pick_device
 from nha.core.output_folder import own_files, own_folder, require_own, require_own_file
+from nha.core.progress import progress
 from nha.core.system import exclusive_use, require_writable
 from nha.data.sound import add_sound, has_sound
 from nha.data.tracking_file import read_tracking
@@ -110,8 +110,8 @@ def _write_videos(
     frames = _render_frames(target, driving, person, frame_ids, settings, device)
     with ExitStack() as stack:
         videos = [stack.enter_context(VideoWriter(path, frame_rate)) for path in person.files]
-        bar = tqdm(frames, total=len(frame_ids), desc=f"reenacting {person.name}", unit="frame")
-        for number, (rendered, driving_image) in enumerate(bar):
+        shown = progress(frames, f"reenacting {person.name}", len(frame_ids))
+        for number, (rendered, driving_image) in enumerate(shown):
             prediction = background.compose(rendered, number)
             both = side_by_side([_scale_to_height(driving_image, len(prediction)), prediction], CAPTIONS)
             for video, image in zip(videos, (prediction, driving_image, both), strict=True):

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from nha.core.output_folder import own_folder, read_json_keys, require_own
+from nha.core.progress import progress
 from nha.core.system import atomic_directory
 from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import DatasetFolder, write_keypoints, write_labels, write_normals
@@ -79,7 +79,7 @@ def write_subject(out: Path, settings: SyntheticSettings) -> Path:
         VideoWriter(out / "video.mp4", settings.fps) as video,
     ):
         landmarks, visible = [], []
-        for i in tqdm(range(settings.frames), desc="rendering", unit="frame", disable=not settings.progress):
+        for i in progress(range(settings.frames), "rendering", shown=settings.progress):
             posed = scene.pose(params[i : i + 1], vertices[i])
             image, covered = render_frame(scene, posed, image_camera, light, wall)
             video.write(downsample(image, n))

@@ -9,5 +9,5 @@ modules: `settings`, `tracker`, then `batched` (or `sequential`, the published m
   in `reprojection`, `landmark_model`, `landmark_offsets`, `head_rig` and `least_squares`.
 - The parsing's outline and ears in these stages: `outline_stage`, `outlines`, `outline_match`, `surface_points`.
 - Stages from images: `stages` (as data), `photometric_fit`, `photometric`, `appearance`, `unwrap`.
-- Output: `progress` (files and resuming), `report`, `tensorboard_log`.
+- Output: `progress` (files and resuming), `stage_times`, `report`, `tensorboard_log`.
 """

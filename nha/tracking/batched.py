@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import torch
-from tqdm import tqdm
 
+from nha.core.progress import progress as show_progress
 from nha.core.system import get_logger
 from nha.tracking.appearance import AlbedoSpace
 from nha.tracking.frames import TrackingFrames
 from nha.tracking.keyframes import evenly_spaced
 from nha.tracking.landmark_stages import LandmarkStages
 from nha.tracking.photometric_fit import PhotometricFit, TemporalContext
-from nha.tracking.progress import Person, Progress, RunFolder, timed
+from nha.tracking.progress import Person, Progress, RunFolder
+from nha.tracking.stage_times import shown_stage, timed
 from nha.tracking.stages import appearance_stage, joint_stage, refinement_stage
 from nha.tracking.state import Unknowns
 from nha.tracking.timeline import Timeline, interpolate_gaps, make_timeline
@@ -39,7 +40,7 @@ def track_in_batches(
     person = run.load_person()
     if progress is None or person is None:
         seconds: dict[str, float] = {}
-        with timed(seconds, "landmarks"):
+        with shown_stage(seconds, "landmarks"):
             # 1. camera and rigid poses of all frames from landmarks; keyframes chosen, unless they are given
             keyframes = landmarks.place_rigidly()
             # 2. shape, focal length, pose and expression from the keyframes' landmarks
@@ -48,12 +49,12 @@ def track_in_batches(
             outliers = landmarks.fit_all_frames()
             keyframes = [row for row in keyframes if landmarks.usable[row]]
         unknowns = landmarks.unknowns
-        with timed(seconds, "appearance"):
+        with shown_stage(seconds, "appearance"):
             # 4. albedo and light from the keyframes' images; then the person's own albedo from many frames
             if keyframes:
                 unknowns = _fit_appearance(fit, run, unknowns, keyframes)
             albedo = _unwrap_albedo(fit, run, unknowns, landmarks.usable_rows())
-        with timed(seconds, "joint"):
+        with shown_stage(seconds, "joint"):
             # 5. shape, camera and light together with frames from all over the video; the albedo once more
             if run.settings.batched.joint_steps > 0:
                 unknowns = _fit_jointly(fit.with_albedo(albedo), run, landmarks, unknowns)
@@ -128,7 +129,7 @@ def _refine_in_batches(
     usable_timeline, size = timeline.rows(usable_rows), settings.batched.batch_size
     remaining = stage.n_steps > 0 and progress.n_processed < len(frames)
     starts = range(progress.n_processed, len(usable_rows), size) if remaining else ()
-    for number, first in enumerate(tqdm(starts, desc="tracking", unit="batch", disable=None), start=1):
+    for number, first in enumerate(show_progress(starts, "tracking: images", unit="batches"), start=1):
         spent: dict[str, float] = {}
         with timed(spent, "frames"):
             places = list(range(first, min(first + size, len(usable_rows))))

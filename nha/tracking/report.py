@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from nha.core.conventions import N_FACE_LANDMARKS
+from nha.core.progress import progress as show_progress
 from nha.core.rotations import rotation_matrix
 from nha.core.system import atomic_path
 from nha.data.video_io import VideoWriter
@@ -71,7 +71,7 @@ def write_report(
     video = VideoWriter(run.video, settings.frame_rate) if settings.video else contextlib.nullcontext()
     entries, tracked_px = [], []
     with video as writer:
-        for row in tqdm(range(len(frames)), desc="report", unit="frame", disable=None):
+        for row in show_progress(range(len(frames)), "tracking report"):
             observation = frames.observe([row], device, with_masks=True)
             unknowns = progress.unknowns.rows([row]).to(device)
             rendered = render_frame(mesh, albedo, unknowns, observation, appearance_of(settings))

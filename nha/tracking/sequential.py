@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import torch
-from tqdm import tqdm
 
 from nha.core.conventions import N_FACE_LANDMARKS
+from nha.core.progress import progress as show_progress
 from nha.tracking.appearance import AlbedoSpace
 from nha.tracking.camera_init import calibrate, rigid_poses
 from nha.tracking.photometric_fit import PhotometricFit, TemporalContext
-from nha.tracking.progress import Progress, RunFolder, timed
+from nha.tracking.progress import Progress, RunFolder
+from nha.tracking.stage_times import shown_stage, timed
 from nha.tracking.stages import first_frame_stage, next_frame_stage
 from nha.tracking.state import PER_FRAME, Unknowns, start_unknowns
 
@@ -27,7 +28,7 @@ def track_sequentially(
         progress = _fit_first_frame(fit, run)
         run.save(progress)
     rows = range(progress.n_processed, len(frames))
-    for row in tqdm(rows, desc="tracking", unit="frame", disable=None):
+    for row in show_progress(rows, "tracking"):
         spent: dict[str, float] = {}
         with timed(spent, "frames"):
             stage = next_frame_stage(settings, after_cut=row in cuts)
@@ -46,7 +47,7 @@ def _fit_first_frame(fit: PhotometricFit, run: RunFolder) -> Progress:
     """Camera and first poses from landmarks, then the first frame with all keyframes."""
     frames, settings, device = run.frames, run.settings, fit.mesh.faces.device
     stage, seconds = first_frame_stage(settings), {}
-    with timed(seconds, stage.name):
+    with shown_stage(seconds, stage.name):
         # frames before the first one with a face cannot be a start: they get its values
         first = int(torch.nonzero(frames.has_landmarks)[0])
         keyframes = [row for row in frames.rows_of(settings.keyframes, "keyframes") if row != first]

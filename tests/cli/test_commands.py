@@ -46,7 +46,7 @@ def test_version(capsys):
     ("words", "message"),
     [
         (["trian"], "nha has no command 'trian'; did you mean 'train'?"),
-        (["zzz"], "nha has no command 'zzz'; it has check, convert, demo"),
+        (["zzz"], "nha has no command 'zzz'; it has check, compare, convert, demo"),
         (["check", "datset"], "nha check has no command 'datset'; did you mean 'dataset'?"),
         (["train", "--epoch_joint", "3"], "unknown setting 'epoch_joint' on the command line; did you mean 'epochs_j"),
         (["evaluate", "--dataset", "d"], "missing setting 'avatar', 'tracking'; pass --avatar VALUE"),
@@ -102,6 +102,9 @@ COMMON = [
                   "backend": "raster_backend", "fps": "frame_rate"}),
     ("export", "", {"avatar": "ckpt", "tracking": "tracking", "out": "out", "head": "head", "device": "device",
                     "backend": "raster_backend", "fps": "frame_rate"}),
+    ("make", "--video v.mp4", {"out": "out", "head": "head", "device": "device"}),
+    ("compare", "--other b.ckpt", {"avatar": "avatar", "dataset": "dataset", "tracking": "tracking", "out": "out",
+                                   "device": "device", "backend": "raster_backend"}),
     ("check dataset", "", {"dataset": "data", "tracking": "tracking", "out": "report"}),
     ("head inspect", "", {"head": "path"}),
     ("head make", "", {"out": "out"}),

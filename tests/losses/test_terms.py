@@ -26,6 +26,8 @@ GRADIENT_REACHES = {
     "rgb": {"rgb01", "screen_coords"},
     "perc": {"rgb01"},
     "image": {"rgb01", "screen_coords"},
+    "gradient": {"rgb01", "screen_coords"},
+    "feature": {"rgb01", "screen_coords"},
     "cover": {"rendered alpha"},
     "lap": {"vertices"},
     "edge": {"vertices"},

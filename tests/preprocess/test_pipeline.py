@@ -58,6 +58,22 @@ def test_a_run_writes_the_whole_layout(fakes, options):
     assert (overview.width, overview.height) == (5 * 96, 72)
 
 
+def test_every_nth_frame_keeps_its_number_also_in_a_resumed_run(fakes, options, contents):
+    thinned = replace(options, every=2, max_frames=2)
+    info = read_info(build_dataset(thinned, fakes.fake_estimators(sequential=True)))
+    folder = DatasetFolder.open(thinned.out_path)
+    assert folder.frame_ids() == [0, 2]
+    assert (info.n_frames, info.ids_with_face()) == (2, [0, 2])
+    left = [read_keypoints(folder.paths(i).keypoints).landmarks_px[:, 0].min() for i in (0, 2)]
+    assert left[1] - left[0] == pytest.approx(8, abs=0.1)  # the square moves by four pixels a frame
+    whole = contents(thinned.out_path)
+    folder.paths(2).normals.unlink()
+    build_dataset(thinned, fakes.fake_estimators(sequential=True))
+    assert contents(thinned.out_path) == whole
+    with pytest.raises(UserError, match="every 2 instead of 3"):
+        build_dataset(replace(thinned, every=3), fakes.fake_estimators())
+
+
 def test_the_overview_fits_a_screen(fakes, options):
     build_dataset(replace(options, scale=512, max_frames=1), fakes.fake_estimators())
     overview = video_info(options.out_path / "dataset.mp4")

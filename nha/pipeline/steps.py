@@ -1,0 +1,73 @@
+"""Steps that are run once: a finished one is skipped when the same command is started again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nha.core.output_folder import read_json_keys, remove_own_output
+from nha.core.system import atomic_path
+from nha.data.dataset_folder import DatasetFolder
+from nha.data.frame_store import remove_caches
+
+
+class Steps:
+    """Runs named steps once; `steps.json` records the settings, the seconds and the result of each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        content = json.loads(path.read_text("utf-8")) if read_json_keys(path) else {}
+        self.records: dict[str, dict] = {name: row for name, row in content.items() if isinstance(row, dict)}
+
+    def run(
+        self,
+        name: str,
+        settings: str,
+        folder: Path,
+        action: Callable[[], object],
+        *,
+        replace: bool = True,
+    ) -> dict:
+        """Run a step unless an earlier run has finished it with the same settings.
+
+        Args:
+            name: the key of the step's record.
+            settings: everything that the result depends on, as text.
+            folder: the step's output, which is kept if the same step was interrupted.
+            action: writes the folder, returns a value for JSON.
+            replace: remove the step's own files if they were written with other settings; False leaves them to the
+                action, which refuses them or continues.
+
+        Returns:
+            The record: settings (a digest), seconds, result.
+        """
+        settings = hashlib.sha256(settings.encode()).hexdigest()
+        record = self.records.get(name, {})
+        if record.get("settings") != settings:
+            if replace:
+                remove_step(folder)
+            record = {"settings": settings}
+            self._keep(name, record)
+        if "seconds" in record and folder.exists():
+            print(f"== {name}: done before ({record['seconds']:.0f} s)", flush=True)
+            return record
+        print(f"== {name}", flush=True)
+        start = time.perf_counter()
+        result = action()
+        record = {"settings": settings, "seconds": round(time.perf_counter() - start, 2), "result": result}
+        self._keep(name, record)
+        return record
+
+    def _keep(self, name: str, record: dict) -> None:
+        self.records[name] = record
+        with atomic_path(self.path) as temporary:
+            temporary.write_text(json.dumps(self.records, indent=1), encoding="utf-8")
+
+
+def remove_step(folder: Path) -> None:
+    """Remove what a step has written; other files in its folder stay."""
+    remove_caches(DatasetFolder(folder))
+    remove_own_output(folder)
