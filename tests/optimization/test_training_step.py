@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -12,11 +13,13 @@ from nha.avatar.open import build_avatar
 from nha.core.cuda_graphs import WARM_UPS
 from nha.core.paths import PART_WEIGHTS
 from nha.head.load import load_head
+from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.held_out import HeldOutFit
 from nha.optimization.loss_means import LossMeans
 from nha.optimization.objective import Objective
 from nha.optimization.optimizers import begin_stage, make_optimizers, set_rates
+from nha.optimization.run import optimize_avatar
 from nha.optimization.stages import make_stages
 from nha.optimization.training_step import StepValues, TrainingStep, draw_step
 from tests.graph_twin import GraphTwin
@@ -94,3 +97,18 @@ def test_means_are_over_frames() -> None:
         "lmk": 5.0,
     }
     assert means.read() == {}
+
+
+@pytest.mark.parametrize("sizes", [SMALL, SMALL_BLEND])
+def test_a_run_with_recorded_steps_gives_the_same_avatar(make_settings, monkeypatch, sizes) -> None:
+    plain = dataclasses.replace(make_settings((3, 3, 3), "plain"), avatar=sizes)
+    expected = torch.load(optimize_avatar(plain).avatar_path, weights_only=True)["state_dict"]
+    recorder = GraphTwin()
+    monkeypatch.setattr(AvatarModule, "captures", True)
+    recorded_step = functools.partial(TrainingStep, recorder=recorder)
+    monkeypatch.setattr("nha.optimization.avatar_module.TrainingStep", recorded_step)
+    settings = dataclasses.replace(make_settings((3, 3, 3), "recorded"), avatar=sizes)
+    found = torch.load(optimize_avatar(settings).avatar_path, weights_only=True)["state_dict"]
+    assert recorder.replayed > 0
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-5, msg=name)
