@@ -26,7 +26,7 @@ WARM_UPS = (
 )
 MOST_GRAPHS = 4  # kept by a function; each holds the memory of its intermediate results
 TUNE_CONVOLUTIONS = True
-LENGTHS_PERIOD = 20  # calls between two looks at the list lengths of a function that need not be exact
+MOST_REPEATS = 4  # of a call whose lists of pixels were too short
 
 _logger = get_logger(__name__)
 
@@ -113,7 +113,6 @@ class CapturedFunction:
         self._recorder = recorder
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._lock = threading.Lock()  # the buffers belong to one call at a time
-        self._calls = 0
 
     @property
     def captures(self) -> bool:
@@ -132,7 +131,9 @@ class CapturedFunction:
             return self.function(*inputs)
         with self._lock:
             result = self._run(inputs, key)
-            while self.exact and self.lengths.exceeded():
+            for _ in range(MOST_REPEATS if self.exact else 0):
+                if not self.lengths.exceeded():
+                    break
                 self._forget_graphs()
                 result = self._run(inputs, key)
             if not self.exact:
@@ -175,8 +176,7 @@ class CapturedFunction:
         return True
 
     def _follow_lengths(self) -> None:
-        self._calls += 1
-        if self._calls % LENGTHS_PERIOD == 0 and self.lengths.follow():
+        if self._recorder is not None and self.lengths.follow():
             self._forget_graphs()
 
     def _forget_graphs(self) -> None:

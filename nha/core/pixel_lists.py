@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 HEADROOM = 0.1  # share by which a limit exceeds the largest value seen
+EARLY = 0.04  # share below a limit at which a graph gets a larger one
 LENGTH_STEP = 256  # lengths of lists are multiples of this, so that few different shapes occur
 SECTION_STEP = 8  # pixels
 
@@ -62,6 +63,7 @@ class ListLengths:
         self._steps: dict[str, int] = {}
         self._limits: dict[str, list[int]] = {}
         self._largest: dict[str, Tensor] = {}  # on the device
+        self._following: tuple[Tensor, torch.cuda.Event | None] | None = None
         self._arriving: dict[str, tuple[Tensor, torch.cuda.Event | None]] = {}
 
     def limits(self, name: str, values: Tensor, step: int) -> list[int]:
@@ -84,10 +86,10 @@ class ListLengths:
             self._enlarge(name, values.tolist())
         self._arriving[name] = _copy_to_host(self._largest[name])
 
-    def _enlarge(self, name: str, values: list[int]) -> bool:
-        """Raise limits that are exceeded; returns whether there were any."""
+    def _enlarge(self, name: str, values: list[int], margin: float = 0.0) -> bool:
+        """Raise limits that values exceed, or reach up to a margin (share); returns whether there were any."""
         limits = self._limits[name]
-        exceeded = [i for i, value in enumerate(values) if value > limits[i]]
+        exceeded = [i for i, value in enumerate(values) if value + abs(value) * margin > limits[i]]
         for i in exceeded:
             limits[i] = _with_headroom(values[i], self._steps[name])
         return bool(exceeded)
@@ -95,20 +97,30 @@ class ListLengths:
     def follow(self) -> bool:
         """Raise limits by the values that have arrived on the host, and send the present ones, without waiting.
 
-        For graphs, in which the limits are frozen. Returns whether a limit was raised.
+        For graphs, in which the limits are frozen: they are raised before they are reached. Returns whether one was.
         """
-        before = {name: list(limits) for name, limits in self._limits.items()}
-        for name in self._limits:
-            self._take_over(name)
-        return self._limits != before
+        raised = False
+        if self._following is not None:
+            values, arrived = self._following
+            if arrived is not None and not arrived.query():
+                return False
+            raised = self._enlarge_all(values.tolist(), EARLY)
+        self._following = _copy_to_host(torch.cat([*self._largest.values()])) if self._largest else None
+        return raised
 
     def exceeded(self) -> bool:
         """Whether a limit was exceeded so far; it is raised. Waits for the device."""
         self._arriving.clear()
         if not self._largest:
             return False
-        values = iter(torch.cat([*self._largest.values()]).tolist())  # one copy to the host
-        found = [self._enlarge(name, [next(values) for _ in limits]) for name, limits in self._limits.items()]
+        return self._enlarge_all(torch.cat([*self._largest.values()]).tolist())  # one copy to the host
+
+    def _enlarge_all(self, values: list[int], margin: float = 0.0) -> bool:
+        """`_enlarge` for the values of all names, in their order."""
+        rest = iter(values)
+        found = [
+            self._enlarge(name, [next(rest) for _ in limits], margin) for name, limits in self._limits.items()
+        ]
         return any(found)
 
 
