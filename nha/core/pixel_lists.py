@@ -63,7 +63,7 @@ class ListLengths:
         self._steps: dict[str, int] = {}
         self._limits: dict[str, list[int]] = {}
         self._largest: dict[str, Tensor] = {}  # on the device
-        self._following: tuple[Tensor, torch.cuda.Event | None] | None = None
+        self._following: tuple[tuple[str, ...], Tensor, torch.cuda.Event | None] | None = None
         self._arriving: dict[str, tuple[Tensor, torch.cuda.Event | None]] = {}
 
     def limits(self, name: str, values: Tensor, step: int) -> list[int]:
@@ -101,11 +101,14 @@ class ListLengths:
         """
         raised = False
         if self._following is not None:
-            values, arrived = self._following
+            names, values, arrived = self._following
             if arrived is not None and not arrived.query():
                 return False
-            raised = self._enlarge_all(values.tolist(), EARLY)
-        self._following = _copy_to_host(torch.cat([*self._largest.values()])) if self._largest else None
+            raised = self._enlarge_all(names, values.tolist(), EARLY)
+        self._following = None
+        if self._largest:
+            all_values = torch.cat([*self._largest.values()])
+            self._following = (tuple(self._largest), *_copy_to_host(all_values))
         return raised
 
     def exceeded(self) -> bool:
@@ -113,14 +116,13 @@ class ListLengths:
         self._arriving.clear()
         if not self._largest:
             return False
-        return self._enlarge_all(torch.cat([*self._largest.values()]).tolist())  # one copy to the host
+        values = torch.cat([*self._largest.values()]).tolist()  # one copy to the host
+        return self._enlarge_all(tuple(self._largest), values)
 
-    def _enlarge_all(self, values: list[int], margin: float = 0.0) -> bool:
-        """`_enlarge` for the values of all names, in their order."""
+    def _enlarge_all(self, names: tuple[str, ...], values: list[int], margin: float = 0.0) -> bool:
+        """`_enlarge` for the values of several names, in their order."""
         rest = iter(values)
-        found = [
-            self._enlarge(name, [next(rest) for _ in limits], margin) for name, limits in self._limits.items()
-        ]
+        found = [self._enlarge(name, [next(rest) for _ in self._limits[name]], margin) for name in names]
         return any(found)
 
 
