@@ -104,6 +104,28 @@ def spaced_dir(tmp_path: Path) -> Path:
     return folder
 
 
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    """Print the totals of `make test-robustness`: what was tried, and how much of it held."""
+    if config.option.markexpr != "robustness":
+        return
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    inner = sum(
+        number
+        for report in reports
+        if getattr(report, "when", "") == "teardown"
+        for name, number in report.user_properties
+        if name == "attempts"
+    )
+    count = {
+        name: len(terminalreporter.stats.get(name, ())) for name in ("passed", "failed", "error", "skipped")
+    }
+    failed = count["failed"] + count["error"]
+    terminalreporter.write_line(
+        f"robustness: {count['passed'] + failed} checks tried, {count['passed']} held, {failed} failed, "
+        f"{count['skipped']} skipped; {inner} damaged or hostile files were read in them"
+    )
+
+
 @dataclass(frozen=True)
 class TinyDataset:
     """Paths of a dataset folder, its tracking file and a split."""

@@ -11,6 +11,7 @@ from nha.cli.settings import WeightsCheckSettings
 from nha.core.errors import UserError
 from nha.core.optional_files import OptionalFiles, optional_files
 from nha.core.paths import find_asset
+from nha.core.text import printable
 from nha.evaluation.lpips import load_lpips
 from nha.head.file_guide import HEAD_FILES, MODEL_FILES, REQUIRED_FILES, TEXTURE_FILE, where_from
 from nha.head.flame_files import model_file, read_head_folder
@@ -33,9 +34,9 @@ def run_weights_check(settings: WeightsCheckSettings) -> None:
     unusable = []
     for entry in entries:
         usable, state = state_of(entry)
-        print(f"{entry.name:<15} {state}")
+        print(printable(f"{entry.name:<15} {state}"))
         for label, text in describe_entry(entry):
-            print(f"    {label:<8} {text}")
+            print(printable(f"    {label:<8} {text}"))
         if entry.name in settings.require and not usable:
             unusable.append(entry.name)
     if unusable:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nha.core.errors import UserError
+from nha.core.plain_file import read_plain_text
+from nha.core.text import shortened
 
 _TRUE, _FALSE, _NONE = ("true", "yes", "on", "1"), ("false", "no", "off", "0"), ("none", "null", "")
 _COMMENT = re.compile(r"(?:^|\s)[;#]")  # begins a comment after a value
@@ -40,18 +42,16 @@ def read_ini(path: Path, known: Sequence[str]) -> dict[str, str]:
     Raises UserError for any other line and for a key that is not in `known`.
     """
     try:
-        lines = path.read_text(
-            encoding="utf-8-sig"
-        ).splitlines()  # some editors begin a file with a byte order mark
+        text = read_plain_text(path, "utf-8-sig")  # some editors begin a file with a byte order mark
     except (OSError, UnicodeDecodeError):
         raise UserError(f"configuration file '{path}' is not a readable text file") from None
     items: dict[str, str] = {}
-    for number, line in enumerate(map(str.strip, lines), start=1):
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
         if not line or line[0] in ";#[":
             continue
         key, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not key:
-            raise UserError(f"'{path}' line {number}: write 'key = value', not '{line}'")
+            raise UserError(f"'{path}' line {number}: write 'key = value', not '{shortened(line)}'")
         if key not in known:
             raise UserError(unknown_key(key, known, f"in '{path}' line {number}"))
         if key in items:
@@ -62,6 +62,7 @@ def read_ini(path: Path, known: Sequence[str]) -> dict[str, str]:
 
 def unknown_key(key: str, known: Sequence[str], where: str) -> str:
     """The message for a name that no setting has; it names the nearest one."""
+    key = shortened(key)
     nearest = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean '{nearest[0]}'?" if nearest else "see --help for all settings"
     return f"unknown setting '{key}' {where}; {hint}"

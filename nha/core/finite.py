@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 import torch
 
 from nha.core.errors import UserError
+
+# What to do about results that are not finite although all inputs were.
+TRAIN_AGAIN = "the avatar or its tracking is out of range: track again, or train with lower learning rates"
 
 
 def non_finite_names(
@@ -35,6 +39,16 @@ def require_finite(arrays: Mapping[str, Any], what: str, advice: str) -> None:
     if bad := non_finite_names(arrays):
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise UserError(f"{what} holds values that are not finite ({', '.join(bad[:3])}{more}); {advice}")
+
+
+def finite_json(content: Any, what: str, advice: str, **options: Any) -> str:
+    """The text of a JSON file. Raises UserError where it would hold NaN or infinity, which JSON does not have."""
+    try:
+        return json.dumps(content, allow_nan=False, **options)
+    except ValueError as error:
+        if "JSON compliant" not in str(error):
+            raise
+        raise UserError(f"{what} holds values that are not finite; {advice}") from None
 
 
 def _is_finite(array: Any, allows_infinity: bool) -> bool:

@@ -79,12 +79,12 @@ def write_report(path: str | Path, title: str, sections: Sequence[Section]) -> P
         link=lambda target: _relative_url(target, path.parent),
     )
     with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_bytes(page.encode("utf-8", "backslashreplace"))  # names of files may be no UTF-8
     return path
 
 
 def _relative_url(target: Path, folder: Path) -> str:
-    return urllib.parse.quote(Path(os.path.relpath(target, folder)).as_posix())
+    return urllib.parse.quote(os.fsencode(Path(os.path.relpath(target, folder)).as_posix()))
 
 
 def _jpeg_uri(rgb: np.ndarray) -> str:

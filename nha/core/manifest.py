@@ -13,7 +13,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from nha.core.errors import UserError
 from nha.core.fingerprint import file_digest
+from nha.core.plain_file import read_plain
 from nha.core.system import PARTIAL_NAME, atomic_path, observe_writes
 
 MANIFEST_FILE = ".manifest.jsonl"
@@ -35,8 +37,10 @@ class Manifest:
         self._n_lines = 0
         self._is_cut = False  # a killed run has left half a line at the end
         self._lock = threading.Lock()
+        if self.path.is_symlink():  # its target, which may be any file of the user, would be written to
+            raise UserError(f"'{self.path}' is a link, which this program does not make; remove it")
         with contextlib.suppress(FileNotFoundError):
-            text = self.path.read_text(encoding="utf-8", errors="replace")
+            text = read_plain(self.path).decode(errors="replace")
             self._is_cut = bool(text) and not text.endswith("\n")
             for line in text.splitlines():
                 self._read_line(line)

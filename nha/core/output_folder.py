@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nha.core.errors import UserError
 from nha.core.manifest import MANIFEST_FILE, Manifest, unused_name
+from nha.core.plain_file import read_plain_text
 from nha.core.system import PARTIAL_NAME, exclusive_use, get_logger, observe_writes, require_writable
 
 # Written by file managers into every folder that they show.
@@ -156,7 +157,7 @@ def remove_partial_files(folder: Path) -> None:
 def read_json_keys(path: Path) -> set[str]:
     """The keys of a JSON object in a file; empty for every other file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_plain_text(path))
     except (OSError, ValueError, RecursionError):
         return set()
     return set(content) if isinstance(content, dict) else set()

@@ -18,6 +18,8 @@ from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
+from nha.core.text import printable
+
 Item = TypeVar("Item")
 
 LOG_PERIOD_S = 10.0
@@ -46,7 +48,11 @@ class ProgressLine:
             stream: None is the standard error stream.
             period_s: seconds between two lines of a log.
         """
-        self.label, self.total, self.unit = label, total, unit
+        self.label, self.total, self.unit = (
+            printable(label),
+            total,
+            unit,
+        )  # the name of a person's file is in it
         self.done, self.note = 0, ""
         self._stream = sys.stderr if stream is None else stream
         self._start = time.monotonic()
@@ -56,7 +62,7 @@ class ProgressLine:
         self._shown = shown
         if shown and self._stream.isatty():
             counted = {"unit": f" {unit}"} if unit else {"bar_format": "{desc}: {elapsed}"}
-            self._bar = tqdm(total=total, desc=label, file=self._stream, dynamic_ncols=True, **counted)
+            self._bar = tqdm(total=total, desc=self.label, file=self._stream, dynamic_ncols=True, **counted)
         elif shown:  # a thread, because a single part may take longer than the period
             self._writer = threading.Thread(target=self._log, args=(period_s,), daemon=True)
             self._writer.start()
@@ -65,7 +71,7 @@ class ProgressLine:
         """Count n more parts as done; `note` is shown behind the numbers until there is another one."""
         self.done += n
         if note:
-            self.note = note
+            self.note = note = printable(note)
         if self._bar is not None:
             if note:
                 self._bar.set_postfix_str(note, refresh=not n)

@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -38,7 +38,7 @@ def run_script(main: Callable[[], None]) -> NoReturn:
     """
     setup_logging()
     try:
-        with stop_signals():
+        with safe_stdout(), stop_signals():
             main()
     except UserError as error:
         _exit_with(f"error: {error}", EXIT_USER_ERROR)
@@ -56,6 +56,34 @@ def run_script(main: Callable[[], None]) -> NoReturn:
     sys.exit(0)
 
 
+class _SafeOutput:
+    """A text stream on which texts from files cannot control the terminal; everything else is that of `stream`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(printable(text, keep="\n\r\t"))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def safe_stdout() -> Iterator[None]:
+    """Pass all that is printed through `text.printable` while the block runs; line breaks are kept."""
+    before = sys.stdout
+    sys.stdout = _SafeOutput(before)
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
 def _exit_with(message: str, code: int) -> NoReturn:
     with contextlib.suppress(OSError):  # the terminal is gone
         print(printable(message), file=sys.stderr)
@@ -69,7 +97,7 @@ def system_refusal(error: BaseException) -> str | None:
         reason = os.strerror(full.errno or errno.ENOSPC)
         return f"no room left{where} ({reason}): make some and start again; what is finished is kept"
     if isinstance(error, OSError) and error.errno is not None and _names_a_file(error):
-        return f"'{os.fsdecode(error.filename)}' cannot be used: {os.strerror(error.errno)}"
+        return f"'{os.fsdecode(error.filename)}' cannot be used: {error.strerror or os.strerror(error.errno)}"
     return None
 
 
@@ -97,6 +125,8 @@ class _StdoutHandler(logging.StreamHandler):
         """The message; texts in it that come from elsewhere cannot control the terminal or begin another line."""
         if isinstance(record.args, tuple):
             record = logging.makeLogRecord({**vars(record), "args": tuple(map(_safe_argument, record.args))})
+            if not record.args:
+                record.msg = printable(str(record.msg))
         return super().format(record)
 
     @property
@@ -105,7 +135,7 @@ class _StdoutHandler(logging.StreamHandler):
 
 
 def _safe_argument(value: Any) -> Any:
-    return printable(str(value)) if isinstance(value, (str, os.PathLike)) else value
+    return printable(str(value)) if isinstance(value, (str, os.PathLike, BaseException)) else value
 
 
 def get_logger(name: str) -> logging.Logger:

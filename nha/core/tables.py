@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nha.core.text import printable
+
 
 @dataclass(frozen=True)
 class Table:
@@ -25,8 +27,9 @@ class Table:
     is_text: bool = False
 
     def cells(self) -> list[list[str]]:
-        """Return all rows as text, the header first."""
-        return [list(self.header), *([self._format(value) for value in row] for row in self.rows)]
+        """Return all rows as text, the header first; names from files in them begin no other line."""
+        rows = [self.header, *self.rows]
+        return [[printable(self._format(value)) for value in row] for row in rows]
 
     def as_text(self) -> str:
         """Return the table with aligned columns, the first to the left, the others to the right."""

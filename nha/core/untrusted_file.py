@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nha.core.errors import UserError
+from nha.core.plain_file import open_plain
 from nha.core.text import printable
 
 _LARGEST_EXPANSION = 50  # of an archive, as a factor; masks of zeros compress well
@@ -46,7 +47,7 @@ def open_untrusted(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             _check_start(file)
             yield file
     except UserError:

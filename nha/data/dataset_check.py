@@ -12,6 +12,7 @@ import numpy as np
 
 from nha.core.errors import UserError
 from nha.core.progress import progress
+from nha.data.annotation_faults import unsuitable_kind
 from nha.data.dataset_folder import (
     DatasetFolder,
     FramePaths,
@@ -145,6 +146,9 @@ def summarize(frame_id: int, paths: FramePaths) -> FrameSummary:
                 )
             )
             del contents[name]
+    for path in (paths.parsing, paths.segmentation):
+        if path.is_file() and (kind := unsuitable_kind(path)) is not None:
+            found.append((Fault.LABELS, f"{path.name} is {kind}"))
     if len(contents) < 5:
         return FrameSummary(frame_id, size, found)
     image = contents.pop("image")

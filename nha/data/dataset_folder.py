@@ -24,7 +24,9 @@ import numpy as np
 
 from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.errors import UserError
+from nha.core.plain_file import read_plain_text
 from nha.core.system import atomic_path
+from nha.data.image_file import decode_image
 
 FRAME_FOLDER = re.compile(r"frame_(\d{4,})")
 
@@ -172,10 +174,9 @@ def write_normals(path: str | Path, normals: np.ndarray) -> None:
 
 def _decode(path: str | Path, flags: int) -> np.ndarray:
     try:
-        encoded = np.fromfile(path, np.uint8)
+        image = decode_image(path, flags)
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror}); the dataset is not complete") from None
-    image = cv2.imdecode(encoded, flags) if encoded.size else None
     if image is None:
         raise UserError(f"'{path}' is not a readable image; delete it and run `nha preprocess` again")
     return image
@@ -287,7 +288,7 @@ def _rounded(values) -> list[float]:
 
 def _read_json(path: str | Path):
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_plain_text(path))
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror}); the dataset is not complete") from None
     except (ValueError, RecursionError):

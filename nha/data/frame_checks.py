@@ -16,6 +16,7 @@ from nha.data.dataset_folder import Keypoints
 from nha.data.findings import Fault
 
 BORDER = 0.02  # distance that a landmark may be outside, in units of the image's longer edge
+SMALLEST_FACE_PX = 4.0
 SMALLEST_HEAD = 0.005  # share of the image
 SMALLEST_FACE = 0.001
 LARGEST_ROLL_DEG = 60.0  # people tilt their heads by less
@@ -107,6 +108,9 @@ def check_landmarks(frame: FrameAnnotations) -> Iterator[FrameFault]:
     """Landmarks outside of the image or of the head mask."""
     points = frame.keypoints.landmarks_px
     height, width = frame.shape
+    if (extent := float(np.ptp(points, axis=0).max())) < SMALLEST_FACE_PX:
+        yield Fault.OUTSIDE, f"all of them lie within {extent:.1f} px, which is no face"
+        return
     beyond = np.maximum(-points, points - (width, height)).max(axis=1)
     n_outside = int((beyond > BORDER * max(frame.shape)).sum())
     if n_outside:

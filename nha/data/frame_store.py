@@ -208,7 +208,7 @@ def _cache_parent(folder: DatasetFolder, cache: str | Path, n_bytes: int) -> Pat
     if str(cache) != "auto":
         candidates = [Path(cache)]
     else:
-        name = hashlib.sha256(str(folder.root.resolve()).encode()).hexdigest()[:16]
+        name = hashlib.sha256(os.fsencode(folder.root.resolve())).hexdigest()[:16]
         candidates = [folder.root / CACHE_FOLDER, Path(tempfile.gettempdir()) / f"nha_cache_{name}"]
     for candidate in candidates:
         try:

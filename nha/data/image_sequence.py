@@ -24,6 +24,7 @@ import numpy as np
 
 from nha.core.errors import UserError
 from nha.data.displayed_frame import DisplayedFrame, on_white
+from nha.data.image_file import decode_image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 IMAGE_FOLDERS = ("images", "image", "imgs", "ori_imgs")
@@ -152,10 +153,9 @@ def _to_8_bit(image: np.ndarray) -> np.ndarray:
 
 def _read(path: Path, flags: int) -> np.ndarray:
     try:
-        encoded = np.fromfile(path, np.uint8)
+        image = decode_image(path, flags)
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror})") from None
-    image = cv2.imdecode(encoded, flags) if encoded.size else None
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise UserError(f"'{path}' is not a readable image of 8 or 16 bits; remove or replace it")
     return image

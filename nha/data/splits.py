@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nha.core.errors import UserError
 from nha.core.paths import CONFIGS
+from nha.core.plain_file import read_plain_text
 from nha.core.system import atomic_path, get_logger
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.messages import some_of
@@ -158,7 +159,7 @@ def distance_to(frame_id: int, others: Sequence[int]) -> float:
 def read_split(path: str | Path) -> Split:
     """Read {"train": [ids], "val": [ids]}. Raises UserError for any other content and for an empty train part."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))  # some editors add a byte order mark
+        content = json.loads(read_plain_text(path, "utf-8-sig"))  # some editors add a byte order mark
     except OSError as error:
         raise UserError(
             f"cannot read the split '{path}' ({error.strerror}); give one with --split_config"

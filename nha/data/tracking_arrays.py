@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nha.core.errors import UserError
+from nha.core.plain_file import open_plain
 from nha.core.text import shortened
 from nha.core.untrusted_file import RejectedFileError, check_zip
 
@@ -14,12 +15,13 @@ from nha.core.untrusted_file import RejectedFileError, check_zip
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an npz file. Raises UserError for another, a damaged, or an encrypted file."""
     try:
-        with open(path, "rb") as file:  # np.load given a path leaves the file open when it fails
+        with open_plain(path) as file:  # np.load given a path leaves the file open when it fails
             check_zip(file)  # numpy verifies no checksums, and expands what it finds
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("a single array")
-            return {key: archive[key] for key in archive.files}
+            entries = ((key, archive[key]) for key in archive.files)
+            return {key: entry for key, entry in entries if isinstance(entry, np.ndarray)}  # others are bytes
     except RejectedFileError as error:
         raise UserError(f"'{path}' {error}; run `nha track` again") from None
     except Exception as error:  # a damaged archive can cause nearly any of them

@@ -15,6 +15,7 @@ from av.stream import Disposition
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from nha.core.errors import UserError
+from nha.core.plain_file import open_plain
 from nha.core.system import atomic_path, get_logger
 from nha.data.displayed_frame import DisplayedFrame, displayed_frame
 from nha.data.image_sequence import find_images, read_image
@@ -141,7 +142,7 @@ def _open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream
     if path.stat().st_size == 0:
         raise UserError(f"the video file is empty: {path}")
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             names_others = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_LIST_STARTS)
         if names_others:
             raise UserError(f"not a video but a list of other files: {path}")

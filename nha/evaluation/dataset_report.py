@@ -11,6 +11,7 @@ import numpy as np
 from nha.core.errors import UserError
 from nha.core.html_report import Section, write_report
 from nha.core.tables import Table
+from nha.core.text import printable
 from nha.data.dataset_check import DatasetCheck
 from nha.data.dataset_folder import (
     DatasetFolder,
@@ -52,7 +53,7 @@ def advice(check: DatasetCheck) -> list[str]:
         if fault in examples:
             frame_id, detail = examples[fault].frame_id, examples[fault].detail
             where = "" if frame_id is None else f"frame {frame_id}: "
-            lines.append(f"{fault.title} ({where}{detail}): {fault.advice}")
+            lines.append(printable(f"{fault.title} ({where}{detail}): {fault.advice}"))
     return lines
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from nha.avatar.base import HeadAvatar
 from nha.avatar.image_renderer import render_images
 from nha.core.errors import UserError
+from nha.core.finite import TRAIN_AGAIN, require_finite
 from nha.core.progress import progress
 from nha.core.types import FrameBatch, Rendering
 from nha.data.frame_dataset import FrameDataset, FrameSplits
@@ -61,6 +62,8 @@ def render_batch(
     """
     frame_ids = batch.frame_id if fitted else None
     rendering = render_images(avatar, batch.tracked, batch.camera, frame_ids=frame_ids, channels=channels)
+    frames = dict(zip((f"frame {i}" for i in batch.frame_id.tolist()), rendering.rgba, strict=True))
+    require_finite(frames, "the rendered image", TRAIN_AGAIN)
     return RenderedFrames(
         batch=batch,
         rendering=rendering,

@@ -6,12 +6,12 @@ PNG files beside avatar.glb, and blend_textures.json with what a shader needs be
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 
 import torch
 
 from nha.avatar.blend_avatar import BlendAvatar
+from nha.core.finite import TRAIN_AGAIN, finite_json
 from nha.core.system import atomic_path
 from nha.core.types import Camera, HeadParams
 from nha.export.page_data import blend_map
@@ -60,5 +60,5 @@ def write_blend_files(folder: Path, avatar: BlendAvatar, frames: HeadParams, cam
     content = {"meaning": _MEANING, "maps": maps, "light": light.tolist(), "weights": weights.tolist()}
     path = folder / BLEND_FILE
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.write_text(finite_json(content, path.name, TRAIN_AGAIN), encoding="utf-8")
     return [*written, path]

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pygltflib as gl
 
+from nha.core.finite import TRAIN_AGAIN, require_finite
 from nha.core.system import atomic_path
 
 GENERATOR = "nha export"
@@ -58,6 +59,7 @@ class GlbFile:
     def accessor(self, values: np.ndarray, target: int | None = None, bounds: bool = False) -> int:
         """Store values [n] or [n, c] of an accessor; bounds: with their minimum and maximum."""
         table = np.ascontiguousarray(values.reshape(len(values), -1))
+        _require_finite(table)
         low, high = (table.min(0).tolist(), table.max(0).tolist()) if bounds else (None, None)
         self.gltf.accessors.append(
             gl.Accessor(
@@ -74,6 +76,7 @@ class GlbFile:
     def sparse_accessor(self, values: np.ndarray) -> int:
         """Store values [n, c] of an accessor with bounds; only the rows that are not zero where that is smaller."""
         table = np.ascontiguousarray(values)
+        _require_finite(table)
         rows = table.any(1).nonzero()[0]
         row_type = np.uint16 if len(table) < 2**16 else np.uint32
         if len(rows) * (row_type().itemsize + table[0].nbytes) >= table.nbytes:
@@ -143,3 +146,7 @@ class GlbFile:
         content = self.to_bytes()
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
+
+
+def _require_finite(values: np.ndarray) -> None:
+    require_finite({"an array": values}, "the GLB file that was to be written", TRAIN_AGAIN)

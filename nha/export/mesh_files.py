@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
+from nha.core.finite import TRAIN_AGAIN, require_finite
 from nha.core.system import atomic_path
 
 
@@ -35,6 +36,11 @@ class TexturedMesh:
     faces: np.ndarray
     uv_faces: np.ndarray
     face_material: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Raise UserError for coordinates that are not finite."""
+        arrays = {"vertices": self.vertices, "normals": self.normals, "texture coordinates": self.uvs}
+        require_finite(arrays, "the mesh that was to be exported", TRAIN_AGAIN)
 
 
 def write_obj(path: Path, mesh: TexturedMesh, mtl_name: str, materials: Sequence[str], comment: str) -> None:

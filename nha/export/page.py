@@ -6,7 +6,6 @@ three.js and the scripts are part of the file. `deps/three` makes the copy of th
 from __future__ import annotations
 
 import html
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from markupsafe import Markup
 
 from nha.avatar.base import HeadAvatar
+from nha.core.finite import TRAIN_AGAIN, finite_json
 from nha.core.system import atomic_path
 from nha.core.types import Camera, HeadParams
 from nha.export.page_data import page_data
@@ -73,7 +73,9 @@ def write_page(
         title="Head avatar",
         comment=Markup(html.escape(comment).replace("--", "- -")),
         three_licence=read("three.LICENSE"),
-        content=Markup(json.dumps(content).replace("<", "\\u003c")),
+        content=Markup(
+            finite_json(content, "the page that was to be written", TRAIN_AGAIN).replace("<", "\\u003c")
+        ),
         three=Markup(read(_THREE)),
         scripts=[Markup(read(name)) for name in _SCRIPTS],
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nha.core.finite import TRAIN_AGAIN, require_finite
 from nha.core.system import atomic_path
 from nha.core.types import HeadParams
 from nha.head import joint_limits
@@ -68,6 +69,7 @@ def write_parameters(folder: Path, arrays: dict[str, np.ndarray], about: dict[st
     Returns:
         The two paths.
     """
+    require_finite(arrays, "the head parameters that were to be exported", TRAIN_AGAIN)
     npz, text = folder / "head_parameters.npz", folder / "head_parameters.json"
     with atomic_path(npz) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)

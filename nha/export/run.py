@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,12 @@ import torch
 
 from nha.avatar.base import HeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
+from nha.core.finite import TRAIN_AGAIN, finite_json
 from nha.core.mesh import vertex_normals
 from nha.core.output_folder import own_folder, require_own
 from nha.core.progress import progress
 from nha.core.system import atomic_path, get_logger
+from nha.core.text import printable
 from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.export.accuracy import image_accuracy, page_accuracy, rig_accuracy
@@ -70,7 +71,7 @@ def export_avatar(
         summary = exporter.summary(written)
         path = exporter.out / SUMMARY_FILE
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+            temporary.write_text(finite_json(summary, path.name, TRAIN_AGAIN, indent=1), encoding="utf-8")
     return [*written, path], summary
 
 
@@ -97,7 +98,7 @@ class _Exporter:
     @property
     def comment(self) -> str:
         """The comment line of every file: units and licence."""
-        return f"{UNITS}; head model {self.head.name}: {self.head.licence}"
+        return printable(f"{UNITS}; head model {self.head.name}: {self.head.licence}")
 
     @functools.cached_property
     def views(self) -> BakingViews:

@@ -6,9 +6,10 @@ import numpy as np
 
 from nha.core.errors import UserError
 from nha.core.finite import require_finite
-from nha.head.assets import HeadAssets
+from nha.head.assets import HeadAssets, MouthFeatureTable
 
 _ADVICE = "get the files again"
+_LARGEST = 100.0  # metres, or without a unit
 
 
 def check_head(assets: HeadAssets) -> None:
@@ -41,5 +42,28 @@ def check_head(assets: HeadAssets) -> None:
         raise UserError(f"{what}: the parents of its joints are {list(parents)}, which is no tree; {_ADVICE}")
     if len(assets.landmark_faces) != len(assets.landmark_barycentric) or len(assets.landmark_faces) < 70:
         raise UserError(f"{what}: it has {len(assets.landmark_faces)} landmarks in place of 70; {_ADVICE}")
-    if np.abs(assets.template_vertices).max() > 100:
-        raise UserError(f"{what}: its template is larger than 100 metres; {_ADVICE}")
+    for name, array in (
+        ("template", assets.template_vertices),
+        ("shape directions", assets.shape_directions),
+        ("expression directions", assets.expression_directions),
+        ("pose directions", assets.pose_directions),
+        ("joint regressor", assets.joint_regressor),
+        ("skinning weights", assets.skinning_weights),
+        ("landmarks", assets.landmark_barycentric),
+    ):
+        if array.size and np.abs(array).max() > _LARGEST:
+            raise UserError(f"{what}: its {name} hold {np.abs(array).max():g}; {_ADVICE}")
+    if assets.mouth_features is not None:
+        _check_mouth_features(assets.mouth_features, len(assets.template_vertices), what)
+
+
+def _check_mouth_features(table: MouthFeatureTable, n_vertices: int, what: str) -> None:
+    count = len(table.minimum) if table.minimum.ndim == 1 else 0
+    shapes = table.pairs.shape, table.minimum.shape, table.maximum.shape
+    if not count or shapes != ((count, 2), (count,), (count,)):
+        raise UserError(f"{what}: its mouth features have the shapes {shapes}; {_ADVICE}")
+    require_finite({"minimum": table.minimum, "maximum": table.maximum}, f"{what}: mouth_features", _ADVICE)
+    if not 0 <= table.pairs.min() <= table.pairs.max() < n_vertices:
+        raise UserError(f"{what}: its mouth features name the vertex {table.pairs.max()}; {_ADVICE}")
+    if not (table.minimum < table.maximum).all():
+        raise UserError(f"{what}: the range of a mouth feature is empty; {_ADVICE}")

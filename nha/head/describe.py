@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nha.core.conventions import FLAME_JOINTS, LANDMARK_GROUPS
+from nha.core.text import printable
 from nha.head.assets import HeadAssets
 from nha.head.file_guide import (
     CLOSED_MESH,
@@ -36,7 +37,7 @@ def describe_head(assets: HeadAssets, main_file: Path) -> str:
         ["", "on the surface", *_indented(_surface(assets))],
         ["", "files", *_indented(_files(assets, main_file, release.licence))],
     ]
-    return "\n".join(line for section in sections for line in section)
+    return "\n".join(printable(line) for section in sections for line in section)
 
 
 def _indented(lines: list[str]) -> list[str]:

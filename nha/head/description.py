@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from nha.core.errors import UserError
+from nha.core.plain_file import read_plain_text
 from nha.head.assets import MouthFeatureTable
 from nha.head.file_guide import DESCRIPTION_FILE
 
 FLAME_VERTICES = 5023
+_LONGEST_TEXT = 1000
 _FLAME_DESCRIPTION = Path(__file__).parent / "descriptions" / "flame.json"
 
 
@@ -25,14 +27,31 @@ def read_description(folder: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(read_plain_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"'{path}' cannot be read ({error}); use the file that was published with the head model"
         ) from None
     if not isinstance(content, dict):
         raise UserError(f"'{path}' is not a JSON object; use the file that was published with the head model")
+    for key in ("name", "licence"):
+        if not _is_short_text(content.get(key, "")):
+            raise UserError(f"'{path}': {key} must be a text of at most {_LONGEST_TEXT} characters")
+    for key in ("shape_names", "expression_names"):
+        names = content.get(key, [])
+        if not isinstance(names, list) or not all(map(_is_short_text, names)):
+            raise UserError(f"'{path}': {key} must be a list of texts of at most {_LONGEST_TEXT} characters")
     return content
+
+
+def _is_short_text(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # JSON can hold half a character, which no file can be written with
+        return False
+    return True
 
 
 def head_description(folder: Path, n_vertices: int) -> dict:

@@ -12,12 +12,14 @@ from typing import TypeVar
 import numpy as np
 import scipy.sparse
 
+from nha.core.array_kinds import as_ids, as_numbers
 from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.errors import UserError
+from nha.core.plain_file import LARGEST_TEXT_BYTES, read_plain
 from nha.core.safe_pickle import load_npy, load_pickle
 from nha.core.system import get_logger
 from nha.core.text import shortened
-from nha.core.untrusted_file import open_untrusted
+from nha.core.untrusted_file import RejectedFileError, check_zip, open_untrusted
 from nha.head.assets import N_EXPRESSION, N_SHAPE, HeadAssets, MeshTopology
 from nha.head.assets_check import check_head
 from nha.head.derived.completion import HeadTables, complete_tables
@@ -199,7 +201,7 @@ def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None, s
     model = {}
     for key in expected:
         value = raw[key].toarray() if scipy.sparse.issparse(raw[key]) else np.asarray(raw[key])
-        model[key] = value.astype(np.int64 if key == "kintree_table" else np.float32)
+        model[key] = as_ids(value) if key == "kintree_table" else as_numbers(value)
     vertices = len(model["v_template"])
     shapes = {
         "v_template": (vertices, 3),
@@ -213,14 +215,18 @@ def _read_model(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray | None, s
         if model[key].shape != shape:
             raise UserError(f"'{path}': {key} has shape {model[key].shape}, expected {shape}")
     triangles = raw.get("f")
-    triangles = None if triangles is None else np.asarray(triangles).astype(np.int64)
+    triangles = None if triangles is None else as_ids(triangles)
     return model, triangles, release_of(raw, path).name
 
 
 def _load_npz(path: Path) -> dict[str, np.ndarray]:
     """The plain arrays of an .npz file; objects, such as names, are left out."""
     content = {}
-    with open_untrusted(path) as file, np.load(file, allow_pickle=False) as archive:
+    with open_untrusted(path) as file:
+        check_zip(file)
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise RejectedFileError("is a single array, no head model")
         for name in archive.files:
             with contextlib.suppress(ValueError):
                 content[name] = archive[name]
@@ -229,7 +235,7 @@ def _load_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _read_obj(path: Path) -> MeshTopology:
     """Triangles and texture coordinates of a Wavefront OBJ file; its vertices are not used."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_plain(path, LARGEST_TEXT_BYTES).decode(errors="replace").splitlines()
     faces = [line[2:] for line in lines if line.startswith("f ")]
     uvs = [line.split()[1:3] for line in lines if line.startswith("vt ")]
     if not faces:
@@ -237,7 +243,8 @@ def _read_obj(path: Path) -> MeshTopology:
     for face in faces:
         if not _TEXTURED_TRIANGLE.fullmatch(face):
             raise UserError(
-                f"'{path}' has a face that is no triangle with texture coordinates: 'f {face}'; download the file again"
+                f"'{path}' has a face that is no triangle with texture coordinates: 'f {shortened(face)}'; "
+                "download the file again"
             )
     corners = np.array(_VERTEX_AND_UV.findall(" ".join(faces))).astype(np.int64).reshape(-1, 3, 2) - 1
     return MeshTopology(corners[..., 0].copy(), np.array(uvs, np.float64), corners[..., 1].copy())
@@ -245,19 +252,19 @@ def _read_obj(path: Path) -> MeshTopology:
 
 def _read_parts(path: Path) -> dict[str, np.ndarray]:
     raw = load_pickle(path)
-    return {str(name): np.asarray(ids).astype(np.int64).reshape(-1) for name, ids in raw.items()}
+    return {str(name): as_ids(ids).reshape(-1) for name, ids in raw.items()}
 
 
 def _read_landmarks(path: Path) -> tuple[np.ndarray, np.ndarray]:
     embedding = load_npy(path)
     embedding = embedding.item() if isinstance(embedding, np.ndarray) else embedding
-    faces = np.asarray(embedding["full_lmk_faces_idx"]).astype(np.int64).reshape(-1)
-    barycentric = np.asarray(embedding["full_lmk_bary_coords"]).astype(np.float32).reshape(-1, 3)
+    faces = as_ids(embedding["full_lmk_faces_idx"]).reshape(-1)
+    barycentric = as_numbers(embedding["full_lmk_bary_coords"]).reshape(-1, 3)
     return faces, barycentric
 
 
 def _read_lower_neck(path: Path) -> np.ndarray:
-    return load_npy(path).astype(np.int64).reshape(-1)
+    return as_ids(load_npy(path)).reshape(-1)
 
 
 def _check(assets: HeadAssets) -> None:

@@ -31,7 +31,7 @@ class ScheduleSettings(Settings):
         minimum=0,
         maximum=1000000,
         help="Number of training frames that the epochs are meant for; with fewer frames there are more epochs and as "
-        "many steps. 0 leaves the epochs as they are.",
+        "many steps, with more frames fewer epochs (by the square root). 0 leaves the epochs as they are.",
     )
     flame_lr: PerStage = setting(
         (1e-3, 1e-2, 2e-4),
@@ -64,9 +64,20 @@ class ScheduleSettings(Settings):
 
     def for_frames(self, n_frames: int) -> ScheduleSettings:
         """The schedule for a number of training frames, see `schedule_frames`."""
-        factor = max(1.0, self.schedule_frames / max(n_frames, 1))
+        factor = epoch_factor(self.schedule_frames, n_frames)
         names = ("epochs_offset", "epochs_texture", "epochs_joint")
         return dataclasses.replace(self, **{name: math.ceil(factor * getattr(self, name)) for name in names})
+
+
+def epoch_factor(schedule_frames: int, n_frames: int) -> float:
+    """By how much the epochs change for a number of training frames, see the setting `schedule_frames`.
+
+    Frames beside each other are alike, so a video with four times the frames takes twice the steps, not four times.
+    """
+    if schedule_frames == 0:
+        return 1.0
+    ratio = schedule_frames / max(n_frames, 1)
+    return max(ratio, math.sqrt(ratio))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import pose_optimizer, set_pose_rate
 from nha.optimization.stages import POSES, Stage
 
+_RATE = 0.75  # the first learning rate, relative to that of the stage
 _LAST_RATE = 0.1  # the learning rate falls linearly to this share
 # These terms pull towards the tracking, which the fit corrects; with them, 0.3 dB less in the face of a real person.
 _LEFT_OUT = ("expr_reg", "pose_reg")
@@ -31,15 +32,16 @@ def fit_frames(
         steps: number of Adam's steps.
     """
     weights = stage.weights_at(stage.end_epoch - 1) | dict.fromkeys(_LEFT_OUT, 0.0)
+    first_rate = _RATE * stage.flame_lr
     moving = (*POSES, "eyes")
     tables = (avatar.log_gain, *(getattr(avatar.frame_parameters, name) for name in moving))
     with only_moving(avatar, tables):
         for batch in batches:
             batch = batch.to(avatar.device)
-            poses = pose_optimizer(avatar.frame_parameters, moving, stage.flame_lr, RowAdam)
-            gain = RowAdam([avatar.log_gain], lr=stage.flame_lr * _GAIN_RATE)
+            poses = pose_optimizer(avatar.frame_parameters, moving, first_rate, RowAdam)
+            gain = RowAdam([avatar.log_gain], lr=first_rate * _GAIN_RATE)
             for step in range(steps):
-                rate = stage.flame_lr * (1 - (1 - _LAST_RATE) * step / max(steps - 1, 1))
+                rate = first_rate * (1 - (1 - _LAST_RATE) * step / max(steps - 1, 1))
                 set_pose_rate(poses, rate)
                 gain.param_groups[0]["lr"] = rate * _GAIN_RATE
                 losses = objective(stage.terms, avatar, render_batch(avatar, stage, batch), batch)

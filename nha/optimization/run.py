@@ -29,6 +29,7 @@ from nha.core.output_folder import own_folder, require_own
 from nha.core.paths import PART_WEIGHTS
 from nha.core.system import get_logger, require_writable
 from nha.core.types import FrameBatch
+from nha.data.annotation_faults import report_annotation_faults
 from nha.data.frame_dataset import FrameDataset
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
@@ -148,6 +149,9 @@ def _optimize(
         avatar.texture_net.compile(dynamic=True)  # dynamic: each step has another number of pixels
     objective = Objective(avatar, settings.losses.body_part_weights or PART_WEIGHTS, perceptual)
     _log_start(data, device)
+    if not rank_zero_only.rank:
+        splits = data.splits
+        report_annotation_faults(splits.folder, splits.train.store, splits.split.frame_ids())
 
     identity = identify(settings, avatar, data.splits, assets, extra_terms)
     if not settings.run.resume:

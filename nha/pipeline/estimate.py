@@ -18,6 +18,7 @@ import torch
 from nha.core.device import pick_device
 from nha.core.errors import UserError
 from nha.core.progress import duration
+from nha.optimization.config import epoch_factor
 from nha.pipeline.settings import MakeSettings, Quality
 from nha.preprocess.registry import needed_packages
 
@@ -40,7 +41,7 @@ SOURCE_S = 0.1  # of the dataset, for each megapixel of the video's own frames
 NOVEL_VIEWS = 50  # frames, see EvaluationSettings
 BATCH = (8, 4, 4)  # frames of a step, configs/blend.ini
 CUDA_STEP_S = 0.12  # of any stage, measured at 512 x 512: launches take the time, not pixels
-HELD_OUT_SHARE, HELD_OUT_STEPS = 0.2, 20
+HELD_OUT_SHARE, HELD_OUT_STEPS = 0.2, 40
 HEAD_ASPECT = 0.77  # shorter over longer edge of frames that are cropped to a head
 
 # Bytes for each pixel of a frame (images, annotations, cache, films), for each pixel of a frame's size (checkpoints),
@@ -166,7 +167,7 @@ def _reference_seconds(quality: Quality, n_frames: int, megapixels: float) -> di
 
 def _steps(quality: Quality, n_training: int) -> tuple[int, ...]:
     """Steps of the three stages."""
-    factor = max(1.0, quality.schedule_frames / max(n_training, 1))
+    factor = epoch_factor(quality.schedule_frames, n_training)
     return tuple(
         int(-(-factor * epochs // 1)) * -(-n_training // batch)
         for epochs, batch in zip(quality.epochs, BATCH, strict=True)

@@ -16,6 +16,9 @@ PAD_COLOUR = (255, 255, 255)  # the method's background
 HEAD_MARGIN_TOP, HEAD_MARGIN_SIDE, HEAD_MARGIN_BOTTOM = 0.9, 0.5, 0.6
 
 
+_LARGEST_PX = 1 << 20
+
+
 @dataclass(frozen=True)
 class FrameTransform:
     """Cuts a box out of a video frame and scales it.
@@ -81,8 +84,11 @@ class FrameTransform:
     def from_json(cls, content: dict) -> FrameTransform:
         """The inverse of `to_json`. Raises UserError if a number is missing or not an integer."""
         try:
-            return cls(**{field.name: int(content[field.name]) for field in fields(cls)})
-        except (KeyError, TypeError, ValueError) as error:
+            numbers = {field.name: int(content[field.name]) for field in fields(cls)}
+            if max(map(abs, numbers.values())) > _LARGEST_PX:
+                raise ValueError("a number beyond any image")
+            return cls(**numbers)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"transforms.json does not have the expected format ({error}); choose another output folder"
             ) from error

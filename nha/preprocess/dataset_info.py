@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nha.core.errors import UserError
 from nha.core.fingerprint import file_digest
+from nha.core.plain_file import read_plain_text
 from nha.core.system import atomic_path
 from nha.data.image_sequence import find_images
 
@@ -70,7 +72,7 @@ def describe_video(path: Path, fps: float) -> dict[str, str | int | float]:
     if (sequence := find_images(path)) is not None:
         sizes = [file.stat().st_size for file in sequence.images]
         listing = "\n".join(f"{file.name} {size}" for file, size in zip(sequence.images, sizes, strict=True))
-        digest = hashlib.sha256(f"{listing}\n{file_digest(sequence.images[0])}".encode()).hexdigest()
+        digest = hashlib.sha256(os.fsencode(f"{listing}\n{file_digest(sequence.images[0])}")).hexdigest()
         return {"name": path.name, "bytes": sum(sizes), "sha256": digest, "fps": fps}
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": file_digest(path), "fps": fps}
 
@@ -81,10 +83,10 @@ def read_info(root: Path) -> DatasetInfo | None:
     if not path.exists():
         return None
     try:
-        info = DatasetInfo(**json.loads(path.read_text(encoding="utf-8")))
+        info = DatasetInfo(**json.loads(read_plain_text(path)))
         _check_types(info)
         return info
-    except (ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"'{path}' is not readable; delete the folder or choose another one") from error
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nha.avatar.image_renderer import render_rgba
 from nha.core.device import pick_device
+from nha.core.finite import TRAIN_AGAIN, require_finite
 from nha.core.output_folder import own_files, own_folder, require_own, require_own_file
 from nha.core.progress import progress
 from nha.core.system import exclusive_use, require_writable
@@ -169,6 +170,8 @@ def _render_frames(
         poses = motion[torch.tensor([row_of[i] for i in ids], device=device)]
         camera = camera_source.camera(ids).to(device)
         rgba = render_rgba(avatar, poses.params, camera, corrected=True, offset_neck=poses.offset_neck)
+        frames = dict(zip((f"frame {i}" for i in ids), rgba, strict=True))
+        require_finite(frames, "the rendered image", TRAIN_AGAIN)
         yield from zip(rgba, images_of(ids), strict=True)
 
 

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nha.core.errors import UserError
+from nha.core.finite import require_finite
+from nha.core.untrusted_file import RejectedFileError, check_zip, open_untrusted
 from nha.render.shading import spherical_harmonics_basis
 
 PUBLISHED, LINEAR = "published", "linear"
@@ -56,26 +58,36 @@ def read_albedo_space(path: str | Path, n_components: int, resolution: int = 512
     Raises:
         UserError: the file is not such an archive, or has another resolution.
     """
-    try:
-        with open(path, "rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            mean, directions = archive["mean"], archive["tex_dir"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise UserError(f"'{path}' is not an albedo space ({error}); fetch FLAME_texture.npz again") from None
-    if mean.ndim != 3 or mean.shape[2] != 3 or directions.shape[:3] != mean.shape:
-        raise UserError(
-            f"'{path}': mean {list(mean.shape)} and tex_dir {list(directions.shape)} are not [R, R, 3] and "
-            "[R, R, 3, T]; fetch FLAME_texture.npz again"
-        )
+    mean, directions = _read_maps(Path(path))
     if mean.shape[0] != resolution:
         raise UserError(f"'{path}' has {mean.shape[0]} x {mean.shape[1]} texels; pass --tex_res {len(mean)}")
     step = slice(None, None, _TEXEL_STEP)
     # the files store blue, green, red
     mean = mean[step, step, ::-1].astype(np.float32)
     directions = directions[step, step, ::-1, :n_components].astype(np.float32)
+    require_finite({"mean": mean, "tex_dir": directions}, f"'{path}'", "fetch FLAME_texture.npz again")
     return AlbedoSpace(
         torch.from_numpy(np.ascontiguousarray(mean)), torch.from_numpy(np.ascontiguousarray(directions))
     )
+
+
+def _read_maps(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays `mean` [R, R, 3] and `tex_dir` [R, R, 3, T] of the file. Raises UserError."""
+    with open_untrusted(path) as file:
+        check_zip(file)
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile) or not {"mean", "tex_dir"} <= set(archive.files):
+            raise RejectedFileError("is not an albedo space; fetch FLAME_texture.npz again")
+        mean, directions = np.asarray(archive["mean"]), np.asarray(archive["tex_dir"])
+    is_square = mean.ndim == 3 and mean.shape[0] == mean.shape[1] and mean.shape[2] == 3
+    if not is_square or directions.ndim != 4 or directions.shape[:3] != mean.shape:
+        raise UserError(
+            f"'{path}': mean {list(mean.shape)} and tex_dir {list(directions.shape)} are not [R, R, 3] and "
+            "[R, R, 3, T]; fetch FLAME_texture.npz again"
+        )
+    if mean.dtype.kind not in "fiu" or directions.dtype.kind not in "fiu":
+        raise UserError(f"'{path}' holds {mean.dtype} and {directions.dtype}; fetch FLAME_texture.npz again")
+    return mean, directions
 
 
 def grey_albedo_space(grey01: float = 0.6, resolution: int = 4) -> AlbedoSpace:

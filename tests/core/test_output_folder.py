@@ -184,3 +184,14 @@ def test_a_damaged_manifest_gives_no_right_to_replace_anything(tmp_path, content
         write(out / "x", "ours")
     remove_own_output(out)
     assert contents(tmp_path) == {"out/x.unused": "mine", "x": "outside"}
+
+
+def test_a_link_in_the_place_of_the_manifest_is_refused(tmp_path):
+    out, target = tmp_path / "out", tmp_path / "bashrc"
+    out.mkdir()
+    target.write_text("theirs")
+    (out / MANIFEST_FILE).symlink_to(target)
+    for take in (lambda: own_folder(out).__enter__(), lambda: own_files(out / "x").__enter__()):
+        with pytest.raises(UserError, match="is a link"):
+            take()
+    assert target.read_text() == "theirs"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from nha.core.errors import UserError
 from nha.head import joint_limits
 from nha.head.derived.mouth_interior import lip_ring, with_mouth_interior
 from nha.head.load import load_head
@@ -125,3 +128,13 @@ def test_tables_of_the_files_stay(pair):
 def test_the_map_of_the_mouth_survives_subdivision(pair):
     coarse, fine = (HeadModel(pair[1], subdivisions=n, blur_sigma=None) for n in (0, 1))
     assert int(fine.face_uvmap.sum()) == 4 * int(coarse.face_uvmap.sum())
+
+
+def test_heads_with_another_mouth(assets):
+    openly = dataclasses.replace(assets, closed=assets.open)
+    assert with_mouth_interior(openly) is openly
+    last = assets.closed.faces[-1:]
+    apart = np.concatenate([assets.open.faces, assets.open.faces[:1], last])  # two faces that do not touch
+    closed = dataclasses.replace(assets.closed, faces=apart)
+    with pytest.raises(UserError, match="no disc"):
+        with_mouth_interior(dataclasses.replace(assets, closed=closed))

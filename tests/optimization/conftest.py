@@ -32,24 +32,29 @@ def make_settings(subject, tmp_path) -> Callable[..., OptimizationSettings]:
     """make_settings(epochs=(1, 1, 1), **run settings): small networks on the synthetic subject."""
 
     def make(epochs: tuple[int, int, int] = (1, 1, 1), name: str = "run", **run) -> OptimizationSettings:
-        data_path, truth = subject
-        return OptimizationSettings(
-            run=RunSettings(default_root_dir=tmp_path / name, head="procedural", device="cpu", **run),
-            data=DataSettings(
-                data_path=data_path,
-                tracking_results_path=truth,
-                train_batch_size=(2, 2, 2),
-                validation_batch_size=(2, 2, 2),
-                frame_cache="none",
-            ),
-            schedule=ScheduleSettings(
-                epochs_offset=epochs[0], epochs_texture=epochs[1], epochs_joint=epochs[2]
-            ),
-            losses=LossSettings(perceptual="none"),
-            avatar=SMALL,
-        )
+        return settings_of(subject, tmp_path / name, epochs, **run)
 
     return make
+
+
+def settings_of(
+    subject: tuple[Path, Path], out: Path, epochs: tuple[int, int, int] = (1, 1, 1), **run
+) -> OptimizationSettings:
+    """Settings of small networks on a subject."""
+    data_path, truth = subject
+    return OptimizationSettings(
+        run=RunSettings(default_root_dir=out, head="procedural", device="cpu", **run),
+        data=DataSettings(
+            data_path=data_path,
+            tracking_results_path=truth,
+            train_batch_size=(2, 2, 2),
+            validation_batch_size=(2, 2, 2),
+            frame_cache="none",
+        ),
+        schedule=ScheduleSettings(epochs_offset=epochs[0], epochs_texture=epochs[1], epochs_joint=epochs[2]),
+        losses=LossSettings(perceptual="none"),
+        avatar=SMALL,
+    )
 
 
 def with_data(settings: OptimizationSettings, **changes) -> OptimizationSettings:

@@ -118,3 +118,11 @@ def test_blend_model_has_only_terms_with_a_weight(published):
     assert {"image"} <= names(joint)
     assert "cover" not in names(joint)
     assert (geometry.held_out, joint.held_out) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("schedule_frames", "n_frames", "epochs"), [(0, 7, 24), (100, 100, 24), (100, 50, 48), (100, 400, 12)]
+)
+def test_epochs_follow_the_number_of_frames(schedule_frames, n_frames, epochs):
+    schedule = ScheduleSettings(schedule_frames=schedule_frames, epochs_offset=24)
+    assert schedule.for_frames(n_frames).epochs_offset == epochs

@@ -20,10 +20,23 @@ from nha.core.config_values import read_ini
 from nha.core.errors import UserError
 from nha.core.safe_pickle import load_npy, load_pickle
 from nha.core.text import printable
-from nha.data.dataset_folder import Keypoints, read_keypoints, read_labels, write_keypoints, write_labels
+from nha.data.dataset_folder import (
+    Keypoints,
+    read_keypoints,
+    read_labels,
+    read_transforms,
+    write_keypoints,
+    write_labels,
+    write_transforms,
+)
 from nha.data.splits import Split, read_split, write_split
 from nha.data.tracking_file import read_tracking, write_tracking
+from nha.data.video_io import VideoWriter, iterate_frames
+from nha.head.description import read_description
+from nha.tracking.appearance import read_albedo_space
+from nha.tracking.exchange.readers import read_foreign
 from tests.conftest import noisy_tracking
+from tests.robustness.conftest import MOST_SECONDS, bounded_memory
 
 Reader = Callable[[Path], object]
 
@@ -46,6 +59,13 @@ def write_examples(folder: Path) -> dict[str, tuple[Path, Reader]]:
     np.save(
         folder / "landmarks.npy", np.array({"full_lmk_faces_idx": np.arange(5)}, object), allow_pickle=True
     )
+    np.savez(folder / "albedo.npz", mean=np.ones((8, 8, 3)), tex_dir=np.ones((8, 8, 3, 2)))
+    described = {"name": "x", "licence": "y", "shape_names": ["a"], "generator_version": 3}
+    (folder / "head.json").write_text(json.dumps(described), encoding="utf-8")
+    write_transforms(folder / "transforms.json", {"w_in": 640, "h_in": 480, "w_out": 512, "h_out": 512})
+    with VideoWriter(folder / "video.mp4") as video:
+        for _ in range(3):
+            video.write(rng.integers(0, 256, (32, 32, 3), np.uint8))
     (folder / "settings.ini").write_text("[part]\nseed = 3\nsize = [1, 2] ; comment\n", encoding="utf-8")
     return {
         "tracking": (folder / "tracked_flame_params.npz", read_tracking),
@@ -55,8 +75,20 @@ def write_examples(folder: Path) -> dict[str, tuple[Path, Reader]]:
         "labels": (folder / "seg.png", read_labels),
         "pickle": (folder / "model.pkl", load_pickle),
         "npy": (folder / "landmarks.npy", load_npy),
+        "albedo": (folder / "albedo.npz", lambda path: read_albedo_space(path, 2, 8)),
+        "head.json": (folder / "head.json", _read_as_head_json),
+        "transforms": (folder / "transforms.json", read_transforms),
+        "video": (folder / "video.mp4", lambda path: list(iterate_frames(path))),
+        "foreign": (folder / "tracked_flame_params.npz", lambda path: read_foreign(path, None, None)),
         "ini": (folder / "settings.ini", lambda path: read_ini(path, ["seed", "size"])),
     }
+
+
+def _read_as_head_json(path: Path) -> object:
+    folder = path.parent / "as_head_json"
+    folder.mkdir(exist_ok=True)
+    (folder / "head.json").write_bytes(path.read_bytes())
+    return read_description(folder)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +96,10 @@ def examples(tmp_path_factory) -> dict[str, tuple[Path, Reader]]:
     return write_examples(tmp_path_factory.mktemp("files"))
 
 
-KINDS = ("tracking", "avatar", "keypoints", "split", "labels", "pickle", "npy", "ini")
+KINDS = (
+    "tracking", "avatar", "keypoints", "split", "labels", "pickle", "npy", "ini", "albedo", "head.json",
+    "transforms", "video", "foreign",
+)  # fmt: skip
 
 
 def mutated(content: bytes, seed: int) -> bytes:
@@ -90,35 +125,31 @@ def mutated(content: bytes, seed: int) -> bytes:
     return bytes(changed)
 
 
-def read_or_refuse(read: Reader, path: Path) -> None:
-    """Read a file; the only error that it may cause is a UserError whose printed form is one line."""
-    try:
-        read(path)
-    except UserError as error:
-        line = printable(str(error))
-        if "\n" in line or len(line) > 2000:
-            raise AssertionError(f"not one line: {line[:200]!r}") from error
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
-def test_mutated_files_are_read_or_refused(examples, kind, seed):
+def test_mutated_files_are_read_or_refused(examples, attempts, kind, seed):
     path, read = examples[kind]
     changed = path.with_name(f"changed_{path.name}")
     changed.write_bytes(mutated(path.read_bytes(), seed))
-    read_or_refuse(read, changed)
+    attempts.read(read, changed)
 
 
 @pytest.mark.robustness
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=3000, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**64))
-def test_many_mutated_files_are_read_or_refused_within_two_seconds(examples, kind, seed):
+def test_many_mutated_files_are_read_or_refused_within_two_seconds(examples, attempts, kind):
     path, read = examples[kind]
     changed = path.with_name(f"many_{path.name}")
-    changed.write_bytes(mutated(path.read_bytes(), seed))
-    read_or_refuse(read, changed)
+
+    @settings(max_examples=3000, deadline=None)
+    @given(seed=st.integers(0, 2**64))
+    def mutate_and_read(seed):
+        changed.write_bytes(mutated(path.read_bytes(), seed))
+        attempts.read(read, changed)
+
+    with bounded_memory():
+        mutate_and_read()
+    assert attempts.slowest_s < MOST_SECONDS
 
 
 ARRAYS = {

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import torch
 
+from nha.core.output_folder import own_folder
+from nha.core.system import PARTIAL_NAME
 from nha.data.tracking_file import read_tracking
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
 from nha.synthetic.settings import SyntheticSettings
 from nha.synthetic.write_dataset import write_subject
-from tests.optimization.conftest import as_options
+from tests.optimization.conftest import as_options, settings_of
 from tests.optimization.conftest import make_settings as make_settings
 from tests.optimization.conftest import subject as subject
 
@@ -54,6 +56,11 @@ def kill_when(process: subprocess.Popen, folder: Path, delay_s: float) -> None:
     process.communicate(timeout=60)
 
 
+def left_half_written(folder: Path) -> list[Path]:
+    """What killed runs have left of files that they were writing."""
+    return [path for path in folder.rglob(".*.part*") if PARTIAL_NAME.fullmatch(path.name)]
+
+
 def states(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)["state_dict"]
 
@@ -80,6 +87,8 @@ def test_training_killed_at_random_moments(make_settings, repository, tmp_path, 
     for _ in range(2):
         kill_when(start(repository, *killed, tmp=tmp_path), output, rng.uniform(0, 4))
     finish(repository, *killed, tmp=tmp_path)
+    assert not left_half_written(output)
+    assert not left_half_written(settings.data.data_path)
     one, two = states(settings.run.default_root_dir / "avatar.ckpt"), states(output / "avatar.ckpt")
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
@@ -94,18 +103,44 @@ def test_tracking_killed_at_random_moments(subject, repository, tmp_path, output
     for _ in range(2):
         kill_when(start(repository, *common, "--out", output, tmp=tmp_path), output, rng.uniform(0, 2))
     finish(repository, *common, "--out", output, tmp=tmp_path)
+    assert not left_half_written(output)
     one, two = read_tracking(tmp_path / "whole"), read_tracking(output)
     for name in ("expr", "rotation", "translation", "shape", "K"):
         assert np.allclose(getattr(one, name), getattr(two, name), atol=1e-5), name
 
 
+@pytest.fixture(scope="module")
+def avatar(subject, repository, tmp_path_factory) -> Path:
+    """The folder of a trained avatar."""
+    out = tmp_path_factory.mktemp("trained") / "avatar"
+    finish(repository, "train", *as_options(settings_of(subject, out)))
+    return out
+
+
+@pytest.mark.parametrize("name", ["synthetic", "evaluate", "export", "reenact", "export-tracking"])
+def test_a_folder_in_which_another_program_is_at_work_is_refused(subject, avatar, repository, tmp_path, name):
+    (dataset, tracking), out = subject, tmp_path / "run"
+    avatar_options = ["--avatar", avatar / "avatar.ckpt", "--tracking", tracking, "--device", "cpu"]
+    arguments = {
+        "synthetic": ["--frames", 2, "--size", 64, "--head", "procedural"],
+        "evaluate": [*avatar_options, "--dataset", dataset, "--split", "all"],
+        "export": avatar_options,
+        "reenact": [*avatar_options, "--driving_tracking_results", tracking],
+        "export-tracking": [tracking, "--to", "flame-npz", "--head", "procedural"],
+    }[name]
+    with own_folder(out):
+        before = sorted(out.iterdir())
+        process = start(repository, name, *arguments, "--out", out)
+        _, errors = process.communicate(timeout=300)
+        assert sorted(out.iterdir()) == before
+    assert process.returncode == 2, errors[-2000:]
+    assert "another run is at work" in errors.strip().splitlines()[-1]
+
+
 @pytest.mark.parametrize("name", ["train", "track"])
 def test_of_two_programs_in_one_folder_one_is_refused(make_settings, subject, repository, tmp_path, name):
-    if name == "train":
-        arguments = [
-            "train",
-            *as_options(make_settings((60, 0, 0))),
-        ]  # the first must not end before the other starts
+    if name == "train":  # the first must not end before the other starts
+        arguments = ["train", *as_options(make_settings((60, 0, 0)))]
     else:
         arguments = ["track", "--dataset", subject[0], "--head", "procedural", "--out", tmp_path / "run"]
     both = [start(repository, *arguments) for _ in range(2)]

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from nha.core.errors import UserError
 from nha.head.assets import HeadAssets, MeshTopology
 
 SKULL_JOINT, JAW_JOINT = 1, 2
@@ -21,10 +22,7 @@ _MOUTH_WIDTH = 0.046
 _ARCH_RADIUS = 0.018  # of curvature of the dental arch at the incisors
 _ARCH_HALF_WIDTH = 0.021
 _TEETH_COLUMNS = 13
-_UPPER_DEPTH, _LOWER_DEPTH = (
-    0.006,
-    0.0085,
-)  # of the front surfaces behind the foremost point where the lips touch
+_UPPER_DEPTH, _LOWER_DEPTH = 0.006, 0.0085  # of the front surfaces, behind the foremost point of that line
 # Rows of the two arches from top to bottom: height above the line where the lips touch, distance behind the surface.
 _UPPER_ROWS = ((0.009, 0.001), (-0.0015, 0.0), (0.003, 0.006))
 _LOWER_ROWS = ((-0.004, 0.006), (-0.0005, 0.0), (-0.009, 0.001))
@@ -58,8 +56,13 @@ def with_mouth_interior(assets: HeadAssets) -> HeadAssets:
 
     The new vertices follow the mean of the lips' shape directions, no expression and no pose correctives. They are
     numbered after the old ones, and the new faces after the old ones of `closed`. `open` and the identity of the head
-    model stay as they are.
+    model stay as they are. A head model without faces that close the mouth stays as it is.
+
+    Raises:
+        UserError: the faces that close the mouth are no disc.
     """
+    if len(assets.closed.faces) == len(assets.open.faces):
+        return assets
     ring, behind = lip_ring(assets)
     n_old = len(assets.template_vertices)
     cavity = _cavity(assets, ring, n_old)
@@ -135,12 +138,19 @@ def _border_loop(faces: np.ndarray) -> np.ndarray:
     for a, b in edges[first[count == 1]].tolist():
         neighbours.setdefault(a, []).append(b)
         neighbours.setdefault(b, []).append(a)
+    no_disc = UserError(
+        "the faces that close the head model's mouth are no disc; take its files from the same release"
+    )
+    if not neighbours or any(len(ends) != 2 for ends in neighbours.values()):
+        raise no_disc
     loop = [min(neighbours)]
     vertex = neighbours[loop[0]][0]
     while vertex != loop[0]:
         loop.append(vertex)
         ends = neighbours[vertex]
         vertex = ends[1] if ends[0] == loop[-2] else ends[0]
+    if len(loop) != len(neighbours):
+        raise no_disc
     return np.array(loop)
 
 

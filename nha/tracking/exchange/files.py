@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from nha.core.errors import UserError
+from nha.core.plain_file import open_plain, read_plain_text
 from nha.core.safe_pickle import load_npy
+from nha.core.text import shortened
 from nha.core.torch_file import load_torch
+from nha.core.untrusted_file import check_zip
 from nha.data.foreign_tracking import (
     FLAME_HEAD_TRACKER,
     GAUSSIAN_AVATARS,
@@ -121,25 +122,29 @@ def _of_folder(folder: Path) -> tuple[str, list[Path]]:
 
 def _read_npz(path: Path) -> Entries:
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
+            check_zip(file)
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("a single array")
             entries = {}
             for name in archive.files:
                 try:
-                    entries[name] = archive[name]
+                    entry = archive[name]
                 except ValueError:  # an entry of objects, such as rendered images of another size
                     continue
+                if isinstance(entry, np.ndarray):  # bytes of another kind of file
+                    entries[name] = entry
             return entries
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # a damaged archive can cause nearly any of them
+        reason = shortened(str(error).split("\n")[0]) or type(error).__name__
         raise UserError(
-            f"'{path}' is not an archive of arrays ({error}); export or download it again"
+            f"'{path}' is not an archive of arrays ({reason}); export or download it again"
         ) from None
 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(read_plain_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"'{path}' is not readable JSON ({error}); export it again") from None
