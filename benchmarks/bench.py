@@ -1,11 +1,12 @@
 """How long the parts of an optimisation take on this machine.
 
-    python benchmarks/bench.py [--device auto] [--size 192] [--batch 2] [--head auto] [--json FILE] [--compare FILE]
+    python benchmarks/bench.py [--device auto] [--size 192] [--batch 2] [--head auto] [--model published] [--eager]
+                               [--json FILE] [--compare FILE]
 
-Times networks of the published sizes on synthetic frames of one head model: building the avatar, rasterising, one step
-of each stage (rendering, losses, gradients, optimisers), rendering one image, the same with the blend model, loading a
-batch. Prints medians after a warm-up with the fastest and slowest run. Peak memory is that of the process on a CPU, of
-torch's allocator on a GPU.
+Times a model with networks of the published sizes on synthetic frames of one head model: building the avatar,
+rasterising, one step of each stage (rendering, losses, gradients, optimisers), rendering one image, the same with the
+blend model, loading a batch. Prints medians after a warm-up with the fastest and slowest run. Peak memory is that of
+the process on a CPU, of torch's allocator on a GPU.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import json
+import math
 import platform
 import resource
 import shutil
@@ -26,11 +28,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
-from nha.avatar.open import build_head
+from nha.avatar.image_renderer import render_rgba
+from nha.avatar.open import build_avatar, build_head
 from nha.avatar.settings import AvatarSettings
 from nha.core.conventions import Parsing, Segmentation
+from nha.core.cuda_graphs import WARM_UPS
 from nha.core.device import pick_device, seed_everything, uses_cpu_kernels
 from nha.core.paths import PART_WEIGHTS
 from nha.core.pixel_lists import ListLengths, fixed_lengths
@@ -41,10 +44,10 @@ from nha.data.frame_store import FrameStore
 from nha.head.load import load_head
 from nha.head.model import HeadModel
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
-from nha.optimization.objective import Objective, render_batch
+from nha.optimization.objective import Objective
 from nha.optimization.optimizers import begin_stage, make_optimizers
-from nha.optimization.sampling import parameter_noise, step_generator
 from nha.optimization.stages import make_stages
+from nha.optimization.training_step import TrainingStep, draw_step
 from nha.render.camera import project
 from nha.render.rasterize import rasterize
 
@@ -66,6 +69,8 @@ def main(argv: list[str] | None = None) -> None:
         "--stages", nargs="+", default=STAGES, choices=STAGES, help="stages of which a step is timed"
     )
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each part")
+    parser.add_argument("--model", default="published", choices=("published", "blend"), help="of the avatar")
+    parser.add_argument("--eager", action="store_true", help="no CUDA graphs: each operation by itself")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--compare", type=Path, help="figures of an earlier run; prints the ratio to them")
     arguments = parser.parse_args(argv)
@@ -95,16 +100,11 @@ def measure_figures(arguments: argparse.Namespace) -> tuple[dict, dict[str, Call
     """
     seed_everything(0)
     device = pick_device(arguments.device)
-    settings = OptimizationSettings(
-        run=RunSettings(default_root_dir=Path()),
-        data=None,
-        schedule=ScheduleSettings(),
-        losses=LossSettings(perceptual="none"),
-        avatar=AvatarSettings(),
-    )
+    settings = settings_of(arguments.model, arguments.size)
     start = time.perf_counter()
-    head = build_head(load_head(arguments.head), settings.avatar)
-    avatar = NeuralHeadAvatar(head, settings.avatar, arguments.batch).to(device)
+    avatar = build_avatar(load_head(arguments.head), settings.avatar, arguments.batch)
+    avatar = avatar.to(device)
+    head = avatar.head
     figures: dict = {"init_s": time.perf_counter() - start}
     spread: dict = {}
     work: dict[str, Callable[[], object]] = {}
@@ -125,12 +125,18 @@ def measure_figures(arguments: argparse.Namespace) -> tuple[dict, dict[str, Call
         if stage.name not in arguments.stages:
             continue
         active = begin_stage(avatar.train(), optimizers, stage)
-        record(f"{stage.name}_step_s", one_step(avatar, objective, stage, active, batch, settings))
+        step = one_step(avatar, objective, stage, active, batch, settings, capture=not arguments.eager)
+        record(f"{stage.name}_step_s", step)
     avatar.eval()
+    lengths = None if uses_cpu_kernels(device) else ListLengths()
+    one = batch.tracked[:1], batch.camera[:1]
 
     @torch.no_grad()
     def render_image() -> torch.Tensor:
-        return avatar(batch.tracked[:1], batch.camera[:1], batch.frame_id[:1])
+        if not arguments.eager:
+            return render_rgba(avatar, *one, frame_ids=batch.frame_id[:1])
+        with fixed_lengths(lengths):
+            return avatar(*one, batch.frame_id[:1])
 
     record("inference_s", render_image)
     record("blend_image_ms", blend_image(arguments, batch, device), 1e3)
@@ -143,6 +149,8 @@ def measure_figures(arguments: argparse.Namespace) -> tuple[dict, dict[str, Call
         "size": arguments.size,
         "batch": arguments.batch,
         "head": head.name,
+        "model": arguments.model,
+        "graphs": device.type == "cuda" and not arguments.eager,
     }
     return figures, work
 
@@ -169,28 +177,26 @@ def blend_image(
     return draw
 
 
-def one_step(avatar, objective, stage, active, batch, settings) -> Callable[[], None]:
-    """A function that takes one training step, with the same calls as `AvatarModule.training_step`."""
+def settings_of(model: str, size: int) -> OptimizationSettings:
+    """The settings of a training with the published model, or with the blend model for images of `size` pixels."""
+    if model == "published":
+        return OptimizationSettings(
+            run=RunSettings(default_root_dir=Path()),
+            data=None,
+            schedule=ScheduleSettings(),
+            losses=LossSettings(perceptual="none"),
+            avatar=AvatarSettings(),
+        )
+    places = {"default_root_dir": ".", "data_path": ".", "tracking_results_path": "."}
+    side = 2 ** math.ceil(math.log2(max(size, 64)))
+    return OptimizationSettings.from_ini("blend", **places, blend_texture_size=side)
+
+
+def one_step(avatar, objective, stage, active, batch, settings, *, capture=True) -> Callable[[], object]:
+    """A function that takes one training step; capture: as a CUDA graph where there are graphs."""
     weights = stage.weights_at(stage.first_epoch)
-    lengths = None if uses_cpu_kernels(avatar.device) else ListLengths()
-
-    def step() -> None:
-        noise = None
-        if stage.paints:
-            schedule = settings.schedule
-            noise = parameter_noise(
-                batch.tracked, schedule.flame_noise, schedule.glob_rot_noise, step_generator(0, 0)
-            )
-        with fixed_lengths(lengths):
-            rendering = render_batch(avatar, stage, batch, condition_noise=noise)
-        total = objective(stage.terms, avatar, rendering, batch).weighted_sum(weights)
-        for optimizer in active:
-            optimizer.zero_grad()
-        total.backward()
-        for optimizer in active:
-            optimizer.step()
-
-    return step
+    step = TrainingStep(avatar, objective, stage, settings, active, capture=capture)
+    return lambda: step(batch, draw_step(settings, stage, batch, 0), weights)
 
 
 @torch.no_grad()
@@ -256,15 +262,16 @@ def loader(n: int, size: int) -> Callable[[], object]:
 
 
 def timed(function: Callable[[], object], repeats: int, device: torch.device) -> list[float]:
-    """Seconds of each of `repeats` runs after one warm-up run."""
+    """Seconds of each of `repeats` runs after one warm-up run; on CUDA after those that a graph needs."""
     seconds = []
-    for _ in range(repeats + 1):
+    warm_ups = WARM_UPS + 1 if device.type == "cuda" else 1
+    for _ in range(repeats + warm_ups):
         start = time.perf_counter()
         function()
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
-    return seconds[1:]
+    return seconds[warm_ups:]
 
 
 def peak_memory_mb(device: torch.device) -> float:

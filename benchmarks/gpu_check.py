@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib.util
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
 
-from gpu_checks import kernels, long_runs, speed
+from gpu_checks import graphs, kernels, long_runs, speed
+from gpu_checks.synthetic_dataset import write_dataset
 from gpu_checks.table import HEADER, Table
 from nha.avatar.open import build_head
 from nha.avatar.settings import AvatarSettings
@@ -30,6 +33,7 @@ from nha.core.system import atomic_path, run_script
 from nha.head.load import load_head
 
 NOT_THIS_DEVICE = "the aim is that of a GPU"
+SYNTHETIC_FRAMES = 64
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -69,10 +73,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     for name in ("golden", "tracker", "networks", "assets"):
         parser.add_argument(f"--{name}", type=Path, help="folder for parity.py")
     parser.add_argument("--dataset", type=Path, help="dataset folder for training and tracking")
-    parser.add_argument(
-        "--tracking", type=Path, help="tracking file of the dataset; without it nothing is trained"
-    )
-    parser.add_argument("--seconds", type=float, default=60, help="duration of the training")
+    parser.add_argument("--tracking", type=Path, help="tracking file of the dataset")
+    parser.add_argument("--seconds", type=float, default=60, help="duration of both trainings")
     return parser.parse_args(argv)
 
 
@@ -93,6 +95,12 @@ def check_kernels_and_speed(table: Table, arguments: argparse.Namespace, device:
     table.run(speed.TIMES, measured.times, other)
     table.run(speed.MEMORY, measured.memory, other)
     table.run(speed.LAUNCHES, measured.launches if on_cuda else None, other)
+    table.run(speed.BLEND_TIMES, measured.blend_times, other)
+    table.run(speed.EAGER_TIMES, measured.eager_times if on_cuda else None, other)
+    table.run(speed.PRECISION_TIMES, measured.precision_times if on_cuda else None, other)
+    for model in ("published", "blend"):
+        check = functools.partial(graphs.measure, model, arguments.head, min(size, 256), device)
+        table.run(graphs.aims(model), check if on_cuda else None, other)
 
 
 def check_data(table: Table, arguments: argparse.Namespace, device: torch.device) -> None:
@@ -105,15 +113,30 @@ def check_data(table: Table, arguments: argparse.Namespace, device: torch.device
         table.run(long_runs.PARITY, parity)
     else:
         table.run(long_runs.PARITY, None, "no --golden, --tracker or --networks")
-    if a.dataset and a.tracking:
-        train = functools.partial(long_runs.training, a.dataset, a.tracking, a.head, str(device), a.seconds)
-        table.run(long_runs.TRAINING, train, other)
-    else:
-        table.run(long_runs.TRAINING, None, "no --dataset and --tracking")
-    if a.dataset and on_cuda:
+    check_training(table, arguments, device)
+    if importlib.util.find_spec("av") is None:
+        table.run(long_runs.TRACKING, None, "the tracker writes a video, which needs the package av")
+    elif a.dataset and on_cuda:
         table.run(long_runs.TRACKING, functools.partial(long_runs.tracked, a.dataset, a.head, str(device)))
     else:
         table.run(long_runs.TRACKING, None, other or "no --dataset")
+
+
+def check_training(table: Table, arguments: argparse.Namespace, device: torch.device) -> None:
+    """Short trainings of both models; on a GPU without a dataset on synthetic frames."""
+    a = arguments
+    with tempfile.TemporaryDirectory() as scratch:
+        dataset, tracking = a.dataset, a.tracking
+        if device.type == "cuda" and dataset is None:
+            dataset, tracking = write_dataset(Path(scratch), a.head, SYNTHETIC_FRAMES, a.size or 512)
+        for model, aims in long_runs.TRAINING.items():
+            if dataset is None or tracking is None:
+                table.run(aims, None, "no --dataset and --tracking")
+                continue
+            train = functools.partial(
+                long_runs.training, model, dataset, tracking, a.head, str(device), a.seconds / 2
+            )
+            table.run(aims, train, "" if device.type == "cuda" else NOT_THIS_DEVICE)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 import bench
 from bench import measure_figures
 from gpu_checks.table import Aim
+from nha.core.device import set_precision
 
 TIMES = [
     Aim("image", 2.5, "ms"),
@@ -20,6 +21,21 @@ TIMES = [
     Aim("texture step, 2 frames", 6, "ms"),
     Aim("joint step, 2 frames", 10, "ms"),
     Aim("building the model", 3, "s"),
+]
+BLEND_TIMES = [
+    Aim("blend: image", 1.5, "ms"),
+    Aim("blend: geometry step, 4 frames", 6, "ms"),
+    Aim("blend: joint step, 4 frames", 6, "ms"),
+]
+PRECISIONS = ("high", "medium")
+PRECISION_TIMES = [
+    Aim(f"{name} with --precision {precision}", aim, "ms")
+    for precision in PRECISIONS
+    for name, aim in (("image", 2.5), ("joint step, 2 frames", 10))
+]
+EAGER_TIMES = [
+    Aim("image, without graphs", 20, "ms"),
+    Aim("joint step, 2 frames, without graphs", 64, "ms"),
 ]
 MEMORY = [Aim("peak memory of a joint step", 6, "GiB")]
 LAUNCHES = [
@@ -45,7 +61,14 @@ class Speed:
 
     def __init__(self, head: str, size: int, device: str, repeats: int, geometry_frames: int = 16) -> None:
         self.options = argparse.Namespace(
-            head=head, size=size, device=device, repeats=repeats, batch=2, stages=("texture", "joint")
+            head=head,
+            size=size,
+            device=device,
+            repeats=repeats,
+            batch=2,
+            stages=("texture", "joint"),
+            model="published",
+            eager=False,
         )
         self.geometry_frames = geometry_frames
         self.work: dict[str, Callable[[], object]] = {}
@@ -57,11 +80,7 @@ class Speed:
         self.peak_memory_mb = figures["peak_memory_mb"]
         device = bench.pick_device(self.options.device)
         to_host = bench.timed(lambda: _on_host(self.work["inference_s"]()), self.options.repeats, device)
-        many = argparse.Namespace(
-            **vars(self.options) | {"batch": self.geometry_frames, "stages": ("geometry",)}
-        )
-        geometry, _ = measure_figures(many)
-        gc.collect()
+        geometry = self._figures(batch=self.geometry_frames, stages=("geometry",))
         return {
             "image": 1e3 * figures["inference_s"],
             "images a second on the host (viewer)": 1 / sorted(to_host)[len(to_host) // 2],
@@ -71,6 +90,34 @@ class Speed:
             "joint step, 2 frames": 1e3 * figures["joint_step_s"],
             "building the model": figures["init_s"],
         }
+
+    def blend_times(self) -> dict[str, float]:
+        """The figures of BLEND_TIMES."""
+        figures = self._figures(model="blend", batch=4, stages=("geometry", "joint"))
+        return _in_ms(BLEND_TIMES, figures, ("inference_s", "geometry_step_s", "joint_step_s"))
+
+    def precision_times(self) -> dict[str, float]:
+        """The figures of PRECISION_TIMES."""
+        found: dict[str, float] = {}
+        try:
+            for i, precision in enumerate(PRECISIONS):
+                set_precision(precision)
+                figures = self._figures(stages=("joint",))
+                found |= _in_ms(PRECISION_TIMES[2 * i : 2 * i + 2], figures, ("inference_s", "joint_step_s"))
+        finally:
+            set_precision("highest")
+        return found
+
+    def eager_times(self) -> dict[str, float]:
+        """The figures of EAGER_TIMES."""
+        figures = self._figures(eager=True, stages=("joint",))
+        return _in_ms(EAGER_TIMES, figures, ("inference_s", "joint_step_s"))
+
+    def _figures(self, **changes) -> dict:
+        """`bench.py`'s figures with other options."""
+        figures, _ = measure_figures(argparse.Namespace(**vars(self.options) | changes))
+        gc.collect()
+        return figures
 
     def memory(self) -> dict[str, float]:
         """The figure of MEMORY, after `times`."""
@@ -84,6 +131,10 @@ class Speed:
             figures[f"{name}: kernel launches"] = launched
             figures[f"{name}: host synchronisations"] = waited
         return figures
+
+
+def _in_ms(aims: list[Aim], figures: dict, keys: Sequence[str]) -> dict[str, float]:
+    return {aim.name: 1e3 * figures[key] for aim, key in zip(aims, keys, strict=True)}
 
 
 def _on_host(rgba: torch.Tensor) -> torch.Tensor:

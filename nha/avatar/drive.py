@@ -104,7 +104,7 @@ def raw_drive(head: HeadModel, params: HeadParams, camera: Camera | None = None)
     pairs = constant(LANDMARK_PAIRS, params.expr, torch.long)
     points = head.plain_landmarks(params, pairs.reshape(-1)).unflatten(1, (-1, 2))  # [N, pairs, 2, 3]
     distances = torch.linalg.vector_norm(points[:, :, 0] - points[:, :, 1] + 1e-12, dim=-1)
-    eyes = eyes_angles(params.eyes)[:, [0, 1, 3, 4]]  # the eyes do not roll
+    eyes = eyes_angles(params.eyes).unflatten(1, (2, 3))[..., :2].flatten(1)  # the eyes do not roll
     neck = neck_angles(params.neck)
     return torch.cat(
         [distances, jaw_angles(params.jaw), eyes, neck, _view(params, neck, camera), params.expr.view(n, -1)],

@@ -52,7 +52,9 @@ class FrameParameters(nn.Module):
             return {name: table.new_zeros(n, table.shape[1]) for name, table in self._tables().items()}
         known = (frame_id >= 0) & (frame_id <= self.max_frame_id)
         row = torch.where(known, frame_id, 0)
-        return {name: table[row] * known[:, None] for name, table in self._tables().items()}
+        # the gradient of an index_select is one sum; that of indexing sorts the rows
+        tables = self._tables().items()
+        return {name: table.index_select(0, row) * known[:, None] for name, table in tables}
 
     def _tables(self) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in ("expr", *FRAME_FIELD_SIZES)}

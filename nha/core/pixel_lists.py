@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 HEADROOM = 0.1  # share by which a limit exceeds the largest value seen
+EARLY = 0.04  # share below a limit at which a graph gets a larger one
 LENGTH_STEP = 256  # lengths of lists are multiples of this, so that few different shapes occur
 SECTION_STEP = 8  # pixels
 
@@ -62,6 +63,7 @@ class ListLengths:
         self._steps: dict[str, int] = {}
         self._limits: dict[str, list[int]] = {}
         self._largest: dict[str, Tensor] = {}  # on the device
+        self._following: tuple[tuple[str, ...], Tensor, torch.cuda.Event | None] | None = None
         self._arriving: dict[str, tuple[Tensor, torch.cuda.Event | None]] = {}
 
     def limits(self, name: str, values: Tensor, step: int) -> list[int]:
@@ -84,18 +86,43 @@ class ListLengths:
             self._enlarge(name, values.tolist())
         self._arriving[name] = _copy_to_host(self._largest[name])
 
-    def _enlarge(self, name: str, values: list[int]) -> bool:
-        """Raise limits that are exceeded; returns whether there were any."""
+    def _enlarge(self, name: str, values: list[int], margin: float = 0.0) -> bool:
+        """Raise limits that values exceed, or reach up to a margin (share); returns whether there were any."""
         limits = self._limits[name]
-        exceeded = [i for i, value in enumerate(values) if value > limits[i]]
+        exceeded = [i for i, value in enumerate(values) if value + abs(value) * margin > limits[i]]
         for i in exceeded:
             limits[i] = _with_headroom(values[i], self._steps[name])
         return bool(exceeded)
 
+    def follow(self) -> bool:
+        """Raise limits by the values that have arrived on the host, and send the present ones, without waiting.
+
+        For graphs, in which the limits are frozen: they are raised before they are reached. Returns whether one was.
+        """
+        raised = False
+        if self._following is not None:
+            names, values, arrived = self._following
+            if arrived is not None and not arrived.query():
+                return False
+            raised = self._enlarge_all(names, values.tolist(), EARLY)
+        self._following = None
+        if self._largest:
+            all_values = torch.cat([*self._largest.values()])
+            self._following = (tuple(self._largest), *_copy_to_host(all_values))
+        return raised
+
     def exceeded(self) -> bool:
         """Whether a limit was exceeded so far; it is raised. Waits for the device."""
         self._arriving.clear()
-        found = [self._enlarge(name, v.tolist()) for name, v in self._largest.items()]
+        if not self._largest:
+            return False
+        values = torch.cat([*self._largest.values()]).tolist()  # one copy to the host
+        return self._enlarge_all(tuple(self._largest), values)
+
+    def _enlarge_all(self, names: tuple[str, ...], values: list[int], margin: float = 0.0) -> bool:
+        """`_enlarge` for the values of several names, in their order."""
+        rest = iter(values)
+        found = [self._enlarge(name, [next(rest) for _ in self._limits[name]], margin) for name in names]
         return any(found)
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nha.core.constants import constant
+
+IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
 
 def rotation_matrix(axis_angle: Tensor) -> Tensor:
     """Rodrigues' formula with FLAME's guard against angle zero. `docs/method.md`, section 1.
@@ -17,8 +21,7 @@ def rotation_matrix(axis_angle: Tensor) -> Tensor:
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
     sine, cosine = angle.sin()[..., None], angle.cos()[..., None]
-    identity = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    return identity + sine * cross + (1 - cosine) * (cross @ cross)
+    return constant(IDENTITY, axis_angle) + sine * cross + (1 - cosine) * (cross @ cross)
 
 
 def quaternion(matrix: Tensor) -> Tensor:

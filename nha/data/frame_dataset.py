@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nha.core.errors import UserError
-from nha.core.types import FrameBatch
+from nha.core.types import Camera, FrameBatch, HeadParams
 from nha.data.cues import eye_heights
 from nha.data.dataset_folder import DatasetFolder, Keypoints, read_keypoints
-from nha.data.frame_store import FrameStore
+from nha.data.frame_store import FrameImages, FrameStore
 from nha.data.messages import some_of
 from nha.data.settings import DataSettings
 from nha.data.splits import Split, check_split, choose_split
@@ -70,21 +70,39 @@ class FrameDataset(Dataset):
     def batch(self, indices: Sequence[int]) -> FrameBatch:
         """The frames at N positions of `frame_ids`. See `FrameBatch` for shapes and units."""
         indices = list(indices)
-        images = self.store.read([self._store_rows[i] for i in indices])
-        parsing = torch.from_numpy(images.parsing)
+        images = self.images(indices)
         return FrameBatch(
-            frame_id=torch.tensor([self.frame_ids[i] for i in indices]),
             rgb01=torch.from_numpy(images.rgb).float().div_(255),
             segmentation=torch.from_numpy(images.segmentation).long(),
-            parsing=parsing.long(),
+            parsing=torch.from_numpy(images.parsing).long(),
             normals=decode_normal_planes(torch.from_numpy(images.normals)),
-            landmarks_px=self._stack_keypoints(indices, "landmarks_px"),
-            landmark_confidence=self._stack_keypoints(indices, "confidence"),
-            iris_px=self._stack_keypoints(indices, "iris_px"),
-            eye_height_px=eye_heights(parsing),
-            tracked=self._params[indices],
-            camera=self.tracking.camera_for(indices, self.image_size),
+            tracked=self.tracked(indices),
+            camera=self.camera(indices),
+            **self.annotations(indices, images),
         )
+
+    def images(self, indices: Sequence[int]) -> FrameImages:
+        """The images of the frames at N positions, as in their files."""
+        return self.store.read([self._store_rows[i] for i in indices])
+
+    def annotations(self, indices: Sequence[int], images: FrameImages) -> dict[str, Tensor]:
+        """The fields of `FrameBatch` that are neither images nor tracked; images: of the same frames."""
+        indices = list(indices)
+        return {
+            "frame_id": torch.tensor([self.frame_ids[i] for i in indices]),
+            "landmarks_px": self._stack_keypoints(indices, "landmarks_px"),
+            "landmark_confidence": self._stack_keypoints(indices, "confidence"),
+            "iris_px": self._stack_keypoints(indices, "iris_px"),
+            "eye_height_px": eye_heights(torch.from_numpy(images.parsing)),
+        }
+
+    def tracked(self, indices: Sequence[int]) -> HeadParams:
+        """The tracked parameters of the frames at N positions."""
+        return self._params[list(indices)]
+
+    def camera(self, indices: Sequence[int]) -> Camera:
+        """The cameras of the frames at N positions."""
+        return self.tracking.camera_for(list(indices), self.image_size)
 
     def _stack_keypoints(self, indices: Sequence[int], name: str) -> Tensor:
         values: list[Keypoints] = [self._keypoints[i] for i in indices]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
+from nha.avatar.image_renderer import render_images
 from nha.core.progress import ProgressLine, progress
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.system import atomic_directory
@@ -122,7 +123,7 @@ def _corrected_frame(
 @torch.no_grad()
 def render_views(avatar: HeadAvatar, params: HeadParams, camera: Camera) -> list[ViewImages]:
     """Render N heads whose parameters hold the learned corrections."""
-    rendering = avatar.render(params, camera, corrected=True, channels=("normals",))
+    rendering = render_images(avatar, params, camera, corrected=True, channels=("normals",))
     meshes = normals_and_geometry(rendering, avatar.head.faces, camera)
     return [ViewImages(to_uint8(rendering.rgb01[i]), *meshes[i]) for i in range(len(params))]
 

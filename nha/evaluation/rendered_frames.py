@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
+from nha.avatar.image_renderer import render_images
 from nha.core.errors import UserError
 from nha.core.finite import TRAIN_AGAIN, require_finite
 from nha.core.progress import progress
@@ -60,7 +61,7 @@ def render_batch(
         fitted: add the corrections of these frames; without them only the tracking drives the avatar.
     """
     frame_ids = batch.frame_id if fitted else None
-    rendering = avatar.render(batch.tracked, batch.camera, frame_ids=frame_ids, channels=channels)
+    rendering = render_images(avatar, batch.tracked, batch.camera, frame_ids=frame_ids, channels=channels)
     frames = dict(zip((f"frame {i}" for i in batch.frame_id.tolist()), rendering.rgba, strict=True))
     require_finite(frames, "the rendered image", TRAIN_AGAIN)
     return RenderedFrames(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
-from nha.core.rotations import rotation_matrix
+from nha.core.constants import constant
+from nha.core.rotations import IDENTITY, rotation_matrix
 
 
 def joint_rotations(rotation: Tensor, neck: Tensor, jaw: Tensor, eyes: Tensor) -> Tensor:
@@ -24,8 +27,7 @@ def joint_rotations(rotation: Tensor, neck: Tensor, jaw: Tensor, eyes: Tensor) -
 
 def pose_feature(rotations: Tensor) -> Tensor:
     """The four non-root rotations minus the identity, flattened row by row: [N, 5, 3, 3] gives [N, 36]."""
-    identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-    return (rotations[:, 1:] - identity).flatten(1)
+    return (rotations[:, 1:] - constant(IDENTITY, rotations)).flatten(1)
 
 
 def joint_transforms(rotations: Tensor, joints: Tensor, parents: tuple[int, ...]) -> Tensor:
@@ -39,14 +41,24 @@ def joint_transforms(rotations: Tensor, joints: Tensor, parents: tuple[int, ...]
     Returns:
         [N, J, 3, 4], rotation R and translation t of x -> R x + t.
     """
-    chain = [(rotations[:, 0], joints[:, 0])]
-    for j in range(1, len(parents)):
-        parent_rotation, parent_position = chain[parents[j]]
-        bone = joints[:, j] - joints[:, parents[j]]
-        position = torch.einsum("nij,nj->ni", parent_rotation, bone) + parent_position
-        chain.append((parent_rotation @ rotations[:, j], position))
-    rotation = torch.stack([r for r, _ in chain], 1)
-    position = torch.stack([p for _, p in chain], 1)
+    # joints with one parent are computed together, because each operation costs a launch
+    siblings = [
+        list(group) for _, group in itertools.groupby(range(1, len(parents)), key=parents.__getitem__)
+    ]
+    bones = joints[:, 1:] - joints.index_select(1, constant(tuple(parents[1:]), joints, torch.long))
+    sizes = [1, *map(len, siblings)]
+    own, bones = rotations.split(sizes, 1), bones.split(sizes[1:], 1)
+    chain_rotation, chain_position = [own[0]], [joints[:, :1]]
+    place = {0: (0, 0)}  # joint -> its group, and its place there
+    for group, members in enumerate(siblings, start=1):
+        parent_group, i = place[parents[members[0]]]
+        parent_rotation = chain_rotation[parent_group][:, i : i + 1]
+        parent_position = chain_position[parent_group][:, i : i + 1]
+        turned = torch.einsum("nkij,nkj->nki", parent_rotation.expand_as(own[group]), bones[group - 1])
+        chain_rotation.append(parent_rotation @ own[group])
+        chain_position.append(turned + parent_position)
+        place |= {joint: (group, k) for k, joint in enumerate(members)}
+    rotation, position = torch.cat(chain_rotation, 1), torch.cat(chain_position, 1)
     translation = position - torch.einsum("njkl,njl->njk", rotation, joints)
     return torch.cat([rotation, translation[..., None]], -1)
 

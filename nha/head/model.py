@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nha.core.mesh import tangent_frames, vertex_normals
+from nha.core.mesh import corner_values, tangent_frames, vertex_normals
 from nha.core.types import HeadParams, SurfaceTables
 from nha.head import joint_limits, lbs
 from nha.head.assets import HeadAssets
@@ -213,7 +213,7 @@ class HeadModel(nn.Module):
         def place(rest: Tensor) -> Tensor:
             return lbs.transform_points(blended, rest) - joints[:, :1] + params.translation[:, None]
 
-        kept = posed[:, self.kept_vertices]
+        kept = corner_values(posed, self.kept_vertices[:, None]).squeeze(2)
         plain = place(kept)
         if rest_offsets is not None:
             return PosedHead(place(kept + rest_offsets), plain)
@@ -228,7 +228,7 @@ class HeadModel(nn.Module):
 
     def landmarks(self, vertices: Tensor) -> Tensor:
         """The 68 iBUG landmarks and two irises of posed heads: vertices [N, V, 3] give [N, 70, 3]."""
-        corners = vertices[:, self.landmark_corners]
+        corners = corner_values(vertices, self.landmark_corners)
         return (corners * self.landmark_barycentric[..., None]).sum(2)
 
     def plain_landmarks(self, params: HeadParams, ids: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def frame_prior(frame_ids: Tensor, *corrections: Tensor) -> Tensor:
     # a frame that occurs k times has 1/k of its square in each of its rows: no list of unique ids, which would make
     # the host wait for the device
     occurrences = (frame_ids[:, None] == frame_ids).sum(1, keepdim=True)
-    return sum((table[frame_ids].square() / occurrences).sum() for table in corrections) / 2
+    return sum((table.index_select(0, frame_ids).square() / occurrences).sum() for table in corrections) / 2
 
 
 def shape_term(inputs: LossInputs) -> Tensor:

@@ -7,11 +7,13 @@ eye and mouth terms weight each frame by its semantic trust.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from nha.core.conventions import Parsing
-from nha.losses.hole_filling import SegmentationPair, hole_filling_term
+from nha.losses.hole_filling import SegmentationPair
 from nha.losses.inputs import LossInputs
 from nha.losses.masks import parsing_mask
 
@@ -68,26 +70,26 @@ def hair_pair(
     )
 
 
-def ear_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
-    """The hole-filling loss of the ears, and their intersection over union."""
+def ear_term(inputs: LossInputs) -> SegmentationPair:
+    """The ears of a rendered batch."""
     left, right = "left_ear", "right_ear"
     labels = (inputs.hard(left), inputs.hard(right), inputs.soft(left), inputs.soft(right))
-    return hole_filling_term(inputs, ear_pair(*labels, inputs.batch.parsing))
+    return ear_pair(*labels, inputs.batch.parsing)
 
 
-def eye_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
-    """The hole-filling loss of the eyes, weighted by the semantic trust, and its intersection over union."""
+def eye_term(inputs: LossInputs) -> SegmentationPair:
+    """The eyes of a rendered batch, weighted by the semantic trust."""
     pair = eye_pair(inputs.hard("left_eyeball"), inputs.hard("right_eyeball"), inputs.batch.parsing)
-    return hole_filling_term(inputs, pair, inputs.semantic_trust)
+    return replace(pair, sample_weight=inputs.semantic_trust)
 
 
-def mouth_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
-    """The hole-filling loss of the mouth, weighted by the semantic trust, and its intersection over union."""
+def mouth_term(inputs: LossInputs) -> SegmentationPair:
+    """The interior of the mouth of a rendered batch, weighted by the semantic trust."""
     pair = mouth_pair(inputs.hard("mouth"), inputs.batch.parsing)
-    return hole_filling_term(inputs, pair, inputs.semantic_trust)
+    return replace(pair, sample_weight=inputs.semantic_trust)
 
 
-def hair_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
-    """The hole-filling loss of hair and skin, and their intersection over union."""
+def hair_term(inputs: LossInputs) -> SegmentationPair:
+    """Hair and skin of a rendered batch."""
     labels = (inputs.hard("scalp"), inputs.hard("neck"), inputs.soft("scalp"), inputs.soft("neck"))
-    return hole_filling_term(inputs, hair_pair(inputs.rendering.alpha, *labels, inputs.batch.parsing))
+    return hair_pair(inputs.rendering.alpha, *labels, inputs.batch.parsing)

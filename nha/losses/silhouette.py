@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nha.losses.hole_filling import SegmentationPair, hole_filling_term
+from nha.losses.hole_filling import SegmentationPair
 from nha.losses.inputs import LossInputs
 from nha.losses.shapes import expect_shape
 
@@ -23,6 +23,6 @@ def silhouette_pair(alpha: Tensor, foreground: Tensor) -> SegmentationPair:
     return SegmentationPair(prediction=alpha > 0.5, target=foreground, sigma=BLUR_SIGMA)
 
 
-def silhouette_term(inputs: LossInputs) -> tuple[Tensor, Tensor]:
-    """The hole-filling loss of the silhouette, and its intersection over union."""
-    return hole_filling_term(inputs, silhouette_pair(inputs.rendering.alpha, inputs.foreground))
+def silhouette_term(inputs: LossInputs) -> SegmentationPair:
+    """The silhouettes of a rendered batch."""
+    return silhouette_pair(inputs.rendering.alpha, inputs.foreground)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from nha.core.constants import constant
+
 
 @dataclass(frozen=True)
 class LossTable:
@@ -34,12 +36,21 @@ class LossTable:
         """Names of the losses, in the order in which they were computed."""
         return tuple(self.losses)
 
-    def weighted_sum(self, weights: Mapping[str, float]) -> Tensor:
+    def weighted_names(self, weights: Mapping[str, float]) -> tuple[str, ...]:
+        """Names of the losses whose weight is not 0. Raises ValueError for a loss without a weight."""
+        missing = [name for name in self.losses if name not in weights]
+        if missing:
+            raise ValueError(f"no weight for {', '.join(missing)}")
+        return tuple(name for name in self.losses if weights[name] != 0)
+
+    def weighted_sum(self, weights: Mapping[str, float], vector: Tensor | None = None) -> Tensor:
         """The sum of the losses times their weights.
 
         Args:
             weights: loss name -> weight; other names are ignored. A loss with weight 0 takes no part in the backward
                 pass.
+            vector: [A] the weights other than 0, in the order of the losses, which are used instead of the numbers in
+                `weights`: a graph that is recorded once reads their present values.
 
         Returns:
             A scalar with gradient.
@@ -47,13 +58,13 @@ class LossTable:
         Raises:
             ValueError: a loss has no weight.
         """
-        missing = [name for name in self.losses if name not in weights]
-        if missing:
-            raise ValueError(f"no weight for {', '.join(missing)}")
-        weighted = [weights[name] * value for name, value in self.losses.items() if weights[name] != 0]
-        if weighted:
-            return torch.stack(weighted).sum()
-        return torch.zeros((), requires_grad=True)
+        weighted = self.weighted_names(weights)
+        if not weighted:
+            return torch.zeros((), requires_grad=True)
+        values = torch.stack([self.losses[name] for name in weighted])
+        if vector is None:
+            vector = constant(tuple(float(weights[name]) for name in weighted), values)
+        return (values * vector).sum()
 
     def times(self, factor: float, names: Collection[str]) -> LossTable:
         """The same table with the named losses multiplied by a factor."""

@@ -24,6 +24,7 @@ from nha.losses import (
     silhouette,
     surface,
 )
+from nha.losses.hole_filling import SegmentationPair, hole_filling_losses
 from nha.losses.inputs import LossInputs
 from nha.losses.table import LossTable
 
@@ -52,7 +53,8 @@ class Term:
 
     Attributes:
         name: name in the log; the weight is the setting `w_<name>` unless `weight` is given.
-        function: `LossInputs` to an unweighted scalar; with `metric`, to a pair of the scalar and the metric's value.
+        function: `LossInputs` to an unweighted scalar; with `metric`, to a pair of the scalar and the metric's value,
+            or to a `SegmentationPair`: its hole-filling loss is the term, its intersection over union the metric.
         channels: names of the G-buffer channels that the function reads (see `nha.render.gbuffer`).
         schedule: function from the setting of the weight, a stage and an epoch to the weight.
         metric: name of the second value in the log.
@@ -111,11 +113,14 @@ TERMS: Mapping[str, Term] = {
 
 def evaluate_terms(terms: Iterable[Term], inputs: LossInputs) -> LossTable:
     """The unweighted losses and the metrics of one batch."""
-    losses: dict[str, Tensor] = {}
+    terms = tuple(terms)
+    values = {term.name: term.function(inputs) for term in terms}
+    pairs = {name: value for name, value in values.items() if isinstance(value, SegmentationPair)}
+    if pairs:
+        losses, ious = hole_filling_losses(list(pairs.values()), inputs.screen_coords)
+        values |= zip(pairs, zip(losses.unbind(), ious.unbind(), strict=True), strict=True)
     metrics: dict[str, Tensor] = {}
     for term in terms:
-        value = term.function(inputs)
         if term.metric is not None:
-            value, metrics[term.metric] = value
-        losses[term.name] = value
-    return LossTable(losses, metrics)
+            values[term.name], metrics[term.metric] = values[term.name]
+    return LossTable(values, metrics)

@@ -7,13 +7,14 @@ import time
 import pytorch_lightning as lightning
 import torch
 
+from nha.avatar.image_renderer import render_images
 from nha.core.progress import ProgressLine
 from nha.core.signals import reinstall
 from nha.core.types import FrameBatch
 from nha.losses.masks import whiten_background
 from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.datamodule import FrameDataModule
-from nha.optimization.held_out import fit_held_out_pass
+from nha.optimization.held_out import HeldOutFit
 
 
 class StageProgress(lightning.Callback):
@@ -29,9 +30,10 @@ class StageProgress(lightning.Callback):
 
     def on_train_batch_end(self, trainer, module: AvatarModule, outputs, batch, batch_idx) -> None:
         note = ""
-        if batch_idx == 0 and module.last_losses is not None:
-            losses = module.last_losses.losses
-            shown = [f"{k} {losses[k].item():.3f}" for k in ("rgb", "silh", "lmk") if k in losses]
+        if batch_idx == 0 and module.last_values is not None:
+            last = module.last_values
+            losses = dict(zip(last.names, last.values.tolist(), strict=True))
+            shown = [f"{name} {losses[name]:.3f}" for name in ("rgb", "silh", "lmk") if name in losses]
             note = ", ".join([f"epoch {trainer.current_epoch}", *shown])
         self.line.update(note=note)
 
@@ -49,20 +51,21 @@ class HeldOutPoses(lightning.Callback):
     def __init__(self, data: FrameDataModule, period: int) -> None:
         self.data = data
         self.period = period
+        self._fit: HeldOutFit | None = None
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: AvatarModule) -> None:
         epoch = trainer.current_epoch
-        if not len(self.data.val) or (epoch + 1) % self.period:
+        if not len(self.data.val) or (epoch + 1) % self.period or not module.stage.held_out:
             return
-        losses = fit_held_out_pass(
-            module.avatar,
-            module.objective,
-            module.stage,
-            self.data.val_dataloader(),
-            epoch,
-        )
-        if losses is not None:
-            module.log_dict(losses.for_log("held_out"), batch_size=1)
+        if self._fit is None:
+            self._fit = HeldOutFit(module.avatar, module.objective, module.stage, capture=module.captures)
+        values = self._fit(self.data.val_dataloader(), epoch)
+        if values is not None:
+            named = zip(values.names, values.values.clone().unbind(), strict=True)
+            module.log_dict({f"held_out/{name}": v for name, v in named if name != "total"}, batch_size=1)
+
+    def on_train_end(self, trainer: lightning.Trainer, module: AvatarModule) -> None:
+        self._fit = None
 
 
 class LoggedImages(lightning.Callback):
@@ -89,7 +92,7 @@ def comparison(module: AvatarModule, batch: FrameBatch) -> torch.Tensor:
     """Ground truth on white | prediction | normals of one frame: [3, H, 3 W] in 0..1."""
     was_training = module.avatar.training
     module.avatar.eval()
-    rendering = module.avatar.render(batch.tracked, batch.camera, frame_ids=batch.frame_id)
+    rendering = render_images(module.avatar, batch.tracked, batch.camera, frame_ids=batch.frame_id)
     module.avatar.train(was_training)
     normals = rendering.gbuffer["normals"] * 0.5 + 0.5
     truth = whiten_background(batch.rgb01, batch.segmentation)

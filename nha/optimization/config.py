@@ -195,6 +195,10 @@ class RunSettings(Settings):
         help="Compile the texture network with torch.compile: faster steps, but a minute or more at each start; on a "
         "CPU this needs a C++ compiler.",
     )
+    cuda_graphs: bool = setting(
+        True,
+        help="Record whole training steps as CUDA graphs where one CUDA device is used: faster, with more memory.",
+    )
     pixels_per_image: int = setting(
         0,
         minimum=0,

@@ -15,6 +15,7 @@ from nha.data.frame_dataset import FrameDataset, FrameSplits, frame_loader
 from nha.data.settings import DataSettings
 from nha.data.tracking_file import TrackingResult
 from nha.head.mouth_features import head_rotation_vector
+from nha.optimization.device_frames import DeviceFrames, fits
 
 POSE_WIDTH_RAD = 0.15  # heads whose rotations differ by less show nearly the same
 
@@ -29,6 +30,7 @@ class FrameDataModule(lightning.LightningDataModule):
 
     Attributes:
         stage: 0 geometry, 1 texture, 2 joint; set it before each stage.
+        device: of the training; an accelerator keeps the frames in its memory if they fit.
         splits: the training and held-out frames.
 
     Raises:
@@ -46,7 +48,9 @@ class FrameDataModule(lightning.LightningDataModule):
         self.splits = FrameSplits(settings, prepare)
         self.seed = seed
         self.stage = 0
+        self.device = torch.device("cpu")
         self._val_loader: tuple[int, DataLoader] | None = None
+        self._on_device: dict[int, DeviceFrames] = {}  # by the id of their dataset
         self._frame_weights = None
         if settings.pose_balance and len(self.train):
             tracked = self.splits.tracking.params_for(self.train.frame_ids)
@@ -81,15 +85,22 @@ class FrameDataModule(lightning.LightningDataModule):
             order.set_epoch(self.trainer.current_epoch)
             if self.trainer.world_size > 1:
                 order.rank, order.world_size = self.trainer.global_rank, self.trainer.world_size
-        return frame_loader(self.train, batch_size, workers=self.settings.data_worker, order=order)
+        return self._loader(self.train, batch_size, order)
 
     def val_dataloader(self) -> DataLoader:
         """The loader of the held-out frames, the same object for a whole stage."""
         if self._val_loader is None or self._val_loader[0] != self.stage:
             batch_size = self.settings.validation_batch_size[self.stage]
-            loader = frame_loader(self.val, batch_size, workers=self.settings.data_worker)
-            self._val_loader = (self.stage, loader)
+            self._val_loader = (self.stage, self._loader(self.val, batch_size))
         return self._val_loader[1]
+
+    def _loader(self, frames: FrameDataset, batch_size: int, order: EpochOrder | None = None) -> DataLoader:
+        """A loader of frames: from the memory of the device where they fit there, else from the cache."""
+        if id(frames) not in self._on_device and fits(frames, self.device):
+            self._on_device[id(frames)] = DeviceFrames(frames, self.device)
+        if id(frames) in self._on_device:
+            return frame_loader(self._on_device[id(frames)], batch_size, order=order)
+        return frame_loader(frames, batch_size, workers=self.settings.data_worker, order=order)
 
     def transfer_batch_to_device(
         self, batch: FrameBatch, device: torch.device, dataloader_idx: int

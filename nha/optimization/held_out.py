@@ -9,49 +9,78 @@ import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
+from nha.core.constants import constant
+from nha.core.cuda_graphs import CapturedFunction, Recorder
 from nha.core.types import FrameBatch
-from nha.losses.table import LossTable
 from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import pose_optimizer
 from nha.optimization.stages import Stage
+from nha.optimization.training_step import StepValues
 
 
-def fit_held_out_pass(
-    avatar: HeadAvatar,
-    objective: Objective,
-    stage: Stage,
-    batches: Iterable[FrameBatch],
-    epoch: float,
-) -> LossTable | None:
-    """One pass of SGD over held-out frames with the stage's losses, which changes only their pose corrections.
+class HeldOutFit:
+    """Fits the pose corrections of held-out frames with a stage's losses; nothing else is learned from these frames.
 
     Corrections are rows of tables, so rows of training frames get no gradient from these batches.
     `docs/method.md`, section 5.
-
-    Args:
-        avatar: the avatar.
-        objective: the losses.
-        stage: its terms, weights and learning rate are used.
-        batches: batches of held-out frames.
-        epoch: epoch of the run, for the weights.
-
-    Returns:
-        The losses of the last batch; None in a stage that fits no held-out frames, or without batches.
     """
-    if not stage.held_out:
-        return None
-    device = avatar.device
-    moving = [getattr(avatar.frame_parameters, name) for name in stage.held_out]
-    optimizer = pose_optimizer(avatar.frame_parameters, stage.held_out, stage.flame_lr)
-    losses = None
-    with only_moving(avatar, moving):
-        for batch in batches:
-            batch = batch.to(device)
-            losses = objective(stage.terms, avatar, render_batch(avatar, stage, batch), batch)
-            optimizer.zero_grad()
-            losses.weighted_sum(stage.weights_at(epoch)).backward()
-            optimizer.step()
-    return losses
+
+    def __init__(
+        self,
+        avatar: HeadAvatar,
+        objective: Objective,
+        stage: Stage,
+        *,
+        capture: bool = False,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """Prepare the fit.
+
+        Args:
+            avatar: the avatar.
+            objective: the losses.
+            stage: its terms, weights and learning rate are used.
+            capture, recorder: see `CapturedFunction`.
+        """
+        self.avatar, self.objective, self.stage = avatar, objective, stage
+        self.moving = [getattr(avatar.frame_parameters, name) for name in stage.held_out]
+        self.optimizer = pose_optimizer(avatar.frame_parameters, stage.held_out, stage.flame_lr)
+        self._captured = CapturedFunction(
+            self._step,
+            "the fit of held-out frames",
+            avatar.device,
+            changes=self.moving,
+            capture=capture,
+            recorder=recorder,
+        )
+
+    def __call__(self, batches: Iterable[FrameBatch], epoch: float) -> StepValues | None:
+        """One pass of SGD over batches of held-out frames.
+
+        Args:
+            batches: batches of held-out frames.
+            epoch: epoch of the run, for the weights.
+
+        Returns:
+            The losses of the last batch; None without batches.
+        """
+        device, values = self.avatar.device, None
+        weights = {name: weight for name, weight in self.stage.weights_at(epoch).items() if weight != 0}
+        vector = constant(tuple(map(float, weights.values())), self.moving[0])
+        with only_moving(self.avatar, self.moving):
+            for batch in batches:
+                values = self._captured(batch.to(device), tuple(weights), vector)
+        return values
+
+    def _step(self, batch: FrameBatch, active: tuple[str, ...], weights: Tensor) -> StepValues:
+        stage = self.stage
+        losses = self.objective(stage.terms, self.avatar, render_batch(self.avatar, stage, batch), batch)
+        is_active = {name: float(name in active) for name in losses.names}
+        total = losses.weighted_sum(is_active, weights)
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        return StepValues.of(losses, is_active, total)
 
 
 @contextlib.contextmanager

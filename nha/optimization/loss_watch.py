@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from nha.core.errors import UserError
 from nha.core.processes import mean_over_processes, n_processes
-from nha.losses.table import LossTable
+from nha.optimization.training_step import StepValues
 
 CHECK_PERIOD = (
     50  # steps between two looks at an accelerator's flags, each of which waits for its computations
@@ -29,10 +27,10 @@ class LossWatch:
         self._steps = 0
 
     @torch.no_grad()
-    def observe(self, losses: LossTable, weights: Mapping[str, float], total: Tensor, epoch: int) -> None:
-        """Look at the losses of a step, and at their sum."""
-        names = tuple(name for name in losses.names if weights[name] != 0)
-        values = torch.stack([*(losses.losses[name].detach() for name in names), total.detach()])
+    def observe(self, step: StepValues, epoch: int) -> None:
+        """Look at the losses of a step that have a weight, and at their sum."""
+        names = step.names[: step.n_weighted]
+        values = step.values[: step.n_weighted + 1]
         finite = torch.isfinite(values)
         same = self._finite is not None and names == self._names
         self._finite, self._names = (self._finite & finite if same else finite), names

@@ -46,7 +46,8 @@ def pose_optimizer(
 ) -> Optimizer:
     """An optimiser of the named corrections, one parameter group each, because the translation has its own rate."""
     groups = [{"params": [getattr(corrections, name)], "name": name} for name in names]
-    optimizer = kind(groups, lr=rate)
+    fused = kind is torch.optim.SGD and not uses_cpu_kernels(corrections.shape.device)
+    optimizer = kind(groups, lr=rate, **({"fused": True} if fused else {}))
     set_pose_rate(optimizer, rate)
     return optimizer
 
@@ -73,14 +74,21 @@ def make_optimizers(avatar: HeadAvatar) -> dict[str, Optimizer]:
         return {
             CORRECTIONS: pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0, RowAdam),
             OFFSETS: UniformAdam(_blend_offset_groups(avatar), lr=0.0),
-            TEXTURE: Adam(_blend_texture_groups(avatar), lr=0.0),
+            TEXTURE: Adam(_blend_texture_groups(avatar), lr=0.0, **_adam_options(avatar.device)),
         }
-    fused = True if not uses_cpu_kernels(avatar.device) else None  # one kernel for all parameters
+    options = _adam_options(avatar.device)
     return {
         CORRECTIONS: pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0),
-        OFFSETS: Adam(offset_parameters(avatar), lr=0.0, fused=fused),
-        TEXTURE: Adam(texture_parameters(avatar), lr=0.0, fused=fused),
+        OFFSETS: Adam(offset_parameters(avatar), lr=0.0, **options),
+        TEXTURE: Adam(texture_parameters(avatar), lr=0.0, **options),
     }
+
+
+def _adam_options(device: torch.device) -> dict[str, bool]:
+    """On an accelerator one kernel steps all parameters; on CUDA it can be part of a graph."""
+    if uses_cpu_kernels(device):
+        return {}
+    return {"fused": True, "capturable": device.type == "cuda"}
 
 
 def _blend_offset_groups(avatar: BlendAvatar) -> list[dict]:

@@ -55,6 +55,8 @@ def fit_stage(
     """
     _quiet_lightning()
     data.stage = stage.index
+    if settings.run.devices * settings.run.num_nodes == 1:
+        data.device = device
     clock = StageClock()
     last, files = output / TRAINING_FILE, StateFiles()
     # DistributedDataParallel reads requires_grad before the stage sets it

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nha.avatar.image_renderer import render_rgba
 from nha.core.errors import UserError
 from nha.data.video_io import iterate_frames
 from nha.head.model import HeadModel
@@ -38,7 +39,8 @@ def driving_images(
         params = driving.tracking.params_for(frame_ids).to(device)
         camera = driving.camera(frame_ids).to(device)
         if avatar is not None:
-            images = avatar.render(params, camera, frame_ids=torch.tensor(frame_ids, device=device)).rgb01
+            ids = torch.tensor(frame_ids, device=device)
+            images = render_rgba(avatar, params, camera, frame_ids=ids)[:, :3]
         else:
             images = phong_image(head(params), head.faces, camera)
         return [to_uint8(image) for image in images]

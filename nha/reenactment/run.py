@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nha.avatar.arkit_motion import is_arkit_table, read_arkit_csv
+from nha.avatar.image_renderer import render_rgba
 from nha.core.device import pick_device
 from nha.core.finite import TRAIN_AGAIN, require_finite
 from nha.core.output_folder import own_files, own_folder, require_own, require_own_file
@@ -175,10 +176,10 @@ def _render_frames(
         ids = frame_ids[start : start + settings.batch_size]
         poses = motion[torch.tensor([row_of[i] for i in ids], device=device)]
         camera = camera_source.camera(ids).to(device)
-        rendering = avatar.render(poses.params, camera, corrected=True, offset_neck=poses.offset_neck)
-        frames = dict(zip((f"frame {i}" for i in ids), rendering.rgba, strict=True))
+        rgba = render_rgba(avatar, poses.params, camera, corrected=True, offset_neck=poses.offset_neck)
+        frames = dict(zip((f"frame {i}" for i in ids), rgba, strict=True))
         require_finite(frames, "the rendered image", TRAIN_AGAIN)
-        yield from zip(rendering.rgba, images_of(ids), strict=True)
+        yield from zip(rgba, images_of(ids), strict=True)
 
 
 def _scale_to_height(image: np.ndarray, height: int) -> np.ndarray:

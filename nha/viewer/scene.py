@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
+from nha.avatar.image_renderer import render_rgba
 from nha.avatar.matching import tracking_for_head
-from nha.core.types import HeadParams, Surface
+from nha.core.types import Camera, HeadParams, Surface
 from nha.data.tracked_video import Tracking
 from nha.data.tracking_file import TrackingResult
 from nha.export.rig import expression_reach
@@ -160,8 +161,14 @@ class AvatarScene:
             rendering = self.avatar.draw(surface, camera, channels=("normals",), paint=False)
             image = normals_to_rgb01(rendering.gbuffer["normals"], rendering.alpha)
         else:
-            image = self.avatar.draw(surface, camera).rgb01
+            image = self._avatar_image(state, camera)
         return to_uint8(image[0])
+
+    def _avatar_image(self, state: ControlState, camera: Camera) -> Tensor:
+        """rgb01 [1, 3, H, W]; on a GPU one graph poses and draws, elsewhere the cached surface is drawn."""
+        if camera.intrinsics.is_cuda:
+            return render_rgba(self.avatar, self.params(state), camera, corrected=True)[:, :3]
+        return self.avatar.draw(self.surface(state), camera).rgb01
 
 
 def _expression_usage(avatar: HeadAvatar, tracking: TrackingResult | None) -> Tensor:

@@ -6,8 +6,10 @@ import types
 import pytorch_lightning as lightning
 import torch
 
-from nha.core.types import FrameBatch
+from nha.core.types import FrameBatch, map_tensors
+from nha.optimization import datamodule
 from nha.optimization.datamodule import FrameDataModule, epoch_order
+from nha.optimization.device_frames import DeviceFrames, fits
 
 
 def epoch(loader) -> list[list[int]]:
@@ -102,3 +104,34 @@ def test_one_loader_serves_all_epochs_in_the_order_of_each(six_frames, tmp_path)
     assert module.epochs == [[ids[i] for i in epoch_order(len(ids), 4, epoch)] for epoch in range(3)]
     assert len(set(module.loaders)) == 1
     assert data.val_dataloader() is data.val_dataloader()
+
+
+def test_frames_in_the_memory_of_a_device_equal_those_of_the_dataset(six_frames):
+    frames = FrameDataModule(six_frames).train
+    kept = DeviceFrames(frames, torch.device("cpu"))
+    expected, found = frames.batch([3, 0, 3]), kept.batch([3, 0, 3])
+    pairs: list = []
+    map_tensors(expected, lambda tensor: pairs.append([tensor]) or tensor)
+    each = iter(pairs)
+    map_tensors(found, lambda tensor: next(each).append(tensor) or tensor)
+    assert len(pairs) > 10
+    assert all(one.dtype == two.dtype and torch.equal(one, two) for one, two in pairs)
+
+
+def test_the_loader_takes_frames_from_the_device_where_they_fit(six_frames, monkeypatch):
+    monkeypatch.setattr(datamodule, "fits", lambda frames, device: frames is data.train)
+    data = FrameDataModule(six_frames)
+    loader = data.train_dataloader()
+    assert isinstance(loader.dataset, DeviceFrames)
+    assert loader.dataset is data.train_dataloader().dataset  # copied once
+    assert data.val_dataloader().dataset is data.val
+    assert sorted(sum(epoch(loader), [])) == [0, 1, 2, 5, 6]
+
+
+def test_frames_are_kept_only_on_an_accelerator_with_room(six_frames, monkeypatch):
+    frames = FrameDataModule(six_frames).train
+    needed = 8 * 12 * 16 * len(frames)
+    assert not fits(frames, torch.device("cpu"))
+    for free, expected in ((needed, False), (3 * needed, True)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, free))
+        assert fits(frames, torch.device("cuda")) is expected

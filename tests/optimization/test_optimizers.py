@@ -1,6 +1,7 @@
 """The optimisers of each stage, and the fit of held-out frames."""
 
 import dataclasses
+from unittest import mock
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.open import build_head
 from nha.core.paths import PART_WEIGHTS
 from nha.head.load import load_head
+from nha.optimization.avatar_module import AvatarModule
+from nha.optimization.callbacks import HeldOutPoses
 from nha.optimization.datamodule import FrameDataModule
-from nha.optimization.held_out import fit_held_out_pass
+from nha.optimization.held_out import HeldOutFit
 from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import begin_stage, make_optimizers
 from nha.optimization.stages import CORRECTIONS, make_stages
@@ -70,8 +73,8 @@ def test_held_out_fit_changes_only_poses_of_held_out_frames(setup):
     stage = make_stages(settings)[0]
     required = [parameter.requires_grad for parameter in avatar.parameters()]
     before = {name: value.clone() for name, value in avatar.state_dict().items()}
-    losses = fit_held_out_pass(avatar, objective, stage, [data.val.batch([0])], epoch=0)
-    assert torch.isfinite(losses.weighted_sum(stage.weights_at(0)))
+    step = HeldOutFit(avatar, objective, stage)([data.val.batch([0])], epoch=0)
+    assert torch.isfinite(step.values[: step.n_weighted + 1]).all()
     after = avatar.state_dict()
     moved = {name for name in after if not torch.equal(after[name], before[name])}
     assert moved
@@ -87,4 +90,7 @@ def test_held_out_fit_changes_only_poses_of_held_out_frames(setup):
 def test_texture_stage_fits_no_held_out_frame(setup):
     settings, data, avatar, objective = setup
     stage = make_stages(settings)[1]
-    assert fit_held_out_pass(avatar, objective, stage, [data.val.batch([0])], epoch=0) is None
+    before = {name: value.clone() for name, value in avatar.state_dict().items()}
+    module = AvatarModule(avatar, objective, stage, settings)
+    HeldOutPoses(data, 1).on_train_epoch_end(mock.Mock(current_epoch=0), module)
+    assert all(torch.equal(value, before[name]) for name, value in avatar.state_dict().items())

@@ -24,6 +24,7 @@ from nha.optimization.loss_watch import LossWatch
 from nha.optimization.resume import RUN_FILE
 from nha.optimization.run import optimize_avatar
 from nha.optimization.training_state import PREVIOUS_FILE, TRAINING_FILE, StateFiles
+from nha.optimization.training_step import StepValues
 from tests.optimization.conftest import as_options, with_data
 from tests.optimization.test_run import states_equal
 
@@ -185,7 +186,7 @@ def test_the_first_loss_that_is_not_finite_is_named(device, monkeypatch):
     weights = {"rgb": 1.0, "lmk": 1.0}
 
     def observe(table: LossTable) -> None:
-        watch.observe(table, weights, table.weighted_sum(weights), 3)
+        watch.observe(StepValues.of(table, weights, table.weighted_sum(weights)), 3)
 
     observe(good)
     if device != "cpu":

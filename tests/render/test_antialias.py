@@ -7,7 +7,6 @@ import math
 
 import pytest
 import torch
-import trimesh
 from scipy.spatial import ConvexHull
 from torch import Tensor
 
@@ -24,6 +23,7 @@ NEAR, MIDDLE, FAR = 1.0, 1.5, 2.0
 
 def sphere(subdivisions: int, centre=(21.3, 19.6), radius: float = 13.7) -> tuple[Tensor, Tensor]:
     """An icosphere on screen: screen [1, V, 3] and faces."""
+    trimesh = pytest.importorskip("trimesh")  # a GPU machine need not have it
     mesh = trimesh.creation.icosphere(subdivisions=subdivisions)
     points = torch.from_numpy(mesh.vertices).float()
     # turned, so that no edge is parallel to the pixel grid

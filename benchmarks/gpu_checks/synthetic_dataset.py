@@ -1,0 +1,79 @@
+"""A dataset folder with its tracking file, for machines that have no data: a head that turns, in random colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench import FOCAL_SHARE, synthetic_batch
+from nha.data.dataset_folder import (
+    DatasetFolder,
+    Keypoints,
+    write_keypoints,
+    write_labels,
+    write_normals,
+    write_rgb,
+)
+from nha.data.origin import TrackingOrigin
+from nha.data.tracking_file import TrackingResult, write_tracking
+from nha.head.load import load_head
+from nha.head.model import HeadModel
+
+CELLS = 16  # coloured squares along a side, so that images compress well
+
+
+def write_dataset(folder: Path, head_name: str, frames: int, size: int) -> tuple[Path, Path]:
+    """Write a dataset and its tracking file.
+
+    Args:
+        folder: an existing folder.
+        head_name: of the head model, see `load_head`.
+        frames: number of frames.
+        size: side of the square images in pixels.
+
+    Returns:
+        The dataset folder, and the tracking file.
+    """
+    assets = load_head(head_name)
+    head = HeadModel(assets, subdivisions=0, blur_sigma=None)
+    batch = synthetic_batch(head, frames, size)
+    dataset = DatasetFolder(folder / "dataset")
+    cells = np.random.default_rng(0).integers(0, 256, (CELLS, CELLS, 3), np.uint8)
+    place = np.arange(size) * CELLS // size
+    image = cells[place[:, None], place[None, :]]
+    for i in range(frames):
+        paths = dataset.paths(i)
+        paths.folder.mkdir(parents=True)
+        write_rgb(paths.image, np.roll(image, i, 1))
+        write_labels(paths.parsing, batch.parsing[i].numpy().astype(np.uint8))
+        write_labels(paths.segmentation, batch.segmentation[i].numpy().astype(np.uint8))
+        toward_camera = torch.zeros(size, size, 3)
+        toward_camera[..., 2] = (batch.segmentation[i] > 0).float()
+        write_normals(paths.normals, toward_camera.numpy())
+        ones = np.ones(68, np.float32)
+        landmarks, irises = batch.landmarks_px[i].numpy(), batch.iris_px[i].numpy()
+        write_keypoints(paths.keypoints, Keypoints(landmarks, ones, ones, irises))
+    p = batch.tracked
+    path = folder / "tracked_flame_params.npz"
+    result = TrackingResult(
+        frame=np.arange(frames),
+        rotation=p.rotation.numpy(),
+        translation=p.translation.numpy(),
+        neck_pose=p.neck.numpy(),
+        jaw_pose=p.jaw.numpy(),
+        eyes_pose=p.eyes.numpy(),
+        shape=p.shape[0].numpy(),
+        expr=p.expr.numpy(),
+        texture=np.zeros(0, np.float32),
+        light=np.zeros((frames, 9, 3), np.float32),
+        K=np.array([FOCAL_SHARE, 0.5, 0.5], np.float32),
+        RT=np.eye(3, 4, dtype=np.float32),
+        image_size=(size, size),
+        view=tuple(f"frame_{i:04d}" for i in range(frames)),
+        n_processed=frames,
+        origin=TrackingOrigin(assets.identity),
+    )
+    write_tracking(path, result)
+    return dataset.root, path
