@@ -47,16 +47,13 @@ def test_images_with_values_that_are_not_finite_are_refused(monkeypatch):
     class Broken:
         rgba = torch.tensor([0.5, float("nan")]).reshape(2, 1, 1, 1).expand(2, 4, 2, 2)
 
-    class Avatar:
-        def render(self, *_: object, **__: object) -> Broken:
-            return Broken()
-
     class Batch:
         frame_id = torch.tensor([7, 9])
         tracked = camera = None
 
+    monkeypatch.setattr(rendered_frames, "render_images", lambda *_, **__: Broken())
     with pytest.raises(UserError, match=r"the rendered image holds values that are not finite \(frame 9\)"):
-        rendered_frames.render_batch(Avatar(), Batch())
+        rendered_frames.render_batch(None, Batch())
 
 
 # --- annotations ----------------------------------------------------------------------------------------
