@@ -64,14 +64,23 @@ def composite_loss(rgb01: Tensor, target_rgb01: Tensor, foreground: Tensor, scre
     Returns:
         A scalar, the sum over all pixels divided by three times the number of foreground pixels.
     """
+    difference = image_difference(rgb01, target_rgb01, foreground, screen_coords)
+    difference = (difference.abs() * _pixel_weight(foreground)).sum()
+    return UNITS_PER_RGB01 * difference / mean_over_processes(3 * foreground.sum()).clamp_min(1)
+
+
+def image_difference(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_coords: Tensor) -> Tensor:
+    """Rendered minus target image [N, 3, H, W], whose gradient also moves the surface; checks all shapes.
+
+    Arguments as in `composite_loss`; mask: bool [N, 1, H, W], the pixels that the caller compares.
+    """
     n, _, height, width = rgb01.shape
     expect_shape("rgb01", rgb01, None, 3, None, None)
     expect_shape("target_rgb01", target_rgb01, n, 3, height, width)
-    expect_mask("foreground", foreground)
+    expect_mask("mask", mask)
+    expect_shape("mask", mask, n, 1, height, width)
     expect_shape("screen_coords", screen_coords, n, height, width, 2)
-    target = screen_grad(target_rgb01, -screen_coords)  # screen_grad takes x to the right and y down
-    difference = ((rgb01 - target).abs() * _pixel_weight(foreground)).sum()
-    return UNITS_PER_RGB01 * difference / mean_over_processes(3 * foreground.sum()).clamp_min(1)
+    return rgb01 - screen_grad(target_rgb01, -screen_coords)  # screen_grad takes x to the right and y down
 
 
 def _pixel_weight(foreground: Tensor) -> Tensor:

@@ -9,12 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nha.core.conventions import Parsing
-from nha.core.images import screen_grad
 from nha.core.processes import mean_over_processes
+from nha.losses.coverage import image_difference
 from nha.losses.inputs import LossInputs
 from nha.losses.masks import parsing_mask
 from nha.losses.photometric import UNITS_PER_RGB01
-from nha.losses.shapes import expect_mask, expect_shape
 
 # Sides in pixels of the squares over which images are averaged before their neighbours are compared.
 GRADIENT_SCALES = (1, 2)
@@ -40,7 +39,7 @@ def gradient_loss(rgb01: Tensor, target_rgb01: Tensor, inside: Tensor, screen_co
         A scalar: the mean over GRADIENT_SCALES and both directions of the sum over all pairs, divided by three times
         the number of pixels that are set; a square counts as its pixels.
     """
-    difference = _difference(rgb01, target_rgb01, inside, screen_coords)
+    difference = image_difference(rgb01, target_rgb01, inside, screen_coords)
     total = 0.0
     for side in GRADIENT_SCALES:
         error, whole = difference, inside.to(difference)
@@ -64,18 +63,8 @@ def feature_loss(rgb01: Tensor, target_rgb01: Tensor, features: Tensor, screen_c
     Returns:
         A scalar, the mean over these pixels; 0 without any.
     """
-    difference = _difference(rgb01, target_rgb01, features, screen_coords).abs() * features
+    difference = image_difference(rgb01, target_rgb01, features, screen_coords).abs() * features
     return UNITS_PER_RGB01 * difference.sum() / mean_over_processes(3 * features.sum()).clamp_min(1)
-
-
-def _difference(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_coords: Tensor) -> Tensor:
-    n, _, height, width = rgb01.shape
-    expect_shape("rgb01", rgb01, None, 3, None, None)
-    expect_shape("target_rgb01", target_rgb01, n, 3, height, width)
-    expect_mask("mask", mask)
-    expect_shape("mask", mask, n, 1, height, width)
-    expect_shape("screen_coords", screen_coords, n, height, width, 2)
-    return rgb01 - screen_grad(target_rgb01, -screen_coords)  # screen_grad takes x to the right and y down
 
 
 def gradient_term(inputs: LossInputs) -> Tensor:

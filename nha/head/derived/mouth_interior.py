@@ -10,11 +10,10 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from nha.core.errors import UserError
 from nha.head.assets import HeadAssets, MeshTopology
+from nha.head.derived.mesh_graph import MeshGraph
 
 SKULL_JOINT, JAW_JOINT = 1, 2
 # Metres on a head whose mouth is _MOUTH_WIDTH wide where the lips touch; scaled with the width of other heads.
@@ -65,9 +64,10 @@ def with_mouth_interior(assets: HeadAssets) -> HeadAssets:
         return assets
     ring, behind = lip_ring(assets)
     n_old = len(assets.template_vertices)
-    cavity = _cavity(assets, ring, n_old)
-    upper = _teeth(assets, ring, n_old + len(cavity.vertices), upper=True)
-    lower = _teeth(assets, ring, n_old + len(cavity.vertices) + len(upper.vertices), upper=False)
+    lips = _Lips.of(assets, ring)
+    cavity = _cavity(assets, ring, lips, n_old)
+    upper = _teeth(assets, lips, n_old + len(cavity.vertices), upper=True)
+    lower = _teeth(assets, lips, n_old + len(cavity.vertices) + len(upper.vertices), upper=False)
     patches = (cavity, upper, lower)
     old, n_old_faces = assets.closed, len(assets.closed.faces)
     faces = np.concatenate([old.faces, *(patch.faces for patch in patches)])
@@ -109,58 +109,32 @@ def lip_ring(assets: HeadAssets) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         The vertices where the lips touch [R], counter-clockwise seen from the front; and ids of faces of `closed`:
         those that close the mouth, and the pocket behind the lips if there is one.
+
+    Raises:
+        UserError: the border of the faces that close the mouth is no ring.
     """
     faces, n_open = assets.closed.faces, len(assets.open.faces)
-    ring = _border_loop(faces[n_open:])
-    directed = faces[:n_open][:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
-    keys = _edge_keys(directed)
-    at_ring = np.isin(keys, _edge_keys(np.stack([ring, np.roll(ring, -1)], 1)))
-    component = _components(np.where(at_ring, -1 - np.arange(len(keys)), keys), n_open)
-    skin = np.bincount(component).argmax()
-    beside = component[np.flatnonzero(at_ring) // 3]  # on either side of the ring
-    pocket = np.flatnonzero(np.isin(component, np.setdiff1d(beside, [skin])))
-    of_skin = directed[at_ring & (np.repeat(component, 3) == skin)]
+    graph = MeshGraph(faces[:n_open], len(assets.template_vertices))
+    members = np.zeros(graph.n_vertices, bool)
+    members[faces[n_open:]] = True
+    try:
+        ring = np.array(graph.ring_loop(members, int(members.argmax())))
+    except ValueError as error:
+        raise UserError(
+            "the faces that close the head model's mouth are no disc; take its files from the same release"
+        ) from error
+    beside = np.setdiff1d(np.concatenate([graph.neighbours(vertex) for vertex in ring]), ring)
+    sides = []  # of the ring: the skin, and the pocket if there is one
+    while len(beside):
+        sides.append(graph.fill(int(beside[0]), ring))
+        beside = beside[~sides[-1][beside]]
+    skin = max(sides, key=np.count_nonzero)
+    behind = np.any([side for side in sides if side is not skin], axis=0)
+    pocket = np.flatnonzero(behind[graph.faces].any(1)) if len(sides) > 1 else np.empty(0, np.int64)
+    of_skin = graph.faces[skin[graph.faces].any(1)][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     if (of_skin == ring[:2]).all(1).any():
         ring = ring[::-1]  # the skin's faces run along the ring in the other direction than those inside it
     return ring, np.concatenate([pocket, np.arange(n_open, len(faces))])
-
-
-def _edge_keys(edges: np.ndarray) -> np.ndarray:
-    """One number for each undirected edge: [E, 2] to [E]."""
-    return (edges.min(1).astype(np.int64) << 32) | edges.max(1)
-
-
-def _border_loop(faces: np.ndarray) -> np.ndarray:
-    """The vertices along the border of a disc of faces [F, 3], whose orientations may differ."""
-    edges = faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
-    _, first, count = np.unique(_edge_keys(edges), return_index=True, return_counts=True)
-    neighbours: dict[int, list[int]] = {}
-    for a, b in edges[first[count == 1]].tolist():
-        neighbours.setdefault(a, []).append(b)
-        neighbours.setdefault(b, []).append(a)
-    no_disc = UserError(
-        "the faces that close the head model's mouth are no disc; take its files from the same release"
-    )
-    if not neighbours or any(len(ends) != 2 for ends in neighbours.values()):
-        raise no_disc
-    loop = [min(neighbours)]
-    vertex = neighbours[loop[0]][0]
-    while vertex != loop[0]:
-        loop.append(vertex)
-        ends = neighbours[vertex]
-        vertex = ends[1] if ends[0] == loop[-2] else ends[0]
-    if len(loop) != len(neighbours):
-        raise no_disc
-    return np.array(loop)
-
-
-def _components(keys: np.ndarray, n_faces: int) -> np.ndarray:
-    """The connected component [F] of each face; faces are connected by equal keys [3 F] of their edges."""
-    order = np.argsort(keys, kind="stable")
-    same = keys[order][:-1] == keys[order][1:]
-    pairs = order[:-1][same] // 3, order[1:][same] // 3
-    graph = coo_matrix((np.ones(len(pairs[0])), pairs), (n_faces, n_faces))
-    return connected_components(graph, directed=False)[1]
 
 
 def _landmarks_on_skin(
@@ -206,43 +180,43 @@ class _Lips:
         return cls(centre, (high[0] - low[0]) / _MOUTH_WIDTH, (high[0] - low[0]) / 2)
 
 
-def _cavity(assets: HeadAssets, ring: np.ndarray, first: int) -> _Patch:
+def _cavity(assets: HeadAssets, ring: np.ndarray, lips: _Lips, first: int) -> _Patch:
     """A tube from the lips to the back, closed by a fan; its vertices move with the lips in front of them."""
-    lips = _Lips.of(assets, ring)
     at_lips = assets.template_vertices[ring].astype(float)
     side = (at_lips[:, 0] - lips.centre[0]) / lips.half_width  # -1..1
     sign = np.where(_is_upper(assets, ring, side), 1.0, -1.0)
     height = sign * np.sqrt(np.clip(1 - side**2, 0, 1))
     n, depth0 = len(ring), at_lips[:, 2]
-    rings, levels = [], [ring]
+    rings = []
     for level, (depth, width, half_height) in enumerate(_CAVITY_RINGS):
         last = level == len(_CAVITY_RINGS) - 1
         z = (lips.centre[2] if last else depth0) - depth * lips.scale
         x = lips.centre[0] + width * (at_lips[:, 0] - lips.centre[0])
         y = lips.centre[1] + height * half_height * lips.scale
         rings.append(np.stack([x, y, np.broadcast_to(z, n)], 1))
-        levels.append(first + level * n + np.arange(n))
-    hub = first + len(rings) * n
     vertices = np.concatenate([*rings, rings[-1].mean(0, keepdims=True)])
-    weights = assets.skinning_weights[ring]
+    # local numbers: the lips, the rings, and the hub of the fan
+    levels = np.arange((len(rings) + 1) * n).reshape(-1, n)
+    outer, inner = levels[:-1], levels[1:]
+    walls = np.stack(
+        [
+            np.stack([outer, np.roll(outer, -1, 1), np.roll(inner, -1, 1)], 2),
+            np.stack([outer, np.roll(inner, -1, 1), inner], 2),
+        ],
+        1,
+    )
+    fan = np.stack([levels[-1], np.roll(levels[-1], -1), np.full(n, levels.size)], 1)
+    faces = np.concatenate([walls.reshape(-1, 3), fan])
     radius = np.linspace(1, _HUB_SIDE_RADIUS, len(levels))  # on the UV map
     direction = np.stack([side, height], 1)
-    place = {hub: np.zeros(2)}
-    for ids, r in zip(levels, radius, strict=True):
-        place |= {int(i): r * d for i, d in zip(ids, direction, strict=True)}
-    faces = []
-    for outer, inner in zip(levels, levels[1:], strict=False):
-        after = (np.roll(outer, -1), np.roll(inner, -1))
-        faces += [np.stack([outer, after[0], after[1]], 1), np.stack([outer, after[1], inner], 1)]
-    faces.append(np.stack([levels[-1], np.roll(levels[-1], -1), np.full(n, hub)], 1))
-    faces = np.concatenate(faces)
+    place = np.concatenate([(radius[:, None, None] * direction).reshape(-1, 2), np.zeros((1, 2))])[faces]
     low, high = _CAVITY_V
-    at = np.array([[place[int(i)] for i in face] for face in faces])
-    uvs = np.stack([0.5 + 0.47 * at[..., 0], (low + high) / 2 + (high - low) / 2 * at[..., 1]], -1)
+    uvs = np.stack([0.5 + 0.47 * place[..., 0], (low + high) / 2 + (high - low) / 2 * place[..., 1]], -1)
+    weights = assets.skinning_weights[ring]
     return _Patch(
         vertices,
         np.concatenate([np.tile(weights, (len(rings), 1)), weights.mean(0, keepdims=True)]),
-        faces,
+        np.concatenate([ring, first + np.arange(len(vertices))])[faces],
         uvs,
     )
 
@@ -258,9 +232,8 @@ def _is_upper(assets: HeadAssets, ring: np.ndarray, side: np.ndarray) -> np.ndar
     return inner if jaw[inner].mean() < jaw[outer].mean() else outer
 
 
-def _teeth(assets: HeadAssets, ring: np.ndarray, first: int, *, upper: bool) -> _Patch:
+def _teeth(assets: HeadAssets, lips: _Lips, first: int, *, upper: bool) -> _Patch:
     """A row of teeth: a band along the dental arch with an edge that turns inwards."""
-    lips = _Lips.of(assets, ring)
     x = np.linspace(-_ARCH_HALF_WIDTH, _ARCH_HALF_WIDTH, _TEETH_COLUMNS)
     arch = -(_UPPER_DEPTH if upper else _LOWER_DEPTH) - x**2 / (2 * _ARCH_RADIUS)
     rows = _UPPER_ROWS if upper else _LOWER_ROWS
