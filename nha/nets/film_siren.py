@@ -159,8 +159,7 @@ def fold_layers(
     scale = frequency.unflatten(-1, (len(layers), width))[..., None]  # [(N,) layers, width, 1]
     biases = torch.addcmul(phase, frequency, torch.cat([layer.bias for layer in layers]))
     first = scale.select(-3, 0) * layers[0].weight
-    later = first.new_zeros(0, width, width)
-    if len(layers) > 1:
-        later = torch.stack([layer.weight for layer in layers[1:]])  # [layers - 1, width, width]
-    later = scale.narrow(-3, 1, len(layers) - 1) * later
+    others = [layer.weight for layer in layers[1:]]
+    later = torch.stack(others) if others else first.new_zeros(0, width, width)
+    later = scale.narrow(-3, 1, len(others)) * later
     return first, later, biases.unflatten(-1, (len(layers), width))
