@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from nha.core.constants import constant
 from nha.core.conventions import EYE_CLOSURE_PAIRS, INNER_LIP_PAIRS, Segmentation
 from nha.core.errors import UserError
+from nha.core.json_file import read_json
 from nha.core.rotations import rotation_matrix
 from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_labels, read_transforms
 from nha.data.tracking_file import TrackingResult, read_tracking
@@ -83,7 +83,7 @@ def collect_evidence(dataset: Path, tracking: Path, scores: Path) -> Evidence:
 def read_scores(path: Path) -> list[FrameScores]:
     """The scores of every frame in a file of `scores.write_scores`; undefined values are NaN."""
     try:
-        frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+        frames = read_json(path)["frames"]
         return [
             FrameScores(
                 int(frame["frame"]),
@@ -150,6 +150,6 @@ def _rejected_frames(tracking: Path) -> tuple[int, ...]:
     """Frames whose landmarks the tracking rejected, from its report; none where there is no report."""
     report = (tracking if tracking.is_dir() else tracking.parent) / "tracking_report.json"
     try:
-        return tuple(int(i) for i in json.loads(report.read_text(encoding="utf-8"))["outlier_frames"])
+        return tuple(int(i) for i in read_json(report)["outlier_frames"])
     except (OSError, ValueError, KeyError, TypeError):
         return ()

@@ -210,6 +210,11 @@ class RunSettings(Settings):
         True,
         help="Record whole training steps as CUDA graphs where one CUDA device is used: faster, with more memory.",
     )
+    fused_networks: bool = setting(
+        False,
+        help="Evaluate the networks of the published model with fused kernels, on CUDA with --precision high or "
+        "medium; not yet measured on a GPU.",
+    )
     pixels_per_image: int = setting(
         0,
         minimum=0,

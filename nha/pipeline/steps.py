@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from nha.core.output_folder import read_json_keys, remove_own_output
-from nha.core.system import atomic_path
+from nha.core.json_file import read_json_object, write_json
+from nha.core.output_folder import remove_own_output
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.frame_store import remove_caches
 
@@ -19,7 +18,7 @@ class Steps:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        content = json.loads(path.read_text("utf-8")) if read_json_keys(path) else {}
+        content = read_json_object(path)
         self.records: dict[str, dict] = {name: row for name, row in content.items() if isinstance(row, dict)}
 
     def run(
@@ -63,8 +62,7 @@ class Steps:
 
     def _keep(self, name: str, record: dict) -> None:
         self.records[name] = record
-        with atomic_path(self.path) as temporary:
-            temporary.write_text(json.dumps(self.records, indent=1), encoding="utf-8")
+        write_json(self.path, self.records)
 
 
 def remove_step(folder: Path) -> None:
