@@ -16,9 +16,6 @@ from nha.optimization.adam_variants import RowAdam, UniformAdam
 from nha.optimization.stages import CORRECTIONS, OFFSETS, TEXTURE, Stage
 
 FRAME_TABLES = ("shape", "expr", "rotation", "jaw", "neck", "translation", "eyes")
-# Centred corrections of the blend model (see `RowAdam`): those of the face. What the poses share stays in them, because
-# a tracked head that is too low or turned too far is so in all frames.
-CENTRED_TABLES = ("expr", "jaw", "eyes")
 TRANSLATION_RATE = 0.1  # of the other corrections' learning rate
 # Rates of the blend model's parameters relative to those of the offsets and of the texture images.
 COEFFICIENT_RATE = 5.0
@@ -76,7 +73,7 @@ def make_optimizers(avatar: HeadAvatar) -> dict[str, Optimizer]:
     if isinstance(avatar, BlendAvatar):
         corrections = pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0, RowAdam)
         for group in corrections.param_groups:
-            group["centred"] = group["name"] in CENTRED_TABLES
+            group["centred"] = group["name"] != "shape"  # which has one row for all frames
         return {
             CORRECTIONS: corrections,
             OFFSETS: UniformAdam(_blend_offset_groups(avatar), lr=0.0),

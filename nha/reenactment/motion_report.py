@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nha.core.conventions import N_FACE_LANDMARKS
-from nha.core.system import atomic_path, get_logger
+from nha.core.json_file import undefined_as_null, write_json
+from nha.core.system import get_logger
 from nha.head.landmark_openings import OPENINGS, opening_slopes, relative_openings
 from nha.reenactment.files import DrivingPerson
 from nha.reenactment.tracked_people import TrackedPerson
@@ -60,9 +59,8 @@ def motion_slopes(
 
 def write_motion(person: DrivingPerson, slopes: dict[str, float]) -> None:
     """Write the slopes beside the videos and log them; null where the driving person does not move."""
-    known = {name: value if math.isfinite(value) else None for name, value in slopes.items()}
-    with atomic_path(person.files.motion) as temporary:
-        temporary.write_text(json.dumps(known, indent=1, allow_nan=False), encoding="utf-8")
+    known = undefined_as_null(slopes)
+    write_json(person.files.motion, known)
     words = [
         f"{words} {slopes[f'{name}_slope']:.2f} ({slopes[f'{name}_correlation']:.2f})"
         for name, words in _NAMES.items()
