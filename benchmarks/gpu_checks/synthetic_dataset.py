@@ -17,7 +17,8 @@ from nha.data.dataset_folder import (
     write_rgb,
 )
 from nha.data.origin import TrackingOrigin
-from nha.data.tracking_file import TrackingResult, write_tracking
+from nha.data.tracking_file import write_tracking
+from nha.data.tracking_from_params import tracking_from_params
 from nha.head.load import load_head
 from nha.head.model import HeadModel
 
@@ -55,25 +56,10 @@ def write_dataset(folder: Path, head_name: str, frames: int, size: int) -> tuple
         ones = np.ones(68, np.float32)
         landmarks, irises = batch.landmarks_px[i].numpy(), batch.iris_px[i].numpy()
         write_keypoints(paths.keypoints, Keypoints(landmarks, ones, ones, irises))
-    p = batch.tracked
     path = folder / "tracked_flame_params.npz"
-    result = TrackingResult(
-        frame=np.arange(frames),
-        rotation=p.rotation.numpy(),
-        translation=p.translation.numpy(),
-        neck_pose=p.neck.numpy(),
-        jaw_pose=p.jaw.numpy(),
-        eyes_pose=p.eyes.numpy(),
-        shape=p.shape[0].numpy(),
-        expr=p.expr.numpy(),
-        texture=np.zeros(0, np.float32),
-        light=np.zeros((frames, 9, 3), np.float32),
-        K=np.array([FOCAL_SHARE, 0.5, 0.5], np.float32),
-        RT=np.eye(3, 4, dtype=np.float32),
-        image_size=(size, size),
-        view=tuple(f"frame_{i:04d}" for i in range(frames)),
-        n_processed=frames,
-        origin=TrackingOrigin(assets.identity),
+    intrinsics, origin = np.array([FOCAL_SHARE, 0.5, 0.5]), TrackingOrigin(assets.identity)
+    result = tracking_from_params(
+        batch.tracked, np.arange(frames), intrinsics, (size, size), "frame_{:04d}", origin
     )
     write_tracking(path, result)
     return dataset.root, path

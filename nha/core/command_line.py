@@ -21,7 +21,7 @@ _ORDER = {name: i for i, name in enumerate(("video", "avatar", "dataset", "track
 MAIN_GROUP = "Main options"
 _NOTE = """\
 Every setting can also be given in an INI file, as 'key = value'. --config takes the file, or the short name of a
-configuration of the package (demo, optimize_avatar, tracking, reenactment). Lists are written [1, 2, 3].
+configuration of the package (blend, demo, optimize_avatar, tracking, reenactment). Lists are written [1, 2, 3].
 The command line overrides the file."""
 
 
@@ -138,7 +138,7 @@ def _add_options(
     parser: argparse.ArgumentParser, entries: Sequence[SettingKey], ignored: Mapping[str, str]
 ) -> None:
     groups = {MAIN_GROUP: parser.add_argument_group(MAIN_GROUP)}
-    for entry in sorted(entries, key=lambda entry: _ORDER.get(entry.names[0], len(_ORDER))):
+    for entry in sorted(entries, key=_place_in_help):
         name = MAIN_GROUP if entry.main else entry.section
         if name not in groups:
             groups[name] = parser.add_argument_group(name)
@@ -151,6 +151,11 @@ def _add_options(
         group = parser.add_argument_group("Accepted for the published configurations, without effect")
         for key, reason in ignored.items():
             group.add_argument(f"--{key}", nargs="*", metavar="VALUE", help=_escape(reason))
+
+
+def _place_in_help(entry: SettingKey) -> tuple[bool, bool, int]:
+    """What must be given comes first, then the order of the options' names."""
+    return not entry.positional, not entry.required, _ORDER.get(entry.names[0], len(_ORDER))
 
 
 def _add_option(group: Any, entry: SettingKey) -> None:

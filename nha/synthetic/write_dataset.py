@@ -25,6 +25,7 @@ from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import DatasetFolder, write_keypoints, write_labels, write_normals
 from nha.data.origin import TrackingOrigin
 from nha.data.tracking_file import TrackingResult, write_tracking
+from nha.data.tracking_from_params import tracking_from_params
 from nha.data.video_io import VideoWriter
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
@@ -130,24 +131,15 @@ def _chunks(params: HeadParams, size: int = 16):
 def _tracking(
     params: HeadParams, light: Light, settings: SyntheticSettings, assets: HeadAssets
 ) -> TrackingResult:
-    n = settings.frames
-    return TrackingResult(
-        frame=np.arange(n),
-        rotation=params.rotation.numpy(),
-        translation=params.translation.numpy(),
-        neck_pose=params.neck.numpy(),
-        jaw_pose=params.jaw.numpy(),
-        eyes_pose=params.eyes.numpy(),
-        shape=params.shape[0].numpy(),
-        expr=params.expr.numpy(),
-        texture=np.zeros(0, np.float32),
-        light=np.tile(light.full.astype(np.float32), (n, 1, 1)),
-        K=np.array([FOCAL_OVER_SHORTER_EDGE * min(settings.size) / max(settings.size), 0.5, 0.5], np.float32),
-        RT=np.eye(3, 4, dtype=np.float32),
-        image_size=settings.size,
-        view=tuple(f"frame_{i:04d}" for i in range(n)),
-        n_processed=n,
-        origin=TrackingOrigin(assets.identity),
+    focal = FOCAL_OVER_SHORTER_EDGE * min(settings.size) / max(settings.size)
+    return tracking_from_params(
+        params,
+        np.arange(settings.frames),
+        np.array([focal, 0.5, 0.5]),
+        settings.size,
+        "frame_{:04d}",
+        TrackingOrigin(assets.identity),
+        light.full,
     )
 
 

@@ -14,6 +14,7 @@ from nha.live.session import LiveSession
 from nha.live.sources import open_source
 from nha.render.rasterize import raster_backend
 from nha.viewer.access import is_loopback
+from nha.viewer.saved_pose import open_pose
 from nha.viewer.scene import open_scene
 from nha.viewer.server import Viewer, import_viser
 from nha.viewer.settings import ViewerSettings
@@ -66,6 +67,8 @@ def _serve(settings: ViewerSettings, avatar: HeadAvatar | None = None) -> None:
             device=settings.device,
             driving=settings.driving,
         )
+        if settings.pose is not None:  # an error before a browser connects
+            scene.poses.at(open_pose(settings.pose, [slider.name for slider in scene.sliders]).frame)
         live = None
         if images is not None:
             poses = scene.poses

@@ -6,7 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +95,19 @@ def open_pose(text: str, sliders: Sequence[str]) -> SavedPose:
 
     Args:
         text: the option.
-        sliders: names of the sliders that exist.
+        sliders: names of the sliders that exist; an expression may be named without `expression_`.
 
     Raises:
         UserError: it is no pose, or names a slider that does not exist.
     """
     pose = read_pose(Path(text)) if "=" not in text or Path(text).is_file() else parse_pose(text)
-    if unknown := [name for name in pose.values if name not in sliders]:
-        raise UserError(f"there is no slider '{unknown[0]}'; the sliders are {', '.join(sliders)}")
-    return pose
+    values = {}
+    for name, value in pose.values.items():
+        full = name if name in sliders else f"expression_{name}"
+        if full not in sliders:
+            raise UserError(f"there is no slider '{name}'; the sliders are {', '.join(sliders)}")
+        values[full] = value
+    return replace(pose, values=values)
 
 
 def command_of(pose: SavedPose, *, avatar: Path | None, tracking: Path | None, driving: Path | None) -> str:

@@ -524,3 +524,20 @@ def test_settings_from_python_need_no_configargparse():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "25\n"), done.stderr
+
+
+@dataclass(frozen=True)
+class Ordered(config.Settings):
+    """Settings whose order is not the one of the help."""
+
+    dataset: str = setting("none", main=True)
+    out: str = setting(main=True)
+    tracking: str = setting(positional=True, main=True)
+
+
+def test_what_must_be_given_comes_first_in_the_help(capsys):
+    with pytest.raises(SystemExit):
+        parse_settings(Ordered, ["--help"])
+    text = capsys.readouterr().out
+    places = [text.index(f"\n  {name} ") for name in ("TRACKING", "--out", "--dataset")]
+    assert places == sorted(places)

@@ -30,6 +30,7 @@ def test_the_option_takes_a_file_or_words(tmp_path):
     write_pose(path, POSE)
     assert open_pose(str(path), SLIDERS) == POSE
     assert open_pose("frame=12 jaw_open=3", SLIDERS) == SavedPose({"jaw_open": 3.0}, 12)
+    assert open_pose("smile=0.5 jaw_open=3", SLIDERS).values == {"expression_smile": 0.5, "jaw_open": 3}
     with pytest.raises(UserError, match="no slider 'jaw'; the sliders are jaw_open, expression_smile"):
         open_pose("jaw=3", SLIDERS)
 

@@ -398,3 +398,10 @@ def test_an_open_avatar_is_viewed_from_python(scene, files, monkeypatch, capsys)
     assert shown[0].scene.poses.frame_ids == (0, 1, 2, 5)
     assert shown[0].settings.height == 64
     assert shown[0].url in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("pose", "message"), [("grin=1", "no slider 'grin'"), ("frame=77", "no frame 77")])
+def test_a_wrong_pose_is_refused_before_the_viewer_starts(scene, files, monkeypatch, pose, message):
+    monkeypatch.setattr(Viewer, "run", lambda viewer: None)
+    with pytest.raises(UserError, match=message):
+        view(scene.avatar, tracking=files.tracking, port=8610, pose=pose)

@@ -17,6 +17,7 @@ from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_rgb
 from nha.data.messages import some_of
 from nha.data.origin import TrackingOrigin
 from nha.data.tracking_file import TRACKING_FILE_NAMES, TrackingResult, write_tracking
+from nha.data.tracking_from_params import tracking_from_params
 from nha.head.joint_limits import EYES_LIMITS_DEG, JAW_LIMITS_DEG, NECK_LIMITS_DEG
 from nha.head.load import load_head
 from nha.head.model import HeadModel
@@ -204,25 +205,8 @@ def _as_result(
     intrinsics = (
         np.array([_UNKNOWN_FOCAL, 0.5, 0.5]) if placement.intrinsics is None else placement.intrinsics
     )
-    n, chosen = len(rows), params[torch.from_numpy(np.ascontiguousarray(rows))]
-    return TrackingResult(
-        frame=ids[rows].astype(np.int64),
-        rotation=chosen.rotation.numpy(),
-        translation=chosen.translation.numpy(),
-        neck_pose=chosen.neck.numpy(),
-        jaw_pose=chosen.jaw.numpy(),
-        eyes_pose=chosen.eyes.numpy(),
-        shape=chosen.shape[0].numpy(),
-        expr=chosen.expr.numpy(),
-        texture=np.zeros(0, np.float32),
-        light=np.zeros((n, 9, 3), np.float32),
-        K=np.float32(intrinsics),
-        RT=np.eye(3, 4, dtype=np.float32),
-        image_size=size,
-        view=tuple(f"image_{i:04d}.png" for i in ids[rows].tolist()),
-        n_processed=n,
-        origin=origin,
-    )
+    chosen = params[torch.from_numpy(np.ascontiguousarray(rows))]
+    return tracking_from_params(chosen, ids[rows], intrinsics, size, "image_{:04d}.png", origin)
 
 
 def _dataset_size(folder: DatasetFolder) -> tuple[int, int]:
