@@ -28,13 +28,13 @@ PROBE_S = 0.065
 RATES: dict[str, tuple[float, float, float]] = {
     "dataset": (1.0, 0.035, 0.22),
     "tracking": (11.0, 0.40, 1.8),
-    "geometry step": (2.0, 0.09, 1.4),
-    "texture step": (0.0, 0.05, 1.55),
-    "joint step": (0.0, 0.09, 2.8),
+    "geometry step": (2.0, 0.045, 1.45),
+    "texture step": (0.0, 0.02, 0.9),
+    "joint step": (0.0, 0.055, 1.43),
     "held-out step": (0.0, 0.045, 1.4),
-    "evaluation": (0.5, 0.02, 3.6),
-    "novel view": (0.0, 0.06, 1.9),
-    "turntable view": (0.0, 0.035, 0.55),
+    "evaluation": (0.5, 0.01, 1.7),
+    "novel view": (0.0, 0.03, 0.9),
+    "turntable view": (0.0, 0.015, 0.25),
     "export": (1.5, 0.005, 0.0),
 }
 SOURCE_S = 0.1  # of the dataset, for each megapixel of the video's own frames
