@@ -530,9 +530,9 @@ def test_settings_from_python_need_no_configargparse():
 class Ordered(config.Settings):
     """Settings whose order is not the one of the help."""
 
-    dataset: str = setting("none", main=True)
-    out: str = setting(main=True)
-    tracking: str = setting(positional=True, main=True)
+    dataset: str = setting("none", main=True, help="A dataset.")
+    out: str = setting(main=True, help="A folder.")
+    tracking: str = setting(positional=True, main=True, help="A file.")
 
 
 def test_what_must_be_given_comes_first_in_the_help(capsys):
