@@ -526,7 +526,7 @@ def test_settings_from_python_need_no_configargparse():
     assert (done.returncode, done.stdout) == (0, "25\n"), done.stderr
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ordered(config.Settings):
     """Settings whose order is not the one of the help."""
 
