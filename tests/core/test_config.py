@@ -537,7 +537,7 @@ class Ordered(config.Settings):
 
 def test_what_must_be_given_comes_first_in_the_help(capsys):
     with pytest.raises(SystemExit):
-        parse_settings(Ordered, ["--help"])
+        parse_settings(Ordered, ["--help"], description="What it does.")
     text = capsys.readouterr().out
     places = [text.index(f"\n  {name} ") for name in ("TRACKING", "--out", "--dataset")]
     assert places == sorted(places)
