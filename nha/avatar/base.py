@@ -146,6 +146,10 @@ class HeadAvatar(nn.Module):
         shape = recorded_shape(record_of(self))
         return arkit_pose(self.head, None if shape is None else torch.from_numpy(shape), arkit)
 
+    def settled(self, params: HeadParams) -> HeadParams:
+        """Poses [N] (corrected) that were moved, as the model was trained: with a still torso where it has one."""
+        return params
+
     def posed_with(self, params: HeadParams, offsets: Tensor) -> Tensor:
         """Vertices [N, V, 3] of N heads (`params` corrected) with given offsets, as `Surface.offsets` are."""
         return self.head(params, offsets)

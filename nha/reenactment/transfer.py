@@ -163,4 +163,5 @@ def transferred_motion(
             }
         )
         offset_neck = smoothed_over_time(offset_neck, driving_frames, smooth)
-    return Motion(params, offset_neck)
+    settled = target.avatar.settled(params)
+    return Motion(settled, offset_neck if settled is params else settled.neck)
