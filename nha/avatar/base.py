@@ -29,8 +29,10 @@ class HeadAvatar(nn.Module):
         head: the head model.
         settings: sizes of the avatar.
         frame_parameters: learned corrections of the tracked parameters, by frame id.
+        still_torso: whether the neck turns the head, and the root joint keeps its rotation.
     """
 
+    still_torso = False
     PAINT_CHANNELS: tuple[str, ...] = ("normals",)  # G-buffer channels from which colours are computed
 
     def __init__(self, head: HeadModel, settings: AvatarSettings, max_frame_id: int) -> None:

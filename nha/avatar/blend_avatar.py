@@ -63,6 +63,7 @@ class BlendAvatar(HeadAvatar):
         """Build an untrained avatar; arguments and errors as in `HeadAvatar`."""
         super().__init__(head, settings, max_frame_id)
         s, n_offset = settings, len(head.offset_vertices)
+        self.still_torso = s.blend_still_torso
         self.drive = Drive(head.n_expr)
         self.static_offsets = nn.Parameter(torch.zeros(n_offset, 3))
         self.asymmetry = nn.Parameter(torch.zeros(n_offset, 3))
@@ -79,7 +80,7 @@ class BlendAvatar(HeadAvatar):
         self._add_shape_tables()
         neighbours = EdgeTable.from_faces(head.faces).neighbours
         self.register_buffer("face_neighbours", neighbours, persistent=False)
-        if s.blend_still_torso:
+        if self.still_torso:
             self.register_buffer("torso_rotation", rotation_matrix(torch.tensor(FACING_CAMERA)))
         if s.blend_continue_unseen:
             self.register_buffer("unseen_offsets", torch.zeros(head.n_vertices, 3))
@@ -116,18 +117,16 @@ class BlendAvatar(HeadAvatar):
         return on_skin[self.head.offset_vertices]
 
     def corrected(self, tracked: HeadParams, frame_ids: Tensor | None) -> HeadParams:
-        """As `HeadAvatar.corrected`; with a still torso, the neck's correction turns the torso below the skull."""
+        """As `HeadAvatar.corrected`, of N frames [N]; the neck's correction turns a still torso below the skull."""
         params = super().corrected(tracked, frame_ids)
-        if not self.settings.blend_still_torso:
+        if not self.still_torso:
             return params
         own = self.frame_parameters.for_frames(frame_ids, len(tracked))["neck"]
         return with_still_torso(self.head, params.replace(neck=tracked.neck), self.torso_rotation, own)
 
     def settled(self, params: HeadParams) -> HeadParams:
         """As `HeadAvatar.settled`."""
-        if not self.settings.blend_still_torso:
-            return params
-        return with_still_torso(self.head, params, self.torso_rotation)
+        return with_still_torso(self.head, params, self.torso_rotation) if self.still_torso else params
 
     # --- surface --------------------------------------------------------------------------------------------
 
