@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import json
 import math
 import platform
 import resource
@@ -35,9 +34,10 @@ from nha.avatar.settings import AvatarSettings
 from nha.core.conventions import Parsing, Segmentation
 from nha.core.cuda_graphs import WARM_UPS
 from nha.core.device import pick_device, seed_everything, uses_cpu_kernels
+from nha.core.json_file import read_json, undefined_as_null, write_json
 from nha.core.paths import PART_WEIGHTS
 from nha.core.pixel_lists import ListLengths, fixed_lengths
-from nha.core.system import atomic_path, run_script
+from nha.core.system import run_script
 from nha.core.types import Camera, FrameBatch, HeadParams
 from nha.data.dataset_folder import DatasetFolder, Keypoints, write_keypoints, write_labels, write_rgb
 from nha.data.frame_store import FrameStore
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
 
     figures = measure(arguments)
-    earlier = json.loads(arguments.compare.read_text()) if arguments.compare else {}
+    earlier = read_json(arguments.compare) if arguments.compare else {}
     for name, value in figures.items():
         if isinstance(value, float):
             spread = figures["spread"].get(name)
@@ -84,8 +84,7 @@ def main(argv: list[str] | None = None) -> None:
             ratio = f"   {value / earlier[name]:.2f} x earlier" if earlier.get(name) else ""
             print(f"{name:<18} {value:>10.4g}{note}{ratio}")
     if arguments.json:
-        with atomic_path(arguments.json) as temporary:
-            temporary.write_text(json.dumps(figures, indent=1))
+        write_json(arguments.json, undefined_as_null(figures))
 
 
 def measure(arguments: argparse.Namespace) -> dict:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib.util
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -29,7 +28,8 @@ from gpu_checks.table import HEADER, Table
 from nha.avatar.open import build_head
 from nha.avatar.settings import AvatarSettings
 from nha.core.device import pick_device, seed_everything, set_precision
-from nha.core.system import atomic_path, run_script
+from nha.core.json_file import undefined_as_null, write_json
+from nha.core.system import run_script
 from nha.head.load import load_head
 
 NOT_THIS_DEVICE = "the aim is that of a GPU"
@@ -49,8 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     check_kernels_and_speed(table, arguments, device)
     check_data(table, arguments, device)
     if arguments.json is not None:
-        with atomic_path(arguments.json) as temporary:
-            temporary.write_text(json.dumps([row.as_json() for row in table.rows], indent=1))
+        write_json(arguments.json, undefined_as_null([row.as_json() for row in table.rows]))
     skipped = sum(row.passed is None for row in table.rows)
     passed = len(table.rows) - len(table.failed) - skipped
     print(f"{passed} passed, {len(table.failed)} failed, {skipped} skipped")

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,9 +30,10 @@ from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.open import build_head
 from nha.avatar.settings import AvatarSettings
 from nha.core.device import accelerator_path, seed_everything
+from nha.core.json_file import undefined_as_null, write_json
 from nha.core.paths import PART_WEIGHTS
 from nha.core.pixel_lists import ListLengths, fixed_lengths
-from nha.core.system import atomic_path, run_script
+from nha.core.system import run_script
 from nha.core.types import FrameBatch
 from nha.head.load import load_head
 from nha.head.model import HeadModel
@@ -180,8 +180,7 @@ def main(argv: list[str] | None = None) -> None:
                 print(f"    waits: {part}: {call} x {times}")
     if arguments.json:
         counts = {name: counter.totals() for name, counter in counters.items()}
-        with atomic_path(arguments.json) as temporary:
-            temporary.write_text(json.dumps(counts, indent=1))
+        write_json(arguments.json, undefined_as_null(counts))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ Scores are means over the frames of the part, and over the avatars where several
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +32,8 @@ from torch import Tensor
 from nha.avatar.open import load_avatar
 from nha.core.command_line import OptionParser
 from nha.core.errors import UserError
-from nha.core.system import atomic_path, run_script
+from nha.core.json_file import undefined_as_null, write_json
+from nha.core.system import run_script
 from nha.core.tables import Table
 from nha.data.frame_dataset import FrameSplits
 from nha.data.settings import DataSettings
@@ -100,8 +100,7 @@ def main(argv: list[str] | None = None) -> None:
     ]
     print(Table(tuple(rows[0]), [tuple(row.values()) for row in rows], digits=3).as_text())
     if arguments.json:
-        with atomic_path(arguments.json) as temporary:
-            temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        write_json(arguments.json, undefined_as_null(rows))
 
 
 def render(

@@ -17,7 +17,6 @@ is 1 if a row fails.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -27,7 +26,8 @@ from nha.avatar.open import avatar_from_checkpoint
 from nha.core.command_line import OptionParser
 from nha.core.device import set_precision
 from nha.core.errors import UserError
-from nha.core.system import atomic_path, run_script
+from nha.core.json_file import undefined_as_null, write_json
+from nha.core.system import run_script
 from nha.head.assets import HeadAssets
 from nha.head.flame_files import read_head_folder
 from nha.render.rasterize import BACKENDS, set_raster_backend, usable_backend
@@ -85,8 +85,7 @@ def main(argv: list[str] | None = None) -> None:
         check_networks(report, arguments.networks)
 
     if arguments.json is not None:
-        with atomic_path(arguments.json) as temporary:
-            temporary.write_text(json.dumps([row.as_json() for row in report.rows], indent=1))
+        write_json(arguments.json, undefined_as_null([row.as_json() for row in report.rows]))
     print(f"{len(report.rows) - len(report.failed)} passed, {len(report.failed)} failed")
     if report.failed:
         print("failed: " + ", ".join(report.failed))

@@ -14,7 +14,6 @@ run has its own process.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,7 +29,8 @@ import torch
 from bench import peak_memory_mb
 from nha.core.command_line import OptionParser
 from nha.core.conventions import LANDMARK_GROUPS, OUTER_EYE_CORNERS, Parsing
-from nha.core.system import atomic_path, run_script
+from nha.core.json_file import undefined_as_null, write_json
+from nha.core.system import run_script
 from nha.core.tables import Table
 from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_labels, read_normals
 from nha.preprocess.dataset_info import read_info
@@ -85,8 +85,7 @@ def main(argv: list[str] | None = None) -> None:
             rows += [measure_subject(subject, seed, estimators, arguments) for estimators in selections]
     print(as_table(rows).as_text())
     if arguments.json:
-        with atomic_path(arguments.json) as temporary:
-            temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        write_json(arguments.json, undefined_as_null(rows))
 
 
 def available_combinations() -> list[str]:

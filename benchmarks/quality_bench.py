@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 import time
 from pathlib import Path
@@ -35,8 +34,9 @@ from nha.cli.demo_subject import SubjectPaths, tracking_settings
 from nha.cli.settings import DemoSettings
 from nha.core.command_line import OptionParser
 from nha.core.errors import UserError
+from nha.core.json_file import undefined_as_null, write_json
 from nha.core.paths import config_file
-from nha.core.system import atomic_path, require_writable, run_script
+from nha.core.system import require_writable, run_script
 from nha.core.tables import Table
 from nha.data.dataset_folder import write_rgb
 from nha.data.frame_dataset import FrameSplits
@@ -92,9 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     rows = mean_rows(by_subject, len(arguments.config))
     print(Table(KEYS, [tuple(row[key] for key in KEYS) for row in rows], digits=3).as_text())
     if arguments.json:
-        with atomic_path(arguments.json) as temporary:
-            content = [{key: finite(value) for key, value in row.items()} for row in rows]
-            temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+        write_json(arguments.json, undefined_as_null(rows))
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -258,10 +256,7 @@ def rows_of(settings: OptimizationSettings, folder: Path, config: str, seconds: 
         mean = means(scores)[name]
         row: Row = {"config": config, "part": name, "seconds": round(taken, 1)}
         rows.append(row | {key: mean[key] for key in SCORES} | {key: motion[name][key] for key in SLOPES})
-    finite_motion = {
-        part: {key: finite(value) for key, value in values.items()} for part, values in motion.items()
-    }
-    write_scores(folder / "scores.json", scores, {"config": config, "motion": finite_motion})
+    write_scores(folder / "scores.json", scores, {"config": config, "motion": motion})
     write_contact_sheets(folder, avatar, data)
     return rows
 
@@ -289,11 +284,6 @@ def mean_rows(by_subject: list[list[Row]], n_configs: int) -> list[Row]:
                 row[key] = sum(known) / len(known) if known else float("nan")
             rows.append(row)
     return rows
-
-
-def finite(value: float | str) -> float | str | None:
-    """None, which JSON has, in place of NaN and infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ NUMBA_NUM_THREADS set the number of threads.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import time
@@ -22,7 +21,8 @@ from torch import Tensor
 
 from nha.core.device import pick_device
 from nha.core.errors import UserError
-from nha.core.system import atomic_path, run_script
+from nha.core.json_file import undefined_as_null, write_json
+from nha.core.system import run_script
 from nha.core.types import Camera, SurfaceTables
 from nha.head.load import load_head
 from nha.head.model import HeadModel
@@ -66,8 +66,7 @@ def main() -> None:
     for name, milliseconds in timings.items():
         print(f"{name:32s} {milliseconds:9.2f} ms")
     if options.json is not None:
-        with atomic_path(options.json) as path:
-            path.write_text(json.dumps({**setup, "median_ms": timings}, indent=2) + "\n")
+        write_json(options.json, undefined_as_null({**setup, "median_ms": timings}))
 
 
 def _facing_vertices(head: HeadModel, batch: int) -> Tensor:

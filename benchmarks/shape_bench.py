@@ -26,7 +26,6 @@ lip_gap_true, ...           slope of the tracked against the true distance on th
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +40,8 @@ from nha.core.alignment import align
 from nha.core.command_line import OptionParser
 from nha.core.conventions import EYE_CLOSURE_PAIRS, OUTER_EYE_CORNERS, Parsing
 from nha.core.errors import UserError
-from nha.core.system import atomic_path, run_script
+from nha.core.json_file import undefined_as_null, write_json
+from nha.core.system import run_script
 from nha.core.tables import Table
 from nha.data.dataset_folder import DatasetFolder, read_labels, read_rgb
 from nha.data.tracking_file import TrackingResult, find_tracking_file, read_tracking
@@ -118,8 +118,7 @@ def main(argv: list[str] | None = None) -> None:
         cells = [tuple(row.values()) for row in rows if tuple(row) == names]
         print(Table(names, cells, digits=3).as_text() + "\n")
     if arguments.json:
-        with atomic_path(arguments.json) as temporary:
-            temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        write_json(arguments.json, undefined_as_null(rows))
 
 
 def synthetic_rows(seed: int, arguments: argparse.Namespace) -> list[dict[str, float | str]]:

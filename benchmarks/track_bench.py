@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -30,7 +29,8 @@ import torch
 from nha.core.command_line import OptionParser
 from nha.core.conventions import LANDMARK_GROUPS, N_FACE_LANDMARKS, OUTER_EYE_CORNERS
 from nha.core.errors import UserError
-from nha.core.system import atomic_path, run_script
+from nha.core.json_file import undefined_as_null, write_json
+from nha.core.system import run_script
 from nha.core.tables import Table
 from nha.data.dataset_folder import DatasetFolder, Keypoints, read_keypoints, write_keypoints
 from nha.data.tracking_file import TrackingResult
@@ -100,8 +100,7 @@ def main(argv: list[str] | None = None) -> None:
         cells = [tuple(row.values()) for row in rows if tuple(row) == names]
         print(Table(names, cells, digits=3).as_text() + "\n")
     if arguments.json:
-        with atomic_path(arguments.json) as temporary:
-            temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+        write_json(arguments.json, undefined_as_null(rows))
 
 
 def draw_subject(folder: Path, seed: int, frames: int, size: int, landmarks: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nha.core.json_file import read_json
 from nha.data.video_io import iterate_frames
 
 QUICK = ("--quick", "--frames", "8", "--size", "64")
@@ -31,7 +32,7 @@ def demo(tmp_path_factory, run_script) -> tuple[Path, str]:
 
 def test_results_are_complete(demo):
     out, printed = demo
-    results = json.loads((out / "results.json").read_text())
+    results = read_json(out / "results.json")  # refuses NaN
     assert [subject["seed"] for subject in results["subjects"]] == [1, 2]
     for subject in results["subjects"]:
         for name in RESULTS:
@@ -39,6 +40,7 @@ def test_results_are_complete(demo):
         assert set(subject["seconds"]) == STAGES
         assert subject["annotations"] == "truth"
         assert f"{subject['psnr']:.2f}" in printed
+    assert set(results["reenactment"]) == {"lip_slope", "lip_correlation", "lid_slope", "lid_correlation"}
     assert (
         "annotations: ground truth, from the renderer and without error (--annotations mediapipe" in printed
     )

@@ -125,9 +125,23 @@ def fixed_device(tree: ast.AST) -> Iterator[ast.AST]:
     return (call for call in calls(tree) if isinstance(call.func, ast.Attribute) and call.func.attr == "cuda")
 
 
+def unchecked_json(tree: ast.AST) -> Iterator[ast.AST]:
+    """JSON that may hold NaN, or is read from what need not be a regular file: `nha.core.json_file` is for both."""
+    for call in calls(tree):
+        function = dotted(call.func)
+        of_file = call.args and isinstance(call.args[0], ast.Call) and "read" in dotted(call.args[0].func)
+        if (
+            function in ("json.dump", "json.load")
+            or (function == "json.dumps" and not has_keyword(call, "allow_nan", False))
+            or (function == "json.loads" and of_file)
+        ):
+            yield call
+
+
 Rule = Callable[[ast.AST], Iterator[ast.AST]]
 RULES: list[Rule] = [
     torchvision, star_import, changed_module_path, absolute_path, shell_command, unsafe_reading, fixed_device,
+    unchecked_json,
 ]  # fmt: skip
 RULES_FOR_TESTS: list[Rule] = [torchvision, star_import, changed_module_path, shell_command]
 
@@ -163,6 +177,9 @@ def test_no_source_contains(rule):
         (unsafe_reading, "torch.load(path)"),
         (unsafe_reading, "torch.load(path, weights_only=False)"),
         (fixed_device, "tensor.cuda()"),
+        (unchecked_json, "json.dump(content, file)"),
+        (unchecked_json, "path.write_text(json.dumps(content, indent=1))"),
+        (unchecked_json, "json.loads(path.read_text())"),
     ],
 )
 def test_the_rules_see_what_they_forbid(rule, source):

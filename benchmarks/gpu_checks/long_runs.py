@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from gpu_checks.table import Aim
 from nha.core.errors import UserError
+from nha.core.json_file import read_json
 from nha.data.frame_dataset import FrameSplits
 from nha.data.settings import DataSettings
 from nha.optimization.config import OptimizationSettings
@@ -53,7 +53,7 @@ def parity(
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         if not report.is_file():
             raise UserError((done.stderr or done.stdout).strip()[-300:])
-        failed = [row["name"] for row in json.loads(report.read_text()) if not row["pass"]]
+        failed = [row["name"] for row in read_json(report) if not row["pass"]]
     for name in failed:
         print(f"    parity: {name}")
     return {PARITY[0].name: float(len(failed))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nha.avatar.checkpoint import AvatarCheckpoint, read_checkpoint
+from nha.core import json_file
 from nha.core.errors import UserError
 from nha.core.types import Camera, FrameBatch, HeadParams
 from nha.data.tracking_file import TrackingResult, read_tracking
@@ -125,6 +125,6 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def read_json(path: Path) -> dict:
     """A JSON file. Raises UserError where it is damaged."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json_file.read_json(path)
     except ValueError as error:
         raise UserError(f"'{path}' is not JSON ({error}); copy it again") from None

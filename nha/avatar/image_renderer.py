@@ -11,6 +11,7 @@ from torch import Tensor
 from nha.avatar.base import HeadAvatar
 from nha.core.cuda_graphs import CapturedFunction
 from nha.core.types import Camera, HeadParams, Rendering
+from nha.nets.fused_siren import fused_networks_wanted
 from nha.render.rasterize import chosen_raster_backend
 
 _renderers: weakref.WeakKeyDictionary[HeadAvatar, ImageRenderer] = weakref.WeakKeyDictionary()
@@ -108,4 +109,5 @@ class ImageRenderer:
         # a graph reads the weights where they are; what is derived from them (`nha.core.derived`) it has as it was
         weights = tuple((parameter.data_ptr(), parameter._version) for parameter in self._parameters)
         precision = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        return weights, self._avatar().training, chosen_raster_backend(), precision
+        kernels = chosen_raster_backend(), fused_networks_wanted()
+        return weights, self._avatar().training, kernels, precision

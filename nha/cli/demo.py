@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -17,9 +16,9 @@ from nha.cli.demo_subject import (
 )
 from nha.cli.settings import DemoSettings
 from nha.core.html_report import Section
-from nha.core.output_folder import own_folder, read_json_keys
+from nha.core.json_file import read_json_object, undefined_as_null, write_json
+from nha.core.output_folder import own_folder
 from nha.core.paths import config_file
-from nha.core.system import atomic_path
 from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import read_tracking
 from nha.evaluation.avatar_evaluation import evaluate_on_dataset
@@ -59,9 +58,12 @@ def _run_steps(settings: DemoSettings, subjects: list[SubjectPaths]) -> None:
 
     table = results_table(results)
     report = write_demo_report(out, table, sections, videos.side_by_side, settings.annotations)
-    content = {"settings": describe(settings), "subjects": results}
-    with atomic_path(out / "results.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    content = {
+        "settings": describe(settings),
+        "subjects": results,
+        "reenactment": read_json_object(videos.motion),
+    }
+    write_json(out / "results.json", undefined_as_null(content))  # a region may be visible in no frame
     print(f"\n{table.as_text()}\n")
     print(f"annotations: {ANNOTATIONS[settings.annotations]}")
     print(f"all scores are in results.json and in the report; {time.perf_counter() - start:.0f} s in total")
@@ -71,7 +73,7 @@ def _run_steps(settings: DemoSettings, subjects: list[SubjectPaths]) -> None:
 
 def _files_of_earlier_versions(out: Path) -> list[str]:
     """The files of a demo whose version of this program kept no manifest; empty for a folder from elsewhere."""
-    if not (own := [path for path in out.glob("subject_*/steps.json") if read_json_keys(path)]):
+    if not (own := [path for path in out.glob("subject_*/steps.json") if read_json_object(path)]):
         return []
     names = ("results.json", "report.html", "steps.json")
     return [name for name in names if (out / name).is_file()] or [own[0].relative_to(out).as_posix()]

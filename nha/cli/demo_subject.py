@@ -14,7 +14,8 @@ import numba
 import torch
 
 from nha.cli.settings import DemoSettings
-from nha.core.output_folder import own_folder, read_json_keys
+from nha.core.json_file import read_json_object
+from nha.core.output_folder import own_folder
 from nha.core.system import setup_logging
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
@@ -80,7 +81,9 @@ class SubjectPaths:
 def files_of_earlier_versions(root: Path) -> list[str]:
     """The files of a subject whose version of this program kept no manifest; empty for a folder from elsewhere."""
     names = ("steps.json", "comparison.mp4", "log.txt")
-    return [name for name in names if (root / name).is_file()] if read_json_keys(root / "steps.json") else []
+    return (
+        [name for name in names if (root / name).is_file()] if read_json_object(root / "steps.json") else []
+    )
 
 
 def make_avatar(

@@ -8,7 +8,8 @@ import torch
 
 from nha.cli.settings import HeadGenerationSettings, HeadInspectionSettings
 from nha.core.errors import UserError
-from nha.core.output_folder import own_files, own_folder, read_json_keys, require_own_file
+from nha.core.json_file import read_json_object
+from nha.core.output_folder import own_files, own_folder, require_own_file
 from nha.core.paths import new_asset_folder
 from nha.core.system import atomic_directory, replace_file
 from nha.data.dataset_folder import write_rgb
@@ -51,7 +52,7 @@ def _move_files_up(temporary: Path, path: Path) -> None:
 
 def _files_of_earlier_versions(folder: Path) -> list[str]:
     """The files of a generated head whose version of this program kept no manifest."""
-    if "generator_version" not in read_json_keys(folder / DESCRIPTION_FILE):
+    if "generator_version" not in read_json_object(folder / DESCRIPTION_FILE):
         return []
     names = (*MODEL_FILES[:1], *REQUIRED_FILES, TEXTURE_FILE, DESCRIPTION_FILE)
     return [name for name in names if (folder / name).is_file()]

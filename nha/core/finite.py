@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -39,16 +38,6 @@ def require_finite(arrays: Mapping[str, Any], what: str, advice: str) -> None:
     if bad := non_finite_names(arrays):
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise UserError(f"{what} holds values that are not finite ({', '.join(bad[:3])}{more}); {advice}")
-
-
-def finite_json(content: Any, what: str, advice: str, **options: Any) -> str:
-    """The text of a JSON file. Raises UserError where it would hold NaN or infinity, which JSON does not have."""
-    try:
-        return json.dumps(content, allow_nan=False, **options)
-    except ValueError as error:
-        if "JSON compliant" not in str(error):
-            raise
-        raise UserError(f"{what} holds values that are not finite; {advice}") from None
 
 
 def _is_finite(array: Any, allows_infinity: bool) -> bool:

@@ -195,4 +195,4 @@ def unused_name(path: Path) -> Path:
 
 
 def _line(name: str, size: int, digest: str) -> str:
-    return json.dumps({"name": name, "bytes": size, "sha256": digest}) + "\n"
+    return json.dumps({"name": name, "bytes": size, "sha256": digest}, allow_nan=False) + "\n"

@@ -8,7 +8,6 @@ taken. `own_files` is the same for files that the user names one by one, beside 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import time
@@ -17,7 +16,6 @@ from pathlib import Path
 
 from nha.core.errors import UserError
 from nha.core.manifest import MANIFEST_FILE, Manifest, unused_name
-from nha.core.plain_file import read_plain_text
 from nha.core.system import PARTIAL_NAME, exclusive_use, get_logger, observe_writes, require_writable
 
 # Written by file managers into every folder that they show.
@@ -152,15 +150,6 @@ def remove_partial_files(folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-def read_json_keys(path: Path) -> set[str]:
-    """The keys of a JSON object in a file; empty for every other file."""
-    try:
-        content = json.loads(read_plain_text(path))
-    except (OSError, ValueError, RecursionError):
-        return set()
-    return set(content) if isinstance(content, dict) else set()
 
 
 def _is_ignored(path: Path) -> bool:

@@ -58,28 +58,3 @@ def read_plain(path: str | Path, largest_bytes: int = LARGEST_TEXT_BYTES) -> byt
 def read_plain_text(path: str | Path, encoding: str = "utf-8") -> str:
     """The text of a regular file. Raises OSError as `open_plain`, UnicodeDecodeError as `bytes.decode`."""
     return read_plain(path).decode(encoding)
-
-
-def is_cut_png(encoded: bytes) -> bool:
-    """Whether a part of a PNG claims to be longer than the file; decoders take that much memory first."""
-    position, kind = 8, b""
-    while encoded[:8] == b"\x89PNG\r\n\x1a\n" and kind != b"IEND":
-        kind = encoded[position + 4 : position + 8]
-        position += 12 + int.from_bytes(encoded[position : position + 4], "big")
-        if position > len(encoded):
-            return True
-    return False
-
-
-def claimed_pixels(encoded: bytes) -> int:
-    """Width times height that the header of a PNG or JPEG file claims; 0 where it is neither, or damaged."""
-    if encoded[:8] == b"\x89PNG\r\n\x1a\n":
-        return int.from_bytes(encoded[16:20], "big") * int.from_bytes(encoded[20:24], "big")
-    position = 2
-    while encoded[:2] == b"\xff\xd8" and encoded[position : position + 1] == b"\xff":
-        marker = encoded[position + 1 : position + 2]
-        if b"\xc0" <= marker <= b"\xcf" and marker not in (b"\xc4", b"\xc8", b"\xcc"):  # a start of frame
-            height, width = encoded[position + 5 : position + 7], encoded[position + 7 : position + 9]
-            return int.from_bytes(height, "big") * int.from_bytes(width, "big")
-        position += 2 + max(2, int.from_bytes(encoded[position + 2 : position + 4], "big"))
-    return 0

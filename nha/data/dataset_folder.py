@@ -13,7 +13,6 @@ Names and formats are those of the published project, so either project reads th
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -24,7 +23,7 @@ import numpy as np
 
 from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.errors import UserError
-from nha.core.plain_file import read_plain_text
+from nha.core.json_file import read_json, write_json
 from nha.core.system import atomic_path
 from nha.data.image_file import decode_image
 
@@ -265,7 +264,7 @@ def write_keypoints(path: str | Path, keypoints: Keypoints) -> None:
         "iris_keypoints_2d": _rounded(iris),
         "face_keypoints_confidence": _rounded(keypoints.confidence),
     }
-    _write_json(path, {"origin": keypoints.origin, "people": [person]})
+    write_json(path, {"origin": keypoints.origin, "people": [person]})
 
 
 def read_transforms(path: str | Path) -> dict:
@@ -278,7 +277,7 @@ def read_transforms(path: str | Path) -> dict:
 
 def write_transforms(path: str | Path, transforms: dict) -> None:
     """Write `transforms.json`, atomically."""
-    _write_json(path, transforms)
+    write_json(path, transforms)
 
 
 def _rounded(values) -> list[float]:
@@ -288,13 +287,8 @@ def _rounded(values) -> list[float]:
 
 def _read_json(path: str | Path):
     try:
-        return json.loads(read_plain_text(path))
+        return read_json(path)
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror}); the dataset is not complete") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise UserError(f"'{path}' is not JSON; delete it and run `nha preprocess` again") from None
-
-
-def _write_json(path: str | Path, content) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")

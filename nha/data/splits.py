@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -10,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nha.core.errors import UserError
+from nha.core.json_file import read_json, write_json
 from nha.core.paths import CONFIGS
-from nha.core.plain_file import read_plain_text
-from nha.core.system import atomic_path, get_logger
+from nha.core.system import get_logger
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.messages import some_of
 from nha.data.settings import DataSettings
@@ -159,7 +158,7 @@ def distance_to(frame_id: int, others: Sequence[int]) -> float:
 def read_split(path: str | Path) -> Split:
     """Read {"train": [ids], "val": [ids]}. Raises UserError for any other content and for an empty train part."""
     try:
-        content = json.loads(read_plain_text(path, "utf-8-sig"))  # some editors add a byte order mark
+        content = read_json(path, "utf-8-sig")  # some editors add a byte order mark
     except OSError as error:
         raise UserError(
             f"cannot read the split '{path}' ({error.strerror}); give one with --split_config"
@@ -178,8 +177,7 @@ def read_split(path: str | Path) -> Split:
 
 def write_split(path: str | Path, split: Split) -> None:
     """Write `split.json`, atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps({"train": list(split.train), "val": list(split.val)}) + "\n", "utf-8")
+    write_json(path, {"train": list(split.train), "val": list(split.val)}, indent=None)
 
 
 def check_split(split: Split, available: Sequence[int], dataset: str | Path) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nha.avatar.base import HeadAvatar
 from nha.avatar.checkpoint import AvatarCheckpoint, checkpoint_file, read_checkpoint
@@ -17,9 +14,10 @@ from nha.avatar.open import load_avatar
 from nha.avatar.training_record import recorded_file, recorded_split, trained_on_dataset
 from nha.core.device import pick_device
 from nha.core.errors import UserError
+from nha.core.json_file import undefined_as_null, write_json
 from nha.core.names import distinct_names
 from nha.core.output_folder import own_folder, require_own
-from nha.core.system import atomic_path, require_writable
+from nha.core.system import require_writable
 from nha.core.tables import Table
 from nha.data.dataset_folder import DatasetFolder, write_rgb
 from nha.data.frame_dataset import FrameSplits
@@ -219,22 +217,17 @@ def _write(out: Path, evaluated: Sequence[EvaluatedAvatar], report: Path) -> Com
         "avatars": {subject.name: str(subject.checkpoint) for subject in subjects},
         "dataset": str(subjects[0].data.settings.data_path),
         "frames": [frame.frame_id for frame in scores[0]],
-        "mean": dict(zip(result.names, map(_finite, result.means), strict=True)),
+        "mean": dict(zip(result.names, undefined_as_null(result.means), strict=True)),
         "better": {
             metric: result.better(metric) for metric in result.means[0] if metric not in _NOT_COMPARED
         },
         "second_better_in_frames": result.wins(),
         "images": [caption for caption, _ in images],
     }
-    with atomic_path(result.json) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+    write_json(result.json, content)
     return result
 
 
 def _gain(metric: str, first: float, second: float) -> float:
     """By how much the second is better than the first."""
     return first - second if metric in LOWER_IS_BETTER or metric.endswith(("_l1", "_l2")) else second - first
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if np.isfinite(value) else None for name, value in values.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from nha.core.constants import constant
 from nha.core.conventions import EYE_CLOSURE_PAIRS, INNER_LIP_PAIRS, Segmentation
 from nha.core.errors import UserError
+from nha.core.json_file import read_json
 from nha.core.rotations import rotation_matrix
 from nha.data.dataset_folder import DatasetFolder, read_keypoints, read_labels, read_transforms
 from nha.data.tracking_file import TrackingResult, read_tracking
@@ -22,6 +22,7 @@ from nha.preprocess.dataset_info import read_info
 
 _NASION, _CHIN = 27, 8
 _NOT_HEAD = (Segmentation.BACKGROUND, Segmentation.CLOTHES)
+_LARGEST_SIDE_PX = 10**6
 _MOST_MASKS = 20  # frames whose masks are read for the size of the head
 
 
@@ -83,7 +84,7 @@ def collect_evidence(dataset: Path, tracking: Path, scores: Path) -> Evidence:
 def read_scores(path: Path) -> list[FrameScores]:
     """The scores of every frame in a file of `scores.write_scores`; undefined values are NaN."""
     try:
-        frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+        frames = read_json(path)["frames"]
         return [
             FrameScores(
                 int(frame["frame"]),
@@ -97,7 +98,9 @@ def read_scores(path: Path) -> list[FrameScores]:
             for frame in frames
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"'{path}' holds no scores ({error}); evaluate the avatar again") from None
+        raise UserError(
+            f"'{path}' holds no scores ({error}); remove it and evaluate the avatar again"
+        ) from None
 
 
 def head_directions_deg(tracking: TrackingResult, frame_ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -143,13 +146,18 @@ def _head_height_px(folder: DatasetFolder, frame_ids: Sequence[int]) -> float:
     if not heights:
         return float("nan")
     transforms = read_transforms(folder.transforms) if folder.transforms.is_file() else {}
-    return float(np.median(heights)) * transforms.get("crop_h", 1) / transforms.get("h_out", 1)
+    sides = [transforms.get(name, 1) for name in ("crop_h", "h_out")]
+    if not all(type(side) in (int, float) and 0 < side < _LARGEST_SIDE_PX for side in sides):
+        raise UserError(
+            f"'{folder.transforms}' holds sizes that no frame has; make it again with `nha preprocess`"
+        )
+    return float(np.median(heights)) * sides[0] / sides[1]
 
 
 def _rejected_frames(tracking: Path) -> tuple[int, ...]:
     """Frames whose landmarks the tracking rejected, from its report; none where there is no report."""
     report = (tracking if tracking.is_dir() else tracking.parent) / "tracking_report.json"
     try:
-        return tuple(int(i) for i in json.loads(report.read_text(encoding="utf-8"))["outlier_frames"])
+        return tuple(int(i) for i in read_json(report)["outlier_frames"])
     except (OSError, ValueError, KeyError, TypeError):
         return ()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from nha.core.system import atomic_path
+from nha.core.json_file import undefined_as_null, write_json
 from nha.evaluation import metrics
 from nha.evaluation.cpbd import cpbd
 from nha.evaluation.optional_metrics import OptionalMetrics
@@ -104,13 +102,7 @@ def write_scores(path: str | Path, scores: Sequence[FrameScores], about: Mapping
     """Write `about`, the means and the scores of every frame as JSON, atomically; undefined values are null."""
     content = {
         **about,
-        "mean": {part: _finite(values) for part, values in means(scores).items()},
-        "frames": [{"frame": s.frame_id, "part": s.part, **_finite(s.scores)} for s in scores],
+        "mean": means(scores),
+        "frames": [{"frame": s.frame_id, "part": s.part, **s.scores} for s in scores],
     }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
-
-
-def _finite(scores: Mapping[str, float]) -> dict[str, float | None]:
-    """Replace NaN and infinity, which JSON does not have, by None."""
-    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
+    write_json(path, undefined_as_null(content))

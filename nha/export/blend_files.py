@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from nha.avatar.blend_avatar import BlendAvatar
-from nha.core.finite import TRAIN_AGAIN, finite_json
+from nha.core.finite import TRAIN_AGAIN
+from nha.core.json_file import write_json
 from nha.core.system import atomic_path
 from nha.core.types import Camera, HeadParams
 from nha.export.page_data import blend_map
@@ -59,6 +60,5 @@ def write_blend_files(folder: Path, avatar: BlendAvatar, frames: HeadParams, cam
     light = avatar.light * avatar.light.new_tensor(SH_FACTORS[1:])[:, None]
     content = {"meaning": _MEANING, "maps": maps, "light": light.tolist(), "weights": weights.tolist()}
     path = folder / BLEND_FILE
-    with atomic_path(path) as temporary:
-        temporary.write_text(finite_json(content, path.name, TRAIN_AGAIN), encoding="utf-8")
+    write_json(path, content, TRAIN_AGAIN, indent=None)
     return [*written, path]

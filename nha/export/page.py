@@ -15,7 +15,8 @@ import torch
 from markupsafe import Markup
 
 from nha.avatar.base import HeadAvatar
-from nha.core.finite import TRAIN_AGAIN, finite_json
+from nha.core.finite import TRAIN_AGAIN
+from nha.core.json_file import json_text
 from nha.core.system import atomic_path
 from nha.core.types import Camera, HeadParams
 from nha.export.page_data import page_data
@@ -74,7 +75,7 @@ def write_page(
         comment=Markup(html.escape(comment).replace("--", "- -")),
         three_licence=read("three.LICENSE"),
         content=Markup(
-            finite_json(content, "the page that was to be written", TRAIN_AGAIN).replace("<", "\\u003c")
+            json_text(content, "the page that was to be written", TRAIN_AGAIN).replace("<", "\\u003c")
         ),
         three=Markup(read(_THREE)),
         scripts=[Markup(read(name)) for name in _SCRIPTS],

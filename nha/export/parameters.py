@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from nha.core.finite import TRAIN_AGAIN, require_finite
+from nha.core.json_file import write_json
 from nha.core.system import atomic_path
 from nha.core.types import HeadParams
 from nha.head import joint_limits
@@ -78,6 +78,5 @@ def write_parameters(folder: Path, arrays: dict[str, np.ndarray], about: dict[st
         "meaning": MEANING,
         **{name: np.round(values, 7).tolist() for name, values in arrays.items()},
     }
-    with atomic_path(text) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+    write_json(text, content, TRAIN_AGAIN, indent=None)
     return [npz, text]

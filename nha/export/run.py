@@ -12,11 +12,12 @@ import torch
 
 from nha.avatar.base import HeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
-from nha.core.finite import TRAIN_AGAIN, finite_json
+from nha.core.finite import TRAIN_AGAIN
+from nha.core.json_file import write_json
 from nha.core.mesh import vertex_normals
 from nha.core.output_folder import own_folder, require_own
 from nha.core.progress import progress
-from nha.core.system import atomic_path, get_logger
+from nha.core.system import get_logger
 from nha.core.types import Camera, HeadParams
 from nha.data.dataset_folder import write_rgb
 from nha.export.accuracy import image_accuracy, page_accuracy, rig_accuracy
@@ -71,8 +72,7 @@ def export_avatar(
         ]
         summary = exporter.summary(written)
         path = exporter.out / SUMMARY_FILE
-        with atomic_path(path) as temporary:
-            temporary.write_text(finite_json(summary, path.name, TRAIN_AGAIN, indent=1), encoding="utf-8")
+        write_json(path, summary, TRAIN_AGAIN)
     return [*written, path], summary
 
 

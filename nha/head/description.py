@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from nha.core.errors import UserError
-from nha.core.plain_file import read_plain_text
+from nha.core.json_file import read_json
 from nha.head.assets import MouthFeatureTable
 from nha.head.file_guide import DESCRIPTION_FILE
 
@@ -27,8 +26,8 @@ def read_description(folder: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(read_plain_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"'{path}' cannot be read ({error}); use the file that was published with the head model"
         ) from None
@@ -58,7 +57,7 @@ def head_description(folder: Path, n_vertices: int) -> dict:
     """The description in the folder, or this package's description of FLAME for a mesh of FLAME's size."""
     own = read_description(folder)
     if own is None and n_vertices == FLAME_VERTICES:
-        return json.loads(_FLAME_DESCRIPTION.read_text(encoding="utf-8"))
+        return read_json(_FLAME_DESCRIPTION)
     return own or {}
 
 

@@ -6,7 +6,6 @@ The weights are read from `configs/body_part_weights.json`.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nha.core.errors import UserError
+from nha.core.json_file import read_json
 from nha.core.mesh import neighbour_mean
 from nha.losses.shapes import expect_shape
 
@@ -33,7 +33,7 @@ def read_part_weights(path: Path, model: str = "mlp", term: str = "lap") -> dict
         UserError: the file is missing, is not JSON or has no such table of numbers.
     """
     try:
-        table = json.loads(Path(path).read_text())[model][term]
+        table = read_json(Path(path))[model][term]
         return {str(part): float(weight) for part, weight in table.items()}
     except OSError as error:
         raise UserError(

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nha.nets.fused_siren import backward_type, can_fuse, fused_trunk
+
 LEAKY_SLOPE = 0.2
 HIDDEN_WEIGHT_SCALE = (
     1 / 25
@@ -129,27 +131,35 @@ def folded_trunk(x: Tensor, layers: Sequence[nn.Linear], frequency: Tensor, phas
     Returns:
         The last layer's value before its sine, [P, H] or [N, P, H], the input of `sine_linear`.
     """
-    weights, biases = fold_layers(layers, frequency, phase)
-    x = affine(x, weights[0], biases[0])
-    for weight, bias in zip(weights[1:], biases[1:], strict=True):
+    first, later, biases = fold_layers(layers, frequency, phase)
+    if can_fuse(x, len(layers), biases.shape[-1]):
+        if frequency.ndim == 2:
+            return fused_trunk(x, first, later, biases, backward_type())
+        return fused_trunk(x, first[None], later[None], biases[None], backward_type())[0]
+    first_bias, *later_biases = biases.unbind(-2)
+    x = affine(x, first, first_bias)
+    for weight, bias in zip(later.unbind(-3), later_biases, strict=True):
         x = sine_linear(x, weight, bias)
     return x
 
 
 def fold_layers(
     layers: Sequence[nn.Linear], frequency: Tensor, phase: Tensor
-) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """`fold` of layers of one width: their weights and biases, in few operations because each costs a launch.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`fold` of L layers of one width H, in few operations because each costs a launch.
 
     Args:
         layers: linear layers; all but the first have the same number of inputs.
         frequency, phase: [S] or [N, S], S the sum of the widths.
+
+    Returns:
+        The first layer's weight [(N,) H, C], the others' [(N,) L - 1, H, H], and the biases [(N,) L, H].
     """
     width = layers[0].out_features
     scale = frequency.unflatten(-1, (len(layers), width))[..., None]  # [(N,) layers, width, 1]
     biases = torch.addcmul(phase, frequency, torch.cat([layer.bias for layer in layers]))
-    weights = [scale.select(-3, 0) * layers[0].weight]
-    if len(layers) > 1:
-        later = torch.stack([layer.weight for layer in layers[1:]])  # [layers - 1, width, width]
-        weights += (scale.narrow(-3, 1, len(layers) - 1) * later).unbind(-3)
-    return weights, biases.unflatten(-1, (len(layers), width)).unbind(-2)
+    first = scale.select(-3, 0) * layers[0].weight
+    others = [layer.weight for layer in layers[1:]]
+    later = torch.stack(others) if others else first.new_zeros(0, width, width)
+    later = scale.narrow(-3, 1, len(others)) * later
+    return first, later, biases.unflatten(-1, (len(layers), width))

@@ -7,7 +7,6 @@ the optimisers are in the training checkpoint, see `training_state`.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +19,10 @@ from nha.avatar.base import HeadAvatar
 from nha.avatar.open import replaced_networks
 from nha.core.errors import UserError
 from nha.core.fingerprint import file_digest, files_digest
+from nha.core.json_file import read_json, read_json_object, write_json
 from nha.core.manifest import Manifest
-from nha.core.output_folder import read_json_keys
 from nha.core.paths import PART_WEIGHTS
-from nha.core.system import atomic_path, get_logger
+from nha.core.system import get_logger
 from nha.data.frame_dataset import FrameSplits
 from nha.data.tracking_file import find_tracking_file
 from nha.head.assets import HeadAssets
@@ -112,7 +111,7 @@ def finished_part(identity: RunIdentity, output: Path, stages: tuple[Stage, ...]
 
 def files_of_earlier_versions(output: Path) -> list[str]:
     """The files of a run whose version of this program kept no manifest; empty for a folder from elsewhere."""
-    if not read_json_keys(output / RUN_FILE) >= {"stage_seconds", "fingerprint"}:
+    if not read_json_object(output / RUN_FILE).keys() >= {"stage_seconds", "fingerprint"}:
         return []
     names = (RUN_FILE, AVATAR_FILE, TRAINING_FILE, PREVIOUS_FILE)
     return [name for name in names if (output / name).is_file()]
@@ -124,7 +123,7 @@ def _read_run(output: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = read_json(path)
         seconds = known["stage_seconds"].values()
         inputs = known.setdefault("inputs", {}).values()
         if all(np.isfinite(float(value)) for value in seconds) and all(
@@ -132,7 +131,7 @@ def _read_run(output: Path) -> dict[str, Any] | None:
         ):
             known["fingerprint"].split()
             return known
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     if (output / AVATAR_FILE).exists():
         set_aside(output / AVATAR_FILE, "is of a run whose run.json is damaged")
@@ -163,8 +162,7 @@ def forget_run(output: Path) -> None:
 def write_run_state(identity: RunIdentity, output: Path, seconds: dict[str, float]) -> None:
     """Record the finished stages with their seconds, and what identifies the run."""
     content = {"stage_seconds": seconds, "fingerprint": identity.settings, "inputs": identity.inputs}
-    with atomic_path(output / RUN_FILE, durable=True) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_json(output / RUN_FILE, content, durable=True)
 
 
 def identify(

@@ -36,6 +36,7 @@ from nha.head.load import load_head
 from nha.losses.inputs import PerceptualDistance
 from nha.losses.perceptual import arcface_for, perceptual_loss
 from nha.losses.terms import Term
+from nha.nets.fused_siren import set_fused_networks
 from nha.optimization.conditions import measure_condition_ranges, measure_drive
 from nha.optimization.config import OptimizationSettings
 from nha.optimization.datamodule import FrameDataModule
@@ -113,6 +114,7 @@ def optimize_avatar(
     perceptual = _perceptual_distance(settings, stages)
     _check_machine(settings, device, perceptual)
     set_precision(settings.run.precision)
+    set_fused_networks(settings.run.fused_networks)
     # created after all checks, so that a run with wrong settings leaves no folder
     output = settings.run.default_root_dir
     if rank_zero_only.rank:

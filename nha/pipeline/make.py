@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from nha.core.config import different_settings, format_settings
 from nha.core.errors import UserError
+from nha.core.json_file import json_text, read_json_object, write_json
 from nha.core.output_folder import own_folder
 from nha.core.progress import duration
 from nha.core.system import atomic_path, get_logger
@@ -34,6 +34,7 @@ from nha.tracking.tracker import track_dataset
 
 RUN_FILE, VERDICT_FILE, TEXT_FILE, STEPS_FILE = "make.json", "verdict.json", "verdict.txt", "steps.json"
 STEPS = ("dataset", "tracking", "avatar", "evaluation", "export")
+_DATA = ("dataset/dataset_info.json", "tracking/tracked_flame_params.npz", "evaluation/scores.json")
 FEWEST_FRAMES = 8
 SLOWEST_FILM_FPS = 8.0  # films of few frames would stand still otherwise
 _WITHOUT_INFLUENCE = ("video", "out", "resume", "device")
@@ -112,13 +113,13 @@ def make_avatar(settings: MakeSettings) -> MadeAvatar:
     with own_folder(out):
         if not settings.resume:
             _remove_earlier_run(out)
-        _write_json(out / RUN_FILE, run)
+        write_json(out / RUN_FILE, run)
         return _make(settings, plan, out, dict(expected.seconds))
 
 
 def _make(settings: MakeSettings, plan: _Plan, out: Path, expected: dict[str, float]) -> MadeAvatar:
     """Run the steps that are not finished, then judge the avatar and write the report."""
-    steps, history = Steps(out / STEPS_FILE), json.dumps(_read_json(out / RUN_FILE), sort_keys=True)
+    steps, history = Steps(out / STEPS_FILE), json_text(read_json_object(out / RUN_FILE), RUN_FILE)
     actions: dict[str, Callable[[], object]] = {
         "dataset": lambda: read_info(build_dataset(plan.dataset)).n_frames,
         "tracking": lambda: str(track_dataset(plan.tracking).path),
@@ -128,7 +129,10 @@ def _make(settings: MakeSettings, plan: _Plan, out: Path, expected: dict[str, fl
     }
     seconds: dict[str, float] = {}
     for name, part in zip(STEPS, list(expected), strict=True):
-        record = steps.run(name, history, out / name, actions[name], replace=False)
+        outputs = [
+            path for path in (*_files(out).values(), *map(out.joinpath, _DATA)) if path.parent.name == name
+        ]
+        record = steps.run(name, history, out / name, actions[name], replace=False, outputs=outputs)
         seconds[name] = record["seconds"]
         del expected[part]
         if expected:
@@ -142,7 +146,7 @@ def _make(settings: MakeSettings, plan: _Plan, out: Path, expected: dict[str, fl
     text = "\n".join([*verdict.lines(), *_paths(files)])
     with atomic_path(out / TEXT_FILE) as temporary:
         temporary.write_text(f"{text}\n", encoding="utf-8")
-    _write_json(out / VERDICT_FILE, {**verdict.as_dict(), "seconds": seconds})
+    write_json(out / VERDICT_FILE, {**verdict.as_dict(), "seconds": seconds})
     print(f"\n{text}")
     return MadeAvatar(out, verdict, files, seconds)
 
@@ -227,7 +231,7 @@ def _describe_run(settings: MakeSettings, fps: float) -> dict[str, Any]:
 
 def _refuse_other_run(out: Path, run: Mapping[str, Any]) -> None:
     """Raise UserError where the folder holds a run of another video or with other settings."""
-    earlier = _read_json(out / RUN_FILE)
+    earlier = read_json_object(out / RUN_FILE)
     if not earlier:
         return
     remedy = "choose another --out, or start again with --resume false"
@@ -239,21 +243,7 @@ def _refuse_other_run(out: Path, run: Mapping[str, Any]) -> None:
 
 def _remove_earlier_run(out: Path) -> None:
     """Remove what the steps of an earlier run in the folder have written."""
-    if _read_json(out / RUN_FILE):
+    if read_json_object(out / RUN_FILE):
         for name in STEPS:
             remove_step(out / name)
         (out / STEPS_FILE).unlink(missing_ok=True)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; {} where it is missing or damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")

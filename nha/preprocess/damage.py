@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nha.core.json_file import read_json
+from nha.core.plain_file import LARGEST_IMAGE_BYTES, read_plain
 from nha.data.video_io import video_info
 from nha.preprocess.frame_job import read_detection
 
@@ -33,7 +34,7 @@ def can_check(path: Path) -> bool:
 
 def _check_png(path: Path) -> None:
     """Raise ValueError or struct.error for a PNG that is cut off, or one of whose checksums is wrong."""
-    content = path.read_bytes()
+    content = read_plain(path, LARGEST_IMAGE_BYTES)
     if not content.startswith(_PNG_START):
         raise ValueError("not a PNG")
     position, kind = len(_PNG_START), b""
@@ -48,7 +49,7 @@ def _check_png(path: Path) -> None:
 
 _CHECKS: dict[str, Callable[[Path], Any]] = {
     ".png": _check_png,
-    ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
+    ".json": read_json,
     ".npz": read_detection,
     ".mp4": video_info,
 }

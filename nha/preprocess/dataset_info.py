@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nha.core.errors import UserError
 from nha.core.fingerprint import file_digest
-from nha.core.plain_file import read_plain_text
-from nha.core.system import atomic_path
+from nha.core.json_file import read_json, write_json
 from nha.data.image_sequence import find_images
 
 INFO_FILE = "dataset_info.json"
@@ -83,10 +81,10 @@ def read_info(root: Path) -> DatasetInfo | None:
     if not path.exists():
         return None
     try:
-        info = DatasetInfo(**json.loads(read_plain_text(path)))
+        info = DatasetInfo(**read_json(path))
         _check_types(info)
         return info
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"'{path}' is not readable; delete the folder or choose another one") from error
 
 
@@ -109,8 +107,7 @@ def _check_types(info: DatasetInfo) -> None:
 
 def write_info(root: Path, info: DatasetInfo) -> None:
     """Write the record of a dataset folder, atomically."""
-    with atomic_path(root / INFO_FILE) as partial:
-        partial.write_text(json.dumps(asdict(info), indent=1), encoding="utf-8")
+    write_json(root / INFO_FILE, asdict(info))
 
 
 def check_same_dataset(root: Path, earlier: DatasetInfo, now: DatasetInfo) -> None:

@@ -12,13 +12,13 @@ OUT/truth/subject.json               the appearance sampled from the seed
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from nha.core.output_folder import own_folder, read_json_keys, require_own
+from nha.core.json_file import read_json_object, write_json
+from nha.core.output_folder import own_folder, require_own
 from nha.core.progress import progress
 from nha.core.system import atomic_directory
 from nha.core.types import Camera, HeadParams
@@ -91,13 +91,13 @@ def write_subject(out: Path, settings: SyntheticSettings) -> Path:
         write_tracking(folder / "tracked_flame_params.npz", _tracking(params, light, settings, assets))
         _write_arrays(folder, scene, vertices, np.stack(landmarks), np.stack(visible))
         description = subject.as_dict() | {"head": assets.name, "frames": settings.frames}
-        (folder / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
+        write_json(folder / DESCRIPTION_FILE, description)
     return out
 
 
 def _files_of_earlier_versions(out: Path) -> list[str]:
     """The files of a synthetic video whose version of this program kept no manifest."""
-    if not read_json_keys(out / "truth" / DESCRIPTION_FILE) >= {"head", "frames"}:
+    if not read_json_object(out / "truth" / DESCRIPTION_FILE).keys() >= {"head", "frames"}:
         return []
     inner = [
         f"truth/{name}"

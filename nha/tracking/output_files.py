@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from nha.core.errors import UserError
+from nha.core.json_file import read_json_object
 from nha.core.manifest import MANIFEST_FILE
-from nha.core.output_folder import read_json_keys, require_own
+from nha.core.output_folder import require_own
 from nha.data.tracking_file import TRACKING_FILE_NAMES
 
 RESULT_FILE = TRACKING_FILE_NAMES[0]
@@ -29,7 +30,7 @@ def require_own_output(folder: Path) -> Path:
 
 def files_of_earlier_versions(folder: Path) -> list[str]:
     """The files of a run whose version of this program kept no manifest; empty for a folder from elsewhere."""
-    if not read_json_keys(folder / PROGRESS_FILE) >= {"settings", "frame_ids"}:
+    if not read_json_object(folder / PROGRESS_FILE).keys() >= {"settings", "frame_ids"}:
         return []
     names = (RESULT_FILE, PROGRESS_FILE, REPORT_FILE, VIDEO_FILE, PERSON_FILE)
     return [name for name in names if (folder / name).is_file()]

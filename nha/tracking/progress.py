@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from nha.core.config import different_settings, format_settings
 from nha.core.errors import UserError
+from nha.core.json_file import read_json_object, write_json
 from nha.core.system import atomic_path, get_logger
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.origin import TrackingOrigin
@@ -142,8 +142,7 @@ class RunFolder:
             "outliers": list(progress.outliers),
             "seconds": progress.seconds,
         }
-        with atomic_path(self.folder / files.PROGRESS_FILE) as temporary:
-            temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        write_json(self.folder / files.PROGRESS_FILE, record)
 
     def save_person(self, person: Person) -> None:
         """Write what a resumed run needs beside the unknowns."""
@@ -199,11 +198,7 @@ class RunFolder:
 
     def _record(self) -> dict[str, Any]:
         """The content of the progress file; {} where it is missing or damaged."""
-        try:
-            record = json.loads((self.folder / files.PROGRESS_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return record if isinstance(record, dict) else {}
+        return read_json_object(self.folder / files.PROGRESS_FILE)
 
     def _difference(self, record: Mapping[str, Any]) -> str:
         """How the folder's run differs from this one, to follow "a tracking"; "" where it does not."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ import torch
 from torch import Tensor
 
 from nha.core.conventions import N_FACE_LANDMARKS
+from nha.core.json_file import write_json
 from nha.core.progress import progress as show_progress
 from nha.core.rotations import rotation_matrix
-from nha.core.system import atomic_path
 from nha.data.video_io import VideoWriter
 from nha.render.camera import project
 from nha.render.shading import phong_image
@@ -85,9 +84,7 @@ def write_report(
         entry["jitter_px"] = None if math.isnan(jitter) else round(float(jitter), 4)
         errors = {key: entry[key] for key in ("landmark_px", "photometric", "jitter_px")}
         log.frame_errors(entry["frame"], errors)
-    with atomic_path(run.report) as temporary:
-        text = json.dumps(_summary(run, progress, entries), indent=1, allow_nan=False)
-        temporary.write_text(text, encoding="utf-8")
+    write_json(run.report, _summary(run, progress, entries))
 
 
 def jitter_px(landmarks_px: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nha.core.errors import UserError
+from nha.core.json_file import json_text, read_json
 from nha.core.system import atomic_path
 from nha.viewer.client_messages import FOV_RANGE_RAD, FURTHEST_METRES
 from nha.viewer.viewpoint import Viewpoint
@@ -39,9 +39,8 @@ class SavedPose:
     def to_json(self) -> str:
         """The content of a pose file."""
         camera = None if self.viewpoint is None else _camera_numbers(self.viewpoint)
-        return (
-            json.dumps({"frame": self.frame, "values": dict(self.values), "camera": camera}, indent=1) + "\n"
-        )
+        content = {"frame": self.frame, "values": dict(self.values), "camera": camera}
+        return json_text(content, "the pose", indent=1) + "\n"
 
     def to_text(self) -> str:
         """The pose as words such as `frame=12 jaw_open=20`, which `parse_pose` reads."""
@@ -75,11 +74,11 @@ def read_pose(path: Path) -> SavedPose:
     try:
         if path.stat().st_size > _LARGEST_FILE_BYTES:
             raise ValueError("too large")
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path)
         frame, values, camera = content["frame"], content["values"], content["camera"]
     except OSError as error:
         raise UserError(f"no pose file at '{path}' ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"'{path}' is no pose file; save one with the viewer's 'save pose'") from error
     return _checked(frame, values, camera, f"the pose file '{path}'")
 

@@ -157,10 +157,15 @@ def test_bad_keypoints_are_user_errors(tmp_path, text):
 
 
 def test_keypoints_that_are_not_finite_are_refused(tmp_path, keypoints):
-    keypoints.landmarks_px[3, 0] = np.nan
+    keypoints.landmarks_px[3, 0] = 12345.5
     df.write_keypoints(tmp_path / "k.json", keypoints)
+    text = (tmp_path / "k.json").read_text()
+    (tmp_path / "k.json").write_text(text.replace("12345.5", "1e999"))
     with pytest.raises(UserError, match="not finite"):
         df.read_keypoints(tmp_path / "k.json")
+    keypoints.landmarks_px[3, 0] = np.nan
+    with pytest.raises(UserError, match="not finite"):
+        df.write_keypoints(tmp_path / "k.json", keypoints)
 
 
 def test_transforms_round_trip(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nha.core.errors import UserError
-from nha.core.finite import finite_json
+from nha.core.json_file import json_text
 from nha.core.system import run_script
 from nha.core.tables import Table
 from nha.data.annotation_faults import report_annotation_faults, unsuitable_kind
@@ -35,7 +35,7 @@ def test_exports_with_values_that_are_not_finite_are_refused(tmp_path, value):
         with pytest.raises(UserError, match="GLB"):
             store(GlbFile({"licence": "a comment"}))
     with pytest.raises(UserError, match="x holds values that are not finite"):
-        finite_json({"a": [float(value)]}, "x", "try again")
+        json_text({"a": [float(value)]}, "x", "try again")
     assert not list(tmp_path.iterdir())
 
 

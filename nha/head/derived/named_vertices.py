@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from nha.core.json_file import read_json
 
 _FILE = Path(__file__).resolve().parents[1] / "descriptions" / "flame_vertices.json"
 SIDES = ("left", "right")  # of the person
@@ -47,7 +48,7 @@ class NamedVertices:
 @functools.cache
 def named_vertices() -> NamedVertices:
     """The table in this package."""
-    content = json.loads(_FILE.read_text(encoding="utf-8"))
+    content = read_json(_FILE)
     return NamedVertices(**{key: value for key, value in content.items() if key != "about"})
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from pathlib import Path
 
 import numpy as np
 
+from nha.core.json_file import write_json
 from nha.core.system import atomic_directory
 from nha.head.procedural.generate import HeadFiles, generate_head
 
@@ -51,9 +51,7 @@ def write_head_folder(folder: str | Path) -> Path:
         np.savez_compressed(
             temporary / "FLAME_texture.npz", mean=head.texture_mean, tex_dir=head.texture_directions
         )
-        (temporary / "head.json").write_text(
-            json.dumps(_description(head), indent=1) + "\n", encoding="utf-8"
-        )
+        write_json(temporary / "head.json", _description(head))
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from nha.avatar.matching import tracking_for_head
 from nha.core.errors import UserError
+from nha.core.json_file import write_json
 from nha.core.output_folder import own_folder
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.system import atomic_path, get_logger, require_writable
@@ -151,8 +151,7 @@ def write_gaussian_avatars(
         chosen = [frame for frame in frames if int(frame["timestep_id"]) in ids]
         indices = [frame["timestep_index"] for frame in chosen]
         content = {**camera, "frames": chosen, "timestep_indices": indices, "camera_indices": [0]}
-        with atomic_path(out / f"transforms{suffix}.json") as temporary:
-            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_json(out / f"transforms{suffix}.json", content)
     return out / "transforms.json"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from nha.core.errors import UserError
-from nha.core.plain_file import open_plain, read_plain_text
+from nha.core.json_file import read_json
+from nha.core.plain_file import open_plain
 from nha.core.safe_pickle import load_npy
 from nha.core.text import shortened
 from nha.core.torch_file import load_torch
@@ -145,6 +145,6 @@ def _read_npz(path: Path) -> Entries:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(read_plain_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"'{path}' is not readable JSON ({error}); export it again") from None
