@@ -10,6 +10,7 @@ from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.drive import raw_drive
 from nha.data.tracking_file import TrackingOrigin, TrackingResult
+from nha.head.assets import HeadAssets
 from nha.head.model import HeadModel
 from tests.evaluation.conftest import make_tracking
 from tests.small import SMALL, SMALL_BLEND
@@ -17,8 +18,7 @@ from tests.small import SMALL, SMALL_BLEND
 FRAMES = (0, 1, 2, 5)
 
 
-@pytest.fixture(scope="session")
-def tracking(head, assets) -> TrackingResult:
+def moving_tracking(head: HeadModel, assets: HeadAssets) -> TrackingResult:
     """A head that turns, nods, moves its eyes and uses many expressions, with its own shape."""
     rng = np.random.default_rng(5)
     n, plain = len(FRAMES), make_tracking(head, FRAMES)
@@ -39,6 +39,12 @@ def tracking(head, assets) -> TrackingResult:
         eyes_pose=spread(plain.eyes_pose, 0.3),
         origin=TrackingOrigin(assets.identity),
     )
+
+
+@pytest.fixture(scope="session")
+def tracking(head, assets) -> TrackingResult:
+    """`moving_tracking` of the procedural head."""
+    return moving_tracking(head, assets)
 
 
 def make_avatar(head: HeadModel, offset_size: float) -> NeuralHeadAvatar:
@@ -88,8 +94,7 @@ def blend_avatar(head, tracking) -> BlendAvatar:
     return make_blend_avatar(head, tracking)
 
 
-@pytest.fixture(scope="session")
-def calm_avatar(head, tracking) -> BlendAvatar:
+def make_calm_avatar(head: HeadModel, tracking: TrackingResult) -> BlendAvatar:
     """A blend model with small offsets, whose lids and lips lie as a person's do."""
     avatar = make_blend_avatar(head, tracking)
     with torch.no_grad():
@@ -97,3 +102,9 @@ def calm_avatar(head, tracking) -> BlendAvatar:
         avatar.shapes.mul_(0.05)
         avatar.shape_weights.mul_(0.1)  # Blender limits shape keys to -10..10
     return avatar
+
+
+@pytest.fixture(scope="session")
+def calm_avatar(head, tracking) -> BlendAvatar:
+    """`make_calm_avatar` on the procedural head."""
+    return make_calm_avatar(head, tracking)
