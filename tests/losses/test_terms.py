@@ -64,7 +64,8 @@ def annotated_frames(head: HeadModel, vertices: Tensor, camera: Camera, tracked)
         segmentation=torch.full((N, SIZE, SIZE), int(Segmentation.HEAD)),
         parsing=parsing.repeat_interleave(4, 1).repeat_interleave(4, 2),
         normals=torch.nn.functional.normalize(torch.randn(N, 3, SIZE, SIZE), dim=1),
-        landmarks_px=project(head.landmarks(vertices), camera)[:, :68, :2].detach() + torch.linspace(1, 3, 68)[:, None],
+        landmarks_px=project(head.landmarks(vertices), camera)[:, :68, :2].detach()
+        + torch.linspace(1, 3, 68)[:, None],
         landmark_confidence=torch.ones(N, 68),
         iris_px=torch.zeros(N, 2, 2),
         eye_height_px=torch.tensor([[1.0, 2.0], [3.0, 0.0]]),
