@@ -26,11 +26,11 @@ from nha.reenactment.files import DrivingPerson, ReenactmentFiles, driving_peopl
 from nha.reenactment.motion_report import motion_slopes, write_motion
 from nha.reenactment.settings import ReenactmentSettings
 from nha.reenactment.tracked_people import (
+    NeutralFrame,
     TrackedPerson,
     open_driving_person,
     open_person,
     read_driving_tracking,
-    select_neutral_frame,
 )
 from nha.reenactment.transfer import Motion, transferred_motion
 from nha.render.rasterize import raster_backend
@@ -57,13 +57,10 @@ def reenact_avatar(settings: ReenactmentSettings) -> list[ReenactmentFiles]:
     people = driving_people(settings)
     target_tracking = read_tracking(settings.target_tracking_results)
     trackings = [read_driving_tracking(person, settings.target_ckpt, settings.head) for person in people]
-    target_neutral = select_neutral_frame(
-        target_tracking, settings.neutral_target_frame, "neutral_target_frame", "target"
-    )
-    neutrals = [
-        select_neutral_frame(tracking, person.neutral_frame, "neutral_driving_frame", person.name)
-        for person, tracking in zip(people, trackings, strict=True)
-    ]
+    target_neutral = NeutralFrame(settings.neutral_target_frame, "neutral_target_frame", "target")
+    neutrals = [NeutralFrame(one.neutral_frame, "neutral_driving_frame", one.name) for one in people]
+    for neutral, tracking in zip((target_neutral, *neutrals), (target_tracking, *trackings), strict=True):
+        neutral.check(tracking)
     for person in people:
         _require_own_output(person)
     device = pick_device(settings.device)
