@@ -79,16 +79,19 @@ def image_derivatives(image: Tensor) -> tuple[Tensor, Tensor]:
     padded = F.pad(image, (1, 1, 1, 1), mode="replicate")  # makes the border's differences one-sided
     rows, columns = padded[:, :, 1:-1], padded[..., 1:-1]
     d_x = (rows[..., 2:] - rows[..., :-2]) * _steps(image.shape[3], image.dtype, image.device)
-    d_y = (columns[:, :, 2:] - columns[:, :, :-2]) * _steps(image.shape[2], image.dtype, image.device)[:, None]
+    d_y = (columns[:, :, 2:] - columns[:, :, :-2]) * _steps(image.shape[2], image.dtype, image.device)[
+        :, None
+    ]
     return d_x, d_y
 
 
 @functools.lru_cache(maxsize=32)
 def _steps(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The reciprocal distance of each pixel's two neighbours: 1/2, and 1 at the border."""
-    steps = torch.full((size,), 0.5, dtype=dtype)
-    steps[0] = steps[-1] = 1
-    return steps.to(device)
+    with torch.inference_mode(False):  # kept for later calls, which may be outside of inference mode
+        steps = torch.full((size,), 0.5, dtype=dtype)
+        steps[0] = steps[-1] = 1
+        return steps.to(device)
 
 
 class _ScreenGrad(torch.autograd.Function):

@@ -59,6 +59,7 @@ class QuickPose:
         return PosedHead(
             lbs.transform_points(blended, rest + rest_offsets) + to_world,
             lbs.transform_points(blended, rest) + to_world,
+            rotations,
         )
 
 
