@@ -31,7 +31,7 @@ def gaussian_blur(image: Tensor, sigma: float, *, clip01: bool = False) -> Tenso
     return image.clamp(0, 1) if clip01 else image
 
 
-@functools.lru_cache(maxsize=32)
+@functools.cache  # not limited: recorded CUDA graphs read these tensors
 def _blur_matrix(size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The blur of a row of pixels, with reflect padding, as a matrix [size, size].
 
@@ -85,7 +85,7 @@ def image_derivatives(image: Tensor) -> tuple[Tensor, Tensor]:
     return d_x, d_y
 
 
-@functools.lru_cache(maxsize=32)
+@functools.cache
 def _steps(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The reciprocal distance of each pixel's two neighbours: 1/2, and 1 at the border."""
     with torch.inference_mode(False):  # kept for later calls, which may be outside of inference mode

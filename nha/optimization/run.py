@@ -201,7 +201,8 @@ def _finish(
         return
     last = [stage for stage in stages if stage.epochs][-1:]
     for stage in last:
-        fit_frames(avatar, objective, stage, _in_order(data.val, 4), settings.schedule.held_out_steps)
+        steps, capture = settings.schedule.held_out_steps, settings.run.cuda_graphs
+        fit_frames(avatar, objective, stage, _in_order(data.val, 4), steps, capture=capture)
 
 
 def _quiet_other_processes() -> None:
