@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nha.core.device import float32_products
 from nha.core.mesh import corner_values, tangent_frames, vertex_normals
 from nha.core.rotations import rotation_vector
 from nha.core.types import HeadParams, SurfaceTables
@@ -194,6 +195,7 @@ class HeadModel(nn.Module):
         """Vertices of N heads: [N, V, 3] metres in the world. For `offsets` see `pose`."""
         return self.pose(params, offsets).vertices
 
+    @float32_products()
     def pose(
         self,
         params: HeadParams,
@@ -243,6 +245,7 @@ class HeadModel(nn.Module):
         corners = corner_values(vertices, self.landmark_corners)
         return (corners * self.landmark_barycentric[..., None]).sum(2)
 
+    @float32_products()
     def plain_landmarks(
         self, params: HeadParams, ids: Tensor | slice, rotations: Tensor | None = None
     ) -> Tensor:

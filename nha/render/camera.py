@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from nha.core.constants import constant
+from nha.core.device import float32_products
 from nha.core.types import Camera
 
 # Points nearer to the camera plane have no meaningful projection; rasterisers skip their faces.
 MIN_DEPTH_METRES = 1e-8
 
 
+@float32_products()
 def to_camera(points_world: Tensor, camera: Camera) -> Tensor:
     """Points in the camera frame: x_cam = x_world @ R + T.
 
