@@ -40,6 +40,7 @@ def test_results_are_complete(demo):
         assert set(subject["seconds"]) == STAGES
         assert subject["annotations"] == "truth"
         assert f"{subject['psnr']:.2f}" in printed
+    assert set(results["reenactment"]) == {"lip_slope", "lip_correlation", "lid_slope", "lid_correlation"}
     assert (
         "annotations: ground truth, from the renderer and without error (--annotations mediapipe" in printed
     )

@@ -58,7 +58,11 @@ def _run_steps(settings: DemoSettings, subjects: list[SubjectPaths]) -> None:
 
     table = results_table(results)
     report = write_demo_report(out, table, sections, videos.side_by_side, settings.annotations)
-    content = {"settings": describe(settings), "subjects": results}
+    content = {
+        "settings": describe(settings),
+        "subjects": results,
+        "reenactment": read_json_object(videos.motion),
+    }
     write_json(out / "results.json", undefined_as_null(content))  # a region may be visible in no frame
     print(f"\n{table.as_text()}\n")
     print(f"annotations: {ANNOTATIONS[settings.annotations]}")

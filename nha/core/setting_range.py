@@ -42,9 +42,9 @@ class SettingRange:
             if not math.isfinite(number):
                 raise UserError(f"{self.option} must be a finite number, but is {number:g}")
             if number < low:
-                raise UserError(f"{self.option} must be at least {low:g}, but is {_short(number)}")
+                raise UserError(f"{self.option} must be at least {_short(low)}, but is {_short(number)}")
             if number > high:
-                raise UserError(f"{self.option} must be at most {high:g}, but is {_short(number)}")
+                raise UserError(f"{self.option} must be at most {_short(high)}, but is {_short(number)}")
 
 
 def _numbers_in(value: Any) -> Iterator[float]:
@@ -56,5 +56,7 @@ def _numbers_in(value: Any) -> Iterator[float]:
 
 
 def _short(number: float) -> str:
+    if isinstance(number, int) and abs(number) < 1e12:
+        return str(number)
     # an int may have more digits than a float can express
     return f"{number:g}" if abs(number) < 1e300 else "far beyond it"

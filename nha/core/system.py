@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -41,8 +42,10 @@ def run_script(main: Callable[[], None]) -> NoReturn:
         with safe_stdout(), stop_signals():
             main()
     except UserError as error:
+        _release_frames(error)
         _exit_with(f"error: {error}", EXIT_USER_ERROR)
     except StoppedError as stop:
+        _release_frames(stop)
         _exit_with(str(stop), stop.exit_code)
     except KeyboardInterrupt:
         _exit_with("interrupted", 130)
@@ -52,6 +55,7 @@ def run_script(main: Callable[[], None]) -> NoReturn:
     except Exception as error:
         if (refusal := system_refusal(error)) is None:
             raise
+        _release_frames(error)
         _exit_with(f"error: {refusal}", EXIT_USER_ERROR)
     sys.exit(0)
 
@@ -82,6 +86,13 @@ def safe_stdout() -> Iterator[None]:
         yield
     finally:
         sys.stdout = before
+
+
+def _release_frames(error: BaseException | None) -> None:
+    """Clear the local variables of an error's frames: progress lines in them end before the error is printed."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _exit_with(message: str, code: int) -> NoReturn:

@@ -12,8 +12,11 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import ColorRange, Colorspace
 
+from nha.core.errors import UserError
+from nha.data.image_file import LARGEST_PIXELS
 from nha.data.tone_mapping import SourceColours, to_bt709
 
+LARGEST_SIDE_RATIO = 20
 LARGEST_SD_HEIGHT = 576  # without metadata, players use BT.601 up to this height and BT.709 above it
 _UNSPECIFIED = 2  # of ITU-T H.273
 
@@ -64,6 +67,15 @@ def _rgb_of(frame: av.VideoFrame, colours: SourceColours | None) -> np.ndarray:
     return frame.to_ndarray(format="rgb24")
 
 
+def require_usable_size(width: int, height: int) -> None:
+    """Raise UserError for a size in pixels that no frame of a person has, and that would fill the memory."""
+    if width * height > LARGEST_PIXELS or max(width, height) > LARGEST_SIDE_RATIO * min(width, height):
+        raise UserError(
+            f"frames of {width} x {height} pixels cannot be used: at most {LARGEST_PIXELS // 10**6} million pixels, "
+            f"and one side at most {LARGEST_SIDE_RATIO} times the other; cut out the head"
+        )
+
+
 def on_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Composite an image, uint8 [H, W, 3], on white by its alpha, uint8 [H, W]."""
     alpha01 = alpha[..., None].astype(np.float32) / 255.0
@@ -75,6 +87,7 @@ def square_pixels(image: np.ndarray, sample_aspect_ratio: Fraction | None) -> np
     if not sample_aspect_ratio or sample_aspect_ratio == 1:
         return image
     width = max(1, round(image.shape[1] * float(sample_aspect_ratio)))
+    require_usable_size(width, image.shape[0])
     return cv2.resize(image, (width, image.shape[0]), interpolation=cv2.INTER_AREA)
 
 

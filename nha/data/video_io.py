@@ -17,7 +17,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from nha.core.errors import UserError
 from nha.core.plain_file import open_plain
 from nha.core.system import atomic_path, get_logger
-from nha.data.displayed_frame import DisplayedFrame, displayed_frame
+from nha.data.displayed_frame import DisplayedFrame, displayed_frame, require_usable_size
 from nha.data.image_sequence import find_images, read_image
 
 DEFAULT_FPS = Fraction(25)
@@ -59,6 +59,7 @@ def video_info(path: str | Path) -> VideoInfo:
     """
     if (images := find_images(Path(path))) is not None:
         height, width = read_image(images.images[0]).rgb.shape[:2]
+        require_usable_size(width, height)
         return VideoInfo(width, height, DEFAULT_FPS, len(images.images), "images")
     container, stream = _open_video(Path(path))
     with container:
@@ -158,6 +159,8 @@ def _open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream
     if stream is None:
         container.close()
         raise UserError(f"no video in this file: {path}")
+    if stream.codec_context.width > 0 and stream.codec_context.height > 0:  # else the first frame tells
+        require_usable_size(stream.codec_context.width, stream.codec_context.height)
     stream.thread_type = "AUTO"
     return container, stream
 
@@ -183,14 +186,9 @@ def _video_streams(container: av.container.InputContainer) -> list[av.VideoStrea
 def _log_choice_of_stream(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> None:
     n_streams = len(_video_streams(container))
     if n_streams > 1:
-        width, height = stream.codec_context.width, stream.codec_context.height
+        size = f"{stream.codec_context.width} x {stream.codec_context.height}"
         _logger.warning(
-            "%s has %d video streams; stream %d is used (%d x %d pixels)",
-            path.name,
-            n_streams,
-            stream.index,
-            width,
-            height,
+            "%s has %d video streams; stream %d is used (%s pixels)", path.name, n_streams, stream.index, size
         )
 
 

@@ -22,6 +22,7 @@ from nha.preprocess.dataset_info import read_info
 
 _NASION, _CHIN = 27, 8
 _NOT_HEAD = (Segmentation.BACKGROUND, Segmentation.CLOTHES)
+_LARGEST_SIDE_PX = 10**6
 _MOST_MASKS = 20  # frames whose masks are read for the size of the head
 
 
@@ -97,7 +98,9 @@ def read_scores(path: Path) -> list[FrameScores]:
             for frame in frames
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"'{path}' holds no scores ({error}); evaluate the avatar again") from None
+        raise UserError(
+            f"'{path}' holds no scores ({error}); remove it and evaluate the avatar again"
+        ) from None
 
 
 def head_directions_deg(tracking: TrackingResult, frame_ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +146,12 @@ def _head_height_px(folder: DatasetFolder, frame_ids: Sequence[int]) -> float:
     if not heights:
         return float("nan")
     transforms = read_transforms(folder.transforms) if folder.transforms.is_file() else {}
-    return float(np.median(heights)) * transforms.get("crop_h", 1) / transforms.get("h_out", 1)
+    sides = [transforms.get(name, 1) for name in ("crop_h", "h_out")]
+    if not all(type(side) in (int, float) and 0 < side < _LARGEST_SIDE_PX for side in sides):
+        raise UserError(
+            f"'{folder.transforms}' holds sizes that no frame has; make it again with `nha preprocess`"
+        )
+    return float(np.median(heights)) * sides[0] / sides[1]
 
 
 def _rejected_frames(tracking: Path) -> tuple[int, ...]:

@@ -7,17 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from nha.core.conventions import EYE_CLOSURE_PAIRS, N_FACE_LANDMARKS, OUTER_EYE_CORNERS
+from nha.core.conventions import N_FACE_LANDMARKS
 from nha.evaluation.rendered_frames import RenderedFrames
+from nha.head.landmark_openings import OPENINGS, opening_slopes, relative_openings
 from nha.head.model import HeadModel
 from nha.render.camera import project
-
-# Upper and lower points of the inner lips; the openings are means over the pairs.
-LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
-OPENINGS: Mapping[str, tuple[tuple[int, int], ...]] = {"lip": LIP_PAIRS, "lid": EYE_CLOSURE_PAIRS}
-SMALLEST_MOTION = 1e-3  # standard deviation of an opening, of the eye distance, below which there is no slope
 
 
 @dataclass(frozen=True)
@@ -39,16 +34,7 @@ def openings(rendered: RenderedFrames, head: HeadModel) -> Openings:
     points = head.landmarks(rendered.rendering.surface.vertices)[:, :N_FACE_LANDMARKS]
     found = (batch.landmark_confidence > 0).any(1)
     annotated = torch.where(found[:, None, None], batch.landmarks_px, torch.nan)
-    return Openings(_opening(project(points, batch.camera)[..., :2]), _opening(annotated))
-
-
-def _opening(landmarks_px: Tensor) -> dict[str, np.ndarray]:
-    def distance(pairs: tuple[tuple[int, int], ...]) -> Tensor:
-        upper, lower = torch.tensor(pairs, device=landmarks_px.device).T
-        return (landmarks_px[:, upper] - landmarks_px[:, lower]).norm(dim=-1).mean(1)
-
-    unit = distance((OUTER_EYE_CORNERS,))
-    return {name: (distance(pairs) / unit).double().cpu().numpy() for name, pairs in OPENINGS.items()}
+    return Openings(relative_openings(project(points, batch.camera)[..., :2]), relative_openings(annotated))
 
 
 def joined_openings(parts: list[Openings]) -> Openings:
@@ -61,24 +47,5 @@ def joined_openings(parts: list[Openings]) -> Openings:
 
 
 def slopes(measured: Openings) -> dict[str, float]:
-    """Slope of the drawn over the annotated opening (least squares), and their correlation.
-
-    Args:
-        measured: the openings of a part's frames.
-
-    Returns:
-        "lip_slope", "lip_correlation", "lid_slope" and "lid_correlation"; 1 is right for each. NaN where the annotated
-        opening does not change.
-    """
-    result = {}
-    for name in OPENINGS:
-        known = np.isfinite(measured.annotated[name]) & np.isfinite(measured.drawn[name])
-        drawn, annotated = (v[name][known] for v in (measured.drawn, measured.annotated))
-        slope = correlation = float("nan")
-        if len(annotated) > 1 and annotated.std() > SMALLEST_MOTION:
-            centred = annotated - annotated.mean()
-            slope = float(centred @ (drawn - drawn.mean()) / (centred @ centred))
-            # |correlation| <= 1: the slope times the ratio of the deviations; 0 for an opening that is drawn constant
-            correlation = slope * float(annotated.std() / max(drawn.std(), 1e-12))
-        result |= {f"{name}_slope": slope, f"{name}_correlation": correlation}
-    return result
+    """Slopes and correlations of the drawn over the annotated openings, see `opening_slopes`."""
+    return opening_slopes(measured.drawn, measured.annotated)

@@ -16,6 +16,7 @@ from nha.data.messages import some_of
 from nha.data.tracking_file import TrackingResult
 from nha.export.poses import frame_params, neutral_params
 from nha.export.views import orbit_views
+from nha.head.model import HeadModel
 from nha.reenactment.transfer import transfer_as_seen
 
 
@@ -69,7 +70,7 @@ def base_poses(
     frame_ids = () if played is None else tuple(sorted(played.frame.tolist()))
     frames = None
     if driving is not None:
-        frames = driven_frames(neutral, camera.extrinsics[0, :, :3], driving)
+        frames = driven_frames(neutral, camera.extrinsics[0, :, :3], driving, avatar.head)
     elif tracking is not None:
         frames = frame_params(avatar, tracking, frame_ids)
     return BasePoses(neutral, camera, frame_ids, frames)
@@ -82,18 +83,21 @@ def _move_before(camera: Camera, params: HeadParams) -> HeadParams:
     return params.replace(rotation=turned, translation=(params.translation - shift) @ rotation.T)
 
 
-def driven_frames(neutral: HeadParams, camera_rotation: Tensor, driving: TrackingResult) -> HeadParams:
+def driven_frames(
+    neutral: HeadParams, camera_rotation: Tensor, driving: TrackingResult, head: HeadModel
+) -> HeadParams:
     """The poses of a head that is moved by another person's video. `docs/method.md`, section 6.
 
     Args:
         neutral: [1], the head's neutral pose.
         camera_rotation: [3, 3], the rotation in the extrinsics of the camera that sees the head.
         driving: the other person's tracking.
+        head: the head model of both.
 
     Returns:
         F poses, in the ascending order of the driving frames.
     """
     params = driving.params_for(sorted(driving.frame.tolist())).to(neutral.expr.device)
-    start = driving.params_for([neutral_frame(driving)]).to(neutral.expr.device)
+    start = driving.params_for([neutral_frame(driving, head)]).to(neutral.expr.device)
     driving_rotation = torch.from_numpy(driving.RT[:, :3]).to(camera_rotation)
     return transfer_as_seen(neutral, camera_rotation, params, start, driving_rotation)

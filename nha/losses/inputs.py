@@ -27,11 +27,15 @@ class MeshTables:
         vertex_weight: [V] weight of each vertex in the Laplacian term.
         laplacian_edges: [E, 2] vertex ids, the edges outside the eyeballs.
         scalp_edges: [E, 2] vertex ids, the edges that touch the scalp.
+        feature_edges: [E, 2] vertex ids, the edges around lips and eyes.
+        feature_edge_length: [E] their lengths in metres in the rest pose without offsets.
     """
 
     vertex_weight: Tensor
     laplacian_edges: Tensor
     scalp_edges: Tensor
+    feature_edges: Tensor
+    feature_edge_length: Tensor
 
 
 @dataclass(frozen=True)

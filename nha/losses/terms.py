@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nha.core.schedules import geometric_between, linear_between
 from nha.losses import (
+    contact,
     coverage,
     detail,
     landmarks,
@@ -97,6 +98,9 @@ TERMS: Mapping[str, Term] = {
         Term("edge", surface.edge_length_term),
         Term("lmk", landmarks.landmark_term),
         Term("eye_closed", landmarks.eye_closure_term),
+        Term("gap", contact.gap_term, optional=True),
+        Term("contact", contact.contact_term, optional=True),
+        Term("stretch", contact.stretch_term, optional=True),
         Term("norm", normals.normal_term, (*NORMALS, *COORDS, *HARD)),
         Term("silh", silhouette.silhouette_term, COORDS, linear, metric="iou"),
         Term("shape_reg", priors.shape_term),

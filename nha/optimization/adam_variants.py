@@ -21,7 +21,8 @@ class RowAdam(_AdamVariant):
     """Adam on tables with one row for each frame, in which only rows with a gradient move.
 
     Adam itself would go on moving the rows of frames that are not in the batch by their momentum. Each row has its own
-    count of steps.
+    count of steps. In groups with "centred", the mean over the rows that have moved stays zero: what all frames share
+    belongs to the parameters that they share, so that other frames, which have no corrections, get it too.
     """
 
     @torch.no_grad()
@@ -45,6 +46,9 @@ class RowAdam(_AdamVariant):
                 count = steps.clamp_min(1)
                 size = (square / (1 - second**count)).sqrt() + EPS
                 table -= group["lr"] * moved * (mean / (1 - first**count)) / size
+                if group.get("centred"):
+                    fitted = (steps > 0).to(table)
+                    table -= fitted * ((table * fitted).sum(0) / fitted.sum().clamp_min(1))
 
 
 class UniformAdam(_AdamVariant):

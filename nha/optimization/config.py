@@ -107,6 +107,17 @@ class LossSettings(Settings):
     w_eye_closed: PerStage = setting(
         (1e5, 1e5, 1e5), minimum=0, help="Distance of the eyelids against the height of the parsed eye."
     )
+    w_gap: PerStage = setting(
+        (0, 0, 0), minimum=0, help="Gaps of lips and eyelids against the landmarks; needs --model blend."
+    )
+    w_contact: PerStage = setting(
+        (0, 0, 0),
+        minimum=0,
+        help="Difference of the offsets where lips and eyelids meet; needs --model blend.",
+    )
+    w_stretch: PerStage = setting(
+        (0, 0, 0), minimum=0, help="Stretch of the face by the offsets; needs --model blend."
+    )
     w_semantic_ear: PerStage = setting((1e-1, 1e-1, 1e-1), minimum=0, help="Ears against the parsing.")
     w_semantic_eye: PerStage = setting((1e-1, 1e-1, 1e-1), minimum=0, help="Eyes against the parsing.")
     w_semantic_mouth: PerStage = setting((1e-1, 1e-1, 1e-1), minimum=0, help="Mouth against the parsing.")

@@ -21,6 +21,8 @@ _RATE = 0.75  # the first learning rate, relative to that of the stage
 _LAST_RATE = 0.1  # the learning rate falls linearly to this share
 # These terms pull towards the tracking, which the fit corrects; with them, 0.3 dB less in the face of a real person.
 _LEFT_OUT = ("expr_reg", "pose_reg")
+# Here only the poses of single frames follow the landmarks, and the fit must not trade an opening for a colour.
+_GAP_FACTOR = 5.0
 _GAIN_RATE = 1.0  # of the exposure, relative to the rate of the poses
 _MOVING = (*POSES, "eyes")
 
@@ -72,6 +74,7 @@ class _FrameFit:
     ) -> None:
         self._avatar, self._objective, self._stage = avatar, objective, stage
         self._weights = stage.weights_at(stage.end_epoch - 1) | dict.fromkeys(_LEFT_OUT, 0.0)
+        self._weights["gap"] = _GAP_FACTOR * self._weights.get("gap", 0.0)
         self._first_rate = _RATE * stage.flame_lr
         self.tables = (avatar.log_gain, *(getattr(avatar.frame_parameters, name) for name in _MOVING))
         self._poses = pose_optimizer(avatar.frame_parameters, _MOVING, self._first_rate, RowAdam)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from nha.avatar.base import HeadAvatar
 from nha.core.mesh import unique_edges
 from nha.core.types import FrameBatch, Rendering
+from nha.losses.contact import feature_edges
 from nha.losses.inputs import LossInputs, MeshTables, PerceptualDistance
 from nha.losses.part_weights import part_weights, read_part_weights
 from nha.losses.surface import edges_touching_part, edges_without_part
@@ -64,6 +66,10 @@ class Objective(nn.Module):
             "laplacian_edges": edges_without_part(head.faces, eyeballs),
             "scalp_edges": edges_touching_part(head.faces, in_part[:, head.part("scalp")]),
         }
+        rest = head.template[head.kept_vertices]
+        tables["feature_edges"], tables["feature_edge_length"] = feature_edges(
+            tables["laplacian_edges"], rest, head.landmarks(rest[None])[0]
+        )
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
         self.perceptual = perceptual
@@ -92,7 +98,7 @@ class Objective(nn.Module):
             rendering=rendering,
             head=avatar.head,
             corrections=dict(avatar.frame_parameters.named_parameters()),
-            mesh=MeshTables(self.vertex_weight, self.laplacian_edges, self.scalp_edges),
+            mesh=MeshTables(**{field.name: getattr(self, field.name) for field in fields(MeshTables)}),
             partner=partner,
             perceptual=self.perceptual,
         )

@@ -71,8 +71,11 @@ def make_optimizers(avatar: HeadAvatar) -> dict[str, Optimizer]:
     They exist for the whole run, so Adam's state is kept from one stage to the next that uses it.
     """
     if isinstance(avatar, BlendAvatar):
+        corrections = pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0, RowAdam)
+        for group in corrections.param_groups:
+            group["centred"] = group["name"] != "shape"  # which has one row for all frames
         return {
-            CORRECTIONS: pose_optimizer(avatar.frame_parameters, FRAME_TABLES, 0.0, RowAdam),
+            CORRECTIONS: corrections,
             OFFSETS: UniformAdam(_blend_offset_groups(avatar), lr=0.0),
             TEXTURE: Adam(_blend_texture_groups(avatar), lr=0.0, **_adam_options(avatar.device)),
         }

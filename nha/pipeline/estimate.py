@@ -80,15 +80,15 @@ class Estimate:
         """The estimate as text."""
         parts = ", ".join(f"{part} {duration(seconds)}" for part, seconds in self.seconds.items())
         cores = os.cpu_count() or 1
-        memory = "" if self.available_bytes is None else f" ({_gigabytes(self.available_bytes)} free)"
+        memory = "" if self.available_bytes is None else f" ({_size_text(self.available_bytes)} free)"
         packages = "".join(f", {package} (installed)" for package in self.packages)
         too_little = self.available_bytes is not None and self.available_bytes < self.memory_bytes
         warning = ["warning: memory may be too little; a lower --quality needs less"] if too_little else []
         return [
             f"time here: about {duration(self.total)} ({parts}), on {self.device}; {cores} cores, "
             f"{self.speed:.1f} times the reference",
-            f"needs: {_gigabytes(self.disk_bytes)} of disk ({_gigabytes(self.free_bytes)} free), "
-            f"{_gigabytes(self.memory_bytes)} of memory{memory}{packages}",
+            f"needs: {_size_text(self.disk_bytes)} of disk ({_size_text(self.free_bytes)} free), "
+            f"{_size_text(self.memory_bytes)} of memory{memory}{packages}",
             *warning,
         ]
 
@@ -141,7 +141,7 @@ def require_room(result: Estimate, folder: Path) -> None:
     """Raise UserError where the disk is too small."""
     if result.disk_bytes > result.free_bytes:
         raise UserError(
-            f"'{folder}' needs about {_gigabytes(result.disk_bytes)}, but only {_gigabytes(result.free_bytes)} are "
+            f"'{folder}' needs about {_size_text(result.disk_bytes)}, but only {_size_text(result.free_bytes)} are "
             "free: make room, choose another --out, or use fewer frames (--max_frames)"
         )
 
@@ -210,5 +210,5 @@ def _available_memory() -> float | None:
         return None
 
 
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:.1f} GB"
+def _size_text(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

@@ -34,6 +34,7 @@ from nha.tracking.tracker import track_dataset
 
 RUN_FILE, VERDICT_FILE, TEXT_FILE, STEPS_FILE = "make.json", "verdict.json", "verdict.txt", "steps.json"
 STEPS = ("dataset", "tracking", "avatar", "evaluation", "export")
+_DATA = ("dataset/dataset_info.json", "tracking/tracked_flame_params.npz", "evaluation/scores.json")
 FEWEST_FRAMES = 8
 SLOWEST_FILM_FPS = 8.0  # films of few frames would stand still otherwise
 _WITHOUT_INFLUENCE = ("video", "out", "resume", "device")
@@ -128,7 +129,10 @@ def _make(settings: MakeSettings, plan: _Plan, out: Path, expected: dict[str, fl
     }
     seconds: dict[str, float] = {}
     for name, part in zip(STEPS, list(expected), strict=True):
-        record = steps.run(name, history, out / name, actions[name], replace=False)
+        outputs = [
+            path for path in (*_files(out).values(), *map(out.joinpath, _DATA)) if path.parent.name == name
+        ]
+        record = steps.run(name, history, out / name, actions[name], replace=False, outputs=outputs)
         seconds[name] = record["seconds"]
         del expected[part]
         if expected:

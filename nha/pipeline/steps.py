@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nha.core.json_file import read_json_object, write_json
+from nha.core.manifest import Manifest
 from nha.core.output_folder import remove_own_output
 from nha.data.dataset_folder import DatasetFolder
 from nha.data.frame_store import remove_caches
@@ -29,6 +31,7 @@ class Steps:
         action: Callable[[], object],
         *,
         replace: bool = True,
+        outputs: Sequence[Path] = (),
     ) -> dict:
         """Run a step unless an earlier run has finished it with the same settings.
 
@@ -39,6 +42,8 @@ class Steps:
             action: writes the folder, returns a value for JSON.
             replace: remove the step's own files if they were written with other settings; False leaves them to the
                 action, which refuses them or continues.
+            outputs: files in the folder; where one is not as the step wrote it, the step is not finished, whatever its
+                record says.
 
         Returns:
             The record: settings (a digest), seconds, result.
@@ -50,7 +55,7 @@ class Steps:
                 remove_step(folder)
             record = {"settings": settings}
             self._keep(name, record)
-        if "seconds" in record and folder.exists():
+        if _is_finished(record) and folder.is_dir() and all(map(Manifest(folder).owns, outputs)):
             print(f"== {name}: done before ({record['seconds']:.0f} s)", flush=True)
             return record
         print(f"== {name}", flush=True)
@@ -63,6 +68,11 @@ class Steps:
     def _keep(self, name: str, record: dict) -> None:
         self.records[name] = record
         write_json(self.path, self.records)
+
+
+def _is_finished(record: dict) -> bool:
+    seconds = record.get("seconds")
+    return isinstance(seconds, (int, float)) and 0 <= seconds < math.inf and "result" in record
 
 
 def remove_step(folder: Path) -> None:

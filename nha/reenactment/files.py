@@ -13,29 +13,33 @@ from nha.reenactment.settings import ReenactmentSettings
 
 @dataclass(frozen=True)
 class ReenactmentFiles:
-    """Paths of the three videos of one driving person.
+    """Paths of the files of one driving person; iterating gives the three videos.
 
     Attributes:
         prediction: the animated avatar before the background.
         driving: the driving person.
         side_by_side: both beside each other, with captions.
+        motion: JSON file, how far mouth and eyelids open compared with the driving person's.
         are_in_own_folder: whether their folder holds nothing else.
     """
 
     prediction: Path
     driving: Path
     side_by_side: Path
+    motion: Path
     are_in_own_folder: bool = True
 
     @classmethod
     def at(cls, outpath: Path) -> ReenactmentFiles:
-        """The videos' paths in a folder; if `outpath` ends in .mp4, that file and two others beside it."""
+        """The paths in a folder; if `outpath` ends in .mp4, that file and the others beside it."""
         if outpath.suffix.lower() != ".mp4":
-            return cls(outpath / "prediction.mp4", outpath / "driving.mp4", outpath / "side_by_side.mp4")
+            names = ("prediction.mp4", "driving.mp4", "side_by_side.mp4", "motion.json")
+            return cls(*(outpath / name for name in names))
         return cls(
             outpath.with_name(f"{outpath.stem}_prediction.mp4"),
             outpath.with_name(f"{outpath.stem}_driving.mp4"),
             outpath,
+            outpath.with_name(f"{outpath.stem}_motion.json"),
             are_in_own_folder=False,
         )
 

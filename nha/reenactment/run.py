@@ -23,15 +23,16 @@ from nha.data.video_io import VideoWriter, video_info
 from nha.reenactment.background import Background
 from nha.reenactment.driving_images import driving_images
 from nha.reenactment.files import DrivingPerson, ReenactmentFiles, driving_people
+from nha.reenactment.motion_report import motion_slopes, write_motion
 from nha.reenactment.settings import ReenactmentSettings
 from nha.reenactment.tracked_people import (
+    NeutralFrame,
     TrackedPerson,
     open_driving_person,
     open_person,
     read_driving_tracking,
-    select_neutral_frame,
 )
-from nha.reenactment.transfer import transferred_motion
+from nha.reenactment.transfer import Motion, transferred_motion
 from nha.render.rasterize import raster_backend
 from nha.visualization.layout import side_by_side
 
@@ -56,13 +57,10 @@ def reenact_avatar(settings: ReenactmentSettings) -> list[ReenactmentFiles]:
     people = driving_people(settings)
     target_tracking = read_tracking(settings.target_tracking_results)
     trackings = [read_driving_tracking(person, settings.target_ckpt, settings.head) for person in people]
-    target_neutral = select_neutral_frame(
-        target_tracking, settings.neutral_target_frame, "neutral_target_frame", "target"
-    )
-    neutrals = [
-        select_neutral_frame(tracking, person.neutral_frame, "neutral_driving_frame", person.name)
-        for person, tracking in zip(people, trackings, strict=True)
-    ]
+    target_neutral = NeutralFrame(settings.neutral_target_frame, "neutral_target_frame", "target")
+    neutrals = [NeutralFrame(one.neutral_frame, "neutral_driving_frame", one.name) for one in people]
+    for neutral, tracking in zip((target_neutral, *neutrals), (target_tracking, *trackings), strict=True):
+        neutral.check(tracking)
     for person in people:
         _require_own_output(person)
     device = pick_device(settings.device)
@@ -81,7 +79,7 @@ def _require_own_output(person: DrivingPerson) -> None:
     if person.files.are_in_own_folder:
         require_own(person.files.folder)
     else:
-        for path in person.files:
+        for path in (*person.files, person.files.motion):
             require_own_file(path)
         require_writable(person.files.folder)
 
@@ -92,7 +90,7 @@ def _hold_output(person: DrivingPerson, held: ExitStack) -> None:
         held.enter_context(own_folder(person.files.folder))
     else:
         held.enter_context(exclusive_use(person.files.folder))
-        held.enter_context(own_files(*person.files))
+        held.enter_context(own_files(*person.files, person.files.motion))
 
 
 def _write_videos(
@@ -102,14 +100,16 @@ def _write_videos(
     settings: ReenactmentSettings,
     device: torch.device,
 ) -> None:
-    """Write the three videos of one driving person."""
+    """Write the three videos of one driving person, and how far mouth and eyelids open in them."""
     frame_rate, has_video = settings.frame_rate, person.video is not None
     if frame_rate is None:
         frame_rate = float(video_info(person.video).fps) if has_video else recorded_frame_rate(person)
     frame_ids = video_frame_ids(driving.tracking.frame.tolist(), fill_gaps=has_video)
     frame_ids = frame_ids[: settings.max_frames or None]
     background = Background(settings.background, frame_rate)
-    frames = _render_frames(target, driving, person, frame_ids, settings, device)
+    unique_ids = list(dict.fromkeys(frame_ids))
+    motion = _motion(target, driving, unique_ids, settings, device)
+    frames = _render_frames(target, driving, person, frame_ids, motion, settings, device)
     with ExitStack() as stack:
         videos = [stack.enter_context(VideoWriter(path, frame_rate)) for path in person.files]
         shown = progress(frames, f"reenacting {person.name}", len(frame_ids))
@@ -122,6 +122,7 @@ def _write_videos(
         start_s = frame_ids[0] / float(video_info(person.video).fps)
         for path in person.files:
             add_sound(path, person.video, start_s)
+    write_motion(person, motion_slopes(target, driving, motion, unique_ids))
 
 
 def recorded_frame_rate(person: DrivingPerson) -> float:
@@ -148,27 +149,40 @@ def video_frame_ids(tracked: list[int], fill_gaps: bool) -> list[int]:
     return filled
 
 
+def _motion(
+    target: TrackedPerson,
+    driving: TrackedPerson,
+    frame_ids: list[int],
+    settings: ReenactmentSettings,
+    device: torch.device,
+) -> Motion:
+    """The poses of the target in N driving frames."""
+    return transferred_motion(
+        target.actor,
+        driving.actor,
+        driving.tracking.params_for(frame_ids).to(device),
+        torch.tensor(frame_ids, device=device),
+        keep_pose=settings.keep_pose,
+        place=settings.camera,
+        smooth=settings.smooth,
+    )
+
+
 @torch.no_grad()
 def _render_frames(
     target: TrackedPerson,
     driving: TrackedPerson,
     person: DrivingPerson,
     frame_ids: list[int],
+    motion: Motion,
     settings: ReenactmentSettings,
     device: torch.device,
 ) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """For each frame the rendered target [4, H, W] and the image of the driving person uint8 [H, W, 3]."""
+    """For each frame the rendered target [4, H, W] and the image of the driving person uint8 [H, W, 3].
+
+    `motion` has one pose for each id in the order in which it occurs first.
+    """
     row_of = {frame_id: row for row, frame_id in enumerate(dict.fromkeys(frame_ids))}
-    unique_ids = list(row_of)
-    motion = transferred_motion(
-        target.actor,
-        driving.actor,
-        driving.tracking.params_for(unique_ids).to(device),
-        torch.tensor(unique_ids, device=device),
-        keep_pose=settings.keep_pose,
-        place=settings.camera,
-        smooth=settings.smooth,
-    )
     avatar = target.actor.avatar
     images_of = driving_images(driving, person.video, avatar.head, device)
     camera_source = target if settings.camera == "target" else driving

@@ -38,15 +38,48 @@ class TrackedPerson:
         return self.tracking.camera_for(frame_ids, self.tracking.image_size)
 
 
+@dataclass(frozen=True)
+class NeutralFrame:
+    """The neutral frame of a person.
+
+    Attributes:
+        given: frame id from the settings; None selects one.
+        key: name of that setting, for messages.
+        who: the person's name, for messages.
+    """
+
+    given: int | None
+    key: str
+    who: str
+
+    def check(self, tracking: TrackingResult) -> None:
+        """Raise UserError where the given frame was not tracked."""
+        if self.given is not None and tracking.missing_frames([self.given]):
+            raise UserError(
+                f"--{self.key} {self.given} was not tracked; choose one of the frames "
+                f"{some_of(tracking.frame.tolist())}"
+            )
+
+    def of(self, tracking: TrackingResult, head: HeadModel) -> int:
+        """The given frame, or a selected one, which is logged; head: the head model that was tracked."""
+        if self.given is not None:
+            return self.given
+        selected = neutral_frame(tracking, head)
+        _logger.info(
+            "neutral frame of %s: %d (selected; set another with --%s)", self.who, selected, self.key
+        )
+        return selected
+
+
 def open_person(
-    checkpoint: Path, tracking: TrackingResult, neutral: int, head: str | None, device: torch.device
+    checkpoint: Path, tracking: TrackingResult, neutral: NeutralFrame, head: str | None, device: torch.device
 ) -> TrackedPerson:
     """Open a person who has an avatar.
 
     Args:
         checkpoint: the avatar's file.
         tracking: of the video that the avatar was trained on, or of another video of the same person.
-        neutral: id of the neutral frame.
+        neutral: the neutral frame.
         head: head model; None takes the one in the checkpoint.
         device: where the avatar is rendered.
     """
@@ -54,13 +87,14 @@ def open_person(
     tracking = tracking_for_avatar(
         tracking, avatar.head, record_of(avatar), f"the tracking file of {checkpoint}"
     )
-    return TrackedPerson(Actor(avatar, tracking.params_for([neutral]).to(device), neutral), tracking)
+    frame = neutral.of(tracking, avatar.head)
+    return TrackedPerson(Actor(avatar, tracking.params_for([frame]).to(device), frame), tracking)
 
 
 def open_driving_person(
     person: DrivingPerson,
     tracking: TrackingResult,
-    neutral: int,
+    neutral: NeutralFrame,
     target: TrackedPerson,
     head: str | None,
     device: torch.device,
@@ -72,7 +106,8 @@ def open_driving_person(
         _check_same_head(target_head, driving.actor.avatar.head)
         return driving
     tracking = tracking_for_head(tracking, target_head, person.tracking)
-    return TrackedPerson(Actor(None, tracking.params_for([neutral]).to(device), neutral), tracking)
+    frame = neutral.of(tracking, target_head)
+    return TrackedPerson(Actor(None, tracking.params_for([frame]).to(device), frame), tracking)
 
 
 def read_driving_tracking(person: DrivingPerson, target_checkpoint: Path, head: str | None) -> TrackingResult:
@@ -90,26 +125,6 @@ def read_driving_tracking(person: DrivingPerson, target_checkpoint: Path, head: 
     if is_arkit_table(person.tracking):
         return arkit_tracking(person.tracking, load_avatar(target_checkpoint, head).head)
     return read_tracking(person.tracking, camera_needed=False)
-
-
-def select_neutral_frame(tracking: TrackingResult, given: int | None, key: str, who: str) -> int:
-    """Return the given neutral frame after a check, or select one and log which.
-
-    Args:
-        tracking: the person's tracking.
-        given: frame id from the settings, or None.
-        key: name of that setting, for messages.
-        who: the person's name, for messages.
-    """
-    if given is None:
-        selected = neutral_frame(tracking)
-        _logger.info("neutral frame of %s: %d (selected; set another with --%s)", who, selected, key)
-        return selected
-    if tracking.missing_frames([given]):
-        raise UserError(
-            f"--{key} {given} was not tracked; choose one of the frames {some_of(tracking.frame.tolist())}"
-        )
-    return given
 
 
 def _check_same_head(target: HeadModel, driving: HeadModel) -> None:

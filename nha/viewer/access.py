@@ -7,6 +7,7 @@ server (`Origin`), and its path begins with the random token of the printed addr
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import http
@@ -55,7 +56,7 @@ class AccessRules:
         if len(origins) > 1 or (origins and not self._is_own_origin(origins[0], hosts[0])):
             return "requests of other web pages are not allowed"
         first = (path.split("?")[0].split("/") + [""])[1]
-        if not secrets.compare_digest(first.encode(), self.token.encode()):
+        if not secrets.compare_digest(first.encode(errors="surrogateescape"), self.token.encode()):
             return "open the address that the viewer has printed; it ends with a token"
         return None
 
@@ -160,6 +161,7 @@ def _guarded_connections(rules: AccessRules, handler: Callable[[Any], Any]) -> C
     """A connection handler whose connections receive only checked messages; what is not one is left out."""
 
     async def handle(connection: Any) -> None:
+        asyncio.get_running_loop().set_exception_handler(_leave_out)
         receive = connection.recv
 
         async def receive_checked(*arguments: Any, **options: Any) -> bytes:
@@ -176,6 +178,12 @@ def _guarded_connections(rules: AccessRules, handler: Callable[[Any], Any]) -> C
             rules.n_connections -= 1
 
     return handle
+
+
+def _leave_out(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Drop the traceback of a value that viser cannot convert to its control's kind; report every other error."""
+    if not isinstance(context.get("exception"), (ValueError, TypeError)):
+        loop.default_exception_handler(context)
 
 
 def _quiet_logger() -> logging.Logger:

@@ -6,6 +6,7 @@ import pytest
 
 from nha.core import system
 from nha.core.errors import UserError
+from nha.core.progress import progress
 
 
 def test_run_script_turns_a_user_error_into_one_line_and_code_2(capsys):
@@ -100,3 +101,20 @@ def test_a_reader_that_stops_reading_gets_no_traceback(tmp_path):
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+def test_progress_lines_end_before_the_error_is_printed(capsys):
+    def main() -> None:
+        [fail(item) for item in progress([1, 2], "work", unit="parts")]
+
+    def fail(item: int) -> None:
+        try:
+            raise OSError(28, "No space left on device", "x/y")
+        except OSError as error:
+            raise UserError("the disk is full") from error
+
+    with pytest.raises(SystemExit):
+        system.run_script(main)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("work: 0 of 2 parts in")
+    assert last == "error: the disk is full"

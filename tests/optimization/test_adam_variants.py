@@ -67,3 +67,16 @@ def test_state_is_restored(kind) -> None:
         optimizer.step()
         restored.step()
     assert torch.equal(tensor, twin)
+
+
+def test_rows_of_a_centred_group_have_mean_zero() -> None:
+    table = torch.nn.Parameter(torch.zeros(4, 2))
+    optimizer = RowAdam([{"params": [table], "centred": True}], lr=0.1)
+    for rows in ((0, 1), (1, 2)):
+        table.grad = torch.zeros(4, 2)
+        for row in rows:
+            table.grad[row] = torch.tensor([1.0, -1 - row])
+        optimizer.step()
+    assert (table[3] == 0).all()  # a row that never moved, as those of held-out frames
+    torch.testing.assert_close(table[:3].detach().mean(0), torch.zeros(2))
+    assert table[0, 0] > table[1, 0]  # the second row moved twice

@@ -53,6 +53,7 @@ def test_self_reenactment_shows_the_same_images(options, checkpoint):
     assert sorted(path.name for path in options.outpath.iterdir()) == [
         ".manifest.jsonl",
         "driving.mp4",
+        "motion.json",
         "prediction.mp4",
         "side_by_side.mp4",
     ]

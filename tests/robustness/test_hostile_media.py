@@ -6,13 +6,24 @@ import os
 import struct
 import time
 import zlib
+from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 
 from nha.core.errors import UserError
+from nha.core.image_header import claimed_pixels
 from nha.data.dataset_check import check_dataset
-from nha.data.dataset_folder import DatasetFolder, Keypoints, read_labels, read_rgb, write_keypoints
+from nha.data.dataset_folder import (
+    DatasetFolder,
+    Keypoints,
+    read_labels,
+    read_rgb,
+    write_keypoints,
+    write_rgb,
+)
+from nha.data.displayed_frame import square_pixels
 from nha.data.findings import Fault
 from nha.data.image_sequence import read_image
 from nha.data.video_io import VideoWriter, video_info
@@ -51,6 +62,86 @@ def test_images_that_claim_to_be_huge(attempts, tmp_path, name):
     (tmp_path / "x.png").write_bytes(IMAGES[name])
     with bounded_memory():
         assert all(attempts.read(read, tmp_path / "x.png") for read in (read_rgb, read_labels, read_image))
+
+
+def tiff(width: int, height: int) -> bytes:
+    """A TIFF without pixels."""
+    entries = [
+        (256, 4, width),
+        (257, 4, height),
+        (258, 3, 8),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 4, 8),
+        (277, 3, 1),
+    ]
+    content = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + content + bytes(4)
+
+
+def encoded(suffix: str, image: np.ndarray, *options: int) -> bytes:
+    return cv2.imencode(suffix, image, options)[1].tobytes()
+
+
+SMALL = np.zeros((8, 12, 3), np.uint8)
+LOSSLESS = (cv2.IMWRITE_WEBP_QUALITY, 101)
+SIZES = {
+    "png": (encoded(".png", SMALL), 96),
+    "jpeg": (encoded(".jpg", SMALL), 96),
+    "progressive jpeg": (encoded(".jpg", SMALL, cv2.IMWRITE_JPEG_PROGRESSIVE, 1), 96),
+    "jpeg with bytes between its parts": (b"\xff\xd8\0\0\xff\xff" + encoded(".jpg", SMALL)[2:], 96),
+    "webp": (encoded(".webp", SMALL), 96),
+    "lossless webp": (encoded(".webp", SMALL, *LOSSLESS), 96),
+    "webp with alpha": (encoded(".webp", np.zeros((8, 12, 4), np.uint8)), 96),
+    "bmp": (encoded(".bmp", SMALL), 96),
+    "bmp upside down": (b"BM" + bytes(12) + struct.pack("<Iii", 40, 12, -8), 96),
+    "tiff": (encoded(".tiff", SMALL), 96),
+    "big-endian tiff": (
+        b"MM\0*\0\0\0\x08\0\2" + struct.pack(">HHIHHHHII", 256, 3, 1, 12, 0, 257, 4, 1, 8),
+        96,
+    ),
+    "portable map": (b"P5 12 8 255\n" + bytes(96), 0),
+    "gif": (b"GIF89a\x0c\0\x08\0" + bytes(100), 0),
+    "nothing": (b"", 0),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_size_of_an_image_is_known_before_it_is_decoded(name):
+    content, pixels = SIZES[name]
+    assert claimed_pixels(content) == pixels
+    for end in range(len(content) if len(content) < 200 else 40):
+        claimed_pixels(content[:end])  # raises nothing
+
+
+BOMBS = {
+    "webp": encoded(".webp", np.zeros((10_001, 10_000), np.uint8), *LOSSLESS),
+    "tiff": tiff(40_000, 40_000),
+    "bmp": b"BM" + bytes(8) + struct.pack("<IIiiHHII", 54, 40, 30_000, 30_000, 1, 24, 0, 0) + bytes(100),
+    "portable map": b"P6 30000 30000 255\n",
+    "radiance": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 20000 +X 20000\n",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_small_images_of_other_formats_that_expand_far(attempts, tmp_path, name):
+    assert len(BOMBS[name]) < 2 << 20
+    (tmp_path / "x.png").write_bytes(BOMBS[name])
+    with bounded_memory():
+        assert all(attempts.read(read, tmp_path / "x.png") for read in (read_rgb, read_labels, read_image))
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (2000, 2)])
+def test_images_that_are_all_width_or_height_are_refused(tmp_path, size):
+    for i in range(2):
+        write_rgb(tmp_path / f"{i}.png", np.zeros((*size, 3), np.uint8))
+    with pytest.raises(UserError, match=f"frames of {size[1]} x {size[0]} pixels cannot be used"):
+        video_info(tmp_path)
+
+
+def test_pixels_that_claim_to_be_very_wide_are_refused():
+    with bounded_memory(), pytest.raises(UserError, match="frames of 65535000 x 1000 pixels cannot be used"):
+        square_pixels(np.zeros((1000, 1000, 3), np.uint8), Fraction(65535))
 
 
 VIDEO_STARTS = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import math
+import socket
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,6 +200,93 @@ def test_a_hostile_browser_does_not_disturb_another(viewer, caplog):
         bad.send(b"\x00" * (1 << 20))  # beyond the largest message: only this connection is closed
         step_until(viewer, lambda: viewer.sessions.keys() == {first})
     assert "Traceback" not in caplog.text
+
+
+VALUES = (
+    True,
+    0,
+    -1e9,
+    1e9,
+    10**18,
+    0.5,
+    "",
+    "x" * LONGEST_TEXT,
+    "../../x",
+    "\x1b[2J\nerror: forged",
+    math.nan,
+    None,
+)
+
+
+def test_a_browser_that_sets_its_controls_to_anything_does_not_disturb_another(viewer, caplog):
+    with open_socket(viewer) as good, open_socket(viewer) as bad:
+        good.send(msgspec.msgpack.encode(camera()))
+        bad.send(msgspec.msgpack.encode(camera()))
+        step_until(viewer, lambda: len(viewer.sessions) == 2)
+        first, second = sorted(viewer.sessions)
+        before = viewer.sessions[first].panel.state()
+        controls = sorted(viewer.sessions[second].client.gui._gui_input_handle_from_uuid)
+        assert len(controls) > 20
+        for value in VALUES:
+            for identifier in controls:
+                update = {"type": "GuiUpdateMessage", "uuid": identifier, "updates": {"value": value}}
+                bad.send(msgspec.msgpack.encode(update))
+            for _ in range(3):
+                viewer.step()
+        good.send(msgspec.msgpack.encode(camera(position=[0.2, 0.0, 1.0])))
+        step_until(
+            viewer,
+            lambda: (
+                first in viewer.sessions
+                and viewer.sessions[first].client.camera.position[0] == 0.2
+                and viewer.sessions[first].renderer._resolution.next_height(time.perf_counter()) is None
+            ),
+        )
+        assert viewer.sessions[first].panel.state() == before
+        assert good.recv(timeout=10)
+    assert "Traceback" not in caplog.text
+    written = [path.name for path in viewer.settings.out.rglob("*") if path.is_file()]
+    assert {Path(name).suffix for name in written} <= {".png", ".mp4", ".json", ".jsonl"}
+    assert all(name.isprintable() for name in written)
+
+
+REQUESTS = [
+    b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /TOKEN/\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /TOKEN/../../../x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /TOKEN/%2e%2e/%2e%2e/x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /TOKEN//x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /TOKEN/\0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET http://evil.example.org/TOKEN/ HTTP/1.1\r\nHost: evil.example.org\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n",
+    b"GET /TOKEN/ HTTP/1.1\r\nHost: localhost:99999999999999999999\r\n\r\n",
+    b"GET /TOKEN/ HTTP/1.1\r\nHost: [::1\r\n\r\n",
+    b"GET /TOKEN/ HTTP/1.1\r\nHost: localhost\r\nHost: evil.example.org\r\n\r\n",
+    b"GET /TOKEN/ HTTP/1.1\r\n\r\n",
+    b"GET /TOKEN/ HTTP/1.1\r\nHost: localhost\r\nOrigin: \xff\r\n\r\n",
+    b"POST /TOKEN/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n",
+    b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /TOKEN/ HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 10_000 + b"\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00" + bytes(500),
+    b"\r\n\r\n" * 100,
+]
+
+
+@pytest.mark.parametrize("number", range(len(REQUESTS)))
+def test_odd_requests_get_no_page_and_the_server_goes_on(viewer, number, capfd):
+    request = REQUESTS[number].replace(b"TOKEN", viewer.access.token.encode())
+    with socket.create_connection(("127.0.0.1", viewer.server.get_port()), timeout=5) as connection:
+        connection.settimeout(1)
+        answer = b""
+        with contextlib.suppress(OSError):  # the server may close at once, or wait for the rest
+            connection.sendall(request)
+            while part := connection.recv(65536):
+                answer += part
+    assert not answer.startswith((b"HTTP/1.1 5", b"HTTP/1.1 2")), answer[:200]
+    assert b"Traceback" not in answer
+    printed = capfd.readouterr()
+    assert "Traceback" not in printed.out + printed.err
+    assert get(viewer, f"/{viewer.access.token}/")[0] == 200
 
 
 def test_names_to_allow_are_checked():

@@ -9,9 +9,45 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nha.tracking.exchange.files import Entries
-from nha.tracking.exchange.placement import OPENGL_TO_OURS, Placement
+from nha.tracking.exchange.placement import OPENGL_TO_OURS, ForeignTracking, Placement
 
 VISIBLE_OFFSET_M = 1e-4
+_LARGEST_NUMBER = 1e6  # of coefficients, radians and metres
+_LARGEST_FRAME_ID = 10**8
+_LARGEST_SIDE_PX = 10**5
+
+
+def require_usable(tracking: ForeignTracking) -> None:
+    """Raise ValueError where the content of a file has shapes or numbers that no tracking has."""
+    n, ids = len(tracking), tracking.ids
+    if ids.ndim != 1 or not n or ids.min() < 0 or ids.max() >= _LARGEST_FRAME_ID:
+        raise ValueError("numbers of frames out of range")
+    if tracking.image_size is not None and not all(
+        0 < side < _LARGEST_SIDE_PX for side in tracking.image_size
+    ):
+        raise ValueError("an image size out of range")
+    wanted: list[tuple[str, np.ndarray, tuple[int, ...]]] = [
+        ("shape", tracking.shape, (np.size(tracking.shape),)),
+        ("expression", tracking.expr, (n, np.size(tracking.expr) // n)),
+        ("neck", tracking.neck, (n, 3)),
+        ("jaw", tracking.jaw, (n, 3)),
+        ("eyes", tracking.eyes, (n, 6)),
+    ]
+    for placement in tracking.placements:
+        wanted += [
+            ("rotation", placement.rotation, (n, 3, 3)),
+            ("camera", placement.joint_map, (n, 3, 3)),
+            ("translation", placement.offset, (n, 3)),
+        ]
+        if placement.intrinsics is not None:
+            wanted.append(("camera", placement.intrinsics, (3,)))
+            if not placement.intrinsics[0] > 0:
+                raise ValueError("a focal length that is not positive")
+    for name, array, shape in wanted:
+        if np.shape(array) != shape:
+            raise ValueError(f"{name} of shape {list(np.shape(array))}, not {list(shape)}")
+        if np.asarray(array).dtype.kind not in "fiu" or not (np.abs(array) < _LARGEST_NUMBER).all():
+            raise ValueError(f"{name} that is not finite or out of range")
 
 
 def opengl(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nha.core.errors import UserError
+from nha.core.text import shortened
 from nha.data.foreign_tracking import FLAME_HEAD_TRACKER, GAUSSIAN_AVATARS, METRICAL, NERSEMBLE, SMPLX, VHAP
 from nha.tracking.exchange.arrays import (
     mean_shape,
     offset_notes,
     opengl,
     published_placements,
+    require_usable,
     rotation_vectors_6d,
     stacked,
     vhap_face,
@@ -22,6 +25,11 @@ from nha.tracking.exchange.arrays import (
 )
 from nha.tracking.exchange.files import Entries, find_files, number_of, read_entries
 from nha.tracking.exchange.placement import OPENCV_TO_OURS, OPENGL_TO_OURS, ForeignTracking, Placement
+
+# What wrong kinds, shapes and numbers cause; OSError: a file that it names has an impossible name.
+_UNREADABLE = (
+    KeyError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeWarning, OSError
+)  # fmt: skip
 
 
 def read_foreign(path: str | Path, cameras: Path | None = None, serial: str | None = None) -> ForeignTracking:
@@ -37,13 +45,19 @@ def read_foreign(path: str | Path, cameras: Path | None = None, serial: str | No
     """
     program, files = find_files(Path(path))
     try:
-        if program == NERSEMBLE:
-            return _nersemble(read_entries(files[0]), cameras, serial)
-        return READERS[program](files)
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        with np.errstate(all="ignore"), warnings.catch_warnings():  # what is not finite then is refused
+            warnings.simplefilter("error", RuntimeWarning)  # complex numbers, means of nothing
+            if program == NERSEMBLE:
+                found = _nersemble(read_entries(files[0]), cameras, serial)
+            else:
+                found = READERS[program](files)
+        require_usable(found)
+        return found
+    except _UNREADABLE as error:
+        reason = shortened(f"{type(error).__name__}: {error}", 200)
         raise UserError(
-            f"'{files[0]}' looks like a file of {program}, but cannot be read ({type(error).__name__}: {error}); "
-            "export it again with that program"
+            f"'{files[0]}' looks like a file of {program}, but cannot be read ({reason}); export it again with that "
+            "program"
         ) from None
 
 
