@@ -65,9 +65,9 @@ class Manifest:
 
     def covers(self, path: Path) -> bool:
         """Whether a file belongs into this manifest: not a partial file, and in no subfolder with its own manifest."""
-        if path == self.path or self.root not in path.parents:
+        inner = self._inner(path)
+        if inner is None or inner == Path(MANIFEST_FILE):
             return False
-        inner = path.relative_to(self.root)
         if any(PARTIAL_NAME.fullmatch(part) for part in inner.parts):
             return False
         return not any((self.root / parent / MANIFEST_FILE).exists() for parent in inner.parents[:-1])
@@ -161,7 +161,17 @@ class Manifest:
             self.compact()
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+        inner = self._inner(path)
+        if inner is None:
+            raise ValueError(f"'{path}' is not below '{self.root}'")
+        return inner.as_posix()
+
+    def _inner(self, path: Path) -> Path | None:
+        """The path relative to the folder, None outside it; libraries may name a file by its path without links."""
+        for inside, root in ((path, self.root), (path.parent.resolve() / path.name, self.root.resolve())):
+            if root in inside.parents:
+                return inside.relative_to(root)
+        return None
 
     def _record(self, path: Path, written: Path) -> None:
         if self.covers(path) and written.is_file():

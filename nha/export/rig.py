@@ -29,8 +29,8 @@ from nha.head.model import HeadModel
 # Displacements of a morph target below this are rounding errors of its computation and become 0.
 _SMALLEST_DELTA_METRES = 1e-7
 N_INFLUENCES = 4  # joints of a vertex, as many as glTF stores in one attribute
-# A corrective that moves no vertex by more than this in all poses is left out.
-SMALLEST_CORRECTIVE_METRES = 5e-5
+# Correctives are left out that together move no vertex by more than this in any pose.
+LEFT_OUT_CORRECTIVES_METRES = 2e-5
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,14 @@ def expression_reach(head: HeadModel) -> Tensor:
     return head.directions[head.kept_vertices][..., head.n_shape :].norm(dim=1).amax(0)
 
 
+def left_out_expressions_metres(head: HeadModel, rig: Rig, poses: HeadParams) -> float:
+    """How far the expression coefficients without a morph target move a vertex at most in N poses."""
+    moved = poses.expr - rig.bind.expr
+    moved[:, list(rig.morphs.expression)] = 0
+    directions = head.directions[head.kept_vertices][..., head.n_shape :]
+    return max(float(torch.tensordot(directions, row, 1).norm(dim=1).max()) for row in moved)
+
+
 def _expression_delta(avatar: HeadAvatar, bind: Surface, k: int) -> Tensor:
     """Derivative of the rest surface by expression coefficient k, with the bind pose's offsets.
 
@@ -207,10 +215,12 @@ def _expression_delta(avatar: HeadAvatar, bind: Surface, k: int) -> Tensor:
 
 
 def _select_correctives(head: HeadModel, bind: HeadParams, poses: HeadParams) -> tuple[int, ...]:
-    """The entries of the pose feature whose change from the bind pose moves a vertex noticeably in `poses`."""
+    """The entries of the pose feature whose changes from the bind pose move vertices noticeably in `poses`."""
     change = (pose_feature_of(head, poses) - pose_feature_of(head, bind)).abs().amax(0)
     reach = head.pose_directions[head.kept_vertices].norm(dim=1).amax(0)
-    return tuple((change * reach > SMALLEST_CORRECTIVE_METRES).nonzero().squeeze(1).tolist())
+    smallest_first = (change * reach).argsort(stable=True)
+    left_out = (change * reach)[smallest_first].cumsum(0) <= LEFT_OUT_CORRECTIVES_METRES
+    return tuple(sorted(smallest_first[~left_out].tolist()))
 
 
 def pose_feature_of(head: HeadModel, params: HeadParams) -> Tensor:

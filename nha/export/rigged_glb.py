@@ -30,6 +30,9 @@ from nha.head.model import HeadModel
 MESH_NAME, RIG_NAME = "avatar", "avatar_rig"
 # Blender leaves an empty object of this name, because the node's weights are animated.
 _MESH_NODE_NAME = "avatar_node"
+# Blender widens the range of a slider (0 to 1) to the first key of an animation only, and cuts later keys off. One
+# animation with the lowest and one with the highest weights make it hold the whole motion.
+_RANGE_CLIPS = {"lowest_weights": torch.amin, "highest_weights": torch.amax}
 _NEAR_METRES = 0.01
 # Changes of unit normals below this (0.06 degrees) become 0, so that a morph target stores few of them.
 _SMALLEST_NORMAL_CHANGE = 1e-3
@@ -230,22 +233,32 @@ def _add_camera(file: GlbFile, camera: Camera) -> int:
 
 
 def _add_animation(file: GlbFile, clip: AnimationClip, joints: list[int], body: int) -> None:
-    times = file.accessor(clip.times_s.astype(np.float32), bounds=True)
-    animation = gl.Animation(name="video", channels=[], samplers=[])
+    rotations, translations = _xyzw(clip.motion.rotations), _float32(clip.motion.translations)
+    tracks: list[tuple[int, str, np.ndarray]] = []
+    for j, node in enumerate(joints):
+        tracks.append((node, "rotation", _same_hemisphere(rotations[:, j])))
+        tracks.append((node, "translation", translations[:, j]))
+    weights = clip.motion.weights
+    if not weights.shape[1]:
+        _add_clip(file, "video", clip.times_s, tracks)
+        return
+    _add_clip(file, "video", clip.times_s, [*tracks, (body, "weights", _float32(weights).reshape(-1))])
+    for name, extreme in _RANGE_CLIPS.items():
+        _add_clip(file, name, clip.times_s[:1], [(body, "weights", _float32(extreme(weights, dim=0)))])
 
-    def add(node: int, path: str, values: np.ndarray) -> None:
+
+def _add_clip(
+    file: GlbFile, name: str, times_s: np.ndarray, tracks: list[tuple[int, str, np.ndarray]]
+) -> None:
+    """Add an animation; tracks: the values of (node, path) at the times."""
+    times = file.accessor(times_s.astype(np.float32), bounds=True)
+    animation = gl.Animation(name=name, channels=[], samplers=[])
+    for node, path, values in tracks:
         animation.samplers.append(
             gl.AnimationSampler(input=times, output=file.accessor(values), interpolation="LINEAR")
         )
         target = gl.AnimationChannelTarget(node=node, path=path)
         animation.channels.append(gl.AnimationChannel(sampler=len(animation.samplers) - 1, target=target))
-
-    rotations, translations = _xyzw(clip.motion.rotations), _float32(clip.motion.translations)
-    for j, node in enumerate(joints):
-        add(node, "rotation", _same_hemisphere(rotations[:, j]))
-        add(node, "translation", translations[:, j])
-    if clip.motion.weights.shape[1]:
-        add(body, "weights", _float32(clip.motion.weights).reshape(-1))
     file.gltf.animations.append(animation)
 
 

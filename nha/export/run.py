@@ -31,7 +31,7 @@ from nha.export.page import write_page
 from nha.export.page_images import find_chromium
 from nha.export.parameters import flame_parameters, write_parameters
 from nha.export.poses import Pose, frame_params, neutral_params, pose_avatar
-from nha.export.rig import Rig, make_rig, rig_motion
+from nha.export.rig import Rig, left_out_expressions_metres, make_rig, rig_motion
 from nha.export.rigged_glb import AnimationClip, write_rigged_glb
 from nha.export.settings import FORMATS, ExportSettings
 from nha.export.source import AvatarSource, open_source
@@ -40,6 +40,8 @@ from nha.export.views import BakingViews, baking_views, frame_views
 from nha.render.rasterize import raster_backend
 
 _logger = get_logger(__name__)
+
+_NOTICEABLE_METRES = 2e-4
 
 SUMMARY_FILE, GLB_FILE, PAGE_FILE = "export.json", "avatar.glb", "avatar.html"
 
@@ -132,6 +134,12 @@ class _Exporter:
         if s.shapes == "arkit":
             return make_arkit_rig(self.avatar, neutral, self.all_poses)
         rig = make_rig(self.avatar, self.pose(s.bind_frame).surface, s.morphs, self.all_poses)
+        left_out = left_out_expressions_metres(self.head, rig, self.all_poses)
+        if left_out > _NOTICEABLE_METRES:
+            text = (
+                "the GLB leaves out expressions that move the surface by up to %.1f mm; --morphs %d keeps all"
+            )
+            _logger.info(text, 1000 * left_out, self.head.n_expr)
         return rig if s.bind_frame is not None else add_blink(self.avatar, rig, neutral)
 
     @functools.cached_property

@@ -103,6 +103,20 @@ def test_a_folder_of_files_is_replaced_as_a_whole_and_foreign_files_in_it_are_ke
     }
 
 
+def test_files_are_recorded_by_whatever_path_they_are_written(tmp_path, monkeypatch, caplog):
+    """Lightning writes training states by their absolute path without links, also below a relative --out."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.chdir(tmp_path)
+    for out in (Path("relative"), tmp_path / "link" / "out"):
+        for _ in range(2):
+            with own_folder(out):
+                write(out.resolve() / "last.ckpt", "first")
+                write(out / "last.ckpt", "second")
+        assert contents(out) == {"last.ckpt": "second"}
+    assert not caplog.messages
+
+
 def test_renamed_files_and_library_logs_are_recorded(tmp_path):
     with own_folder(tmp_path, logs="logs"):
         write(tmp_path / "last.ckpt", "1")

@@ -48,7 +48,8 @@ def facts(mesh, rig) -> dict:
         "shape_keys": [block.name for block in keys.key_blocks] if keys else [],
         "custom_normals": mesh.data.has_custom_normals,
         "extras": {name: rig[name] for name in rig.keys()},  # noqa: SIM118 (not a dict)
-        "action_frames": [list(action.frame_range) for action in bpy.data.actions],
+        "action_frames": list(rig.animation_data.action.frame_range) if rig.animation_data else None,
+        "slider_ranges": {k.name: [k.slider_min, k.slider_max] for k in keys.key_blocks} if keys else {},
         "unit_scale": scene.unit_settings.scale_length,
     }
 
@@ -77,12 +78,12 @@ def main(source: str, result: str, *image: str) -> None:
     results = {"facts": json.dumps(facts(mesh, rig))}
     cameras = [o for o in bpy.data.objects if o.type == "CAMERA"]
     scene.camera = cameras[0] if cameras else None
-    for action in bpy.data.actions:
-        for frame in range(int(action.frame_range[0]), int(action.frame_range[1]) + 1):
-            scene.frame_set(frame)
-            results[f"frame_{frame}"] = vertices(mesh)
-            if frame == 0 and image:
-                render(image[0], int(image[1]), int(image[2]))
+    first, last = rig.animation_data.action.frame_range
+    for frame in range(round(first), round(last) + 1):
+        scene.frame_set(frame)
+        results[f"frame_{frame}"] = vertices(mesh)
+        if frame == 0 and image:
+            render(image[0], int(image[1]), int(image[2]))
     rig.animation_data_clear()
     keys = mesh.data.shape_keys.key_blocks
     mesh.data.shape_keys.animation_data_clear()

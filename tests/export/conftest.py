@@ -8,17 +8,17 @@ import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
-from nha.avatar.drive import raw_drive
 from nha.data.tracking_file import TrackingOrigin, TrackingResult
+from nha.head.assets import HeadAssets
 from nha.head.model import HeadModel
+from nha.optimization.conditions import measure_drive
 from tests.evaluation.conftest import make_tracking
 from tests.small import SMALL, SMALL_BLEND
 
 FRAMES = (0, 1, 2, 5)
 
 
-@pytest.fixture(scope="session")
-def tracking(head, assets) -> TrackingResult:
+def moving_tracking(head: HeadModel, assets: HeadAssets) -> TrackingResult:
     """A head that turns, nods, moves its eyes and uses many expressions, with its own shape."""
     rng = np.random.default_rng(5)
     n, plain = len(FRAMES), make_tracking(head, FRAMES)
@@ -39,6 +39,12 @@ def tracking(head, assets) -> TrackingResult:
         eyes_pose=spread(plain.eyes_pose, 0.3),
         origin=TrackingOrigin(assets.identity),
     )
+
+
+@pytest.fixture(scope="session")
+def tracking(head, assets) -> TrackingResult:
+    """`moving_tracking` of the procedural head."""
+    return moving_tracking(head, assets)
 
 
 def make_avatar(head: HeadModel, offset_size: float) -> NeuralHeadAvatar:
@@ -64,10 +70,10 @@ def plain_avatar(head) -> NeuralHeadAvatar:
     return make_avatar(head, 0.0)
 
 
-def make_blend_avatar(head: HeadModel, tracking: TrackingResult) -> BlendAvatar:
+def make_blend_avatar(head: HeadModel, tracking: TrackingResult, **settings: bool) -> BlendAvatar:
     """A blend model with random shapes, textures and light; its drive vector is scaled to a tracking."""
     torch.manual_seed(0)
-    avatar = BlendAvatar(head, SMALL_BLEND, max_frame_id=5).eval()
+    avatar = BlendAvatar(head, dataclasses.replace(SMALL_BLEND, **settings), max_frame_id=5).eval()
     frames = tracking.frame.tolist()
     with torch.no_grad():
         avatar.static_offsets.normal_(0, 2e-3)
@@ -77,8 +83,9 @@ def make_blend_avatar(head: HeadModel, tracking: TrackingResult) -> BlendAvatar:
             texture.basis.levels[-1].normal_(0, 0.1)
         avatar.light.normal_(0, 0.1)
         avatar.frame_parameters.expr.normal_(0, 0.02)
-        camera = tracking.camera_for(frames, tracking.image_size)
-        avatar.drive.measure(raw_drive(head, tracking.params_for(frames), camera))
+        if avatar.settings.blend_continue_unseen:
+            avatar.unseen_offsets.normal_(0, 2e-3)
+        measure_drive(avatar, tracking.params_for(frames), tracking.camera_for(frames, tracking.image_size))
     return avatar.requires_grad_(False)
 
 
@@ -89,7 +96,12 @@ def blend_avatar(head, tracking) -> BlendAvatar:
 
 
 @pytest.fixture(scope="session")
-def calm_avatar(head, tracking) -> BlendAvatar:
+def still_avatar(head, tracking) -> BlendAvatar:
+    """A blend model with a still torso, and with offsets on unseen surface."""
+    return make_blend_avatar(head, tracking, blend_still_torso=True, blend_continue_unseen=True)
+
+
+def make_calm_avatar(head: HeadModel, tracking: TrackingResult) -> BlendAvatar:
     """A blend model with small offsets, whose lids and lips lie as a person's do."""
     avatar = make_blend_avatar(head, tracking)
     with torch.no_grad():
@@ -97,3 +109,9 @@ def calm_avatar(head, tracking) -> BlendAvatar:
         avatar.shapes.mul_(0.05)
         avatar.shape_weights.mul_(0.1)  # Blender limits shape keys to -10..10
     return avatar
+
+
+@pytest.fixture(scope="session")
+def calm_avatar(head, tracking) -> BlendAvatar:
+    """`make_calm_avatar` on the procedural head."""
+    return make_calm_avatar(head, tracking)

@@ -74,10 +74,10 @@ class GlbTwin:
             tracks[i, "translation"] = np.array(node.translation or [0, 0, 0], float)
         return tracks, np.array(self.mesh.weights, float)
 
-    def key(self, k: int) -> tuple[float, dict[tuple[int, str], np.ndarray], np.ndarray]:
-        """Time in seconds, tracks and morph weights of keyframe k."""
+    def key(self, k: int, name: str = "video") -> tuple[float, dict[tuple[int, str], np.ndarray], np.ndarray]:
+        """Time in seconds, tracks and morph weights of keyframe k of an animation."""
         tracks, weights = self.initial()
-        (animation,) = self.gltf.animations
+        (animation,) = [a for a in self.gltf.animations if a.name == name]
         for channel in animation.channels:
             sampler = animation.samplers[channel.sampler]
             times, values = self.values(sampler.input)[:, 0], self.values(sampler.output).astype(float)

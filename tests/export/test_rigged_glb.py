@@ -10,7 +10,7 @@ from nha.core.mesh import vertex_normals
 from nha.export.accuracy import posed_tests, vertex_errors_mm
 from nha.export.glb_mesh import material_parts, split_at_seams
 from nha.export.poses import frame_params, neutral_params, pose_avatar
-from nha.export.rig import make_rig, rig_motion
+from nha.export.rig import left_out_expressions_metres, make_rig, rig_motion
 from nha.export.rigged_glb import AnimationClip, write_rigged_glb
 from nha.render.camera import project
 from tests.export.conftest import FRAMES
@@ -94,6 +94,23 @@ def test_morph_targets_are_the_most_used_expressions_by_name(plain_avatar, track
     assert unnamed.names[:3] == tuple(f"expression_{k:03d}" for k in rig.morphs.expression)
 
 
+def test_what_left_out_expressions_would_move_is_known(plain_avatar, tracking):
+    params = frame_params(plain_avatar, tracking, FRAMES)
+    rig = make_rig(plain_avatar, plain_avatar.surface(params[:1]), 7, params)
+    some = params.expr[:1].expand_as(params.expr).clone()
+    some[:, list(rig.morphs.expression)] = params.expr[:, list(rig.morphs.expression)]
+    at_rest = {"rotation": 0 * params.rotation, "neck": 0 * params.neck, "jaw": 0 * params.jaw}
+    whole, stored = (plain_avatar.surface(params.replace(expr=e, **at_rest)) for e in (params.expr, some))
+    moved = (whole.vertices - stored.vertices).norm(dim=2).max()
+    measured = left_out_expressions_metres(plain_avatar.head, rig, params)
+    assert measured > 1e-3
+    assert measured == pytest.approx(
+        float(moved), rel=0.05
+    )  # the joints of eyes and jaw move with expressions
+    every = make_rig(plain_avatar, plain_avatar.surface(params[:1]), 500, params)
+    assert left_out_expressions_metres(plain_avatar.head, every, params) < 1e-6
+
+
 def test_without_a_tracking_file_the_first_expressions_are_taken(plain_avatar):
     surface = plain_avatar.surface(neutral_params(plain_avatar, None))
     assert make_rig(plain_avatar, surface, 4, surface.params).morphs.expression == (0, 1, 2, 3)
@@ -122,6 +139,17 @@ def test_neighbouring_keys_have_quaternions_of_one_hemisphere(plain_avatar, trac
         turns = np.stack([twin.key(k)[1][joint, "rotation"] for k in range(len(FRAMES))])
         assert ((turns[1:] * turns[:-1]).sum(1) > 0).all()
         assert np.allclose(np.linalg.norm(turns, axis=1), 1, atol=1e-6)
+
+
+def test_two_animations_hold_the_range_of_the_weights(plain_avatar, tracking, tmp_path):
+    """Blender cuts weights off that lie outside 0..1 and outside an animation's first key (see rigged_glb.py)."""
+    twin, rig = write(tmp_path / "avatar.glb", plain_avatar, tracking)
+    assert [a.name for a in twin.gltf.animations] == ["video", "lowest_weights", "highest_weights"]
+    (_, _, lowest), (_, _, highest) = (twin.key(0, f"{end}_weights") for end in ("lowest", "highest"))
+    weights = np.stack([twin.key(k)[2] for k in range(len(FRAMES))])
+    assert weights.min() < -0.1
+    assert np.array_equal(lowest, weights.min(0))
+    assert np.array_equal(highest, weights.max(0))
 
 
 def test_joints_are_named_and_nested_as_the_models(plain_avatar, tracking, tmp_path):
