@@ -48,3 +48,8 @@ def test_the_head_above_the_neck_keeps_its_weights(pair):
     assert low < before.template_vertices[face, 1].mean()
     fields = {f.name for f in dataclasses.fields(before)} - {"skinning_weights"}
     assert all(getattr(after, name) is getattr(before, name) for name in fields)
+
+
+def test_trackings_of_the_head_model_still_fit(pair):
+    before, after = pair
+    assert after.identity == before.identity

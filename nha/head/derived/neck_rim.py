@@ -26,7 +26,9 @@ def with_rim_of_torso(assets: HeadAssets) -> HeadAssets:
     scale = np.where(blended > 0, (1 - share) / np.maximum(rest, 1e-12), 1.0)
     without_root = weights * (1 - root)
     changed = without_root * scale + root * np.maximum(share, weights[:, ROOT_JOINT : ROOT_JOINT + 1])
-    return dataclasses.replace(assets, skinning_weights=changed.astype(weights.dtype))
+    extended = dataclasses.replace(assets, skinning_weights=changed.astype(weights.dtype))
+    extended.__dict__["identity"] = assets.identity  # of the files, with which a tracking is compared
+    return extended
 
 
 def rim_share(assets: HeadAssets) -> np.ndarray:
