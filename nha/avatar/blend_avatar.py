@@ -46,8 +46,8 @@ class BlendAvatar(HeadAvatar):
         asymmetry: [O, 3] metres, before smoothing; offsets of one side only.
         shapes: [S, O, 3] metres, before smoothing; personal shapes, the last ones for the neck.
         shape_weights: [S, D] linear map of the drive vector to the shapes' weights. Shapes of the face move the face
-            and depend on landmark distances, jaw and eyes; shapes of the neck move the neck and depend on its angles
-            and on the head's rotation, which differs from that of the clothes at its lower rim.
+            and depend on landmark distances, jaw and eyes; shapes of the neck move the neck and depend on its
+            angles, and where the torso turns with the head (no `blend_still_torso`) on the head's rotation.
         head_texture, mouth_texture: the textures of the two UV maps.
         texture_weights: network from z to the weights of the basis images of both maps.
         torso_rotation: [3, 3], the rotation of the root joint that is kept. Only with `blend_still_torso`.

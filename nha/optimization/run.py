@@ -204,7 +204,8 @@ def _finish(
         continue_unseen(avatar, _in_order(data.train, 4))
     last = [stage for stage in stages if stage.epochs][-1:]
     for stage in last:
-        fit_frames(avatar, objective, stage, _in_order(data.val, 4), settings.schedule.held_out_steps)
+        steps, capture = settings.schedule.held_out_steps, settings.run.cuda_graphs
+        fit_frames(avatar, objective, stage, _in_order(data.val, 4), steps, capture=capture)
 
 
 def _quiet_other_processes() -> None:
