@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_flatten
 ALLOCATIONS = frozenset(
     {"empty", "new_empty", "empty_like", "empty_strided", "new_empty_strided", "_unsafe_view"}
 )
+MARKERS = frozenset({"_record_function_enter_new", "_record_function_exit"})  # of the profiler
 DATA_DEPENDENT = frozenset(
     {
         "nonzero",
@@ -102,6 +103,8 @@ class OpCounter(contextlib.AbstractContextManager):
         if not self.counting:
             return
         name = func._schema.name.partition("::")[2]
+        if name in MARKERS:
+            return
         is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
         counts = self.views if is_view or name in ALLOCATIONS else self.ops
         counts[self._current_part()] += 1

@@ -72,12 +72,12 @@ class Speed:
         )
         self.geometry_frames = geometry_frames
         self.work: dict[str, Callable[[], object]] = {}
-        self.peak_memory_mb = float("nan")
+        self.peak_memory_mb = self.joint_step_s = float("nan")
 
     def times(self) -> dict[str, float]:
         """The figures of TIMES."""
         figures, self.work = measure_figures(self.options)
-        self.peak_memory_mb = figures["peak_memory_mb"]
+        self.peak_memory_mb, self.joint_step_s = figures["peak_memory_mb"], figures["joint_step_s"]
         device = bench.pick_device(self.options.device)
         to_host = bench.timed(lambda: _on_host(self.work["inference_s"]()), self.options.repeats, device)
         geometry = self._figures(batch=self.geometry_frames, stages=("geometry",))
@@ -90,6 +90,10 @@ class Speed:
             "joint step, 2 frames": 1e3 * figures["joint_step_s"],
             "building the model": figures["init_s"],
         }
+
+    def joint_step_ms(self) -> float:
+        """The time of a joint step of two frames, after `times`; NaN before."""
+        return 1e3 * self.joint_step_s
 
     def blend_times(self) -> dict[str, float]:
         """The figures of BLEND_TIMES."""

@@ -15,7 +15,7 @@ from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix
 from nha.core.types import Camera, GBuffer, HeadParams, Rendering, Surface
 from nha.head.joint_limits import neck_angles
-from nha.head.model import HeadModel
+from nha.head.model import HeadModel, joint_rotations
 from nha.head.mouth_features import N_ROTATION_FEATURES, soft_clip_rotation
 from nha.nets.neural_texture import NeuralTexture
 from nha.nets.normal_encoder import NormalEncoder
@@ -96,7 +96,7 @@ class NeuralHeadAvatar(HeadAvatar):
 
     # --- surface --------------------------------------------------------------------------------------------
 
-    def offsets(self, neck: Tensor) -> Tensor:
+    def offsets(self, neck: Tensor, rotation: Tensor | None = None) -> Tensor:
         """Vertex offsets, zero on the eyeballs. Paper sec. 3.2; `docs/method.md`, section 3.
 
         The network is evaluated with the neck's rotation and with a zero condition. The soft label `neck` blends the
@@ -104,12 +104,14 @@ class NeuralHeadAvatar(HeadAvatar):
 
         Args:
             neck: [N, 3] unbounded neck parameters.
+            rotation: [N, 3, 3], the neck's rotation matrix where it was computed before.
 
         Returns:
             [N, V, 3] metres, in the vertices' tangent frames.
         """
         # detached: the offsets depend on the pose, but the pose is not optimised through them
-        condition = rotation_matrix(neck_angles(neck)).flatten(1).detach()
+        rotation = rotation_matrix(neck_angles(neck)) if rotation is None else rotation
+        condition = rotation.flatten(1).detach()
         points = torch.cat([self.head.template_normed[self.head.offset_vertices], self.vertex_features[0]], 1)
         static = self.offset_net(points, torch.zeros_like(condition[:1]))  # [1, O, 3], the same in all frames
         blended = static.expand(len(neck), -1, -1)
@@ -123,9 +125,13 @@ class NeuralHeadAvatar(HeadAvatar):
 
     def surface(self, params: HeadParams, offset_neck: Tensor | None = None) -> Surface:
         """Pose N heads (`params` corrected); `offset_neck` [N, 3] conditions the offsets instead of the neck."""
-        offsets = self.offsets(params.neck if offset_neck is None else offset_neck)
-        posed = self.head.pose(params, offsets)
-        return Surface(params, offsets, posed.vertices, posed.plain_vertices)
+        rotations = joint_rotations(params)
+        if offset_neck is None:
+            offsets = self.offsets(params.neck, rotations[:, 1])
+        else:
+            offsets = self.offsets(offset_neck)
+        posed = self.head.pose(params, offsets, rotations=rotations)
+        return Surface(params, offsets, posed.vertices, posed.plain_vertices, rotations=rotations)
 
     # --- image ----------------------------------------------------------------------------------------------
 
@@ -149,9 +155,10 @@ class NeuralHeadAvatar(HeadAvatar):
         noise: added to the parameters of a copy of the heads, which keeps the heads' own offsets.
         """
         if noise is None:
-            return self.head.mouth_features(surface.vertices, surface.params)
+            return self.head.mouth_features(surface.vertices, surface.params, surface.rotations)
         noisy = with_noise(surface.params, noise)
-        return self.head.mouth_features(self.head(noisy, surface.offsets), noisy)
+        posed = self.head.pose(noisy, surface.offsets)
+        return self.head.mouth_features(posed.vertices, noisy, posed.rotations)
 
     def texture_condition(self, mouth_features: Tensor) -> Tensor:
         """The condition of the texture network from the mouth features [N, M + 3]: clipped (not in training mode)."""

@@ -29,8 +29,10 @@ class HeadAvatar(nn.Module):
         head: the head model.
         settings: sizes of the avatar.
         frame_parameters: learned corrections of the tracked parameters, by frame id.
+        still_torso: whether the neck turns the head, and the root joint keeps its rotation.
     """
 
+    still_torso = False
     PAINT_CHANNELS: tuple[str, ...] = ("normals",)  # G-buffer channels from which colours are computed
 
     def __init__(self, head: HeadModel, settings: AvatarSettings, max_frame_id: int) -> None:
@@ -145,6 +147,10 @@ class HeadAvatar(nn.Module):
 
         shape = recorded_shape(record_of(self))
         return arkit_pose(self.head, None if shape is None else torch.from_numpy(shape), arkit)
+
+    def settled(self, params: HeadParams) -> HeadParams:
+        """Poses [N] (corrected) that were moved, as the model was trained: with a still torso where it has one."""
+        return params
 
     def posed_with(self, params: HeadParams, offsets: Tensor) -> Tensor:
         """Vertices [N, V, 3] of N heads (`params` corrected) with given offsets, as `Surface.offsets` are."""

@@ -9,18 +9,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from nha.avatar.base import HeadAvatar, with_noise
 from nha.avatar.drawn_parts import drawn_tables
-from nha.avatar.drive import Drive, raw_drive, seen_by
-from nha.avatar.offset_smoothing import OffsetSmoothing
+from nha.avatar.drive import FACING_CAMERA, Drive, raw_drive, seen_by
+from nha.avatar.offset_smoothing import OffsetSmoothing, mirrored_rows
 from nha.avatar.settings import AvatarSettings
+from nha.avatar.still_torso import with_still_torso
 from nha.core.derived import Derived
 from nha.core.device import uses_cpu_kernels
+from nha.core.rotations import rotation_matrix
 from nha.core.types import Camera, GBuffer, HeadParams, Rendering, Surface
 from nha.head.model import HeadModel, PosedHead
 from nha.head.quick_pose import QuickPose
@@ -34,8 +34,6 @@ from nha.render.shading import spherical_harmonics_basis
 # parts that the shapes of the face do not move
 _UNSHAPED_PARTS = ("neck", "scalp", "left_ear", "right_ear")
 _INITIAL_SHAPE_WEIGHT = 0.2
-_MIRROR = (-1.0, 1.0, 1.0)  # heads are symmetric in x
-_LARGEST_ASYMMETRY_METRES = 0.004  # vertices without a mirrored vertex within this distance have no partner
 
 
 class BlendAvatar(HeadAvatar):
@@ -48,10 +46,13 @@ class BlendAvatar(HeadAvatar):
         asymmetry: [O, 3] metres, before smoothing; offsets of one side only.
         shapes: [S, O, 3] metres, before smoothing; personal shapes, the last ones for the neck.
         shape_weights: [S, D] linear map of the drive vector to the shapes' weights. Shapes of the face move the face
-            and depend on landmark distances, jaw and eyes; shapes of the neck move the neck and depend on its angles
-            and on the head's rotation, which differs from that of the clothes at its lower rim.
+            and depend on landmark distances, jaw and eyes; shapes of the neck move the neck and depend on its
+            angles, and where the torso turns with the head (no `blend_still_torso`) on the head's rotation.
         head_texture, mouth_texture: the textures of the two UV maps.
         texture_weights: network from z to the weights of the basis images of both maps.
+        torso_rotation: [3, 3], the rotation of the root joint that is kept. Only with `blend_still_torso`.
+        unseen_offsets: [V, 3] metres, added to the static offsets after smoothing; not 0 only on surface that no
+            training frame shows (`nha.optimization.unseen`). Only with `blend_continue_unseen`.
         light: [8, 3] coefficients of the spherical harmonics of order 1 and 2.
         log_gain: [F, 3] logarithm of the exposure of each frame.
     """
@@ -62,6 +63,7 @@ class BlendAvatar(HeadAvatar):
         """Build an untrained avatar; arguments and errors as in `HeadAvatar`."""
         super().__init__(head, settings, max_frame_id)
         s, n_offset = settings, len(head.offset_vertices)
+        self.still_torso = s.blend_still_torso
         self.drive = Drive(head.n_expr)
         self.static_offsets = nn.Parameter(torch.zeros(n_offset, 3))
         self.asymmetry = nn.Parameter(torch.zeros(n_offset, 3))
@@ -78,6 +80,10 @@ class BlendAvatar(HeadAvatar):
         self._add_shape_tables()
         neighbours = EdgeTable.from_faces(head.faces).neighbours
         self.register_buffer("face_neighbours", neighbours, persistent=False)
+        if self.still_torso:
+            self.register_buffer("torso_rotation", rotation_matrix(torch.tensor(FACING_CAMERA)))
+        if s.blend_continue_unseen:
+            self.register_buffer("unseen_offsets", torch.zeros(head.n_vertices, 3))
         self._smoothed, self._quick_pose = Derived(), QuickPose()
 
     def _add_shape_tables(self) -> None:
@@ -91,15 +97,17 @@ class BlendAvatar(HeadAvatar):
         driven = torch.zeros(len(moved), len(self.drive))
         for name in ("distances", "jaw", "eyes"):
             driven[: s.blend_shapes, self.drive.names[name]] = 1
-        for name in ("neck", "view"):
+        for name in ("neck",) if s.blend_still_torso else ("neck", "view"):
             driven[s.blend_shapes :, self.drive.names[name]] = 1
         self.register_buffer("driven", driven, persistent=False)  # [S, D]
-        rest = head.template[head.kept_vertices][head.offset_vertices].numpy()
-        mirrored = rest * np.array(_MIRROR, dtype=rest.dtype)
-        distance, partner = cKDTree(rest).query(mirrored)
-        has_partner = torch.from_numpy(distance < _LARGEST_ASYMMETRY_METRES).float()
-        self.register_buffer("mirror_row", torch.from_numpy(partner), persistent=False)  # [O]
-        sign = torch.tensor(_MIRROR) * has_partner[:, None]
+        coloured = torch.ones(self.drive.names["expression"].start)
+        if (
+            s.blend_still_torso
+        ):  # in a video the neck turns with the view; an orbiting camera changes the view alone
+            coloured[self.drive.names["neck"]] = 0
+        self.register_buffer("coloured", coloured, persistent=False)  # [D'] parts on which colours depend
+        row, sign = mirrored_rows(head.template[head.kept_vertices][head.offset_vertices])
+        self.register_buffer("mirror_row", row, persistent=False)  # [O]
         self.register_buffer("mirror_sign", sign, persistent=False)  # [O, 3]
 
     def _on_skin(self) -> Tensor:
@@ -107,6 +115,18 @@ class BlendAvatar(HeadAvatar):
         on_skin = torch.zeros(self.head.n_vertices)
         on_skin[self.head.faces[self.head.face_uvmap == 0].flatten()] = 1
         return on_skin[self.head.offset_vertices]
+
+    def corrected(self, tracked: HeadParams, frame_ids: Tensor | None) -> HeadParams:
+        """As `HeadAvatar.corrected`, of N frames [N]; the neck's correction turns a still torso below the skull."""
+        params = super().corrected(tracked, frame_ids)
+        if not self.still_torso:
+            return params
+        own = self.frame_parameters.for_frames(frame_ids, len(tracked))["neck"]
+        return with_still_torso(self.head, params.replace(neck=tracked.neck), self.torso_rotation, own)
+
+    def settled(self, params: HeadParams) -> HeadParams:
+        """As `HeadAvatar.settled`."""
+        return with_still_torso(self.head, params, self.torso_rotation) if self.still_torso else params
 
     # --- surface --------------------------------------------------------------------------------------------
 
@@ -124,9 +144,10 @@ class BlendAvatar(HeadAvatar):
         tables = (self.static_offsets, self.asymmetry, self.shapes)
         if torch.is_grad_enabled() and any(table.requires_grad for table in tables):
             static, shapes = self._free_offsets()
-            return self._on_all_vertices(
-                self.smooth(static + torch.einsum("ns,soc->noc", coefficients, shapes))
-            )
+            moved = self.smooth(static + torch.einsum("ns,soc->noc", coefficients, shapes))
+            return self._with_unseen(self._on_all_vertices(moved))
+        if self.settings.blend_continue_unseen:
+            tables = (*tables, self.unseen_offsets)
         static, shapes = self._smoothed.value(tables, self._smoothed_offsets)
         return static + (coefficients @ shapes.flatten(1)).unflatten(1, static.shape[1:])
 
@@ -138,7 +159,11 @@ class BlendAvatar(HeadAvatar):
     def _smoothed_offsets(self) -> tuple[Tensor, Tensor]:
         """The static offsets [1, V, 3] and the personal shapes [S, V, 3]."""
         both = self._on_all_vertices(self.smooth(torch.cat(self._free_offsets())))
-        return both[:1], both[1:]
+        return self._with_unseen(both[:1]), both[1:]
+
+    def _with_unseen(self, offsets: Tensor) -> Tensor:
+        """Offsets [N, V, 3] with those of the surface that no training frame shows."""
+        return offsets + self.unseen_offsets if self.settings.blend_continue_unseen else offsets
 
     def _on_all_vertices(self, offsets: Tensor) -> Tensor:
         """Offsets [N, O, 3] as [N, V, 3], 0 on the eyeballs."""
@@ -264,7 +289,7 @@ class BlendAvatar(HeadAvatar):
 
     def basis_weights(self, drive: Tensor) -> tuple[Tensor, Tensor]:
         """The weights [N, K] of the head's and of the mouth's basis images for scaled drive vectors [N, D]."""
-        return self.texture_weights(drive[:, : self.drive.names["expression"].start]).chunk(2, 1)
+        return self.texture_weights(drive[:, : len(self.coloured)] * self.coloured).chunk(2, 1)
 
     def shading(self, normals: Tensor) -> Tensor:
         """The light [N, 3, H, W] at normals [N, 3, H, W] in the camera's axes, 1 on average."""

@@ -41,7 +41,7 @@ _PARTS = {
     "view": (3, 0.05),
     "expression": (None, 0.3),
 }
-_FACING_CAMERA = (0.0, torch.pi, 0.0)  # rotation of a head that looks at the camera
+FACING_CAMERA = (0.0, torch.pi, 0.0)  # rotation of a head that looks at the camera
 _CLIP_MARGIN = 0.15  # of the range in training, by which a driving pose may exceed it
 
 
@@ -124,7 +124,7 @@ def seen_by(raw: Tensor, view: slice, params: HeadParams, camera: Camera) -> Ten
 def _view(params: HeadParams, neck: Tensor, camera: Camera | None) -> Tensor:
     """Rotation vector [N, 3] of the head in the camera's axes, 0 where it looks at the camera."""
     world_from_head = rotation_matrix(params.rotation) @ rotation_matrix(neck)
-    facing = rotation_matrix(constant((_FACING_CAMERA,), params.rotation))
+    facing = rotation_matrix(constant((FACING_CAMERA,), params.rotation))
     if camera is not None:
         world_from_head = camera.extrinsics[:, :, :3].transpose(1, 2) @ world_from_head
     return rotation_vector(facing.transpose(1, 2) @ world_from_head)

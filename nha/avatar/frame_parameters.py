@@ -42,19 +42,28 @@ class FrameParameters(nn.Module):
             frame_id: [N] long. For None and for ids that the tables lack (free posing, another video) only the learned
                 shape is added.
         """
-        own = self.for_frames(frame_id, len(tracked))
-        changed = {name: getattr(tracked, name) + value for name, value in own.items()}
-        return tracked.replace(shape=tracked.shape + self.shape, **changed)
+        own = self._rows(frame_id, len(tracked))
+        names = tuple(self._tables())
+        changed = torch.cat([getattr(tracked, name) for name in names], 1) + own
+        return tracked.replace(shape=tracked.shape + self.shape, **self._by_name(changed))
 
     def for_frames(self, frame_id: Tensor | None, n: int) -> Mapping[str, Tensor]:
         """The corrections of N frames by name, [N, size] each; zero where a frame is not in the tables."""
+        return self._by_name(self._rows(frame_id, n))
+
+    def _rows(self, frame_id: Tensor | None, n: int) -> Tensor:
+        """The corrections of N frames, one table beside the other: each operation costs a launch."""
+        tables = list(self._tables().values())
         if frame_id is None:
-            return {name: table.new_zeros(n, table.shape[1]) for name, table in self._tables().items()}
+            return tables[0].new_zeros(n, sum(table.shape[1] for table in tables))
         known = (frame_id >= 0) & (frame_id <= self.max_frame_id)
         row = torch.where(known, frame_id, 0)
         # the gradient of an index_select is one sum; that of indexing sorts the rows
-        tables = self._tables().items()
-        return {name: table.index_select(0, row) * known[:, None] for name, table in tables}
+        return torch.cat(tables, 1).index_select(0, row) * known[:, None]
+
+    def _by_name(self, rows: Tensor) -> Mapping[str, Tensor]:
+        sizes = {name: table.shape[1] for name, table in self._tables().items()}
+        return dict(zip(sizes, rows.split(list(sizes.values()), 1), strict=True))
 
     def _tables(self) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in ("expr", *FRAME_FIELD_SIZES)}

@@ -10,6 +10,7 @@ import numba
 import numpy as np
 import torch
 from numba import float32, int64, prange
+from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from nha.core.device import uses_cpu_kernels
@@ -18,6 +19,24 @@ from nha.core.mesh import unique_edges
 _BLOCK = (
     16  # columns that one thread averages together: the values of a mesh's vertices then stay in its cache
 )
+
+_MIRROR = (-1.0, 1.0, 1.0)  # heads are symmetric in x
+_LARGEST_ASYMMETRY_METRES = 0.004  # vertices without a mirrored vertex within this distance have no partner
+
+
+def mirrored_rows(rest: Tensor) -> tuple[Tensor, Tensor]:
+    """The vertices on the other side of a head.
+
+    Args:
+        rest: [O, 3] metres, the vertices of the template that carry offsets.
+
+    Returns:
+        [O] long, the row of each partner; [O, 3] factors that mirror its offset, 0 without a partner.
+    """
+    points = rest.numpy()
+    distance, partner = cKDTree(points).query(points * np.array(_MIRROR, dtype=points.dtype))
+    has_partner = torch.from_numpy(distance < _LARGEST_ASYMMETRY_METRES).float()
+    return torch.from_numpy(partner), torch.tensor(_MIRROR) * has_partner[:, None]
 
 
 class OffsetSmoothing(nn.Module):

@@ -25,6 +25,7 @@ from nha.avatar.training_record import record_of
 from nha.core.errors import UserError
 from nha.head.assets import HeadAssets
 from nha.head.derived.mouth_interior import with_mouth_interior
+from nha.head.derived.neck_rim import with_rim_of_torso
 from nha.head.file_guide import derived_surface
 from nha.head.load import load_head
 from nha.head.model import HeadModel
@@ -38,6 +39,8 @@ def build_head(assets: HeadAssets, settings: AvatarSettings) -> HeadModel:
     """The head model with the subdivision, the soft labels and the mouth of these settings."""
     if settings.model == "blend" and settings.blend_teeth:
         assets = with_mouth_interior(assets)
+    if settings.model == "blend" and settings.blend_still_torso:
+        assets = with_rim_of_torso(assets)
     return HeadModel(assets, subdivisions=settings.subdivide_mesh, blur_sigma=settings.spatial_blur_sigma)
 
 

@@ -74,6 +74,12 @@ class AvatarSettings(Settings):
     blend_teeth: bool = setting(
         False, help="Teeth and the inside of the mouth as geometry, not as a surface between the lips."
     )
+    blend_still_torso: bool = setting(
+        False, help="The neck turns and the torso stays still, where the tracking turns both."
+    )
+    blend_continue_unseen: bool = setting(
+        False, help="Surface that no training frame shows continues the offsets and colours around it."
+    )
     blend_textures: int = setting(12, minimum=1, maximum=64, help="Basis images that the pose blends.")
     blend_texture_size: int = setting(
         0,

@@ -94,8 +94,8 @@ def parse_value(text: str, kind: Any) -> Any:
             raise ValueError("not a number")
         return number
     if kind is Path:
-        if not text:
-            raise ValueError("an empty path")
+        if not text or "\0" in text:
+            raise ValueError("an empty path, or one with a zero")
         try:
             return Path(text).expanduser()
         except RuntimeError:  # ~name of no user

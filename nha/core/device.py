@@ -50,6 +50,23 @@ def set_precision(precision: str) -> None:
     torch.backends.cudnn.allow_tf32 = precision != "highest"
 
 
+@contextlib.contextmanager
+def float32_products() -> Iterator[None]:
+    """Compute matrix products in float32 in the block, whatever `set_precision` chose; their backward passes follow it.
+
+    For positions: tf32 rounds a head at a distance of 0.9 m to 0.4 mm, which is half a pixel of an image of 512 pixels.
+    """
+    before = torch.get_float32_matmul_precision()
+    if before == "highest":
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 _cpu_kernels_wanted = True
 
 

@@ -31,7 +31,7 @@ def gaussian_blur(image: Tensor, sigma: float, *, clip01: bool = False) -> Tenso
     return image.clamp(0, 1) if clip01 else image
 
 
-@functools.lru_cache(maxsize=32)
+@functools.cache  # not limited: recorded CUDA graphs read these tensors
 def _blur_matrix(size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The blur of a row of pixels, with reflect padding, as a matrix [size, size].
 
@@ -76,8 +76,22 @@ def image_derivatives(image: Tensor) -> tuple[Tensor, Tensor]:
 
     image: [N, C, H, W], H and W at least 2. Returns two tensors [N, C, H, W].
     """
-    (d_y, d_x) = torch.gradient(image, dim=(2, 3))
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")  # makes the border's differences one-sided
+    rows, columns = padded[:, :, 1:-1], padded[..., 1:-1]
+    d_x = (rows[..., 2:] - rows[..., :-2]) * _steps(image.shape[3], image.dtype, image.device)
+    d_y = (columns[:, :, 2:] - columns[:, :, :-2]) * _steps(image.shape[2], image.dtype, image.device)[
+        :, None
+    ]
     return d_x, d_y
+
+
+@functools.cache
+def _steps(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The reciprocal distance of each pixel's two neighbours: 1/2, and 1 at the border."""
+    with torch.inference_mode(False):  # kept for later calls, which may be outside of inference mode
+        steps = torch.full((size,), 0.5, dtype=dtype)
+        steps[0] = steps[-1] = 1
+        return steps.to(device)
 
 
 class _ScreenGrad(torch.autograd.Function):

@@ -44,7 +44,8 @@ def require_own(folder: str | Path, of_earlier_version: OfEarlierVersion | None 
         if foreign:
             names = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
             raise UserError(
-                f"'{folder}' already holds files from elsewhere ({names}); choose another output folder"
+                f"'{folder}' already holds files from elsewhere ({names}); choose another output folder, or, if an "
+                "earlier version of this program has written them, move them away first"
             )
     return require_writable(folder)
 

@@ -12,6 +12,7 @@ import pickletools
 import zipfile
 from typing import BinaryIO
 
+from nha.core.text import shortened
 from nha.core.untrusted_file import RejectedFileError, check_zip
 
 MOST_OPERATIONS = 500_000
@@ -70,9 +71,12 @@ def check_torch_file(file: BinaryIO) -> None:
     if is_zip:
         check_zip(file)
         with zipfile.ZipFile(file) as archive:
-            for name in archive.namelist():
-                if name.endswith(".pkl"):
-                    check_pickle(io.BytesIO(archive.read(name)))
+            names = archive.namelist()
+            pickles = [name for name in names if name.endswith(".pkl")]
+            if not pickles:
+                raise ValueError(f"a zip archive without a checkpoint ({shortened(', '.join(names))})")
+            for name in pickles:
+                check_pickle(io.BytesIO(archive.read(name)))
     else:
         for _ in range(_PICKLES_OF_EARLIER_FORMAT):
             check_pickle(file)

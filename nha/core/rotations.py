@@ -7,6 +7,11 @@ from torch import Tensor
 
 from nha.core.constants import constant
 
+# places and signs of the terms of `quaternion` in a flattened matrix
+_XX_SIGNS, _YY_SIGNS, _ZZ_SIGNS = (1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1)
+_FIRST, _SECOND = (7, 2, 3, 3, 2, 5), (5, 6, 1, 1, 6, 7)
+_SECOND_SIGNS = (-1, -1, -1, 1, 1, 1)
+_CANDIDATES = (0, 4, 5, 6, 4, 1, 7, 8, 5, 7, 2, 9, 6, 8, 9, 3)
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
@@ -29,21 +34,16 @@ def quaternion(matrix: Tensor) -> Tensor:
 
     matrix: [..., 3, 3]. Returns [..., 4].
     """
-    m = matrix
-    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    one = torch.ones_like(xx)
+    m = matrix.flatten(-2)
+    # Few operations, because each costs a launch: 1 +- xx +- yy +- zz on the diagonal, differences and sums beside it.
+    diagonal = 1 + constant(_XX_SIGNS, m) * m[..., 0:1]
+    diagonal = torch.addcmul(diagonal, constant(_YY_SIGNS, m), m[..., 4:5])
+    diagonal = torch.addcmul(diagonal, constant(_ZZ_SIGNS, m), m[..., 8:9])
+    first, second = (m.index_select(-1, constant(ids, m, torch.long)) for ids in (_FIRST, _SECOND))
+    others = torch.addcmul(first, constant(_SECOND_SIGNS, m), second)  # a, b, c, d, e, f
     # Each row is 4 * component * quaternion, for the component w, x, y, z.
-    a, b, c = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
-    d, e, f = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
-    candidates = torch.stack(
-        [
-            torch.stack([one + xx + yy + zz, a, b, c], -1),
-            torch.stack([a, one + xx - yy - zz, d, e], -1),
-            torch.stack([b, d, one - xx + yy - zz, f], -1),
-            torch.stack([c, e, f, one - xx - yy + zz], -1),
-        ],
-        -2,
-    )
+    order = constant(_CANDIDATES, m, torch.long)
+    candidates = torch.cat([diagonal, others], -1).index_select(-1, order).unflatten(-1, (4, 4))
     best = candidates.diagonal(dim1=-2, dim2=-1).argmax(-1)
     chosen = torch.take_along_dim(candidates, best[..., None, None], -2).squeeze(-2)
     return torch.nn.functional.normalize(chosen, dim=-1)

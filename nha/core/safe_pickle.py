@@ -39,7 +39,7 @@ def load_pickle(path: str | Path) -> Any:
     Raises:
         UserError: the file is missing, damaged, or refers to anything except the supported types.
     """
-    with open_untrusted(path) as file:
+    with open_untrusted(path, "a pickle") as file:
         return _unpickle(file)
 
 
@@ -54,7 +54,7 @@ def load_npy(path: str | Path) -> Any:
 
     Raises UserError as `load_pickle` does.
     """
-    with open_untrusted(path) as file:
+    with open_untrusted(path, "an array") as file:
         version = np.lib.format.read_magic(file)
         read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_{version[1]}")
         shape, _, dtype = read_header(file)

@@ -190,6 +190,7 @@ class Surface(_Movable):
     params: the parameters that were posed, learned corrections included;
     offsets: [N, V, 3] metres in the vertices' tangent frames (x, y along the surface, z along the normal);
     vertices: [N, V, 3] with and plain_vertices: [N, V, 3] without offsets, metres, world;
+    rotations: [N, 5, 3, 3] of the joints, where they are kept;
     drive: [N, D] what the blend model computes from `params` (`nha.avatar.drive.raw_drive`), where it is kept.
     """
 
@@ -198,6 +199,7 @@ class Surface(_Movable):
     vertices: Tensor
     plain_vertices: Tensor
     drive: Tensor | None = None
+    rotations: Tensor | None = None
 
 
 @dataclass(frozen=True)

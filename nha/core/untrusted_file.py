@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nha.core.errors import UserError
+from nha.core.file_kind import FIRST_BYTES, wrong_kind
 from nha.core.plain_file import open_plain
 from nha.core.text import printable
 
@@ -32,23 +33,24 @@ def forbidden_name(name: str) -> RejectedFileError:
 
 
 @contextlib.contextmanager
-def open_untrusted(path: str | Path) -> Iterator[BinaryIO]:
+def open_untrusted(path: str | Path, expected: str = "a zip archive") -> Iterator[BinaryIO]:
     """Open a file and turn every error inside the `with` block into a `UserError` of one line.
 
     Args:
         path: the file.
+        expected: a kind of file that is right, see `wrong_kind`.
 
     Yields:
         The file, opened for reading in binary mode.
 
     Raises:
-        UserError: the file cannot be opened, is empty, is a web page or a Git LFS pointer, is a truncated zip
-            archive, or the block raised an exception.
+        UserError: the file cannot be opened, is the remainder of a failed download or a file of another kind, is a
+            truncated zip archive, or the block raised an exception.
     """
     path = Path(path)
     try:
         with open_plain(path) as file:
-            _check_start(file)
+            check_start(file, expected)
             yield file
     except UserError:
         raise
@@ -90,17 +92,16 @@ def check_zip(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def _check_start(file: BinaryIO) -> None:
-    """Recognise what a failed download leaves behind."""
-    start = file.read(200)
-    if not start:
-        raise RejectedFileError("is empty; download it again")
-    if re.match(rb"\s*<(!doctype html|html)", start, re.IGNORECASE):
-        raise RejectedFileError("is a web page, so its download failed; download it with a web browser")
-    if start.startswith(b"version https://git-lfs"):
-        raise RejectedFileError(
-            "is a Git LFS pointer, not the file itself; run `git lfs pull` or download it"
-        )
+def check_start(file: BinaryIO, expected: str = "a zip archive") -> None:
+    """Raise RejectedFileError for what a failed download leaves behind, and for files of other kinds.
+
+    Args:
+        file: at its start, where it is afterwards, too.
+        expected: see `wrong_kind`.
+    """
+    start = file.read(FIRST_BYTES)
     if start.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(file):
         raise RejectedFileError("is truncated, so its download or copy stopped early; download it again")
+    if words := wrong_kind(start, expected):
+        raise RejectedFileError(words)
     file.seek(0)

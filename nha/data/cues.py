@@ -48,7 +48,8 @@ def semantic_trust(rotation: Tensor, neck_angles_rad: Tensor) -> Tensor:
     """
     with torch.no_grad():
         backwards = constant((0.0, 0.0, -1.0), rotation)
-        gaze = rotation_matrix(rotation) @ rotation_matrix(neck_angles_rad) @ backwards
+        of_root, of_neck = rotation_matrix(torch.stack([rotation, neck_angles_rad])).unbind()
+        gaze = of_root @ of_neck @ backwards
         x, y, z = gaze.unbind(-1)
         azimuth_deg = torch.rad2deg(torch.atan2(z, x)) - 90
         elevation_deg = torch.rad2deg(torch.arccos(y.clamp(-1, 1))) - 90

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 IMPORT = "convert it with `nha import-tracking FILE --dataset DIR --out DIR`"
 VHAP, GAUSSIAN_AVATARS, METRICAL, FLAME_HEAD_TRACKER, NERSEMBLE, SMPLX = (
@@ -82,3 +83,18 @@ def foreign_program(names: Collection[str] | Mapping[str, object]) -> ForeignPro
     return next(
         (one for one in PROGRAMS if one.keys <= present and (not one.one_of or one.one_of & present)), None
     )
+
+
+# Names of files in the folder of a program's tracking.
+_IN_FOLDERS = (
+    ("*.frame", METRICAL),
+    ("checkpoint/*.frame", METRICAL),
+    ("flame_param/*.npz", GAUSSIAN_AVATARS),
+    ("tracked_flame_params_*.npz", VHAP),
+    ("[0-9]*.npz", FLAME_HEAD_TRACKER),
+)
+
+
+def program_of_folder(folder: Path) -> str | None:
+    """The program whose tracking a folder seems to hold, by the names of the files in it."""
+    return next((program for pattern, program in _IN_FOLDERS if any(folder.glob(pattern))), None)

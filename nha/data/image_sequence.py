@@ -23,10 +23,15 @@ import cv2
 import numpy as np
 
 from nha.core.errors import UserError
+from nha.core.file_kind import FIRST_BYTES, wrong_kind
+from nha.core.plain_file import open_plain
+from nha.data.dataset_folder import FRAME_FOLDER
 from nha.data.displayed_frame import DisplayedFrame, on_white
 from nha.data.image_file import decode_image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+_UNREAD_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".exr", ".hdr", ".dng", ".gif", ".jp2", ".jxl"})
 IMAGE_FOLDERS = ("images", "image", "imgs", "ori_imgs")
 MATTE_FOLDERS = ("matted", "fg_masks", "alpha_maps", "alpha", "masks", "mask")
 
@@ -81,7 +86,7 @@ def find_images(path: Path) -> ImageSequence | None:
     else:
         return None
     if not images:
-        raise UserError(f"not a video file, and no images are found: {path}")
+        raise UserError(_what_else(path) or f"not a video file, and no images are found: {path}")
     images = sorted(images, key=_in_order)
     _require_one_camera(images, path)
     return ImageSequence(images, mattes_of(images, mattes))
@@ -121,6 +126,21 @@ def _of_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     return [], []
 
 
+def _what_else(path: Path) -> str | None:
+    """A sentence about a folder without images that holds something else of use."""
+    if not path.is_dir():
+        return None
+    names = sorted(file.name for file in path.iterdir() if not file.name.startswith("."))
+    if any(FRAME_FOLDER.fullmatch(name) for name in names):
+        return f"'{path}' is a dataset already: go on with `nha track --dataset`"
+    by_suffix = {Path(name).suffix.lower(): name for name in reversed(names)}
+    for suffix in sorted(VIDEO_SUFFIXES & by_suffix.keys()):
+        return f"'{path}' is a folder without images: name the video in it, such as {by_suffix[suffix]}"
+    for suffix in sorted(_UNREAD_SUFFIXES & by_suffix.keys()):
+        return f"'{path}' holds {suffix} images, which are not read: convert them to PNG or JPEG"
+    return None
+
+
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if _is_image(path)] if folder.is_dir() else []
 
@@ -156,6 +176,13 @@ def _read(path: Path, flags: int) -> np.ndarray:
         image = decode_image(path, flags)
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror})") from None
+    if image is None and (words := wrong_kind(_first_bytes(path), "an image")):
+        raise UserError(f"'{path}' {words}")
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise UserError(f"'{path}' is not a readable image of 8 or 16 bits; remove or replace it")
     return image
+
+
+def _first_bytes(path: Path) -> bytes:
+    with open_plain(path) as file:
+        return file.read(FIRST_BYTES)

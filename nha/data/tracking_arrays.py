@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from nha.core.errors import UserError
 from nha.core.plain_file import open_plain
 from nha.core.text import shortened
-from nha.core.untrusted_file import RejectedFileError, check_zip
+from nha.core.untrusted_file import RejectedFileError, check_start, check_zip
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an npz file. Raises UserError for another, a damaged, or an encrypted file."""
     try:
         with open_plain(path) as file:  # np.load given a path leaves the file open when it fails
+            _require_archive(file, path)
             check_zip(file)  # numpy verifies no checksums, and expands what it finds
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("a single array")
             entries = ((key, archive[key]) for key in archive.files)
             return {key: entry for key, entry in entries if isinstance(entry, np.ndarray)}  # others are bytes
+    except UserError:
+        raise
     except RejectedFileError as error:
         raise UserError(f"'{path}' {error}; run `nha track` again") from None
     except Exception as error:  # a damaged archive can cause nearly any of them
@@ -29,6 +33,16 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"'{path}' is not an npz archive of plain arrays ({reason}); run `nha track` again"
         ) from None
+
+
+def _require_archive(file: BinaryIO, path: Path) -> None:
+    try:
+        check_start(file)
+    except RejectedFileError as error:
+        raise UserError(f"'{path}' {error}") from None
+    if file.read(2) not in (b"PK", b"\x93N"):
+        raise ValueError("it holds no arrays")  # numpy takes it for a pickle
+    file.seek(0)
 
 
 def as_float(array: np.ndarray) -> np.ndarray:

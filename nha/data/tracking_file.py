@@ -12,7 +12,8 @@ import torch
 from nha.core.errors import UserError
 from nha.core.system import atomic_path
 from nha.core.types import Camera, HeadParams
-from nha.data.foreign_tracking import IMPORT, foreign_program
+from nha.data.foreign_tracking import IMPORT, foreign_program, program_of_folder
+from nha.data.image_sequence import VIDEO_SUFFIXES
 from nha.data.messages import some_of
 from nha.data.motion import incomplete_file, with_camera
 from nha.data.origin import TrackingOrigin
@@ -31,9 +32,11 @@ _REQUIRED = (*_PER_FRAME, "shape", "K", "image_size")
 _VIDEO = (
     "a video, not a tracking file; run `nha preprocess` and `nha track` on it, or drive with --driving_video"
 )
+_CHECKPOINT = "a checkpoint, not a tracking file; name tracked_flame_params.npz, or its folder"
 _OTHER_KINDS = {
-    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"), _VIDEO),
-    ".ckpt": "a checkpoint, not a tracking file; name tracked_flame_params.npz, or its folder",
+    **dict.fromkeys(VIDEO_SUFFIXES, _VIDEO),
+    **dict.fromkeys((".ckpt", ".pth", ".pt"), _CHECKPOINT),
+    ".csv": "a table of coefficients: it can drive an avatar (--driving_tracking_results), but holds no camera",
     ".frame": f"a file of metrical-tracker; {IMPORT}",
 }
 
@@ -164,6 +167,8 @@ def find_tracking_file(path: str | Path) -> Path:
             if kind := _OTHER_KINDS.get(candidate.suffix.lower()):
                 raise UserError(f"'{candidate}' is {kind}")
             return candidate
+    if path.is_dir() and (program := program_of_folder(path)):
+        raise UserError(f"'{path}' holds a tracking of {program}: {IMPORT}")
     raise UserError(f"there is no tracking file at '{path}'; make one with `nha track`")
 
 

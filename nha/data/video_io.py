@@ -15,6 +15,7 @@ from av.stream import Disposition
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from nha.core.errors import UserError
+from nha.core.file_kind import FIRST_BYTES, failed_download, wrong_kind
 from nha.core.plain_file import open_plain
 from nha.core.system import atomic_path, get_logger
 from nha.data.displayed_frame import DisplayedFrame, displayed_frame, require_usable_size
@@ -24,11 +25,10 @@ DEFAULT_FPS = Fraction(25)
 # Equal frames must give equal bytes. x264 writes the number of its threads into the file, and its macroblock tree is
 # not deterministic (8 of 450 encodings differed; without it 0 of 1000).
 REPRODUCIBLE = {"threads": "2", "mbtree": "0"}
-# FFmpeg also decodes plain text files, as scrolling text.
 # Playlists and lists of parts name other files, of this machine or of the network, whatever their own name ends in.
 _LIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"<smil", b"[playlist]", b"v=0")
 _LIST_FORMATS = frozenset({"hls", "concat", "concatf", "dash", "imf", "sdp", "rtsp"})
-TEXT_CODECS = frozenset({"ansi", "bintext", "xbin", "idf"})
+TEXT_CODECS = frozenset({"ansi", "bintext", "xbin", "idf"})  # FFmpeg decodes plain text as scrolling text
 
 _logger = get_logger(__name__)
 
@@ -140,18 +140,20 @@ def _open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream
         raise UserError(f"video not found: {path}")
     if not path.is_file():
         raise UserError(f"not a video file: {path}")
-    if path.stat().st_size == 0:
-        raise UserError(f"the video file is empty: {path}")
+    start = b"?"
     try:
         with open_plain(path) as file:
-            names_others = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_LIST_STARTS)
-        if names_others:
+            start = file.read(FIRST_BYTES)
+        if words := failed_download(start):
+            raise UserError(f"not a video: {path} {words}")
+        if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_LIST_STARTS):
             raise UserError(f"not a video but a list of other files: {path}")
         container = av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
     except PermissionError as error:
         raise UserError(f"no permission to read {path}") from error
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise UserError(f"not a video, or damaged: {path}") from error
+        words = wrong_kind(start, "a video") or "is damaged, or of another kind"
+        raise UserError(f"not a video: {path} {words}") from error
     if container.format.name in _LIST_FORMATS:
         container.close()
         raise UserError(f"not a video but a list of other files: {path}")

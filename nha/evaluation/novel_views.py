@@ -104,6 +104,8 @@ def orbit_views(
     """
     params, camera = _corrected_frame(avatar, tracking, frame_id, image_size, len(azimuths_deg))
     azimuths = params.rotation.new_tensor([float(azimuth) for azimuth in azimuths_deg])
+    if avatar.still_torso:  # the head's rotation is in the neck
+        params = params.replace(neck=avatar.head.neutral_params(len(params)).neck.to(params.neck))
     params = face_camera(params, tracking)
     return rotate_heads(params, head_centre(avatar, tracking), camera, azimuths), camera
 

@@ -35,9 +35,10 @@ class Limits:
     digits: int = 1
 
     def level(self, value: float) -> str:
-        """Good, fair, poor, or unknown for NaN."""
+        """Good, fair, poor, or unknown for NaN; of the value as it is shown, so that both agree."""
         if math.isnan(value):
             return UNKNOWN
+        value = round(value, self.digits)
         sign = 1 if self.higher else -1
         if sign * value >= sign * self.good:
             return GOOD

@@ -19,15 +19,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nha.avatar.avatar import NeuralHeadAvatar
+from nha.avatar.uv_texels import mesh_texels
 from nha.core.mesh import vertex_normals
 from nha.core.system import get_logger
 from nha.core.types import Camera
 from nha.export.textures import MAPS, Textures
 from nha.export.views import BakingViews
-from nha.head.model import HeadModel
 from nha.render.camera import project
-from nha.render.interpolate import CoveredPixels, covered_pixels
-from nha.render.rasterize import rasterize
+from nha.render.interpolate import CoveredPixels
 
 MOUTH_SHRINK = 4  # the mouth's map is smaller by this factor, as its feature map is
 _FACING_POWER = 2  # weight of a view: the cosine between normal and ray, to this power
@@ -52,22 +51,6 @@ class BakedTexture:
     rgb: np.ndarray
     covered: np.ndarray
     seen: np.ndarray
-
-
-@torch.no_grad()
-def mesh_texels(head: HeadModel, uv_map: int, size: int) -> CoveredPixels:
-    """The texels of a map that lie on the mesh, as points on its faces.
-
-    Args:
-        head: the head model.
-        uv_map: index into `MAPS`.
-        size: side of the map in texels.
-    """
-    ids = (head.face_uvmap == uv_map).nonzero().squeeze(1)
-    u, v = head.uvs.unbind(1)
-    screen = torch.stack([u * size, (1 - v) * size, torch.ones_like(u)], 1)[None]
-    covered = covered_pixels(rasterize(screen, head.uv_faces[ids], (size, size), layers=1))
-    return dataclasses.replace(covered, face=ids[covered.face])
 
 
 def bake_textures(

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
+from nha.avatar.uv_texels import mesh_texels
 from nha.core.mesh import vertex_normals
 from nha.core.types import Camera, Surface
-from nha.export.bake import MOUTH_SHRINK, bake_textures, mesh_texels, pad_charts
+from nha.export.bake import MOUTH_SHRINK, bake_textures, pad_charts
 from nha.export.textures import Textures
 from nha.export.views import BakingViews
 

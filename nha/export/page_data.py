@@ -160,8 +160,11 @@ def _add_blend(block: Block, avatar: BlendAvatar) -> dict[str, Any]:
     used = drive.names["expression"].start  # neither shapes nor colours depend on the coefficients
     block.add("shapeWeights", (avatar.shape_weights * avatar.driven)[:, :used])
     network = avatar.texture_weights
-    for name, layer in (("hidden", network.hidden), ("output", network.output)):
-        block.add(f"{name}Weight", layer.weight)
+    for name, layer, used_inputs in (
+        ("hidden", network.hidden, avatar.coloured),
+        ("output", network.output, 1),
+    ):
+        block.add(f"{name}Weight", layer.weight * used_inputs)
         block.add(f"{name}Bias", layer.bias)
     factors = avatar.light.new_tensor(SH_FACTORS[1:])
     return {

@@ -17,7 +17,7 @@ The modules in reading order; each imports only modules above it:
 13. `subdivide`, `soft_labels`, `topology`: the rendered mesh and its tables.
 14. `joint_limits`, `lbs`, `mouth_features`: the parts of the head model's forward pass.
 15. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
-16. `quick_pose`: posing of one identity again and again, without gradient.
+16. `quick_pose`, `landmark_openings`: posing of one identity without gradient; openings of its mouth and eyes.
 17. `arkit_shapes`, `arkit_map`: ARKit's 52 facial shapes, and their linear map to the parameters.
 18. `describe`: a text report on a head model.
 """

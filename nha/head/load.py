@@ -15,6 +15,7 @@ from nha.head.assets import HeadAssets
 from nha.head.description import read_description
 from nha.head.file_guide import derived_summary
 from nha.head.flame_files import missing_files, model_file, read_head_folder
+from nha.head.model_files import unused_models
 from nha.head.procedural import GENERATOR_VERSION, write_head_folder
 
 FLAME = "flame"
@@ -59,7 +60,13 @@ def resolve_head_folder(head: str | Path = "auto") -> Path:
     """
     head = str(head)
     if head == "auto":
-        head = FLAME if model_file(_flame_folder()) else PROCEDURAL
+        head = FLAME if model_file(folder := _flame_folder()) else PROCEDURAL
+        if head == PROCEDURAL and (other := unused_models(folder)):
+            get_logger(__name__).warning(
+                "head model: the procedural one, because no model file of a known name is in %s; %s",
+                folder,
+                other,
+            )
     if head == FLAME:
         return _flame_folder()
     if head == PROCEDURAL:

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nha.core.device import float32_products
 from nha.core.mesh import corner_values, tangent_frames, vertex_normals
+from nha.core.rotations import rotation_vector
 from nha.core.types import HeadParams, SurfaceTables
 from nha.head import joint_limits, lbs
 from nha.head.assets import HeadAssets
@@ -40,10 +42,12 @@ class PosedHead:
     Attributes:
         vertices: [N, V, 3] with offsets.
         plain_vertices: [N, V, 3] without offsets.
+        rotations: [N, 5, 3, 3] of the joints, see `joint_rotations`.
     """
 
     vertices: Tensor
     plain_vertices: Tensor
+    rotations: Tensor
 
 
 class HeadModel(nn.Module):
@@ -136,6 +140,9 @@ class HeadModel(nn.Module):
         new_id[t.kept_vertices] = np.arange(len(t.kept_vertices))
         self._table("landmark_corners", new_id[assets.closed.faces[assets.landmark_faces]], torch.long)
         self._table("landmark_barycentric", assets.landmark_barycentric)
+        corners = self.kept_vertices[self.landmark_corners]  # [70, 3]
+        for name in ("template", "directions", "pose_directions", "skinning_weights"):
+            self.register_buffer(f"landmark_{name}", getattr(self, name)[corners], persistent=False)
         features = assets.mouth_features
         self.has_mouth_features = features is not None
         if features is not None:
@@ -188,8 +195,13 @@ class HeadModel(nn.Module):
         """Vertices of N heads: [N, V, 3] metres in the world. For `offsets` see `pose`."""
         return self.pose(params, offsets).vertices
 
+    @float32_products()
     def pose(
-        self, params: HeadParams, offsets: Tensor | None = None, rest_offsets: Tensor | None = None
+        self,
+        params: HeadParams,
+        offsets: Tensor | None = None,
+        rest_offsets: Tensor | None = None,
+        rotations: Tensor | None = None,
     ) -> PosedHead:
         """Pose N heads with and without offsets in one pass.
 
@@ -198,11 +210,13 @@ class HeadModel(nn.Module):
             offsets: [N, V, 3] metres in the vertices' tangent frames (x, y along the surface, z along the normal);
                 None for no offsets.
             rest_offsets: [N, V, 3] metres in the axes of the template, added before skinning, instead of `offsets`.
+            rotations: [N, 5, 3, 3], the `joint_rotations` of the parameters where they were computed before.
         """
         # The order of these sums is the published one because it decides the rounding of float32: in folds where
         # normals nearly cancel another order changes offsets by 1e-5 m, and at edges the face that a pixel shows.
         shaped = self.template + _blend(torch.cat([params.shape, params.expr], 1), self.directions)
-        rotations = joint_rotations(params)
+        if rotations is None:
+            rotations = joint_rotations(params)
         joints = (
             self.joint_regressor @ shaped
         )  # the rounding of an einsum would depend on the number of threads
@@ -216,53 +230,63 @@ class HeadModel(nn.Module):
         kept = corner_values(posed, self.kept_vertices[:, None]).squeeze(2)
         plain = place(kept)
         if rest_offsets is not None:
-            return PosedHead(place(kept + rest_offsets), plain)
+            return PosedHead(place(kept + rest_offsets), plain, rotations)
         if offsets is None:
-            return PosedHead(plain, plain)
+            return PosedHead(plain, plain, rotations)
         # as published, no gradient flows through the direction of an offset
         with torch.no_grad():
             normals = vertex_normals(posed, self.all_faces)[:, self.kept_vertices]
             frames = tangent_frames(normals)
         world = (frames * offsets[..., None, :]).sum(-1)
-        return PosedHead(place(kept + world), plain)
+        return PosedHead(place(kept + world), plain, rotations)
 
     def landmarks(self, vertices: Tensor) -> Tensor:
         """The 68 iBUG landmarks and two irises of posed heads: vertices [N, V, 3] give [N, 70, 3]."""
         corners = corner_values(vertices, self.landmark_corners)
         return (corners * self.landmark_barycentric[..., None]).sum(2)
 
-    def plain_landmarks(self, params: HeadParams, ids: Tensor) -> Tensor:
+    @float32_products()
+    def plain_landmarks(
+        self, params: HeadParams, ids: Tensor | slice, rotations: Tensor | None = None
+    ) -> Tensor:
         """Landmarks of heads without offsets. Only the vertices of the requested landmarks are posed.
 
         Args:
             params: parameters of N heads.
-            ids: [L] landmark ids in 0..69.
+            ids: [L] landmark ids in 0..69, or a slice of them.
+            rotations: [N, 5, 3, 3], the `joint_rotations` of the parameters where they were computed before.
 
         Returns:
             [N, L, 3] metres in the world.
         """
         coefficients = torch.cat([params.shape, params.expr], 1)
-        rotations = joint_rotations(params)
+        if rotations is None:
+            rotations = joint_rotations(params)
         # joints are linear in the coefficients: J (template + S b) = J template + (J S) b
         joints = self.joint_template + torch.tensordot(coefficients, self.joint_directions, 1)
         transforms = lbs.joint_transforms(rotations, joints, self.joint_parents)
-        corners = self.kept_vertices[self.landmark_corners[ids].reshape(-1)]
 
-        rest = self.template[corners] + _blend(coefficients, self.directions[corners])
-        rest = rest + _blend(lbs.pose_feature(rotations), self.pose_directions[corners])
-        blended = lbs.blend_transforms(transforms, self.skinning_weights[corners])
+        def corners(name: str) -> Tensor:
+            return getattr(self, f"landmark_{name}")[ids].flatten(0, 1)
+
+        rest = corners("template") + _blend(coefficients, corners("directions"))
+        rest = rest + _blend(lbs.pose_feature(rotations), corners("pose_directions"))
+        blended = lbs.blend_transforms(transforms, corners("skinning_weights"))
         posed = lbs.transform_points(blended, rest) - joints[:, :1] + params.translation[:, None]
         return (posed.unflatten(1, (-1, 3)) * self.landmark_barycentric[ids][..., None]).sum(2)
 
-    def mouth_features(self, vertices: Tensor, params: HeadParams) -> Tensor:
+    def mouth_features(self, vertices: Tensor, params: HeadParams, rotations: Tensor | None = None) -> Tensor:
         """The texture network's condition: scaled mouth distances, then the head's rotation vector.
 
         Args:
             vertices: [N, V, 3] metres, with offsets.
             params: parameters of N heads.
+            rotations: [N, 5, 3, 3], the `joint_rotations` of the parameters where they were computed before.
 
         Returns:
             [N, M + 3]; M is 10 for FLAME and the procedural head.
         """
         distances = mouth_distances(vertices, self.mouth_pairs, self.mouth_minimum, self.mouth_maximum)
-        return torch.cat([distances, head_rotation_vector(params.rotation, params.neck)], 1)
+        if rotations is None:
+            return torch.cat([distances, head_rotation_vector(params.rotation, params.neck)], 1)
+        return torch.cat([distances, rotation_vector(rotations[:, 0] @ rotations[:, 1])], 1)

@@ -37,7 +37,8 @@ def head_rotation_vector(rotation: Tensor, neck: Tensor) -> Tensor:
     Returns:
         [N, 3] axis-angle, its length in 0..pi.
     """
-    return rotation_vector(rotation_matrix(rotation) @ rotation_matrix(neck_angles(neck)))
+    of_root, of_neck = rotation_matrix(torch.stack([rotation, neck_angles(neck)])).unbind()
+    return rotation_vector(of_root @ of_neck)
 
 
 def soft_clip_rotation(features: Tensor, sigma: float) -> Tensor:

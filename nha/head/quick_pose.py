@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nha.core.derived import Derived
+from nha.core.device import float32_products
 from nha.core.types import HeadParams
 from nha.head import lbs
 from nha.head.model import HeadModel, PosedHead, joint_rotations
@@ -34,6 +35,7 @@ class QuickPose:
         self._identity: _Identity | None = None
 
     @torch.no_grad()
+    @float32_products()
     def pose(self, head: HeadModel, params: HeadParams, rest_offsets: Tensor) -> PosedHead | None:
         """Pose N heads, as `HeadModel.pose` does; None where they have different identities.
 
@@ -59,6 +61,7 @@ class QuickPose:
         return PosedHead(
             lbs.transform_points(blended, rest + rest_offsets) + to_world,
             lbs.transform_points(blended, rest) + to_world,
+            rotations,
         )
 
 

@@ -70,7 +70,8 @@ def base_poses(
     frame_ids = () if played is None else tuple(sorted(played.frame.tolist()))
     frames = None
     if driving is not None:
-        frames = driven_frames(neutral, camera.extrinsics[0, :, :3], driving, avatar.head)
+        moved = driven_frames(neutral, camera.extrinsics[0, :, :3], driving, avatar.head)
+        frames = avatar.settled(moved)
     elif tracking is not None:
         frames = frame_params(avatar, tracking, frame_ids)
     return BasePoses(neutral, camera, frame_ids, frames)

@@ -76,7 +76,7 @@ class LiveDriver:
         """
         self._settings = settings or LiveSettings()
         self._detector = detector or FaceDetector()
-        self._fit = LiveFit(avatar.head)
+        self._avatar, self._fit = avatar, LiveFit(avatar.head)
         self._retarget = Retarget(avatar.head, neutral, camera)
         self._filter = MotionFilter(neutral, self._settings.live_smoothing)
         self._number = 0
@@ -114,7 +114,7 @@ class LiveDriver:
         if self.person is None:
             status = "calibrating"
         progress = 1.0 if self.person is not None else self._calibration.progress
-        return LivePose(self._number, time_s, status, progress, params, seconds)
+        return LivePose(self._number, time_s, status, progress, self._avatar.settled(params), seconds)
 
     def _follow(self, face: FaceLandmarks, time_s: float) -> Unknowns | None:
         """The driving person's unknowns [1]; None during the calibration and where no head pose fits the landmarks."""

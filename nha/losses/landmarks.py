@@ -84,10 +84,11 @@ def landmark_term(inputs: LossInputs) -> Tensor:
 
 def eye_closure_term(inputs: LossInputs) -> Tensor:
     """The eye closure loss of a rendered batch; its gradient reaches only the expression."""
-    batch, params = inputs.batch, inputs.rendering.surface.params
+    batch, surface = inputs.batch, inputs.rendering.surface
+    params = surface.params
     # detached: an eyelid that is too low must be raised by the expression, not by moving the head
     only_expr = params.detach().replace(expr=params.expr)
-    ids = torch.arange(N_FACE_LANDMARKS, device=params.expr.device)
-    world = inputs.head.plain_landmarks(only_expr, ids)
+    rotations = None if surface.rotations is None else surface.rotations.detach()
+    world = inputs.head.plain_landmarks(only_expr, slice(N_FACE_LANDMARKS), rotations)
     pixels = project(world, batch.camera)[..., :2]
     return eye_closure_loss(pixels, batch.eye_height_px, inputs.semantic_trust, batch.camera.image_size[0])

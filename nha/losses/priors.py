@@ -5,6 +5,7 @@ They penalise the *corrections*, not their sum with the tracked values, so the r
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from nha.losses.inputs import LossInputs
@@ -30,7 +31,8 @@ def frame_prior(frame_ids: Tensor, *corrections: Tensor) -> Tensor:
     # a frame that occurs k times has 1/k of its square in each of its rows: no list of unique ids, which would make
     # the host wait for the device
     occurrences = (frame_ids[:, None] == frame_ids).sum(1, keepdim=True)
-    return sum((table.index_select(0, frame_ids).square() / occurrences).sum() for table in corrections) / 2
+    rows = torch.cat(corrections, 1).index_select(0, frame_ids)
+    return (rows.square() / occurrences).sum() / 2
 
 
 def shape_term(inputs: LossInputs) -> Tensor:

@@ -51,6 +51,11 @@ class PyramidImages(nn.Module):
         """The images [C, R, R]; do not write to them, because they are kept until the levels change."""
         return self._images.value(self.levels, self._sum)
 
+    @torch.no_grad()
+    def replace(self, images: Tensor) -> None:
+        """Set the images [C, R, R]; the finest level takes the difference."""
+        self.levels[-1].add_(images - self())
+
     def weighted_sums(self, weights: Tensor) -> Tensor:
         """Weighted sums of K groups of images, [N, C / K, R, R] for weights [N, K].
 

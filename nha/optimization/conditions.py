@@ -9,6 +9,7 @@ import torch
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.drive import raw_drive
+from nha.avatar.still_torso import facing_camera
 from nha.core.types import Camera, FrameBatch, HeadParams
 from nha.head.joint_limits import eyes_angles, jaw_angles, neck_angles
 
@@ -33,10 +34,15 @@ def measure_condition_ranges(avatar: NeuralHeadAvatar, batches: Iterable[FrameBa
 def measure_drive(avatar: BlendAvatar, tracked: HeadParams, camera: Camera) -> None:
     """Set the statistics of the avatar's drive vector to those of the training frames as tracked.
 
+    A still torso faces the camera of the first frame.
+
     Args:
         avatar: the avatar.
         tracked: the tracked parameters of the N training frames.
         camera: their N cameras.
     """
+    camera = camera.to(avatar.device)
+    if avatar.settings.blend_still_torso:
+        avatar.torso_rotation.copy_(facing_camera(camera)[0])
     params = avatar.corrected(tracked.to(avatar.device), None)
-    avatar.drive.measure(raw_drive(avatar.head, params, camera.to(avatar.device)))
+    avatar.drive.measure(raw_drive(avatar.head, params, camera))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
-from nha.core.constants import constant
+from nha.core.constants import present_values
 from nha.core.cuda_graphs import CapturedFunction, Recorder
 from nha.core.types import FrameBatch
 from nha.optimization.objective import Objective, render_batch
@@ -66,7 +66,7 @@ class HeldOutFit:
         """
         device, values = self.avatar.device, None
         weights = {name: weight for name, weight in self.stage.weights_at(epoch).items() if weight != 0}
-        vector = constant(tuple(map(float, weights.values())), self.moving[0])
+        vector = present_values(tuple(map(float, weights.values())), self.moving[0])
         with only_moving(self.avatar, self.moving):
             for batch in batches:
                 values = self._captured(batch.to(device), tuple(weights), vector)

@@ -55,6 +55,7 @@ from nha.optimization.resume import (
 )
 from nha.optimization.stages import Stage, make_stages
 from nha.optimization.trainer import fit_stage
+from nha.optimization.unseen import continue_unseen
 from nha.render.rasterize import raster_backend
 
 _SMALLEST_TEXTURE = 64  # texels
@@ -195,13 +196,16 @@ def _finish(
     data: FrameDataModule,
     settings: OptimizationSettings,
 ) -> None:
-    """What follows the stages: ranges of the conditions; for the blend model the fit of the held-out frames."""
+    """What follows the stages: ranges of the conditions; for the blend model unseen surface and held-out frames."""
     if not isinstance(avatar, BlendAvatar):
         measure_condition_ranges(avatar, _in_order(data.train))
         return
+    if avatar.settings.blend_continue_unseen:
+        continue_unseen(avatar, _in_order(data.train, 4))
     last = [stage for stage in stages if stage.epochs][-1:]
     for stage in last:
-        fit_frames(avatar, objective, stage, _in_order(data.val, 4), settings.schedule.held_out_steps)
+        steps, capture = settings.schedule.held_out_steps, settings.run.cuda_graphs
+        fit_frames(avatar, objective, stage, _in_order(data.val, 4), steps, capture=capture)
 
 
 def _quiet_other_processes() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from nha.avatar.base import HeadAvatar
-from nha.core.constants import constant
+from nha.core.constants import present_values
 from nha.core.cuda_graphs import CapturedFunction, Recorder
 from nha.core.processes import WHOLE_BATCH, BatchShare
 from nha.core.types import FrameBatch, HeadParams, Rendering
@@ -144,9 +144,9 @@ class TrainingStep:
         rates = tuple(float(group["lr"]) for group in self._groups())
         active = tuple((name, weight) for name, weight in weights.items() if weight != 0)
         place = batch.tracked.rotation
-        vector = constant(tuple(float(weight) for _, weight in active), place)
+        vector = present_values(tuple(float(weight) for _, weight in active), place)
         names = tuple(name for name, _ in active)
-        return self.captured(batch, draws, names, vector, constant(rates, place))
+        return self.captured(batch, draws, names, vector, present_values(rates, place))
 
     def _step(
         self, batch: FrameBatch, draws: StepDraws, active: tuple[str, ...], weights: Tensor, rates: Tensor
@@ -158,7 +158,7 @@ class TrainingStep:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         total.backward()
-        with _rates_on_device(self._groups(), rates):
+        with rates_on_device(self._groups(), rates):
             for optimizer in self.optimizers:
                 optimizer.step()
         return StepValues.of(losses, is_active, total)
@@ -168,7 +168,7 @@ class TrainingStep:
 
 
 @contextlib.contextmanager
-def _rates_on_device(groups: list[dict], rates: Tensor) -> Iterator[None]:
+def rates_on_device(groups: list[dict], rates: Tensor) -> Iterator[None]:
     """In the block, the groups' learning rates are scalars on the device, so that a graph reads their present values.
 
     On a CPU they stay numbers.

@@ -26,20 +26,21 @@ from nha.preprocess.registry import needed_packages
 PROBE_S = 0.065
 # Part -> seconds at its start; seconds of one frame, step or view, and those for each of its megapixels.
 RATES: dict[str, tuple[float, float, float]] = {
-    "dataset": (1.0, 0.035, 0.22),
+    "dataset": (1.0, 0.022, 0.25),
     "tracking": (11.0, 0.40, 1.8),
-    "geometry step": (2.0, 0.045, 1.45),
-    "texture step": (0.0, 0.02, 0.9),
-    "joint step": (0.0, 0.055, 1.43),
-    "held-out step": (0.0, 0.045, 1.4),
-    "evaluation": (0.5, 0.01, 1.7),
-    "novel view": (0.0, 0.03, 0.9),
-    "turntable view": (0.0, 0.015, 0.25),
-    "export": (1.5, 0.005, 0.0),
+    "geometry step": (2.0, 0.055, 1.45),
+    "texture step": (0.0, 0.028, 0.78),
+    "joint step": (0.0, 0.048, 1.45),
+    "held-out step": (0.0, 0.03, 1.1),
+    "evaluation": (0.9, 0.008, 2.1),
+    "novel view": (0.0, 0.022, 0.58),
+    "turntable view": (0.0, 0.008, 0.21),
+    "export": (1.9, 0.005, 0.0),
 }
 SOURCE_S = 0.1  # of the dataset, for each megapixel of the video's own frames
 NOVEL_VIEWS = 50  # frames, see EvaluationSettings
-CUDA_STEP_S = 0.12  # of any stage, measured at 512 x 512: launches take the time, not pixels
+# Building the model; a step of any stage: measured at 512 x 512, 6 ms (geometry) to 18 ms (joint).
+CUDA_START_S, CUDA_STEP_S = 13.0, 0.02
 HELD_OUT_SHARE, HELD_OUT_BATCH = 0.2, 4
 HEAD_ASPECT = 0.77  # shorter over longer edge of frames that are cropped to a head
 
@@ -114,7 +115,7 @@ def estimate(
     seconds["dataset"] += n_frames * SOURCE_S * video_size[0] * video_size[1] / 1e6
     seconds = {part: value / speed for part, value in seconds.items()}
     if device == "cuda":
-        seconds["training"] = RATES["geometry step"][0] + CUDA_STEP_S * sum(steps.values())
+        seconds["training"] = CUDA_START_S + CUDA_STEP_S * sum(steps.values())
     return Estimate(
         seconds=seconds,
         disk_bytes=pixels * (n_frames * DISK_BYTES + TEXTURE_BYTES) + FIXED_BYTES,

@@ -163,4 +163,8 @@ def transferred_motion(
             }
         )
         offset_neck = smoothed_over_time(offset_neck, driving_frames, smooth)
+    if target.avatar.still_torso:
+        driven_by_neck = driving.avatar is not None and driving.avatar.still_torso
+        params = params if driven_by_neck else target.avatar.settled(params)
+        offset_neck = params.neck
     return Motion(params, offset_neck)

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from nha.core.constants import constant
+from nha.core.device import float32_products
 from nha.core.types import Camera
 
 # Points nearer to the camera plane have no meaningful projection; rasterisers skip their faces.
 MIN_DEPTH_METRES = 1e-8
 
 
+@float32_products()
 def to_camera(points_world: Tensor, camera: Camera) -> Tensor:
     """Points in the camera frame: x_cam = x_world @ R + T.
 
@@ -91,7 +93,7 @@ def pixels_to_raster_ndc(pixels: Tensor, image_size: tuple[int, int]) -> Tensor:
     return (constant((float(width), float(height)), pixels) - 2 * pixels[..., :2]) / shorter
 
 
-@functools.lru_cache(maxsize=32)
+@functools.cache  # not limited: recorded CUDA graphs read these tensors
 def pixel_centres_raster_ndc(image_size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Raster NDC of the pixel centres: x of each column [W] and y of each row [H], float32; do not write to them."""
     height, width = image_size

@@ -16,7 +16,6 @@ from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.json_file import write_json
 from nha.core.progress import progress as show_progress
 from nha.core.rotations import rotation_matrix
-from nha.data.video_io import VideoWriter
 from nha.render.camera import project
 from nha.render.shading import phong_image
 from nha.tracking.appearance import AlbedoSpace
@@ -67,7 +66,11 @@ def write_report(
     """Write `tracking_report.json` and, if asked for, `tracking.mp4`: image, overlay, shapes, landmarks."""
     frames, settings = run.frames, run.settings
     device = mesh.faces.device
-    video = VideoWriter(run.video, settings.frame_rate) if settings.video else contextlib.nullcontext()
+    video = contextlib.nullcontext()
+    if settings.video:
+        from nha.data.video_io import VideoWriter  # only here: a machine that writes no video needs no PyAV
+
+        video = VideoWriter(run.video, settings.frame_rate)
     entries, tracked_px = [], []
     with video as writer:
         for row in show_progress(range(len(frames)), "tracking report"):

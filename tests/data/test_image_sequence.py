@@ -138,3 +138,34 @@ def test_errors_in_one_line(tmp_path, path, message):
     with pytest.raises(UserError, match=message) as caught:
         list(iterate_frames(tmp_path / path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["frame_0000", "split.json"], "is a dataset already: go on with `nha track --dataset`"),
+        (["talk.MOV", "notes.txt"], r"name the video in it, such as talk\.MOV"),
+        (["IMG_1.HEIC", "IMG_2.HEIC"], r"holds \.heic images, which are not read: convert them"),
+    ],
+)
+def test_a_folder_with_something_else_says_what(tmp_path, names, message):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=message):
+        video_info(tmp_path)
+
+
+def test_grey_images_with_alpha_and_palettes(tmp_path):
+    """Kinds of PNG that are not written by OpenCV."""
+    image = pytest.importorskip("PIL.Image")
+    grey = np.full((HEIGHT, WIDTH), 60, np.uint8)
+    alpha = np.where(np.arange(HEIGHT)[:, None] < HEIGHT // 2, 0, 255) + np.zeros((HEIGHT, WIDTH))
+    with_alpha = image.merge("LA", [image.fromarray(grey), image.fromarray(alpha.astype(np.uint8))])
+    with_alpha.save(tmp_path / "1.png")
+    palette = image.fromarray(grey).convert("RGB").quantize(4)
+    palette.save(tmp_path / "2.png")
+    first, second = iterate_displayed_frames(tmp_path)
+    assert (first.rgb[: HEIGHT // 2] == 255).all()
+    assert (first.rgb[HEIGHT // 2 :] == 60).all()
+    np.testing.assert_array_equal(first.alpha, alpha)
+    assert (second.rgb == 60).all()

@@ -12,6 +12,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from nha.data.tone_mapping import SourceColours, bt709_of_codes, to_bt709, tone_curve
 from nha.data.video_io import iterate_frames
+from tests.clips import mark_quarter_turn
 
 HLG, PQ, SDR = ColorTrc.ARIB_STD_B67, ColorTrc.SMPTE2084, ColorTrc.BT2020_10
 BT2020 = ColorPrimaries.BT2020
@@ -43,7 +44,9 @@ def codes_of(rgb: np.ndarray, transfer: int) -> np.ndarray:
     return (light / 203) ** (1 / 2.4)
 
 
-def write_bt2020(path: Path, rgb: np.ndarray, transfer: int, full_range: bool = False) -> Path:
+def write_bt2020(
+    path: Path, rgb: np.ndarray, transfer: int, full_range: bool = False, codec: str = "ffv1"
+) -> Path:
     """A video of 10 bits with BT.2020 primaries and matrix, as phones record it (here without loss)."""
     codes = codes_of(rgb, transfer)
     luma = codes @ (KR, 1 - KR - KB, KB)
@@ -54,7 +57,7 @@ def write_bt2020(path: Path, rgb: np.ndarray, transfer: int, full_range: bool = 
     else:
         planes = planes * np.reshape((876, 896, 896), (3, 1, 1)) + np.reshape((64, 512, 512), (3, 1, 1))
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
+        stream = container.add_stream(codec, rate=25)
         stream.height, stream.width, stream.pix_fmt = *rgb.shape[:2], "yuv444p10le"
         frame = av.VideoFrame(rgb.shape[1], rgb.shape[0], "yuv444p10le")
         for plane, values in zip(frame.planes, np.rint(planes).astype("<u2"), strict=True):
@@ -84,6 +87,16 @@ def test_an_sdr_image_returns_from_bt2020(tmp_path, caplog, transfer, full_range
     assert np.abs(frame.astype(int) - portrait()).max() <= 9
     kind = "wide gamut" if transfer == SDR else "HDR"
     assert f"clip.mkv is converted to BT.709 ({kind}" in caplog.text
+
+
+def test_a_phone_that_was_held_upright(tmp_path):
+    """HDR and a display matrix in one file, as telephones record by default."""
+    path = write_bt2020(tmp_path / "upright.mp4", portrait(), HLG, codec="libx264")
+    (lying,) = iterate_frames(path)
+    assert np.abs(lying.astype(int) - portrait()).mean() < 3
+    mark_quarter_turn(path)
+    (upright,) = iterate_frames(path)
+    np.testing.assert_array_equal(upright, np.rot90(lying, -1))
 
 
 def test_the_case_agrees_with_ffmpeg(shared_dir, caplog):

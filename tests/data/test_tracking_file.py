@@ -133,9 +133,13 @@ def test_other_files_are_refused(tmp_path):
     np.savez(tmp_path / "keys.npz", rotation=np.zeros((1, 3)))
     with pytest.raises(UserError, match="lacks translation, neck_pose"):
         read_tracking(tmp_path / "keys.npz")
-    for name, content in (("empty.npz", b""), ("text.npz", b"hello"), ("cut.npz", b"PK\x03\x04 cut short")):
+    for name, content, message in (
+        ("empty.npz", b"", "is empty"),
+        ("text.npz", b"hello", "not an npz archive"),
+        ("cut.npz", b"PK\x03\x04 cut short", "is truncated"),
+    ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match="not an npz archive"):
+        with pytest.raises(UserError, match=message):
             read_tracking(tmp_path / name)
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(UserError, match="a single array"):
@@ -178,11 +182,32 @@ def test_files_of_another_kind_are_named(tmp_path):
     for name, message in (
         ("me.mp4", "is a video, not a tracking file; run `nha preprocess` and `nha track`"),
         ("avatar.ckpt", "is a checkpoint, not a tracking file"),
+        ("weights.pth", "is a checkpoint, not a tracking file"),
         ("00001.frame", "is a file of metrical-tracker; convert it with `nha import-tracking"),
+        ("motion.csv", "can drive an avatar .*, but holds no camera"),
     ):
         (tmp_path / name).write_bytes(b"content")
         with pytest.raises(UserError, match=message):
             read_tracking(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [
+        ("00001.frame", "metrical-tracker"),
+        ("checkpoint/00001.frame", "metrical-tracker"),
+        ("flame_param/00000.npz", "VHAP's export for GaussianAvatars"),
+        ("tracked_flame_params_30.npz", "VHAP"),
+        ("00001.npz", "flame-head-tracker"),
+    ],
+)
+def test_folders_of_other_programs_are_named(tmp_path, name, program):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(
+        UserError, match=f"holds a tracking of {program}: convert it with `nha import-tracking"
+    ):
+        read_tracking(tmp_path)
 
 
 def test_cases_from_outside(shared_dir):

@@ -156,6 +156,24 @@ def test_of_two_video_streams_the_main_one_is_used(tmp_path, caplog, sizes, defa
     assert f"has 2 video streams; stream {used} is used ({width} x {height} pixels)" in caplog.text
 
 
+def test_a_cover_image_is_no_video(tmp_path, caplog):
+    path = tmp_path / "with_cover.mp4"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream(codec, rate=25) for codec in ("mjpeg", "libx264")]
+        for stream, side, pix_fmt in zip(streams, (128, 64), ("yuvj420p", "yuv420p"), strict=True):
+            stream.height, stream.width, stream.pix_fmt = side, side, pix_fmt
+        streams[0].disposition = Disposition.attached_pic
+        for stream in streams:
+            frame = av.VideoFrame.from_ndarray(
+                np.full((stream.height, stream.width, 3), 90, np.uint8), format="rgb24"
+            )
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    (frame,) = iterate_frames(path)
+    assert frame.shape == (64, 64, 3)
+    assert "video streams" not in caplog.text
+
+
 def test_header_is_not_trusted_when_the_file_breaks_off(tmp_path, caplog):
     path = tmp_path / "long.mkv"
     noise = np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), dtype=np.uint8)

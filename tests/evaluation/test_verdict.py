@@ -92,6 +92,15 @@ def test_worse_held_out_frames_are_named_as_new_poses():
     assert level_of(judge(dataclasses.replace(found, scores=scores)), "new poses") == "poor"
 
 
+@pytest.mark.parametrize("higher", [True, False])
+def test_a_level_agrees_with_the_figure_that_is_shown(higher):
+    limits = Limits(0.9, 0.8 if higher else 1.0, higher=higher, digits=2)
+    sign = 1 if higher else -1
+    assert limits.show(0.9 - sign * 0.0004) == "0.90"
+    assert limits.level(0.9 - sign * 0.0004) == "good"
+    assert limits.level(0.9 - sign * 0.006) == "fair"
+
+
 def test_limits_say_their_thresholds():
     limits = Limits(4.0, 8.0, "dB", higher=False)
     assert [limits.level(value) for value in (4.0, 6.0, 9.0, math.nan)] == ["good", "fair", "poor", "unknown"]

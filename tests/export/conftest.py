@@ -8,10 +8,10 @@ import torch
 
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.blend_avatar import BlendAvatar
-from nha.avatar.drive import raw_drive
 from nha.data.tracking_file import TrackingOrigin, TrackingResult
 from nha.head.assets import HeadAssets
 from nha.head.model import HeadModel
+from nha.optimization.conditions import measure_drive
 from tests.evaluation.conftest import make_tracking
 from tests.small import SMALL, SMALL_BLEND
 
@@ -70,10 +70,10 @@ def plain_avatar(head) -> NeuralHeadAvatar:
     return make_avatar(head, 0.0)
 
 
-def make_blend_avatar(head: HeadModel, tracking: TrackingResult) -> BlendAvatar:
+def make_blend_avatar(head: HeadModel, tracking: TrackingResult, **settings: bool) -> BlendAvatar:
     """A blend model with random shapes, textures and light; its drive vector is scaled to a tracking."""
     torch.manual_seed(0)
-    avatar = BlendAvatar(head, SMALL_BLEND, max_frame_id=5).eval()
+    avatar = BlendAvatar(head, dataclasses.replace(SMALL_BLEND, **settings), max_frame_id=5).eval()
     frames = tracking.frame.tolist()
     with torch.no_grad():
         avatar.static_offsets.normal_(0, 2e-3)
@@ -83,8 +83,9 @@ def make_blend_avatar(head: HeadModel, tracking: TrackingResult) -> BlendAvatar:
             texture.basis.levels[-1].normal_(0, 0.1)
         avatar.light.normal_(0, 0.1)
         avatar.frame_parameters.expr.normal_(0, 0.02)
-        camera = tracking.camera_for(frames, tracking.image_size)
-        avatar.drive.measure(raw_drive(head, tracking.params_for(frames), camera))
+        if avatar.settings.blend_continue_unseen:
+            avatar.unseen_offsets.normal_(0, 2e-3)
+        measure_drive(avatar, tracking.params_for(frames), tracking.camera_for(frames, tracking.image_size))
     return avatar.requires_grad_(False)
 
 
@@ -92,6 +93,12 @@ def make_blend_avatar(head: HeadModel, tracking: TrackingResult) -> BlendAvatar:
 def blend_avatar(head, tracking) -> BlendAvatar:
     """A small blend model."""
     return make_blend_avatar(head, tracking)
+
+
+@pytest.fixture(scope="session")
+def still_avatar(head, tracking) -> BlendAvatar:
+    """A blend model with a still torso, and with offsets on unseen surface."""
+    return make_blend_avatar(head, tracking, blend_still_torso=True, blend_continue_unseen=True)
 
 
 def make_calm_avatar(head: HeadModel, tracking: TrackingResult) -> BlendAvatar:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from nha.avatar.uv_texels import mesh_texels
 from nha.core.mesh import vertex_normals
-from nha.export.bake import bake, bake_textures, mesh_texels, pad_charts
+from nha.export.bake import bake, bake_textures, pad_charts
 from nha.export.poses import neutral_params
 from nha.export.textures import render_textured, sample_texture
 from nha.export.views import (

@@ -26,8 +26,10 @@ from tests.export.glb_twin import GlbTwin, rows
 from tests.export.test_rigged_glb import write
 
 
-def test_the_animation_moves_the_file_exactly_as_the_avatar(blend_avatar, tracking, tmp_path):
+@pytest.mark.parametrize("model", ["blend_avatar", "still_avatar"])
+def test_the_animation_moves_the_file_exactly_as_the_avatar(model, request, tracking, tmp_path):
     """Also the personal shapes, which the tracked poses drive."""
+    blend_avatar = request.getfixturevalue(model)
     twin, rig = write(tmp_path / "avatar.glb", blend_avatar, tracking)
     row = rows(blend_avatar.head)
     params = frame_params(blend_avatar, tracking, FRAMES)

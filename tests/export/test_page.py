@@ -122,7 +122,7 @@ def test_images_and_weights_as_files_give_the_avatars_colours(blend_avatar, trac
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["blend_avatar", "plain_avatar"])
+@pytest.mark.parametrize("model", ["blend_avatar", "still_avatar", "plain_avatar"])
 def test_chromium_draws_the_avatars_images(model, request, tracking, tmp_path) -> None:
     chromium = find_chromium()
     if chromium is None:

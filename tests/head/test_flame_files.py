@@ -183,6 +183,29 @@ def test_a_folder_with_other_pickles_names_them(tmp_path):
         read_head_folder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        (["FLAME2020/generic_model.pkl"], "FLAME2020' has a model: name that folder with --head, or move"),
+        (["FLAME2020.zip", "Readme.pdf"], "unpack FLAME2020.zip there"),
+        (["FLAME_masks.pkl", "my_flame.pkl"], "it has my_flame.pkl: name a model file itself"),
+        (["female_model.pkl", "male_model.pkl"], "has female_model.pkl and male_model.pkl: name one of"),
+    ],
+)
+def test_a_model_that_is_not_taken_is_said(tmp_path, monkeypatch, caplog, names, hint):
+    """The procedural head in the place of FLAME would be silently wrong."""
+    monkeypatch.setenv(paths.ASSETS_VARIABLE, str(tmp_path))
+    for name in names:
+        (tmp_path / "flame" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "flame" / name).touch()
+    assert resolve_head_folder("auto").name == "procedural"
+    assert "head model: the procedural one, because no model file of a known name is in" in caplog.text
+    assert hint in caplog.text
+    with pytest.raises(UserError, match="head model folder") as caught:
+        load_head("flame")
+    assert hint.split(":")[0] in str(caught.value)
+
+
 def test_a_model_as_npz_is_the_same(folder):
     model = pickle.loads((folder / "generic_model.pkl").read_bytes())
     expected = read_head_folder(folder).identity

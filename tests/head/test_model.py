@@ -128,6 +128,18 @@ def test_plain_landmarks_equal_the_full_pass(head):
     torch.testing.assert_close(head.plain_landmarks(params, ids), full, atol=2e-6, rtol=0)
 
 
+def test_rotations_that_are_known_are_not_computed_again(head, monkeypatch):
+    params = random_params(head, 2)
+    posed = head.pose(params)
+    features = head.mouth_features(posed.vertices, params)
+    landmarks = head.plain_landmarks(params, torch.arange(68))
+    for place in ("nha.head.model.joint_rotations", "nha.head.model.head_rotation_vector"):
+        monkeypatch.setattr(place, None)
+    assert torch.equal(head.pose(params, rotations=posed.rotations).vertices, posed.vertices)
+    assert torch.equal(head.plain_landmarks(params, slice(68), posed.rotations), landmarks)
+    torch.testing.assert_close(head.mouth_features(posed.vertices, params, posed.rotations), features)
+
+
 def test_tables_are_consistent(head):
     tables = head.tables
     assert tables.faces.max() == head.n_vertices - 1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import pytest
 import torch
 
 from nha.avatar.blend_avatar import BlendAvatar
-from nha.avatar.open import build_head, load_avatar
+from nha.avatar.open import build_avatar, build_head, load_avatar
+from nha.core.cuda_graphs import WARM_UPS
 from nha.core.errors import UserError
 from nha.core.paths import PART_WEIGHTS
 from nha.head.load import load_head
@@ -20,6 +22,7 @@ from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import begin_stage, make_optimizers
 from nha.optimization.run import optimize_avatar
 from nha.optimization.stages import POSES, make_stages
+from tests.graph_twin import GraphTwin
 from tests.small import SMALL_BLEND
 
 GEOMETRY = {"frame_parameters", "static_offsets", "asymmetry", "shapes", "shape_weights"}
@@ -97,6 +100,24 @@ def test_fit_of_frames_changes_only_their_poses_and_exposure(blend_settings, set
         rows = (after[name] != before[name]).any(1).nonzero().flatten().tolist()
         assert rows == [frame]
     assert [parameter.requires_grad for parameter in avatar.parameters()] == required
+
+
+def test_recorded_fit_of_finished_avatars_equals_single_steps(blend_settings):
+    data = FrameDataModule(blend_settings.data)
+    torch.manual_seed(0)
+    first = build_avatar(load_head("procedural"), SMALL_BLEND, data.max_frame_id)
+    second = copy.deepcopy(first)
+    stage, recorder = make_stages(blend_settings)[2], GraphTwin()
+    batches = [data.train.batch([0]), data.train.batch([1])]  # the optimisers serve both
+    for avatar, twin in ((first, recorder), (second, None)):
+        objective = Objective(avatar, PART_WEIGHTS, None)
+        fit_frames(avatar, objective, stage, batches, steps=WARM_UPS + 2, recorder=twin)
+    assert recorder.recorded == 1
+    assert recorder.replayed == WARM_UPS + 4
+    wanted = second.state_dict()
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(value, wanted[name], rtol=1e-4, atol=1e-6, msg=name)
+    assert first.frame_parameters.expr[data.train.frame_ids[:2]].abs().sum(1).min() > 0
 
 
 def test_run_writes_an_avatar_with_fitted_held_out_frames(blend_settings):

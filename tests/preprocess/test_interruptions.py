@@ -76,18 +76,18 @@ def go(process: subprocess.Popen) -> None:
     process.stdin.flush()
 
 
-@pytest.mark.slow
-def test_a_run_killed_at_any_moment_continues_to_the_same_bytes(fakes, options, contents):
+@pytest.mark.parametrize(
+    "shares", [(0.2, 0.6), pytest.param((0.1, 0.25, 0.4, 0.55, 0.7, 0.85), marks=pytest.mark.robustness)]
+)
+def test_a_run_killed_at_any_moment_continues_to_the_same_bytes(fakes, options, contents, shares):
     whole = replace(options, out_path=options.out_path.with_name("whole"))
-    process = start(fakes, whole)
     begin = time.perf_counter()
-    process.communicate("\n", timeout=60)
+    build_dataset(whole, fakes.fake_estimators(sequential=True))
     seconds = time.perf_counter() - begin
-    assert process.returncode == 0
 
     rng = np.random.default_rng()
     interrupted = 0
-    for share in (0.15, 0.3, 0.5, 0.75):
+    for share in shares:
         process = start(fakes, options)
         go(process)
         time.sleep(seconds * (share + rng.uniform(-0.1, 0.1)))
@@ -95,9 +95,7 @@ def test_a_run_killed_at_any_moment_continues_to_the_same_bytes(fakes, options, 
         process.communicate(timeout=60)
         interrupted += process.returncode == -signal.SIGKILL
     assert interrupted >= 1
-    process = start(fakes, options)
-    _, errors = process.communicate("\n", timeout=60)
-    assert process.returncode == 0, errors
+    build_dataset(options, fakes.fake_estimators(sequential=True))
     assert contents(options.out_path) == contents(whole.out_path)
 
 

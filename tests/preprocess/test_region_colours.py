@@ -24,11 +24,18 @@ SHAPE = (320, 320)
 CENTRE, FACE_HEIGHT = (160, 140), 130
 
 
-def draw_head(hair_rgb, cloth_rgb, bald: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """A head of ellipses with noise: image uint8 [H, W, 3] and the true region of each pixel (255: background)."""
+def draw_head(
+    hair_rgb, cloth_rgb, bald: bool = False, collar: tuple | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A head of ellipses with noise: image uint8 [H, W, 3] and the true region of each pixel (255: background).
+
+    collar: corners of a piece of cloth behind the head.
+    """
     regions = np.full(SHAPE, 255, np.uint8)
     cv2.ellipse(regions, (160, 330), (130, 80), 0, 0, 360, CLOTH, -1)
     cv2.rectangle(regions, (130, 180), (190, 262), NECK, -1)
+    if collar:
+        cv2.fillPoly(regions, [np.array(collar, np.int32)], CLOTH)
     cv2.ellipse(regions, (160, 115), (72, 85), 0, 0, 360, SKIN if bald else HAIR, -1)
     cv2.ellipse(regions, CENTRE, (52, FACE_HEIGHT // 2), 0, 0, 360, SKIN, -1)
     colours = np.zeros((256, 3), np.float32)
@@ -69,6 +76,20 @@ def test_regions_are_found(hair_rgb, cloth_rgb):
         truth, guess = regions == region, (found == region) & (regions < 255)
         overlap = (truth & guess).sum() / (truth | guess).sum()
         assert overlap > 0.9, (region, overlap)
+
+
+COLLAR = ((191, 190), (206, 178), (240, 260), (191, 260))
+
+
+@pytest.mark.parametrize("cloth_rgb", [(20, 20, 24), (60, 90, 60)])
+def test_cloth_beside_the_neck_of_a_lowered_head_is_no_neck(cloth_rgb):
+    rgb, regions = draw_head((50, 35, 28), cloth_rgb, collar=COLLAR)
+    found = classify(rgb, regions)
+    collar = np.zeros(SHAPE, np.uint8)
+    cv2.fillPoly(collar, [np.array(COLLAR, np.int32)], 1)
+    above_chin = (collar > 0) & (regions == CLOTH) & (np.arange(SHAPE[0])[:, None] < 200)
+    assert above_chin.sum() > 200
+    assert (found[above_chin] == CLOTH).mean() > 0.9
 
 
 def test_a_bald_head_has_hardly_any_hair():

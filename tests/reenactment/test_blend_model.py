@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from nha.avatar.blend_avatar import BlendAvatar
-from nha.avatar.open import save_avatar
+from nha.avatar.open import build_head, save_avatar
 from nha.data.video_io import iterate_frames
 from nha.evaluation.run import evaluate_avatar
 from nha.evaluation.settings import EvaluationSettings
@@ -16,10 +18,11 @@ from nha.reenactment.settings import ReenactmentSettings
 from tests.small import SMALL_BLEND
 
 
-@pytest.fixture
-def blend_checkpoint(head, assets, tmp_path):
+@pytest.fixture(params=[False, True], ids=["", "still torso"])
+def blend_checkpoint(request, assets, tmp_path):
     torch.manual_seed(0)
-    avatar = BlendAvatar(head, SMALL_BLEND, max_frame_id=3)
+    settings = dataclasses.replace(SMALL_BLEND, blend_still_torso=request.param)
+    avatar = BlendAvatar(build_head(assets, settings), settings, max_frame_id=3)
     with torch.no_grad():
         avatar.shapes.normal_(0, 1e-3)
     return save_avatar(tmp_path / "avatar.ckpt", avatar, assets, {"head": "procedural"})

@@ -1,12 +1,19 @@
 """Motion transfer: what is added to what, and what each option changes."""
 
 import copy
+import dataclasses
 
+import pytest
 import torch
 
+from nha.avatar.blend_avatar import BlendAvatar
+from nha.avatar.open import build_head
+from nha.core.rotations import rotation_matrix
+from nha.head.joint_limits import neck_angles
 from nha.reenactment.transfer import Actor, transfer, transferred_motion
 from tests.avatar import conftest as avatar_tests
 from tests.avatar.conftest import camera, facing_params
+from tests.small import SMALL_BLEND
 
 avatar = avatar_tests.avatar  # random networks and corrections
 
@@ -29,6 +36,38 @@ def test_self_reenactment_equals_rendering(avatar, head):
     reenacted = avatar.render(motion.params, camera(3), corrected=True, offset_neck=motion.offset_neck)
     rendered = avatar.render(tracked, camera(3), frame_ids=frames)
     torch.testing.assert_close(reenacted.rgba, rendered.rgba, atol=1e-4, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def still(assets):
+    """A blend model whose torso stays still, with corrections."""
+    torch.manual_seed(0)
+    settings = dataclasses.replace(SMALL_BLEND, blend_still_torso=True)
+    avatar = BlendAvatar(build_head(assets, settings), settings, max_frame_id=5).eval()
+    for table in avatar.frame_parameters.parameters():
+        table.data.normal_(0, 0.02)
+    return avatar.requires_grad_(False)
+
+
+def test_self_reenactment_of_a_still_torso_equals_rendering(still):
+    tracked = facing_params(still.head, 3)
+    frames = torch.tensor([0, 1, 2])
+    actor = Actor(still, tracked[:1], 0)
+    motion = transferred_motion(actor, actor, tracked, frames)
+    expected = still.corrected(tracked, frames)
+    for name, value in vars(expected).items():
+        torch.testing.assert_close(getattr(motion.params, name), value, atol=1e-5, rtol=0)
+    assert torch.equal(motion.offset_neck, motion.params.neck)
+
+
+def test_a_person_who_is_only_tracked_turns_the_neck_of_a_still_torso(still):
+    driving = facing_params(still.head, 3)
+    actors = Actor(still, driving[:1], 0), Actor(None, driving[:1], 0)
+    motion = transferred_motion(*actors, driving, torch.arange(3))
+    torso = rotation_matrix(motion.params.rotation)
+    torch.testing.assert_close(torso, still.torso_rotation.expand(3, 3, 3), atol=1e-5, rtol=0)
+    turn = neck_angles(motion.params.neck)
+    assert (turn[2] - turn[0]).norm() == pytest.approx(0.4, abs=0.02)
 
 
 def test_offsets_are_conditioned_on_the_driving_neck_plus_the_target_correction(avatar, head):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from nha.cli.main import main
 from nha.core.errors import UserError
 from nha.head.describe import describe_head
 from nha.head.flame_files import read_head_folder
@@ -218,10 +219,11 @@ def test_descriptions(files, copy, attempts, change, capsys):
         assert len(assets.name) <= 1000
 
 
-def test_a_head_model_is_refused_as_a_whole_by_the_program(copy, run_module):
+def test_a_head_model_is_refused_as_a_whole_by_the_program(copy, capsys):
     replace(copy, "head.json", b'{"name": "x", "mouth_features": {"pairs": [[1e9, 0]]}}')
-    done = run_module("nha", "head", "inspect", copy, "--out", copy / "x.png")
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
+    with pytest.raises(SystemExit) as ended:
+        main(["head", "inspect", str(copy), "--out", str(copy / "x.png")])
+    assert ended.value.code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
     with pytest.raises(UserError):
         use(copy)

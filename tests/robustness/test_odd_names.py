@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nha.cli.main import main
 from nha.core.html_report import Section, write_report
 from nha.core.output_folder import own_folder
 from nha.core.system import atomic_path
@@ -68,8 +69,19 @@ def test_images_and_datasets_with_odd_names_are_read(odd, tiny_dataset):
     assert len(FrameStore(DatasetFolder(moved), [0, 1], "auto")) == 2
 
 
-def test_programs_take_odd_names_and_print_them_safely(odd, run_module):
-    missing = run_module("nha", "check", "dataset", f"--dataset={os.fspath(odd)}")
+def test_programs_take_odd_names_and_print_them_safely(odd, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "dataset", f"--dataset={os.fspath(odd)}"])
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert len(errors.splitlines()) == 1
+    assert errors.rstrip("\n").isprintable()
+
+
+def test_a_program_takes_a_name_that_is_no_utf_8_from_its_command_line(tmp_path, run_module):
+    folder = tmp_path / os.fsdecode(NAMES["no UTF-8"])
+    folder.mkdir()
+    missing = run_module("nha", "check", "dataset", f"--dataset={os.fspath(folder)}")
     assert missing.returncode == 2
     assert len(missing.stderr.splitlines()) == 1
     assert missing.stderr.rstrip("\n").isprintable()

@@ -23,6 +23,7 @@ LIGHTNESS_BINS, CHROMA_BINS = 20, 24
 CHROMA_RANGE = (96.0, 192.0)
 UNDER_JAW = -0.25  # height in `FaceSurroundings`
 CHIN_REACH = 0.06  # how far a chin, or a beard, may reach beyond the measured one, in head heights
+CLOTH_BESIDE_NECK = 0.02  # prior of cloth between the jaw and the height of the chin
 RARE_COLOUR = 2e-5  # likelihood of a colour that does not occur in the histogram of a class
 
 # Positions and colours are evaluated at this size; only the smoothing uses every pixel.
@@ -266,7 +267,10 @@ def _priors(position: FaceSurroundings) -> tuple[np.ndarray, np.ndarray, np.ndar
         * _step(-position.below_chin, -0.8, 0.1)
     )
     neck = np.where(position.face, 0.0, neck)
-    return skin, hair, np.where(above_chin & (position.sideways < 0.4), 1e-3, cloth + 1e-3), neck + 1e-4
+    # A lowered chin is below the collar, so cloth is rare above the chin, but not below the jaw.
+    beside_neck = np.where(position.face | beside_or_above, 1e-3, CLOTH_BESIDE_NECK)
+    cloth = np.where(above_chin & (position.sideways < 0.4), beside_neck, cloth + 1e-3)
+    return skin, hair, cloth, neck + 1e-4
 
 
 def _step(values: np.ndarray, middle: float, width: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from nha.core.plain_file import open_plain
 from nha.core.safe_pickle import load_npy
 from nha.core.text import shortened
 from nha.core.torch_file import load_torch
-from nha.core.untrusted_file import check_zip
+from nha.core.untrusted_file import RejectedFileError, check_start, check_zip
 from nha.data.foreign_tracking import (
     FLAME_HEAD_TRACKER,
     GAUSSIAN_AVATARS,
@@ -123,6 +123,7 @@ def _of_folder(folder: Path) -> tuple[str, list[Path]]:
 def _read_npz(path: Path) -> Entries:
     try:
         with open_plain(path) as file:
+            check_start(file)
             check_zip(file)
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -136,6 +137,8 @@ def _read_npz(path: Path) -> Entries:
                 if isinstance(entry, np.ndarray):  # bytes of another kind of file
                     entries[name] = entry
             return entries
+    except RejectedFileError as error:
+        raise UserError(f"'{path}' {error}") from None
     except Exception as error:  # a damaged archive can cause nearly any of them
         reason = shortened(str(error).split("\n")[0]) or type(error).__name__
         raise UserError(

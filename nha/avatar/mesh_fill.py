@@ -1,0 +1,52 @@
+"""Values at vertices that no frame shows, continued from their seen neighbours over the mesh."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import coo_matrix, csr_matrix, diags, eye
+from scipy.sparse.linalg import splu
+
+_GROUND = 1e-9  # keeps the system regular where a free part of the mesh has no held neighbours
+
+
+def continue_values(
+    values: np.ndarray,
+    free: np.ndarray,
+    edges: np.ndarray,
+    edge_weights: np.ndarray | None = None,
+    bend: float = 0.0,
+) -> np.ndarray:
+    """Replace the values of free vertices.
+
+    They minimise the weighted squared differences along edges plus `bend` times the squared Laplacian, with the other
+    values held. Without `bend` they stay within the range of the held values; with it they continue their slope.
+
+    Args:
+        values: [V, C].
+        free: bool [V], the vertices whose values are replaced.
+        edges: [E, 2] vertex ids.
+        edge_weights: [E]; None for 1.
+        bend: weight of the squared Laplacian.
+
+    Returns:
+        [V, C] in the type of `values`; the values of the other vertices are the same.
+    """
+    if not free.any() or free.all():
+        return values.copy()
+    laplacian = _graph_laplacian(edges, edge_weights, len(values))
+    energy = laplacian + bend * (laplacian.T @ laplacian)
+    energy = (energy + _GROUND * eye(len(values))).tocsr()
+    inside, outside = np.flatnonzero(free), np.flatnonzero(~free)
+    right = -(energy[inside][:, outside] @ values[outside].astype(np.float64))
+    filled = values.copy()
+    filled[inside] = splu(energy[inside][:, inside].tocsc()).solve(right)
+    return filled
+
+
+def _graph_laplacian(edges: np.ndarray, edge_weights: np.ndarray | None, n_vertices: int) -> csr_matrix:
+    weights = np.ones(len(edges)) if edge_weights is None else edge_weights
+    both = np.concatenate([edges, edges[:, ::-1]])
+    shape = (n_vertices, n_vertices)
+    adjacency = coo_matrix((np.tile(weights, 2), (both[:, 0], both[:, 1])), shape=shape).tocsr()
+    degree = np.asarray(adjacency.sum(1)).ravel()
+    return (diags(degree) - adjacency).tocsr()

@@ -1,0 +1,47 @@
+"""Values continued over a mesh."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nha.avatar.mesh_fill import continue_values
+
+CHAIN = np.stack([np.arange(9), np.arange(1, 10)], 1)  # ten vertices in a row
+VALUES = np.arange(10.0)[:, None] * [1, 2] + 100
+
+
+def test_gaps_are_bridged_and_the_rest_is_the_same():
+    free = np.zeros(10, bool)
+    free[3:7] = True
+    values = VALUES.copy()
+    values[free] = -5
+    filled = continue_values(values, free, CHAIN)
+    np.testing.assert_allclose(filled, VALUES, atol=1e-5)
+    assert (filled[~free] == values[~free]).all()
+    assert (values[free] == -5).all()
+
+
+def test_open_ends_are_constant_or_continue_the_slope():
+    free = np.arange(10) >= 6
+    values = np.where(free[:, None], 0, VALUES)
+    flat = continue_values(values, free, CHAIN)
+    np.testing.assert_allclose(flat[6:], np.repeat(VALUES[5:6], 4, 0), atol=1e-4)
+    bent = continue_values(values, free, CHAIN, bend=1e3)
+    slopes = np.diff(bent[5:, 0])
+    assert slopes[0] > 0.7
+    assert (slopes > 0.1).all()
+
+
+def test_weak_edges_hardly_carry_values():
+    free = np.zeros(10, bool)
+    free[2:8] = True
+    weights = np.ones(9)
+    weights[4] = 1e-6  # between vertices 4 and 5
+    filled = continue_values(VALUES, free, CHAIN, weights)
+    np.testing.assert_allclose(filled[2:5], np.repeat(VALUES[1:2], 3, 0), atol=1e-3)
+    np.testing.assert_allclose(filled[5:8], np.repeat(VALUES[8:9], 3, 0), atol=1e-3)
+
+
+def test_nothing_free_and_nothing_held():
+    for free in (np.zeros(10, bool), np.ones(10, bool)):
+        assert (continue_values(VALUES, free, CHAIN) == VALUES).all()
