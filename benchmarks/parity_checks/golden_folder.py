@@ -125,6 +125,6 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def read_json(path: Path) -> dict:
     """A JSON file. Raises UserError where it is damaged."""
     try:
-        return json_file.read_json(path)
+        return json_file.read_json(path, nan=True)
     except ValueError as error:
         raise UserError(f"'{path}' is not JSON ({error}); copy it again") from None

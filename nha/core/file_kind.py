@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 FIRST_BYTES = 512  # so many are enough for `wrong_kind`
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 
 _HTML = re.compile(rb"<(!--|!doctype html|html|head|body)", re.IGNORECASE)
 _REFUSAL = re.compile(

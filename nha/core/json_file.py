@@ -53,8 +53,13 @@ def undefined_as_null(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def read_json(path: str | Path, encoding: str = "utf-8") -> Any:
+def read_json(path: str | Path, encoding: str = "utf-8", *, nan: bool = False) -> Any:
     """The content of a JSON file.
+
+    Args:
+        path: the file.
+        encoding: of its text.
+        nan: also read NaN and infinity, which programs that do not follow the standard write.
 
     Raises:
         OSError: as `plain_file.open_plain`.
@@ -62,7 +67,7 @@ def read_json(path: str | Path, encoding: str = "utf-8") -> Any:
     """
     try:
         text = read_plain_text(path, encoding)
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=float if nan else _refuse)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

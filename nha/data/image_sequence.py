@@ -23,14 +23,13 @@ import cv2
 import numpy as np
 
 from nha.core.errors import UserError
-from nha.core.file_kind import FIRST_BYTES, wrong_kind
+from nha.core.file_kind import FIRST_BYTES, VIDEO_SUFFIXES, wrong_kind
 from nha.core.plain_file import open_plain
 from nha.data.dataset_folder import FRAME_FOLDER
 from nha.data.displayed_frame import DisplayedFrame, on_white
 from nha.data.image_file import decode_image
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 _UNREAD_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".exr", ".hdr", ".dng", ".gif", ".jp2", ".jxl"})
 IMAGE_FOLDERS = ("images", "image", "imgs", "ori_imgs")
 MATTE_FOLDERS = ("matted", "fg_masks", "alpha_maps", "alpha", "masks", "mask")

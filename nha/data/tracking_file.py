@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from nha.core.errors import UserError
+from nha.core.file_kind import VIDEO_SUFFIXES
 from nha.core.system import atomic_path
 from nha.core.types import Camera, HeadParams
 from nha.data.foreign_tracking import IMPORT, foreign_program, program_of_folder
-from nha.data.image_sequence import VIDEO_SUFFIXES
 from nha.data.messages import some_of
 from nha.data.motion import incomplete_file, with_camera
 from nha.data.origin import TrackingOrigin
