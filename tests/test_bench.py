@@ -9,26 +9,16 @@ from pathlib import Path
 import torch
 
 from bench import synthetic_batch
+from tests.blocked_packages import WITHOUT_OPTIONAL
 
-# Packages of the viewer, the detectors and the exporters; a machine that only runs the benchmarks need not have them.
-OPTIONAL = ("av", "mediapipe", "viser", "configargparse", "trimesh", "pygltflib")
-
-IMPORT_WITHOUT = """
-import sys
-
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {optional!r}:
-            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
-
-sys.meta_path.insert(0, Block())
+IMPORTS = """
 sys.path[:0] = {paths!r}
 import bench, gpu_check, op_count, parity, raster_bench
 """
 
 
 def test_benchmarks_import_without_optional_packages(repository: Path) -> None:
-    code = IMPORT_WITHOUT.format(optional=OPTIONAL, paths=[str(repository), str(repository / "benchmarks")])
+    code = WITHOUT_OPTIONAL + IMPORTS.format(paths=[str(repository), str(repository / "benchmarks")])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -21,23 +21,16 @@ from nha.core.device import accelerator_path
 from nha.core.errors import UserError
 from nha.core.pixel_lists import ListLengths
 from nha.optimization import training_step
+from tests.blocked_packages import WITHOUT_OPTIONAL
 from tests.graph_twin import GraphTwin
 
 AIMS = [Aim("time", 2.0, "ms"), Aim("rate", 10.0, "1/s", at_least=True)]
 
-# Packages of the viewer, the detectors and the exporters, which a machine for this check need not have.
-OPTIONAL = ("av", "mediapipe", "viser", "pygltflib", "configargparse", "trimesh")
-RUN_WITHOUT = """
-import runpy, sys
-
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {optional!r}:
-            raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
+RUN_UNINSTALLED = """
+import runpy
 
 sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder)]  # an installed checkout
 sys.path = [folder for folder in sys.path if folder not in ("", {root!r})]
-sys.meta_path.insert(0, Block())
 sys.argv[1:] = {arguments!r}
 sys.path.insert(0, {benchmarks!r})  # as the interpreter does for a script
 runpy.run_path({script!r}, run_name="__main__")
@@ -46,8 +39,7 @@ runpy.run_path({script!r}, run_name="__main__")
 
 def run_from_checkout(repository: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run the script with neither `nha` installed nor any of the optional packages."""
-    code = RUN_WITHOUT.format(
-        optional=OPTIONAL,
+    code = WITHOUT_OPTIONAL + RUN_UNINSTALLED.format(
         root=str(repository),
         arguments=list(arguments),
         benchmarks=str(repository / "benchmarks"),

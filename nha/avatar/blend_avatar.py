@@ -101,9 +101,8 @@ class BlendAvatar(HeadAvatar):
             driven[s.blend_shapes :, self.drive.names[name]] = 1
         self.register_buffer("driven", driven, persistent=False)  # [S, D]
         coloured = torch.ones(self.drive.names["expression"].start)
-        if (
-            s.blend_still_torso
-        ):  # in a video the neck turns with the view; an orbiting camera changes the view alone
+        if s.blend_still_torso:
+            # In a video the neck turns with the view; an orbiting camera changes the view alone.
             coloured[self.drive.names["neck"]] = 0
         self.register_buffer("coloured", coloured, persistent=False)  # [D'] parts on which colours depend
         row, sign = mirrored_rows(head.template[head.kept_vertices][head.offset_vertices])
