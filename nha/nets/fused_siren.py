@@ -14,6 +14,9 @@ import math
 import torch
 from torch import Tensor
 
+from nha.core.device import uses_cpu_kernels
+from nha.nets.siren_ops import trunk_backward, trunk_forward
+
 FORWARD = torch.float16  # type of the factors of forward products; its mantissa is that of tf32
 SMALLEST_WIDTH, LARGEST_WIDTH = 16, 256  # of layers; powers of two
 
@@ -34,18 +37,18 @@ def fused_networks_wanted() -> bool:
 def can_fuse(x: Tensor, n_layers: int, width: int) -> bool:
     """Whether the fused kernels are to evaluate layers of a width at points x.
 
-    Only where they are wanted, on CUDA with Triton, and where lower precision than float32 is allowed.
+    Only where they are wanted, on CUDA with Triton, and where lower precision than float32 is allowed; their twins on
+    the CPU only in `nha.core.device.accelerator_path`.
     """
     return (
         _wanted
-        and x.is_cuda
+        and (_has_triton() if x.is_cuda else x.device.type == "cpu" and not uses_cpu_kernels(x.device))
         and x.dtype == torch.float32
         and torch.get_float32_matmul_precision() != "highest"
         and SMALLEST_WIDTH <= width <= LARGEST_WIDTH
         and width.bit_count() == 1
         and n_layers > 1
         and len(x) > 0
-        and _has_triton()
         and not torch.compiler.is_compiling()
     )
 
@@ -81,8 +84,6 @@ class _FusedTrunk(torch.autograd.Function):
     def forward(
         ctx, x: Tensor, first: Tensor, later: Tensor, biases: Tensor, backward: torch.dtype
     ) -> Tensor:
-        from nha.nets.siren_triton import trunk_forward  # only here: Triton is an optional package
-
         keep = any(ctx.needs_input_grad)
         out, turns = trunk_forward(x, first, later, biases, FORWARD, keep=keep)
         if keep:
@@ -93,8 +94,6 @@ class _FusedTrunk(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        from nha.nets.siren_triton import trunk_backward
-
         x, first, later, turns = ctx.saved_tensors
         of_phase, of_later, of_bias = trunk_backward(grad, turns, later, ctx.operand)
         of_phase = of_phase.float()  # the first layer is a small part of the work

@@ -1,5 +1,7 @@
 """The layers of a folded FiLM-SIREN as Triton kernels: all layers of a tile of points in one launch.
 
+`nha/nets/siren_ops.py` calls the launches at the end of this file.
+
 Only the phase of each sine is kept between layers and for the backward pass, as a 16-bit fraction of a turn. It is
 computed in float32 and rounded to 1/65536 of a turn (5e-5 rad); integers wrap around, which removes whole turns.
 Sine and cosine are recomputed from it where they are needed.
@@ -21,12 +23,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from nha.nets.siren_ops import chunk_of
+
 # points of a tile; on an H100 registers suffice for 128 forward (24 bytes are spilled) and for 64 backward
 FORWARD_POINTS, BACKWARD_POINTS = 128, 64
 WEIGHT_BLOCK = 128  # rows and columns of a weight gradient that a program computes
-SECTION = 8192  # points whose weight gradients one program sums
-MOST_SECTIONS = 16
-_BYTES_OF_CHUNK = 128  # of a row of a factor that is loaded at once
 
 _PER_RADIAN = tl.constexpr(65536 / (2 * math.pi))
 _TURN = tl.constexpr(1 / 65536)
@@ -175,101 +176,86 @@ def _weight_gradients(
     )  # programs with the same outputs write the same values
 
 
-def trunk_forward(
-    x: Tensor, first: Tensor, later: Tensor, biases: Tensor, operand: torch.dtype, *, keep: bool
-) -> tuple[Tensor, Tensor]:
-    """All layers of N folded networks at P points.
+def siren_forward(x: Tensor, first: Tensor, later: Tensor, biases: Tensor, turns: Tensor, out: Tensor) -> None:
+    """Launch the forward kernel.
 
     Args:
         x: [P, C] float32.
-        first: [N, H, C], the first layer's weights.
-        later: [N, L - 1, H, H], those of the others; L is 2 or more.
-        biases: [N, L, H].
-        operand: type of the factors of products.
-        keep: keep all phases for the backward pass.
-
-    Returns:
-        The last layer's phases in radians [N, P, H] float32, and the other layers' as fractions of a turn, int16
-        [N, L - 1, P, H], or a buffer that is used again for several layers.
+        first: [N, C, H], weights of the first layer, transposed.
+        later: [N, L - 1, H, H], those of the others, transposed.
+        biases: [N, L, H] float32.
+        turns: [N, SLOTS, P, H] int16, written.
+        out: [N, P, H] float32, written.
     """
     n, n_later, width = later.shape[:3]
     points, inputs = x.shape
-    out = x.new_empty(n, points, width)
-    slots = n_later if keep else min(n_later, 2)
-    turns = x.new_empty(n, slots, points, width, dtype=torch.int16)
     _forward[(triton.cdiv(points, FORWARD_POINTS), n)](
-        x.contiguous(),
-        first.mT.to(operand).contiguous(),
-        later.mT.to(operand).contiguous(),
-        biases.contiguous(),
+        x,
+        first,
+        later,
+        biases,
         turns,
         out,
         points,
         inputs,
         LAYERS=n_later + 1,
-        SLOTS=slots,
+        SLOTS=turns.shape[1],
         WIDTH=width,
         POINTS=FORWARD_POINTS,
-        CHUNK=_chunk(operand, width),
+        CHUNK=chunk_of(later.dtype, width),
         num_warps=8,
         num_stages=3,
     )
-    return out, turns
 
 
-def trunk_backward(
-    gradient: Tensor, turns: Tensor, later: Tensor, operand: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of `trunk_forward`'s result.
+def siren_backward(turns: Tensor, weights: Tensor, gradients: Tensor) -> None:
+    """Launch the kernel of the gradients of phases.
 
     Args:
-        gradient: [N, P, H] of the last layer's phases.
-        turns: [N, L - 1, P, H] int16, the other layers' phases.
-        later: [N, L - 1, H, H].
-        operand: type of the factors of products, and of the gradients between layers.
-
-    Returns:
-        Gradients of the first layer's phases [N, P, H] (type `operand`), of `later`, and of the biases of the layers
-        after the first [N, L - 1, H].
+        turns: [N, L - 1, P, H] int16.
+        weights: [N, L - 1, H, H], weights of the layers after the first.
+        gradients: [N, L, P, H]; the last layer's are read, the others written.
     """
     n, n_later, points, width = turns.shape
-    gradients = torch.empty(n, n_later + 1, points, width, dtype=operand, device=turns.device)
-    gradients[:, -1] = gradient
-    layers, chunk = n_later + 1, _chunk(operand, width)
     _backward[(triton.cdiv(points, BACKWARD_POINTS), n)](
         turns,
-        later.to(operand).contiguous(),
+        weights,
         gradients,
         points,
-        LAYERS=layers,
+        LAYERS=n_later + 1,
         WIDTH=width,
         POINTS=BACKWARD_POINTS,
-        CHUNK=chunk,
+        CHUNK=chunk_of(gradients.dtype, width),
         num_warps=8,
         num_stages=3,
     )
-    sections = min(max(points // SECTION, 1), MOST_SECTIONS)
-    section = triton.cdiv(triton.cdiv(points, sections), chunk) * chunk
-    of_weight = torch.empty(sections, *later.shape, device=turns.device)
-    of_bias = torch.empty(sections, n, n_later, width, device=turns.device)
+
+
+def siren_weight_gradients(
+    turns: Tensor, gradients: Tensor, section: int, of_weight: Tensor, of_bias: Tensor
+) -> None:
+    """Launch the kernel of the gradients of weights and biases.
+
+    Args:
+        turns: [N, L - 1, P, H] int16.
+        gradients: [N, L, P, H].
+        section: points of a section.
+        of_weight: [S, N, L - 1, H, H] float32, written.
+        of_bias: [S, N, L - 1, H] float32, written.
+    """
+    n, n_later, points, width = turns.shape
     block = min(WEIGHT_BLOCK, width)
-    _weight_gradients[((width // block) ** 2, n * n_later, sections)](
+    _weight_gradients[((width // block) ** 2, n * n_later, len(of_weight))](
         turns,
         gradients,
         of_weight,
         of_bias,
         points,
         section,
-        LAYERS=layers,
+        LAYERS=n_later + 1,
         WIDTH=width,
         BLOCK=block,
-        CHUNK=chunk,
+        CHUNK=chunk_of(gradients.dtype, width),
         num_warps=8 if block == WEIGHT_BLOCK else 4,
         num_stages=3,
     )
-    return gradients[:, 0], of_weight.sum(0), of_bias.sum(0)
-
-
-def _chunk(operand: torch.dtype, width: int) -> int:
-    """Columns of a factor that are loaded at once."""
-    return min(_BYTES_OF_CHUNK // operand.itemsize, width)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nha.nets import film_siren, fused_siren
+from nha.nets import film_siren, fused_siren, siren_ops
 from nha.nets.film_siren import MappingNetwork, folded_trunk, siren_layers
 from nha.nets.fused_siren import can_fuse, fused_trunk, set_fused_networks, trunk_twin
+from op_counter import OpCounter
 
 
 def folded_networks(n: int, points: int, inputs: int, width: int, layers: int) -> list[Tensor]:
@@ -44,7 +45,27 @@ def kernel_device() -> str:
 @pytest.mark.triton
 @pytest.mark.parametrize("n, points, inputs, width, layers", [(1, 150, 7, 32, 3), (2, 70, 35, 16, 4)])
 def test_kernels_equal_their_twin(kernel_device, n, points, inputs, width, layers) -> None:
-    tensors = folded_networks(n, points, inputs, width, layers)
+    assert_equals_twin(kernel_device, folded_networks(n, points, inputs, width, layers))
+
+
+@pytest.mark.parametrize("n, points, inputs, width, layers", [(1, 150, 7, 32, 3), (2, 70, 35, 16, 4)])
+def test_operations_on_the_cpu_equal_the_twin(n, points, inputs, width, layers) -> None:
+    assert_equals_twin("cpu", folded_networks(n, points, inputs, width, layers))
+
+
+def test_each_kernel_launch_is_one_operation() -> None:
+    tensors = folded_networks(1, 40, 5, 16, 6)
+    with OpCounter() as counter:
+        out = fused_trunk(*tensors, torch.float32)
+    forward = counter.totals()["ops"]
+    with OpCounter() as counter:
+        out.sum().backward()
+    # one launch, and conversions of the two weights; two launches, a copy, sums, and products of the first layer
+    assert forward <= 5
+    assert counter.totals()["ops"] <= 12
+
+
+def assert_equals_twin(kernel_device: str, tensors: list[Tensor]) -> None:
     wanted = trunk_twin(*tensors)
     upstream = torch.randn_like(wanted)
     wanted_gradients = torch.autograd.grad(wanted, tensors, upstream)
@@ -70,9 +91,7 @@ def test_images_reuse_the_buffers_of_earlier_layers(kernel_device) -> None:
 
 @pytest.mark.triton
 def test_weight_gradients_are_sums_of_sections_in_a_fixed_order(kernel_device, monkeypatch) -> None:
-    from nha.nets import siren_triton
-
-    monkeypatch.setattr(siren_triton, "SECTION", 64)  # three sections of 200 points, the last one shorter
+    monkeypatch.setattr(siren_ops, "SECTION", 64)  # three sections of 200 points, the last one shorter
     tensors = [tensor.to(kernel_device).detach() for tensor in folded_networks(1, 200, 5, 16, 3)]
     tensors = [tensor.requires_grad_() for tensor in tensors]
     slow = torch.autograd.grad(trunk_twin(*tensors).square().sum(), tensors)
