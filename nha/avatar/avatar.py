@@ -15,7 +15,8 @@ from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix
 from nha.core.types import Camera, GBuffer, HeadParams, Rendering, Surface
 from nha.head.joint_limits import neck_angles
-from nha.head.model import HeadModel, joint_rotations
+from nha.head.joint_rotations import joint_rotations
+from nha.head.model import HeadModel
 from nha.head.mouth_features import N_ROTATION_FEATURES, soft_clip_rotation
 from nha.nets.neural_texture import NeuralTexture
 from nha.nets.normal_encoder import NormalEncoder
@@ -84,15 +85,26 @@ class NeuralHeadAvatar(HeadAvatar):
         self.neural_texture = NeuralTexture(s.texture_map_feats, s.texture_map_head, s.texture_map_mouth)
         self.condition_ranges = ConditionRanges(head.n_expr, n_mouth)
         neck = head.soft_labels[:, head.part("neck")].clamp(0, 1)[head.offset_vertices]
-        self.register_buffer("neck_weight", neck[:, None], persistent=False)  # [O, 1]
-        self.register_buffer(
-            "neck_rows", (neck > SMALLEST_NECK_WEIGHT).nonzero().squeeze(1), persistent=False
-        )
+        rows = (neck > SMALLEST_NECK_WEIGHT).nonzero().squeeze(1)
+        weight = neck[rows, None]
+        self._add_table("offset_points", head.template_normed[head.offset_vertices])  # [O, 3]
+        self._add_table("neck_rows", rows)  # of the vertices with offsets, those that depend on the neck
+        self._add_table(
+            "neck_weights", torch.stack([weight, 1 - weight])
+        )  # [2, neck rows, 1], posed and at rest
+        # where the offset of each vertex stands in a list of zero, offsets at rest, and posed ones
+        offset_rows = torch.zeros(head.n_vertices, dtype=torch.long)
+        offset_rows[head.offset_vertices] = torch.arange(1, len(head.offset_vertices) + 1)
+        offset_rows[head.offset_vertices[rows]] = 1 + len(head.offset_vertices) + torch.arange(len(rows))
+        self._add_table("offset_rows", offset_rows)
 
         # what the texture depends on at the faces' corners: texture coordinates, position, label of the mouth
         in_mouth = head.hard_labels[:, head.part("mouth")][head.faces]
         corners = [head.face_uvcoords[..., :2], head.face_coords_normed, in_mouth[..., None]]
-        self.register_buffer("painted_corners", torch.cat(corners, -1), persistent=False)  # [F, 3, 6]
+        self._add_table("painted_corners", torch.cat(corners, -1))  # [F, 3, 6]
+
+    def _add_table(self, name: str, values: Tensor) -> None:
+        self.register_buffer(name, values, persistent=False)  # derived from the head model
 
     # --- surface --------------------------------------------------------------------------------------------
 
@@ -111,17 +123,21 @@ class NeuralHeadAvatar(HeadAvatar):
         """
         # detached: the offsets depend on the pose, but the pose is not optimised through them
         rotation = rotation_matrix(neck_angles(neck)) if rotation is None else rotation
-        condition = rotation.flatten(1).detach()
-        points = torch.cat([self.head.template_normed[self.head.offset_vertices], self.vertex_features[0]], 1)
-        static = self.offset_net(points, torch.zeros_like(condition[:1]))  # [1, O, 3], the same in all frames
-        blended = static.expand(len(neck), -1, -1)
-        if len(self.neck_rows):
-            dynamic = self.offset_net(points[self.neck_rows], condition)  # [N, neck rows, 3]
-            weight = self.neck_weight[self.neck_rows]
-            mixed = weight * dynamic + (1 - weight) * static[:, self.neck_rows]
-            blended = blended.index_copy(1, self.neck_rows, mixed)
-        offsets = blended.new_zeros(len(neck), self.head.n_vertices, 3)
-        return offsets.index_copy(1, self.head.offset_vertices, blended)
+        points = torch.cat([self.offset_points, self.vertex_features[0]], 1)
+        static, dynamic = self._at_rest_and_posed(points, rotation.flatten(1).detach())
+        weight, rest_weight = self.neck_weights
+        of_rows = static.index_select(1, self.neck_rows)
+        mixed = torch.addcmul(rest_weight * of_rows, weight, dynamic)  # [N, neck rows, 3]
+        zero = static.new_zeros(1, 1, 3)
+        sources = [zero.expand(len(neck), -1, -1), static.expand(len(neck), -1, -1), mixed]
+        return torch.cat(sources, 1).index_select(1, self.offset_rows)
+
+    def _at_rest_and_posed(self, points: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets of the points under a zero condition [1, O, 3], and of the neck's under N conditions."""
+        if isinstance(self.offset_net, OffsetNet):
+            return self.offset_net.at_rest_and_posed(points, self.neck_rows, condition)
+        at_rest = self.offset_net(points, torch.zeros_like(condition[:1]))
+        return at_rest, self.offset_net(points.index_select(0, self.neck_rows), condition)
 
     def surface(self, params: HeadParams, offset_neck: Tensor | None = None) -> Surface:
         """Pose N heads (`params` corrected); `offset_neck` [N, 3] conditions the offsets instead of the neck."""

@@ -13,6 +13,8 @@ _FIRST, _SECOND = (7, 2, 3, 3, 2, 5), (5, 6, 1, 1, 6, 7)
 _SECOND_SIGNS = (-1, -1, -1, 1, 1, 1)
 _CANDIDATES = (0, 4, 5, 6, 4, 1, 7, 8, 5, 7, 2, 9, 6, 8, 9, 3)
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+# places and signs of a vector's components in the flattened matrix of the cross product with it
+_CROSS_PLACES, _CROSS_SIGNS = (0, 2, 1, 2, 0, 0, 1, 0, 0), (0, -1, 1, 1, 0, -1, -1, 1, 0)
 
 
 def rotation_matrix(axis_angle: Tensor) -> Tensor:
@@ -22,11 +24,12 @@ def rotation_matrix(axis_angle: Tensor) -> Tensor:
     """
     # FLAME adds 1e-8 to the vector, not to its length: this keeps the gradient finite at zero.
     angle = torch.linalg.vector_norm(axis_angle + 1e-8, dim=-1, keepdim=True)
-    x, y, z = (axis_angle / angle).unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    axis = axis_angle / angle
+    places = axis.index_select(-1, constant(_CROSS_PLACES, axis, torch.long))
+    cross = (places * constant(_CROSS_SIGNS, axis)).unflatten(-1, (3, 3))
     sine, cosine = angle.sin()[..., None], angle.cos()[..., None]
-    return constant(IDENTITY, axis_angle) + sine * cross + (1 - cosine) * (cross @ cross)
+    linear = torch.addcmul(constant(IDENTITY, axis_angle), sine, cross)
+    return torch.addcmul(linear, 1 - cosine, cross @ cross)
 
 
 def quaternion(matrix: Tensor) -> Tensor:

@@ -40,8 +40,19 @@ def angles_from_params(params: Tensor, limits_deg: Limits) -> Tensor:
     Returns:
         [..., A] radians.
     """
-    low, high = _bounds_rad(limits_deg, params)
-    return low + (torch.tanh(params) + 1) / 2 * (high - low)
+    low, half_range = lower_limit_and_half_range(limits_deg, params)
+    return torch.addcmul(low, torch.tanh(params) + 1, half_range)
+
+
+def lower_limit_and_half_range(limits_deg: Limits, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Lower limits and half of the ranges in radians, in the type of `like`; constants that must not be written to."""
+    return _bounds_rad(limits_deg, like)[0], constant(_half_ranges(limits_deg, like.dtype), like)
+
+
+@functools.cache
+def _half_ranges(limits_deg: Limits, dtype: torch.dtype) -> tuple[float, ...]:
+    low, high = _bounds_rad(limits_deg, torch.empty(0, dtype=dtype))
+    return tuple(((high - low) / 2).tolist())
 
 
 def params_from_angles(angles_rad: Tensor, limits_deg: Limits) -> Tensor:

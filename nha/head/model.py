@@ -15,6 +15,7 @@ from nha.core.rotations import rotation_vector
 from nha.core.types import HeadParams, SurfaceTables
 from nha.head import joint_limits, lbs
 from nha.head.assets import HeadAssets
+from nha.head.joint_rotations import joint_rotations
 from nha.head.load import load_head
 from nha.head.mouth_features import head_rotation_vector, mouth_distances
 from nha.head.topology import HeadTopology, build_topology
@@ -23,16 +24,6 @@ from nha.head.topology import HeadTopology, build_topology
 def _blend(factors: Tensor, directions: Tensor) -> Tensor:
     """Sum of directions [V, 3, K] with factors [N, K]: [N, V, 3]."""
     return torch.einsum("nk,vck->nvc", factors, directions)
-
-
-def joint_rotations(params: HeadParams) -> Tensor:
-    """Rotation matrices of the joints [N, 5, 3, 3]; neck, jaw and eyes are inside their limits."""
-    return lbs.joint_rotations(
-        params.rotation,
-        joint_limits.neck_angles(params.neck),
-        joint_limits.jaw_angles(params.jaw),
-        joint_limits.eyes_angles(params.eyes),
-    )
 
 
 @dataclass(frozen=True)
@@ -109,6 +100,7 @@ class HeadModel(nn.Module):
         self._table("directions", directions)
         self._table("pose_directions", t.pose_directions)
         self._table("skinning_weights", t.skinning_weights)
+        self._table("kept_weights", t.skinning_weights[t.kept_vertices])
         self._table("joint_regressor", t.joint_regressor)
         self._table("joint_template", t.joint_regressor @ t.template_vertices)
         self._table(
@@ -222,7 +214,7 @@ class HeadModel(nn.Module):
         )  # the rounding of an einsum would depend on the number of threads
         posed = shaped + _blend(lbs.pose_feature(rotations), self.pose_directions)
         transforms = lbs.joint_transforms(rotations, joints, self.joint_parents)
-        blended = lbs.blend_transforms(transforms, self.skinning_weights[self.kept_vertices])
+        blended = lbs.blend_transforms(transforms, self.kept_weights)
 
         def place(rest: Tensor) -> Tensor:
             return lbs.transform_points(blended, rest) - joints[:, :1] + params.translation[:, None]

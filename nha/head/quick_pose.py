@@ -15,7 +15,8 @@ from nha.core.derived import Derived
 from nha.core.device import float32_products
 from nha.core.types import HeadParams
 from nha.head import lbs
-from nha.head.model import HeadModel, PosedHead, joint_rotations
+from nha.head.joint_rotations import joint_rotations
+from nha.head.model import HeadModel, PosedHead
 
 
 @dataclass(frozen=True)

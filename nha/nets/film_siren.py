@@ -143,6 +143,64 @@ def folded_trunk(x: Tensor, layers: Sequence[nn.Linear], frequency: Tensor, phas
     return x
 
 
+def small_trunk(x: Tensor, first: Tensor, later: Tensor, biases: Tensor) -> Tensor:
+    """`folded_trunk` of N folded networks in few operations, which keeps all layers' values for the backward pass.
+
+    For points so few that launching the operations takes longer than computing them.
+
+    Args:
+        x: [P, C] points.
+        first: [N, H, C], weights of the first layer.
+        later: [N, L - 1, H, H], those of the others.
+        biases: [N, L, H].
+
+    Returns:
+        [N, P, H], the last layer's values before its sine; differentiable once.
+    """
+    if can_fuse(x, biases.shape[1], biases.shape[2]):
+        return fused_trunk(x, first, later, biases, backward_type())
+    return _SmallTrunk.apply(x, first, later, biases)
+
+
+class _SmallTrunk(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, first: Tensor, later: Tensor, biases: Tensor) -> Tensor:
+        n_later = later.shape[1]
+        keep = any(ctx.needs_input_grad)
+        kept = x.new_empty(n_later, len(first), len(x), first.shape[1]) if keep else None
+        points = x.expand(len(first), -1, -1)
+        for layer in range(n_later + 1):
+            own = kept[layer] if keep and layer < n_later else None
+            weight = later[:, layer - 1] if layer else first
+            values = torch.baddbmm(biases[:, layer, None], points, weight.mT, out=own)
+            if layer < n_later:
+                points = torch.sin(values)
+        if keep:
+            ctx.save_for_backward(x, first, later, kept)
+        return values
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, first, later, kept = ctx.saved_tensors
+        n_later, n = kept.shape[:2]
+        cosine = torch.cos(kept)
+        of_values = grad.new_empty(n_later + 1, *grad.shape)
+        of_values[-1] = grad
+        for layer in range(n_later, 0, -1):
+            below = of_values[layer - 1]
+            torch.bmm(of_values[layer], later[:, layer - 1], out=below)
+            below.mul_(cosine[layer - 1])
+        sine = torch.sin(kept)
+        of_later = torch.bmm(of_values[1:].flatten(0, 1).mT, sine.flatten(0, 1)).unflatten(0, (n_later, n))
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            of_x = torch.bmm(of_values[0], first)
+            of_x = of_x.sum(0) if n > 1 else of_x[0]
+        of_first = torch.bmm(of_values[0].mT, x.expand(n, -1, -1))
+        return of_x, of_first, of_later.transpose(0, 1), of_values.sum(2).transpose(0, 1)
+
+
 def fold_layers(
     layers: Sequence[nn.Linear], frequency: Tensor, phase: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,11 +213,41 @@ def fold_layers(
     Returns:
         The first layer's weight [(N,) H, C], the others' [(N,) L - 1, H, H], and the biases [(N,) L, H].
     """
-    width = layers[0].out_features
-    scale = frequency.unflatten(-1, (len(layers), width))[..., None]  # [(N,) layers, width, 1]
-    biases = torch.addcmul(phase, frequency, torch.cat([layer.bias for layer in layers]))
-    first = scale.select(-3, 0) * layers[0].weight
+    bias = torch.cat([layer.bias for layer in layers])
     others = [layer.weight for layer in layers[1:]]
-    later = torch.stack(others) if others else first.new_zeros(0, width, width)
-    later = scale.narrow(-3, 1, len(others)) * later
-    return first, later, biases.unflatten(-1, (len(layers), width))
+    width = layers[0].out_features
+    later = torch.stack(others) if others else bias.new_zeros(0, width, width)
+    return _FoldLayers.apply(frequency, phase, bias, layers[0].weight, later)
+
+
+class _FoldLayers(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx, frequency: Tensor, phase: Tensor, bias: Tensor, first: Tensor, later: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(frequency, bias, first, later)
+        n_layers, width = len(later) + 1, len(first)
+        scale = frequency.unflatten(-1, (n_layers, width))[..., None]  # [(N,) layers, width, 1]
+        biases = torch.addcmul(phase, frequency, bias).unflatten(-1, (n_layers, width))
+        return scale.select(-3, 0) * first, scale.narrow(-3, 1, n_layers - 1) * later, biases
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, of_first: Tensor, of_later: Tensor, of_biases: Tensor) -> tuple[Tensor | None, ...]:
+        frequency, bias, first, later = ctx.saved_tensors
+        scale = frequency.unflatten(-1, of_biases.shape[-2:])[..., None]
+        of_bias = of_biases.flatten(-2)
+        of_frequency = None
+        if ctx.needs_input_grad[0]:
+            sums = [(of_first * first).sum(-1, keepdim=True).mT, (of_later * later).sum(-1)]
+            of_frequency = torch.addcmul(torch.cat(sums, -2).flatten(-2), of_bias, bias)
+        if not any(ctx.needs_input_grad[2:]):
+            return of_frequency, of_bias, None, None, None
+        unscaled = [
+            of_bias * frequency,
+            of_first * scale.select(-3, 0),
+            of_later * scale.narrow(-3, 1, len(later)),
+        ]
+        if frequency.ndim == 2:
+            unscaled = [gradient.sum(0) for gradient in unscaled]
+        return of_frequency, of_bias, *unscaled

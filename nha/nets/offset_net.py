@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from nha.nets.film_siren import MappingNetwork, folded_trunk, sine_linear, siren_layers
+from nha.nets.film_siren import MappingNetwork, fold_layers, sine_linear, siren_layers, small_trunk
 
 
 class OffsetNet(nn.Module):
@@ -45,8 +46,30 @@ class OffsetNet(nn.Module):
         Returns:
             [N, V, 3] in -1..1, metres in the vertices' tangent frames.
         """
-        frequency, phase = self.mapping(condition)
-        x = folded_trunk(points, self.layers, frequency, phase)  # [N, V, H]
-        n = len(condition)
+        return self._offsets(points, *fold_layers(self.layers, *self.mapping(condition)))
+
+    def at_rest_and_posed(self, points: Tensor, rows: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets of all vertices under a zero condition, and of some under each of N conditions.
+
+        Both share one evaluation of the mapping network and one folding.
+
+        Args:
+            points: [V, 3 + F], as in `forward`.
+            rows: [R] long, the vertices of the second result.
+            condition: [N, D].
+
+        Returns:
+            [1, V, 3] and [N, R, 3] in -1..1.
+        """
+        conditions = torch.cat([torch.zeros_like(condition[:1]), condition])
+        folded = fold_layers(self.layers, *self.mapping(conditions))
+        sizes = (1, len(condition))
+        at_rest, posed = zip(*(values.split(sizes) for values in folded), strict=True)
+        return self._offsets(points, *at_rest), self._offsets(points.index_select(0, rows), *posed)
+
+    def _offsets(self, points: Tensor, first: Tensor, later: Tensor, biases: Tensor) -> Tensor:
+        """Offsets [N, V, 3] of points [V, 3 + F] from N folded networks."""
+        n = len(first)
+        x = small_trunk(points, first, later, biases)  # [N, V, H]
         weight, bias = self.output.weight.expand(n, -1, -1), self.output.bias.expand(n, -1)
         return sine_linear(x, weight, bias).tanh()

@@ -97,7 +97,9 @@ def chunk_of(operand: torch.dtype, width: int) -> int:
 # --- the operations -----------------------------------------------------------------------------------------------
 
 
-def _forward_twin(x: Tensor, first: Tensor, later: Tensor, biases: Tensor, turns: Tensor, out: Tensor) -> None:
+def _forward_twin(
+    x: Tensor, first: Tensor, later: Tensor, biases: Tensor, turns: Tensor, out: Tensor
+) -> None:
     slots = turns.shape[1]
     phase = x.to(first.dtype).float() @ first.float() + biases[:, :1]
     for layer in range(later.shape[1]):

@@ -176,7 +176,9 @@ def _weight_gradients(
     )  # programs with the same outputs write the same values
 
 
-def siren_forward(x: Tensor, first: Tensor, later: Tensor, biases: Tensor, turns: Tensor, out: Tensor) -> None:
+def siren_forward(
+    x: Tensor, first: Tensor, later: Tensor, biases: Tensor, turns: Tensor, out: Tensor
+) -> None:
     """Launch the forward kernel.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,13 +10,13 @@ from torch import Tensor, nn
 from nha.core.pixel_lists import chosen_rows
 from nha.nets.film_siren import (
     MappingNetwork,
-    affine,
     fold,
     folded_trunk,
     init_siren_weight_,
     sine_linear,
     siren_layers,
 )
+from nha.nets.modulated_siren import modulated_trunk
 
 
 class TextureNet(nn.Module):
@@ -114,13 +113,13 @@ class TextureNet(nn.Module):
 
     def _colours_of_blended(self, points: Tensor, encoding: Tensor, modulation: _BlendedModulation) -> Tensor:
         """Colours [P, 3] of pixels with individual frequencies and phases."""
-        widths = [layer.out_features for layer in (*self.layers, self.dynamic_layer)]
-        frequencies, phases = modulation.of_pixels(widths)
-        x = points
-        for layer, frequency, phase in zip(self.layers, frequencies[:-1], phases[:-1], strict=True):
-            x = torch.sin(torch.addcmul(phase, frequency, affine(x, layer.weight, layer.bias)))
+        frequency, phase = modulation.of_pixels()
+        trunk_size = sum(layer.out_features for layer in self.layers)
+        sizes = [trunk_size, frequency.shape[1] - trunk_size]
+        (of_trunk, of_dynamic), (trunk_phase, dynamic_phase) = (v.split(sizes, 1) for v in (frequency, phase))
+        x = torch.sin(modulated_trunk(points, self.layers, of_trunk, trunk_phase))
         dynamic = self.dynamic_layer(torch.cat([x, encoding], dim=1))
-        dynamic = torch.addcmul(phases[-1], frequencies[-1], dynamic)
+        dynamic = torch.addcmul(dynamic_phase, of_dynamic, dynamic)
         return (self.static_head(x) + self.dynamic_head(torch.sin(dynamic))).tanh()
 
 
@@ -146,7 +145,6 @@ class _BlendedModulation:
         weights[:, -1] = rest_weight
         return _BlendedModulation(weights, frequency, phase)
 
-    def of_pixels(self, widths: Sequence[int]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Frequencies and phases of the pixels, [P, width] for each of the layers' widths."""
-        frequency, phase = self.weights @ self.frequency, self.weights @ self.phase
-        return frequency.split(widths, dim=1), phase.split(widths, dim=1)
+    def of_pixels(self) -> tuple[Tensor, Tensor]:
+        """Frequencies and phases of the pixels, [P, S] each."""
+        return self.weights @ self.frequency, self.weights @ self.phase

@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from nha.nets.film_siren import MappingNetwork, fold, folded_trunk, sine_linear, siren_layers
+from nha.nets.film_siren import (
+    MappingNetwork,
+    fold,
+    fold_layers,
+    folded_trunk,
+    sine_linear,
+    siren_layers,
+    small_trunk,
+)
+from nha.nets.modulated_siren import modulated_trunk
 
 
 def test_layers_start_uniform_within_their_bounds():
@@ -75,6 +84,46 @@ def test_folded_trunk_equals_layer_by_layer(n):
     slow_gradients = torch.autograd.grad(x, inputs, upstream)
     for ours, slow in zip(torch.autograd.grad(fast, inputs, upstream), slow_gradients, strict=True):
         torch.testing.assert_close(ours, slow)
+
+
+@pytest.mark.parametrize("n_layers", [1, 4])
+def test_small_trunk_equals_layer_by_layer(n_layers):
+    torch.manual_seed(0)
+    layers = siren_layers(6, 16, n_layers).double()
+    points = torch.randn(7, 6, dtype=torch.float64, requires_grad=True)
+    frequency, phase = MappingNetwork(5, 16 * n_layers).double()(torch.randn(3, 5, dtype=torch.float64))
+    folded = fold_layers(layers, frequency, phase)
+    slow = folded_trunk(points, layers, frequency, phase)
+    fast = small_trunk(points, *folded)
+    torch.testing.assert_close(fast, slow)
+    inputs = (points, *layers.parameters())
+    upstream = torch.randn_like(slow)
+    slow_gradients = torch.autograd.grad(slow, inputs, upstream, retain_graph=True)
+    for ours, wanted in zip(torch.autograd.grad(fast, inputs, upstream), slow_gradients, strict=True):
+        torch.testing.assert_close(ours, wanted)
+    with torch.no_grad():
+        assert torch.equal(small_trunk(points, *folded), fast)
+
+
+def test_modulated_trunk_equals_layer_by_layer():
+    torch.manual_seed(0)
+    layers = siren_layers(6, 16, 3).double()
+    points = torch.randn(7, 6, dtype=torch.float64, requires_grad=True)
+    frequency = (3 * torch.randn(7, 48, dtype=torch.float64) + 5).requires_grad_()
+    phase = torch.randn(7, 48, dtype=torch.float64, requires_grad=True)
+    x = points
+    for i, layer in enumerate(layers):
+        own = slice(16 * i, 16 * (i + 1))
+        x = frequency[:, own] * layer(torch.sin(x) if i else x) + phase[:, own]
+    fast = modulated_trunk(points, layers, frequency, phase)
+    torch.testing.assert_close(fast, x)
+    inputs = (points, frequency, phase, *layers.parameters())
+    upstream = torch.randn_like(x)
+    wanted = torch.autograd.grad(x, inputs, upstream)
+    for ours, slow in zip(torch.autograd.grad(fast, inputs, upstream), wanted, strict=True):
+        torch.testing.assert_close(ours, slow)
+    with torch.no_grad():
+        assert torch.equal(modulated_trunk(points, layers, frequency, phase), fast)
 
 
 def test_fold_of_a_convolution():

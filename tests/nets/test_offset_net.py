@@ -50,6 +50,22 @@ def test_values_and_gradients_equal_the_reference():
         torch.testing.assert_close(ours, theirs)
 
 
+def test_offsets_at_rest_and_posed_equal_two_evaluations():
+    torch.manual_seed(0)
+    net = OffsetNet(feature_size=5, condition_size=4, hidden_layers=3, hidden_size=8).double()
+    torch.nn.init.normal_(net.output.weight, std=0.1)
+    points = torch.randn(11, 8, dtype=torch.float64, requires_grad=True)
+    condition, rows = torch.randn(2, 4, dtype=torch.float64), torch.tensor([7, 2, 3])
+    both = net.at_rest_and_posed(points, rows, condition)
+    slow = net(points, torch.zeros_like(condition[:1])), net(points[rows], condition)
+    inputs = (points, *net.parameters())
+    upstream = [torch.randn_like(value) for value in slow]
+    wanted = torch.autograd.grad(slow, inputs, upstream)
+    found = torch.autograd.grad(both, inputs, upstream)
+    for ours, theirs in zip((*both, *found), (*slow, *wanted), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def joint_angles(parameter: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
     """Unbounded parameter [N, 3] and limits [3, 2] (radians) to angles."""
     return limits[:, 0] + (torch.tanh(parameter) + 1) / 2 * (limits[:, 1] - limits[:, 0])

@@ -1,0 +1,78 @@
+"""Layers of a FiLM-SIREN for points with individual frequencies and phases, in few operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def modulated_trunk(x: Tensor, layers: Sequence[nn.Linear], frequency: Tensor, phase: Tensor) -> Tensor:
+    """All layers of a sinusoidal network for points with individual conditions, without the last sine.
+
+    All layers' values are kept for the backward pass, because launching an operation on a few thousand points takes
+    longer than computing it. `nha.nets.film_siren.folded_trunk` is the form for points that share their condition.
+
+    Args:
+        x: [P, C] points.
+        layers: L linear layers of one width H; all but the first have H inputs.
+        frequency, phase: [P, L * H].
+
+    Returns:
+        [P, H], the last layer's values before its sine; differentiable once.
+    """
+    weights, biases = zip(*((layer.weight, layer.bias) for layer in layers), strict=True)
+    return _ModulatedTrunk.apply(x, frequency, phase, torch.cat(biases), *weights)
+
+
+class _ModulatedTrunk(torch.autograd.Function):
+    """Keeps values of all layers side by side, [P, L, H]."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, frequency: Tensor, phase: Tensor, biases: Tensor, *weights: Tensor) -> Tensor:
+        sizes = (len(weights), len(weights[0]))
+        frequencies, phases = frequency.unflatten(1, sizes), phase.unflatten(1, sizes)
+        keep = any(ctx.needs_input_grad)
+        affine, values = x.new_empty(2, len(x), *sizes) if keep else (None, None)
+        sine = x
+        for layer, (weight, bias) in enumerate(zip(weights, biases.view(sizes), strict=True)):
+            outs = (affine[:, layer], values[:, layer]) if keep else (None, None)
+            own = torch.addmm(bias, sine, weight.T, out=outs[0])
+            own = torch.addcmul(phases[:, layer], frequencies[:, layer], own, out=outs[1])
+            if layer < len(weights) - 1:
+                sine = torch.sin(own)
+        if not keep:
+            return own
+        ctx.save_for_backward(x, frequencies, affine, values, *weights)
+        return own.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, frequencies, affine, values, *weights = ctx.saved_tensors
+        of_values = torch.empty_like(values)  # of the arguments of the sines
+        of_affine = torch.empty_like(values)
+        of_values[:, -1] = grad
+        slope = torch.cos(values)
+        for layer in range(len(weights) - 1, -1, -1):
+            own = of_affine[:, layer]
+            torch.mul(of_values[:, layer], frequencies[:, layer], out=own)
+            if layer:
+                below = of_values[:, layer - 1]
+                torch.mm(own, weights[layer], out=below)
+                below.mul_(slope[:, layer - 1])
+        of_x = of_affine[:, 0] @ weights[0] if ctx.needs_input_grad[0] else None
+        of_frequency, of_phase = of_values * affine, of_values
+        of_first = of_affine[:, 0].T @ x
+        sine = torch.sin(values[:, :-1]).transpose(0, 1)  # [L - 1, P, H]
+        of_weights = torch.bmm(of_affine[:, 1:].permute(1, 2, 0), sine)
+        of_biases = of_affine.sum(0).flatten()
+        return (
+            of_x,
+            of_frequency.flatten(1),
+            of_phase.flatten(1),
+            of_biases,
+            of_first,
+            *of_weights.unbind(),
+        )
