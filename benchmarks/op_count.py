@@ -1,6 +1,6 @@
 """How many operations an image and a training step launch on an accelerator, counted on the CPU.
 
-    python benchmarks/op_count.py [--size 192] [--head auto] [--parts] [--json FILE]
+    python benchmarks/op_count.py [--size 192] [--head auto] [--fused_networks] [--parts] [--json FILE]
 
 Counts aten calls (`ops`) of one image and of one step of each stage, forward, backward and optimisers together, with
 the published networks. Views and allocations are counted apart (`views`), because they launch nothing. `syncs` are the
@@ -8,8 +8,10 @@ calls for which the host would wait for an accelerator: shapes that depend on da
 values read by the host (item, tolist, cpu), and host data that is copied without `non_blocking=True`.
 
 The step runs in `nha.core.device.accelerator_path`, which takes the accelerator's path on the CPU. The rasteriser's
-Triton kernels cannot run there: its CPU backend draws instead, and `RASTER_LAUNCHES` are added for each call. One aten
-call may launch several kernels, so a profile on a GPU shows somewhat more launches.
+Triton kernels cannot run there: its CPU backend draws instead, and `RASTER_LAUNCHES` are added for each call. With
+`--fused_networks` the column `fused` counts the operations with the fused kernels of the networks, of which each launch
+is an operation of torch (`nha/nets/siren_ops.py`). One aten call may launch several kernels, so a profile on a GPU
+shows somewhat more launches.
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ from unittest import mock
 import torch
 from torch.optim import Optimizer
 
-import nha.render.gbuffer
+import nha.render.rasterize
 from bench import one_step, synthetic_batch
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.open import build_head
 from nha.avatar.settings import AvatarSettings
-from nha.core.device import accelerator_path, seed_everything
+from nha.core.device import accelerator_path, seed_everything, set_precision
 from nha.core.json_file import undefined_as_null, write_json
 from nha.core.paths import PART_WEIGHTS
 from nha.core.pixel_lists import ListLengths, fixed_lengths
@@ -37,6 +39,7 @@ from nha.core.system import run_script
 from nha.core.types import FrameBatch
 from nha.head.load import load_head
 from nha.head.model import HeadModel
+from nha.nets.fused_siren import set_fused_networks
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
 from nha.optimization.objective import Objective
 from nha.optimization.optimizers import begin_stage, make_optimizers
@@ -50,13 +53,16 @@ RASTER_LAUNCHES = 4  # of `rasterize_triton` with two layers
 @contextlib.contextmanager
 def counted_parts(counter: OpCounter, avatar: NeuralHeadAvatar) -> Iterator[None]:
     """Count the parts of an avatar and the loss terms separately while the block runs."""
-    rasterize = nha.render.gbuffer.rasterize
+    backend_function = nha.render.rasterize._backend_function
 
-    def rasterize_counted(*args, **kwargs):
-        with counter.part("rasterise"):
-            counter.add_launches(RASTER_LAUNCHES)
-            with counter.paused():
-                return rasterize(*args, **kwargs)
+    def backend_counted(*arguments):
+        def rasterize(*args):
+            with counter.part("rasterise"):
+                counter.add_launches(RASTER_LAUNCHES)
+                with counter.paused():
+                    return backend_function(*arguments)(*args)
+
+        return rasterize
 
     methods = {
         "corrections": (avatar, "corrected"),
@@ -70,7 +76,7 @@ def counted_parts(counter: OpCounter, avatar: NeuralHeadAvatar) -> Iterator[None
         "texture network": (avatar.texture_net, "forward"),
     }
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(nha.render.gbuffer, "rasterize", rasterize_counted))
+        stack.enter_context(mock.patch.object(nha.render.rasterize, "_backend_function", backend_counted))
         for part, (owner, name) in methods.items():
             wrapped = counter.within(part, getattr(owner, name))
             stack.enter_context(mock.patch.object(owner, name, wrapped))
@@ -129,14 +135,34 @@ def _count(make_function: Callable[[OpCounter], Callable[[], None]], avatar: Neu
     return counter
 
 
-def count_all(head: HeadModel, avatar_settings: AvatarSettings, size: int) -> dict[str, OpCounter]:
+@contextlib.contextmanager
+def fused_networks() -> Iterator[None]:
+    """Evaluate the networks by the fused kernels in the block, which need `--precision high`."""
+    try:
+        set_precision("high")
+        set_fused_networks(True)
+        yield
+    finally:
+        set_fused_networks(False)
+        set_precision("highest")
+
+
+def count_all(
+    head: HeadModel, avatar_settings: AvatarSettings, size: int, *, fused: bool = False
+) -> dict[str, OpCounter]:
     """The counters of "image", "geometry_step", "texture_step" and "joint_step".
 
     Args:
         head: the head model, built for the settings.
         avatar_settings: sizes of the networks.
         size: side of the square images in pixels.
+        fused: evaluate the networks by the fused kernels.
     """
+    with fused_networks() if fused else contextlib.nullcontext():
+        return _count_all(head, avatar_settings, size)
+
+
+def _count_all(head: HeadModel, avatar_settings: AvatarSettings, size: int) -> dict[str, OpCounter]:
     seed_everything(0)
     settings = OptimizationSettings(
         run=RunSettings(default_root_dir=Path()),
@@ -165,21 +191,31 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--size", type=int, default=192, help="side of the square images in pixels")
     parser.add_argument("--head", default="auto", help="auto, flame, procedural or a folder")
+    parser.add_argument(
+        "--fused_networks", action="store_true", help="count with the fused kernels of the networks, too"
+    )
     parser.add_argument("--parts", action="store_true", help="list the parts too")
     parser.add_argument("--json", type=Path, help="file to write the counts to")
     arguments = parser.parse_args(argv)
     settings = AvatarSettings()
-    counters = count_all(build_head(load_head(arguments.head), settings), settings, arguments.size)
-    print(f"{'':<24} {'ops':>6} {'views':>6} {'syncs':>6}")
+    head = build_head(load_head(arguments.head), settings)
+    counters = count_all(head, settings, arguments.size)
+    fused = count_all(head, settings, arguments.size, fused=True) if arguments.fused_networks else {}
+    print(f"{'':<24} {'ops':>6} {'views':>6} {'syncs':>6}" + (f" {'fused':>6}" if fused else ""))
     for name, counter in counters.items():
-        print("{:<24} {ops:>6} {views:>6} {syncs:>6}".format(name, **counter.totals()))
+        totals = counter.totals() | ({"fused": fused[name].totals()["ops"]} if fused else {})
+        print(f"{name:<24} " + " ".join(f"{count:>6}" for count in totals.values()))
         if arguments.parts:
             for part, ops in counter.ops.most_common():
-                print(f"    {part:<20} {ops:>6} {counter.views[part]:>6} {counter.syncs[part]:>6}")
+                counts = [ops, counter.views[part], counter.syncs[part]]
+                counts += [fused[name].ops[part]] if fused else []
+                print(f"    {part:<20} " + " ".join(f"{count:>6}" for count in counts))
             for (part, call), times in counter.sync_names.items():
                 print(f"    waits: {part}: {call} x {times}")
     if arguments.json:
         counts = {name: counter.totals() for name, counter in counters.items()}
+        for name, counter in fused.items():
+            counts[name] |= {f"fused_{key}": value for key, value in counter.totals().items()}
         write_json(arguments.json, undefined_as_null(counts))
 
 

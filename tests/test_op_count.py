@@ -14,6 +14,7 @@ from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
 OPS = {"image": 404, "geometry_step": 900, "texture_step": 790, "joint_step": 1475}
+FUSED_OPS = {"image": 350, "geometry_step": 800, "texture_step": 700, "joint_step": 1300}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 
@@ -23,14 +24,26 @@ def counters(head) -> dict[str, OpCounter]:
     return count_all(head, AvatarSettings(), size=48)
 
 
+@pytest.fixture(scope="module")
+def fused_counters(head) -> dict[str, OpCounter]:
+    """The same with the fused kernels of the networks."""
+    return count_all(head, AvatarSettings(), size=48, fused=True)
+
+
 @pytest.mark.parametrize("name", OPS)
 def test_operations_stay_within_their_budget(counters, name) -> None:
     assert counters[name].totals()["ops"] <= OPS[name], dict(counters[name].ops)
 
 
+@pytest.mark.parametrize("name", FUSED_OPS)
+def test_operations_with_fused_networks_stay_within_their_budget(fused_counters, name) -> None:
+    assert fused_counters[name].totals()["ops"] <= FUSED_OPS[name], dict(fused_counters[name].ops)
+
+
 @pytest.mark.parametrize("name", SYNCS)
-def test_the_host_waits_no_more_often_than_the_budget_allows(counters, name) -> None:
-    assert counters[name].totals()["syncs"] <= SYNCS[name], dict(counters[name].sync_names)
+def test_the_host_waits_no_more_often_than_the_budget_allows(counters, fused_counters, name) -> None:
+    for counted in (counters, fused_counters):
+        assert counted[name].totals()["syncs"] <= SYNCS[name], dict(counted[name].sync_names)
 
 
 def test_counter_counts_calls_views_and_the_backward_pass_by_part() -> None:
@@ -73,10 +86,11 @@ def test_counter_accepts_copies_that_do_not_wait() -> None:
 
 
 def test_script_writes_the_counts(tmp_path, counters, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(op_count, "count_all", lambda *_: counters)
+    monkeypatch.setattr(op_count, "count_all", lambda *_, fused=False: counters)
     monkeypatch.setattr(op_count, "build_head", lambda *_: None)
-    op_count.main(["--head", "procedural", "--parts", "--json", str(tmp_path / "counts.json")])
+    options = ["--head", "procedural", "--parts", "--fused_networks"]
+    op_count.main([*options, "--json", str(tmp_path / "counts.json")])
     counts = json.loads((tmp_path / "counts.json").read_text())
     assert set(counts) == set(OPS)
-    assert all({"ops", "syncs"} <= set(count) for count in counts.values())
+    assert all({"ops", "syncs", "fused_ops", "fused_syncs"} <= set(count) for count in counts.values())
     assert "texture network" in capsys.readouterr().out

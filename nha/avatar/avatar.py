@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nha.avatar.base import HeadAvatar, with_noise
 from nha.avatar.conditioning import ConditionRanges
 from nha.avatar.settings import AvatarSettings
+from nha.core.derived import Derived
 from nha.core.errors import UserError
 from nha.core.rotations import rotation_matrix
 from nha.core.types import Camera, GBuffer, HeadParams, Rendering, Surface
@@ -84,6 +85,7 @@ class NeuralHeadAvatar(HeadAvatar):
         )
         self.neural_texture = NeuralTexture(s.texture_map_feats, s.texture_map_head, s.texture_map_mouth)
         self.condition_ranges = ConditionRanges(head.n_expr, n_mouth)
+        self._at_rest = Derived()  # offsets that depend on no frame
         neck = head.soft_labels[:, head.part("neck")].clamp(0, 1)[head.offset_vertices]
         rows = (neck > SMALLEST_NECK_WEIGHT).nonzero().squeeze(1)
         weight = neck[rows, None]
@@ -123,8 +125,7 @@ class NeuralHeadAvatar(HeadAvatar):
         """
         # detached: the offsets depend on the pose, but the pose is not optimised through them
         rotation = rotation_matrix(neck_angles(neck)) if rotation is None else rotation
-        points = torch.cat([self.offset_points, self.vertex_features[0]], 1)
-        static, dynamic = self._at_rest_and_posed(points, rotation.flatten(1).detach())
+        static, dynamic = self._at_rest_and_posed(rotation.flatten(1).detach())
         weight, rest_weight = self.neck_weights
         of_rows = static.index_select(1, self.neck_rows)
         mixed = torch.addcmul(rest_weight * of_rows, weight, dynamic)  # [N, neck rows, 3]
@@ -132,12 +133,30 @@ class NeuralHeadAvatar(HeadAvatar):
         sources = [zero.expand(len(neck), -1, -1), static.expand(len(neck), -1, -1), mixed]
         return torch.cat(sources, 1).index_select(1, self.offset_rows)
 
-    def _at_rest_and_posed(self, points: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Offsets of the points under a zero condition [1, O, 3], and of the neck's under N conditions."""
-        if isinstance(self.offset_net, OffsetNet):
-            return self.offset_net.at_rest_and_posed(points, self.neck_rows, condition)
+    def _at_rest_and_posed(self, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets under a zero condition [1, O, 3], and of the neck's vertices under conditions [N, 9]."""
+        learned = (self.vertex_features, *self.offset_net.parameters())
+        published = isinstance(self.offset_net, OffsetNet)
+        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in learned):
+            points = self._offset_inputs()
+            if published:
+                return self.offset_net.at_rest_and_posed(points, self.neck_rows, condition)
+        elif published:
+            at_rest, neck_points = self._at_rest.value(learned, self._offsets_at_rest)
+            return at_rest, self.offset_net(neck_points, condition)
+        points = self._offset_inputs()
         at_rest = self.offset_net(points, torch.zeros_like(condition[:1]))
         return at_rest, self.offset_net(points.index_select(0, self.neck_rows), condition)
+
+    def _offsets_at_rest(self) -> tuple[Tensor, Tensor]:
+        """Offsets under a zero condition [1, O, 3], and the network's inputs at the neck's vertices."""
+        points = self._offset_inputs()
+        zero = points.new_zeros(1, self.offset_net.mapping.condition_size)
+        return self.offset_net(points, zero), points.index_select(0, self.neck_rows)
+
+    def _offset_inputs(self) -> Tensor:
+        """[O, 3 + F], template position and feature of the vertices that have offsets."""
+        return torch.cat([self.offset_points, self.vertex_features[0]], 1)
 
     def surface(self, params: HeadParams, offset_neck: Tensor | None = None) -> Surface:
         """Pose N heads (`params` corrected); `offset_neck` [N, 3] conditions the offsets instead of the neck."""

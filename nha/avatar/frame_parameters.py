@@ -56,10 +56,9 @@ class FrameParameters(nn.Module):
         tables = list(self._tables().values())
         if frame_id is None:
             return tables[0].new_zeros(n, sum(table.shape[1] for table in tables))
-        known = (frame_id >= 0) & (frame_id <= self.max_frame_id)
-        row = torch.where(known, frame_id, 0)
+        row = frame_id.clamp(0, self.max_frame_id)
         # the gradient of an index_select is one sum; that of indexing sorts the rows
-        return torch.cat(tables, 1).index_select(0, row) * known[:, None]
+        return torch.cat(tables, 1).index_select(0, row) * (row == frame_id)[:, None]
 
     def _by_name(self, rows: Tensor) -> Mapping[str, Tensor]:
         sizes = {name: table.shape[1] for name, table in self._tables().items()}

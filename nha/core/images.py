@@ -76,39 +76,45 @@ def image_derivatives(image: Tensor) -> tuple[Tensor, Tensor]:
 
     image: [N, C, H, W], H and W at least 2. Returns two tensors [N, C, H, W].
     """
-    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")  # makes the border's differences one-sided
+    d_x, d_y = _neighbour_differences(image)
+    height, width = image.shape[2:]
+    return (
+        d_x * _steps(width, image.dtype, image.device),
+        d_y * _steps(height, image.dtype, image.device)[:, None],
+    )
+
+
+def _neighbour_differences(image: Tensor) -> tuple[Tensor, Tensor]:
+    """The right neighbour minus the left one, and the lower minus the upper one; at the border the pixel itself."""
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
     rows, columns = padded[:, :, 1:-1], padded[..., 1:-1]
-    d_x = (rows[..., 2:] - rows[..., :-2]) * _steps(image.shape[3], image.dtype, image.device)
-    d_y = (columns[:, :, 2:] - columns[:, :, :-2]) * _steps(image.shape[2], image.dtype, image.device)[
-        :, None
-    ]
-    return d_x, d_y
+    return rows[..., 2:] - rows[..., :-2], columns[:, :, 2:] - columns[:, :, :-2]
 
 
 @functools.cache
-def _steps(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The reciprocal distance of each pixel's two neighbours: 1/2, and 1 at the border."""
+def _steps(size: int, dtype: torch.dtype, device: torch.device, half_images: bool = False) -> Tensor:
+    """The reciprocal distance of each pixel's two neighbours, in pixels or half images: 1/2 pixel, 1 at the border."""
     with torch.inference_mode(False):  # kept for later calls, which may be outside of inference mode
         steps = torch.full((size,), 0.5, dtype=dtype)
         steps[0] = steps[-1] = 1
-        return steps.to(device)
+        return (steps * (size / 2) if half_images else steps).to(device)
 
 
 class _ScreenGrad(torch.autograd.Function):
     @staticmethod
     def forward(ctx, image: Tensor, coords: Tensor) -> Tensor:
         ctx.save_for_backward(image)
-        return image.clone()
+        return image.view_as(image)
 
     @staticmethod
     def backward(ctx, upstream: Tensor):
         (image,) = ctx.saved_tensors
         coords_gradient = None
         if ctx.needs_input_grad[1]:
-            height, width = image.shape[2:]
-            d_x, d_y = image_derivatives(image)
-            along_x = (d_x * upstream).sum(1) * (width / 2)
-            along_y = (d_y * upstream).sum(1) * (height / 2)
+            d_x, d_y = _neighbour_differences(image)
+            steps_x, steps_y = (_steps(size, image.dtype, image.device, True) for size in image.shape[:1:-1])
+            along_x = (d_x * upstream).sum(1) * steps_x
+            along_y = (d_y * upstream).sum(1) * steps_y[:, None]
             coords_gradient = torch.stack([along_x, along_y], -1)
         return upstream, coords_gradient
 

@@ -68,7 +68,27 @@ def vertex_normals(vertices: Tensor, faces: Tensor, eps: float = 1e-12) -> Tenso
     cross = face_cross_products(vertices, faces)
     per_corner = cross[:, :, None].expand(-1, -1, 3, -1).reshape(len(vertices), -1, 3)
     normals = sum_rows(per_corner, faces.reshape(-1), vertices.shape[1])
-    return normals / torch.linalg.vector_norm(normals, dim=-1, keepdim=True).clamp_min(eps)
+    return _Normalise.apply(normals, eps)
+
+
+class _Normalise(torch.autograd.Function):
+    """v / max(|v|, eps) along the last axis, with fewer operations backward than autograd's."""
+
+    @staticmethod
+    def forward(ctx, vectors: Tensor, eps: float) -> Tensor:
+        length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+        limited = length.clamp_min(eps)
+        unit = vectors / limited
+        ctx.save_for_backward(unit, limited)
+        ctx.eps = eps
+        return unit
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        unit, limited = ctx.saved_tensors
+        along = (unit * grad).sum(-1, keepdim=True) * (limited > ctx.eps)
+        return torch.addcmul(grad, unit, along, value=-1) / limited, None
 
 
 def tangent_frames(normals: Tensor) -> Tensor:

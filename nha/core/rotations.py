@@ -69,5 +69,5 @@ def rotation_vector(matrix: Tensor) -> Tensor:
     length = torch.linalg.vector_norm(q[..., 1:], dim=-1, keepdim=True)
     angle = 2 * torch.atan2(length, q[..., :1])
     # For tiny rotations angle / length tends to 2.
-    scale = torch.where(length > 1e-7, angle / length.clamp_min(1e-7), torch.full_like(length, 2.0))
+    scale = torch.where(length > 1e-7, angle / length.clamp_min(1e-7), constant((2.0,), length))
     return q[..., 1:] * scale

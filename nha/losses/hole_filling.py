@@ -140,14 +140,18 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 def _pixel_weight(pair: SegmentationPair) -> Tensor:
     if pair.pixel_weight is not None:
         return pair.pixel_weight.detach()
-    return torch.ones((), device=pair.target.device).expand(pair.prediction.shape)
+    return _one(pair.target).expand(pair.prediction.shape)
 
 
 def _sample_weight(pair: SegmentationPair) -> Tensor:
     n, channels = pair.prediction.shape[:2]
     if pair.sample_weight is not None:
         return pair.sample_weight[:, None].expand(n, channels)
-    return torch.ones((), device=pair.target.device).expand(n, channels)
+    return _one(pair.target).expand(n, channels)
+
+
+def _one(like: Tensor) -> Tensor:
+    return constant((1.0,), like, torch.float32)
 
 
 def _blurred(

@@ -66,8 +66,9 @@ def eye_closure_loss(
     expect_shape("landmarks_px", landmarks_px, n, N_FACE_LANDMARKS, 2)
     expect_shape("eye_heights_px", eye_heights_px, n, 2)
     expect_shape("semantic_trust", semantic_trust, n)
-    upper, lower = constant(EYE_CLOSURE_PAIRS, landmarks_px, torch.long).unbind(1)
-    squared = ((landmarks_px[:, upper] - landmarks_px[:, lower]) / image_height).square().sum(-1)
+    points = tuple(point for pair in zip(*EYE_CLOSURE_PAIRS, strict=True) for point in pair)
+    upper, lower = landmarks_px.index_select(1, constant(points, landmarks_px, torch.long)).chunk(2, 1)
+    squared = ((upper - lower) / image_height).square().sum(-1)
     opening = (squared + SQUARED_OPENING_EPS).sqrt()  # [N, 4]
     left, right = (eye_heights_px.to(opening.dtype) / image_height).unbind(1)
     target = torch.stack([right, right, left, left], 1)

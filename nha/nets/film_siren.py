@@ -35,6 +35,7 @@ class MappingNetwork(nn.Module):
             hidden_size: width of its three hidden layers.
         """
         super().__init__()
+        self.condition_size = condition_size
         sizes = (condition_size, hidden_size, hidden_size)
         self.hidden = nn.ModuleList(nn.Linear(size, hidden_size) for size in sizes)
         self.output = nn.Linear(hidden_size, 2 * modulated_size)
@@ -131,9 +132,13 @@ def folded_trunk(x: Tensor, layers: Sequence[nn.Linear], frequency: Tensor, phas
     Returns:
         The last layer's value before its sine, [P, H] or [N, P, H], the input of `sine_linear`.
     """
-    first, later, biases = fold_layers(layers, frequency, phase)
-    if can_fuse(x, len(layers), biases.shape[-1]):
-        if frequency.ndim == 2:
+    return trunk(x, *fold_layers(layers, frequency, phase))
+
+
+def trunk(x: Tensor, first: Tensor, later: Tensor, biases: Tensor) -> Tensor:
+    """`folded_trunk` of one or N networks that `fold_layers` has folded."""
+    if can_fuse(x, *biases.shape[-2:]):
+        if first.ndim == 3:
             return fused_trunk(x, first, later, biases, backward_type())
         return fused_trunk(x, first[None], later[None], biases[None], backward_type())[0]
     first_bias, *later_biases = biases.unbind(-2)

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nha.core.derived import Derived
 from nha.core.pixel_lists import chosen_rows
 from nha.nets.film_siren import (
     MappingNetwork,
     fold,
-    folded_trunk,
+    fold_layers,
     init_siren_weight_,
     sine_linear,
     siren_layers,
+    trunk,
 )
 from nha.nets.modulated_siren import modulated_trunk
 
@@ -52,6 +54,7 @@ class TextureNet(nn.Module):
         self.mapping = MappingNetwork(condition_size, hidden_layers * hidden_size + dynamic_size)
         for layer in (self.static_head, self.dynamic_layer, self.dynamic_head):
             init_siren_weight_(layer.weight)
+        self._outside_mouth = Derived()
 
     def forward(
         self,
@@ -75,14 +78,12 @@ class TextureNet(nn.Module):
         Returns:
             [P, 3] in -1..1.
         """
-        zero = mouth_features.new_zeros(1, mouth_features.shape[1])
-        # [N + 1, S]; the last row is the condition outside the mouth
-        frequency, phase = self.mapping(torch.cat([mouth_features, zero]))
+        frequency, phase, shared = self._modulation(mouth_features)
         mouth_weight, rest_weight = mouth_weight.detach(), rest_weight.detach()
 
         # Nearly all pixels lie outside the mouth and share one condition, also across images. The others are computed
         # too, and replaced: selecting the shared ones costs more.
-        colours = self._colours_of_shared(points, normal_encoding, frequency[-1], phase[-1])
+        colours = self._colours_of_shared(points, normal_encoding, shared)
         blended = chosen_rows("blended", (mouth_weight != 0) | (rest_weight != 1))
         if len(blended):
             rows = blended.source
@@ -95,20 +96,41 @@ class TextureNet(nn.Module):
             colours = blended.replace_rows(colours, own)
         return colours
 
-    def _colours_of_shared(
-        self, points: Tensor, encoding: Tensor, frequency: Tensor, phase: Tensor
-    ) -> Tensor:
-        """Colours [P, 3] of pixels that share one condition (frequency and phase [S]), folded into the weights."""
+    def _modulation(self, mouth_features: Tensor) -> tuple[Tensor, Tensor, _FoldedWeights]:
+        """Frequencies and phases [N + 1, S], the last row outside the mouth, and the weights folded for that row."""
+        parameters = list(self.parameters())
+        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
+            zero = mouth_features.new_zeros(1, mouth_features.shape[1])
+            frequency, phase = self.mapping(torch.cat([mouth_features, zero]))
+            return frequency, phase, self._fold(frequency[-1], phase[-1])
+        *outside, shared = self._outside_mouth.value(parameters, self._folded_outside_mouth)
+        frequency, phase = (torch.cat(v) for v in zip(self.mapping(mouth_features), outside, strict=True))
+        return frequency, phase, shared
+
+    def _folded_outside_mouth(self) -> tuple[Tensor, Tensor, _FoldedWeights]:
+        """Frequency and phase [1, S] of the condition outside the mouth, and its folded weights."""
+        frequency, phase = self.mapping(self.static_head.weight.new_zeros(1, self.mapping.condition_size))
+        return frequency, phase, self._fold(frequency[0], phase[0])
+
+    def _fold(self, frequency: Tensor, phase: Tensor) -> _FoldedWeights:
+        """The weights with a frequency and a phase [S]."""
         trunk_size = sum(layer.out_features for layer in self.layers)
-        hidden = folded_trunk(points, self.layers, frequency[:trunk_size], phase[:trunk_size])
+        trunk_weights = fold_layers(self.layers, frequency[:trunk_size], phase[:trunk_size])
         weight, bias = fold(self.dynamic_layer, frequency[trunk_size:], phase[trunk_size:])
-        of_hidden, of_encoding = weight.split([hidden.shape[1], encoding.shape[1]], dim=1)
+        hidden_size = self.static_head.in_features
+        of_hidden, of_encoding = weight.split([hidden_size, weight.shape[1] - hidden_size], dim=1)
         # Both branches take the same sine: one product with their stacked weights.
-        both = sine_linear(
-            hidden, torch.cat([self.static_head.weight, of_hidden]), torch.cat([self.static_head.bias, bias])
+        both_weight = torch.cat([self.static_head.weight, of_hidden])
+        return _FoldedWeights(
+            trunk_weights, both_weight, torch.cat([self.static_head.bias, bias]), of_encoding
         )
-        static, dynamic = both.split([3, len(bias)], dim=1)
-        dynamic = torch.addmm(dynamic, encoding, of_encoding.T)
+
+    def _colours_of_shared(self, points: Tensor, encoding: Tensor, folded: _FoldedWeights) -> Tensor:
+        """Colours [P, 3] of pixels that share one condition, which is folded into the weights."""
+        hidden = trunk(points, *folded.trunk)
+        both = sine_linear(hidden, folded.both_weight, folded.both_bias)
+        static, dynamic = both.split([3, both.shape[1] - 3], dim=1)
+        dynamic = torch.addmm(dynamic, encoding, folded.of_encoding.T)
         return (static + sine_linear(dynamic, self.dynamic_head.weight, self.dynamic_head.bias)).tanh()
 
     def _colours_of_blended(self, points: Tensor, encoding: Tensor, modulation: _BlendedModulation) -> Tensor:
@@ -121,6 +143,22 @@ class TextureNet(nn.Module):
         dynamic = self.dynamic_layer(torch.cat([x, encoding], dim=1))
         dynamic = torch.addcmul(dynamic_phase, of_dynamic, dynamic)
         return (self.static_head(x) + self.dynamic_head(torch.sin(dynamic))).tanh()
+
+
+@dataclass(frozen=True)
+class _FoldedWeights:
+    """The network's weights for one condition.
+
+    Attributes:
+        trunk: weights and biases of the hidden layers, see `fold_layers`.
+        both_weight, both_bias: of the static output and of the dynamic layer, as functions of the hidden layers.
+        of_encoding: weights of the encoded normals in the dynamic layer.
+    """
+
+    trunk: tuple[Tensor, Tensor, Tensor]
+    both_weight: Tensor
+    both_bias: Tensor
+    of_encoding: Tensor
 
 
 @dataclass(frozen=True)

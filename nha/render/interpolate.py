@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nha.core.constants import constant
 from nha.core.device import uses_cpu_kernels
 from nha.core.pixel_lists import chosen_rows
 from nha.core.types import Fragments
@@ -92,7 +93,7 @@ class CoveredPixels:
         """Corner values flattened to a table [R, C], and the three rows of each pixel in it [P, 3]."""
         count, channels = face_values.shape[1], face_values.shape[-1]
         face = self.face if len(face_values) == 1 else self.face + self.image * count
-        return face_values.reshape(-1, channels), 3 * face[:, None] + torch.arange(3, device=face.device)
+        return face_values.reshape(-1, channels), torch.add(constant((0, 1, 2), face), face[:, None], alpha=3)
 
     def _vertex_rows(self, vertex_values: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
         """Vertex values flattened to a table [R, C], and the three rows of each pixel in it [P, 3]."""

@@ -107,3 +107,20 @@ def test_sums_of_rows_equal_index_add():
     assert (slow[:, 7] == 0).all()
     rows = rows[:, :20].requires_grad_()
     assert torch.autograd.gradcheck(lambda r: mesh.sum_rows(r, target[:20], 40), rows)
+
+
+def test_gradient_of_vertex_normals_equals_that_of_the_plain_form():
+    torch.manual_seed(0)
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3], [4, 4, 5]])  # the last one has no area
+    vertices = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
+    sums = torch.zeros(2, 6, 3, dtype=torch.float64)
+    a, b, c = vertices[:, faces].unbind(2)
+    cross = torch.linalg.cross(b - a, c - a)
+    for corner in range(3):
+        sums = sums.index_add(1, faces[:, corner], cross)
+    plain = sums / sums.norm(dim=-1, keepdim=True).clamp_min(0.7)  # some sums are shorter, some longer
+    fast = mesh.vertex_normals(vertices, faces, eps=0.7)
+    torch.testing.assert_close(fast, plain)
+    upstream = torch.randn_like(plain)
+    (wanted,) = torch.autograd.grad(plain, vertices, upstream)
+    torch.testing.assert_close(torch.autograd.grad(fast, vertices, upstream)[0], wanted)

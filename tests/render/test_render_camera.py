@@ -76,3 +76,21 @@ def test_shape_errors(camera):
         project(torch.rand(4, 3), camera)
     with pytest.raises(ValueError, match="3 sets"):
         project(torch.rand(3, 4, 3), camera)
+
+
+def test_gradients_of_a_constant_camera_equal_those_of_the_plain_form():
+    torch.manual_seed(0)
+    points = torch.randn(2, 7, 3, dtype=torch.float64)
+    points[0, 0, 2] = 0.0  # in the plane of the camera
+    points.requires_grad_()
+    extrinsics = torch.randn(2, 3, 4, dtype=torch.float64)
+    extrinsics[:, :, :3] = torch.eye(3)
+    extrinsics[:, :, 3] = 0
+    intrinsics = torch.tensor([[500.0, 0, 30], [0, 400, 20], [0, 0, 1]], dtype=torch.float64).expand(2, 3, 3)
+    camera = Camera(intrinsics, extrinsics, (40, 60))
+    learned = Camera(intrinsics.clone().requires_grad_(), extrinsics, (40, 60))  # takes autograd's way
+    fast, plain = project(points, camera), project(points, learned)
+    assert torch.equal(fast, plain)
+    upstream = torch.randn_like(plain)
+    (wanted,) = torch.autograd.grad(plain, points, upstream)
+    torch.testing.assert_close(torch.autograd.grad(fast, points, upstream)[0], wanted)
