@@ -129,16 +129,19 @@ def parts_of_kernels(arguments: argparse.Namespace, device: torch.device) -> lis
 
     fused_networks = functools.partial(fused.measure, device, a.repeats or 10)
     growing = functools.partial(lists.measure, a.head, min(size, 256), device)
-    has_triton = importlib.util.find_spec("triton") is not None
     parts = [
         Part("kernels", kernels.AIMS, kernel_figures, budget_s=40),
-        Part("fused", fused.AIMS, fused_networks if on_cuda and has_triton else None, other, 30),
+        Part("fused", fused.AIMS, fused_networks if on_cuda and _has_triton() else None, other, 30),
         Part("lists", lists.AIMS, growing if on_cuda else None, other, 30),
     ]
     for model in ("published", "blend"):
         check = functools.partial(graphs.measure, model, a.head, min(size, 256), device)
         parts.append(Part(f"graphs-{model}", graphs.aims(model), check if on_cuda else None, other, 30))
     return parts
+
+
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def _speed(arguments: argparse.Namespace, device: torch.device) -> speed.Speed:
@@ -158,6 +161,13 @@ def parts_of_speed(measured: speed.Speed, device: torch.device) -> list[Part]:
         Part("launches", speed.LAUNCHES, measured.launches if on_cuda else None, other, 15),
         Part("blend-times", speed.BLEND_TIMES, measured.blend_times, other, 30),
         Part("eager-times", speed.EAGER_TIMES, measured.eager_times if on_cuda else None, other, 30),
+        Part(
+            "fused-times",
+            speed.FUSED_TIMES,
+            measured.fused_times if on_cuda and _has_triton() else None,
+            other,
+            25,
+        ),
         Part(
             "precision-times",
             speed.PRECISION_TIMES,

@@ -31,7 +31,7 @@ from bench import one_step, synthetic_batch
 from nha.avatar.avatar import NeuralHeadAvatar
 from nha.avatar.open import build_head
 from nha.avatar.settings import AvatarSettings
-from nha.core.device import accelerator_path, seed_everything, set_precision
+from nha.core.device import accelerator_path, seed_everything
 from nha.core.json_file import undefined_as_null, write_json
 from nha.core.paths import PART_WEIGHTS
 from nha.core.pixel_lists import ListLengths, fixed_lengths
@@ -39,7 +39,7 @@ from nha.core.system import run_script
 from nha.core.types import FrameBatch
 from nha.head.load import load_head
 from nha.head.model import HeadModel
-from nha.nets.fused_siren import set_fused_networks
+from nha.nets.fused_siren import fused_networks
 from nha.optimization.config import LossSettings, OptimizationSettings, RunSettings, ScheduleSettings
 from nha.optimization.objective import Objective
 from nha.optimization.optimizers import begin_stage, make_optimizers
@@ -133,18 +133,6 @@ def _count(make_function: Callable[[OpCounter], Callable[[], None]], avatar: Neu
             with counted_parts(counter, avatar), counter:
                 function()
     return counter
-
-
-@contextlib.contextmanager
-def fused_networks() -> Iterator[None]:
-    """Evaluate the networks by the fused kernels in the block, which need `--precision high`."""
-    try:
-        set_precision("high")
-        set_fused_networks(True)
-        yield
-    finally:
-        set_fused_networks(False)
-        set_precision("highest")
 
 
 def count_all(

@@ -12,6 +12,7 @@ import bench
 from bench import measure_figures
 from gpu_checks.table import Aim
 from nha.core.device import set_precision
+from nha.nets.fused_siren import fused_networks
 
 TIMES = [
     Aim("image", 2.5, "ms"),
@@ -32,6 +33,10 @@ PRECISION_TIMES = [
     Aim(f"{name} with --precision {precision}", aim, "ms")
     for precision in PRECISIONS
     for name, aim in (("image", 2.5), ("joint step, 2 frames", 10))
+]
+FUSED_TIMES = [
+    Aim("image with --fused_networks", 2.5, "ms"),
+    Aim("joint step, 2 frames, with --fused_networks", 10, "ms"),
 ]
 EAGER_TIMES = [
     Aim("image, without graphs", 20, "ms"),
@@ -111,6 +116,12 @@ class Speed:
         finally:
             set_precision("highest")
         return found
+
+    def fused_times(self) -> dict[str, float]:
+        """The figures of FUSED_TIMES."""
+        with fused_networks():
+            figures = self._figures(stages=("joint",))
+        return _in_ms(FUSED_TIMES, figures, ("inference_s", "joint_step_s"))
 
     def eager_times(self) -> dict[str, float]:
         """The figures of EAGER_TIMES."""

@@ -7,14 +7,16 @@ unless `set_fused_networks` turns it on, because its speed was not measured yet 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from nha.core.device import uses_cpu_kernels
+from nha.core.device import set_precision, uses_cpu_kernels
 from nha.nets.siren_ops import trunk_backward, trunk_forward
 
 FORWARD = torch.float16  # type of the factors of forward products; its mantissa is that of tf32
@@ -27,6 +29,18 @@ def set_fused_networks(wanted: bool) -> None:
     """Choose whether networks are evaluated by the fused kernels where `can_fuse` allows it."""
     global _wanted
     _wanted = wanted
+
+
+@contextlib.contextmanager
+def fused_networks() -> Iterator[None]:
+    """Use the fused kernels in the block, with `--precision high`, which they need; then neither any more."""
+    try:
+        set_precision("high")
+        set_fused_networks(True)
+        yield
+    finally:
+        set_fused_networks(False)
+        set_precision("highest")
 
 
 def fused_networks_wanted() -> bool:
