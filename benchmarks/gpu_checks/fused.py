@@ -10,8 +10,9 @@ from torch import Tensor
 from bench import timed
 from gpu_checks.table import Aim
 from nha.core.device import set_precision
-from nha.nets.film_siren import fold_layers, folded_trunk
+from nha.nets.film_siren import folded_trunk
 from nha.nets.fused_siren import fused_trunk, set_fused_networks, trunk_twin
+from nha.nets.siren_folding import fold_layers
 from nha.nets.texture_net import TextureNet
 
 AIMS = [

@@ -143,7 +143,7 @@ class NeuralHeadAvatar(HeadAvatar):
                 return self.offset_net.at_rest_and_posed(points, self.neck_rows, condition)
         elif published:
             at_rest, neck_points = self._at_rest.value(learned, self._offsets_at_rest)
-            return at_rest, self.offset_net(neck_points, condition)
+            return at_rest, self.offset_net.posed(neck_points, condition)
         points = self._offset_inputs()
         at_rest = self.offset_net(points, torch.zeros_like(condition[:1]))
         return at_rest, self.offset_net(points.index_select(0, self.neck_rows), condition)
@@ -151,8 +151,7 @@ class NeuralHeadAvatar(HeadAvatar):
     def _offsets_at_rest(self) -> tuple[Tensor, Tensor]:
         """Offsets under a zero condition [1, O, 3], and the network's inputs at the neck's vertices."""
         points = self._offset_inputs()
-        zero = points.new_zeros(1, self.offset_net.mapping.condition_size)
-        return self.offset_net(points, zero), points.index_select(0, self.neck_rows)
+        return self.offset_net.at_rest(points), points.index_select(0, self.neck_rows)
 
     def _offset_inputs(self) -> Tensor:
         """[O, 3 + F], template position and feature of the vertices that have offsets."""
@@ -192,7 +191,7 @@ class NeuralHeadAvatar(HeadAvatar):
         if noise is None:
             return self.head.mouth_features(surface.vertices, surface.params, surface.rotations)
         noisy = with_noise(surface.params, noise)
-        posed = self.head.pose(noisy, surface.offsets)
+        posed = self.head.pose(noisy, surface.offsets, plain=False)
         return self.head.mouth_features(posed.vertices, noisy, posed.rotations)
 
     def texture_condition(self, mouth_features: Tensor) -> Tensor:

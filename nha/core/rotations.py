@@ -28,8 +28,7 @@ def rotation_matrix(axis_angle: Tensor) -> Tensor:
     places = axis.index_select(-1, constant(_CROSS_PLACES, axis, torch.long))
     cross = (places * constant(_CROSS_SIGNS, axis)).unflatten(-1, (3, 3))
     sine, cosine = angle.sin()[..., None], angle.cos()[..., None]
-    linear = torch.addcmul(constant(IDENTITY, axis_angle), sine, cross)
-    return torch.addcmul(linear, 1 - cosine, cross @ cross)
+    return constant(IDENTITY, axis_angle) + sine * cross + (1 - cosine) * (cross @ cross)
 
 
 def quaternion(matrix: Tensor) -> Tensor:

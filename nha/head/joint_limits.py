@@ -41,7 +41,7 @@ def angles_from_params(params: Tensor, limits_deg: Limits) -> Tensor:
         [..., A] radians.
     """
     low, half_range = lower_limit_and_half_range(limits_deg, params)
-    return torch.addcmul(low, torch.tanh(params) + 1, half_range)
+    return low + (torch.tanh(params) + 1) * half_range
 
 
 def lower_limit_and_half_range(limits_deg: Limits, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,15 +41,15 @@ class _JointRotations(torch.autograd.Function):
     def forward(ctx, rotation: Tensor, limited: Tensor) -> Tensor:
         low, half_range = lower_limit_and_half_range(_LIMITS_DEG, limited)
         squashed = torch.tanh(limited)
-        angles = torch.cat([rotation, torch.addcmul(low, squashed + 1, half_range)], 1).view(-1, 5, 3)
+        angles = torch.cat([rotation, low + (squashed + 1) * half_range], 1).view(-1, 5, 3)
         guarded = angles + _GUARD
         angle = torch.linalg.vector_norm(guarded, dim=-1, keepdim=True)  # [N, 5, 1]
         axis = angles / angle
         cross = (axis @ constant(_CROSS, axis)).unflatten(-1, (3, 3))
         square = cross @ cross
         sine, versine = angle.sin(), 1 - angle.cos()
-        matrix = torch.addcmul(constant(IDENTITY, axis), sine[..., None], cross)
-        matrix = torch.addcmul(matrix, versine[..., None], square)
+        # no fused multiply-adds: the published rounding decides which way folds of the mesh face
+        matrix = constant(IDENTITY, axis) + sine[..., None] * cross + versine[..., None] * square
         ctx.save_for_backward(squashed, guarded, angle, axis, cross, square, sine, versine)
         return matrix
 

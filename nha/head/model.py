@@ -194,6 +194,8 @@ class HeadModel(nn.Module):
         offsets: Tensor | None = None,
         rest_offsets: Tensor | None = None,
         rotations: Tensor | None = None,
+        *,
+        plain: bool = True,
     ) -> PosedHead:
         """Pose N heads with and without offsets in one pass.
 
@@ -203,6 +205,7 @@ class HeadModel(nn.Module):
                 None for no offsets.
             rest_offsets: [N, V, 3] metres in the axes of the template, added before skinning, instead of `offsets`.
             rotations: [N, 5, 3, 3], the `joint_rotations` of the parameters where they were computed before.
+            plain: whether the vertices without offsets are wanted, too; without them they are those with offsets.
         """
         # The order of these sums is the published one because it decides the rounding of float32: in folds where
         # normals nearly cancel another order changes offsets by 1e-5 m, and at edges the face that a pixel shows.
@@ -220,17 +223,21 @@ class HeadModel(nn.Module):
             return lbs.transform_points(blended, rest) - joints[:, :1] + params.translation[:, None]
 
         kept = corner_values(posed, self.kept_vertices[:, None]).squeeze(2)
-        plain = place(kept)
+        without = place(kept) if plain or (offsets is None and rest_offsets is None) else None
+
+        def posed_head(vertices: Tensor) -> PosedHead:
+            return PosedHead(vertices, vertices if without is None else without, rotations)
+
         if rest_offsets is not None:
-            return PosedHead(place(kept + rest_offsets), plain, rotations)
+            return posed_head(place(kept + rest_offsets))
         if offsets is None:
-            return PosedHead(plain, plain, rotations)
+            return posed_head(without)
         # as published, no gradient flows through the direction of an offset
         with torch.no_grad():
-            normals = vertex_normals(posed, self.all_faces)[:, self.kept_vertices]
+            normals = vertex_normals(posed, self.all_faces).index_select(1, self.kept_vertices)
             frames = tangent_frames(normals)
         world = (frames * offsets[..., None, :]).sum(-1)
-        return PosedHead(place(kept + world), plain, rotations)
+        return posed_head(place(kept + world))
 
     def landmarks(self, vertices: Tensor) -> Tensor:
         """The 68 iBUG landmarks and two irises of posed heads: vertices [N, V, 3] give [N, 70, 3]."""

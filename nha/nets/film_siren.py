@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nha.nets.fused_siren import backward_type, can_fuse, fused_trunk
+from nha.nets.siren_folding import fold_layers
 
 LEAKY_SLOPE = 0.2
 HIDDEN_WEIGHT_SCALE = (
@@ -66,20 +67,6 @@ def siren_layers(input_size: int, hidden_size: int, n_layers: int) -> nn.ModuleL
     for i, layer in enumerate(layers):
         init_siren_weight_(layer.weight, first=i == 0)
     return layers
-
-
-def fold(layer: nn.Module, frequency: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the affine map frequency * (W x + b) + phase, for one or several conditions.
-
-    Args:
-        layer: with weight [out, in, ...] and bias [out].
-        frequency, phase: [out] for one condition or [N, out] for N.
-
-    Returns:
-        Weight [(N,) out, in, ...] and bias [(N,) out].
-    """
-    scale = frequency.reshape(*frequency.shape, *[1] * (layer.weight.ndim - 1))
-    return scale * layer.weight, torch.addcmul(phase, frequency, layer.bias)
 
 
 def sine_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -204,55 +191,3 @@ class _SmallTrunk(torch.autograd.Function):
             of_x = of_x.sum(0) if n > 1 else of_x[0]
         of_first = torch.bmm(of_values[0].mT, x.expand(n, -1, -1))
         return of_x, of_first, of_later.transpose(0, 1), of_values.sum(2).transpose(0, 1)
-
-
-def fold_layers(
-    layers: Sequence[nn.Linear], frequency: Tensor, phase: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`fold` of L layers of one width H, in few operations because each costs a launch.
-
-    Args:
-        layers: linear layers; all but the first have the same number of inputs.
-        frequency, phase: [S] or [N, S], S the sum of the widths.
-
-    Returns:
-        The first layer's weight [(N,) H, C], the others' [(N,) L - 1, H, H], and the biases [(N,) L, H].
-    """
-    bias = torch.cat([layer.bias for layer in layers])
-    others = [layer.weight for layer in layers[1:]]
-    width = layers[0].out_features
-    later = torch.stack(others) if others else bias.new_zeros(0, width, width)
-    return _FoldLayers.apply(frequency, phase, bias, layers[0].weight, later)
-
-
-class _FoldLayers(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx, frequency: Tensor, phase: Tensor, bias: Tensor, first: Tensor, later: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.save_for_backward(frequency, bias, first, later)
-        n_layers, width = len(later) + 1, len(first)
-        scale = frequency.unflatten(-1, (n_layers, width))[..., None]  # [(N,) layers, width, 1]
-        biases = torch.addcmul(phase, frequency, bias).unflatten(-1, (n_layers, width))
-        return scale.select(-3, 0) * first, scale.narrow(-3, 1, n_layers - 1) * later, biases
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, of_first: Tensor, of_later: Tensor, of_biases: Tensor) -> tuple[Tensor | None, ...]:
-        frequency, bias, first, later = ctx.saved_tensors
-        scale = frequency.unflatten(-1, of_biases.shape[-2:])[..., None]
-        of_bias = of_biases.flatten(-2)
-        of_frequency = None
-        if ctx.needs_input_grad[0]:
-            sums = [(of_first * first).sum(-1, keepdim=True).mT, (of_later * later).sum(-1)]
-            of_frequency = torch.addcmul(torch.cat(sums, -2).flatten(-2), of_bias, bias)
-        if not any(ctx.needs_input_grad[2:]):
-            return of_frequency, of_bias, None, None, None
-        unscaled = [
-            of_bias * frequency,
-            of_first * scale.select(-3, 0),
-            of_later * scale.narrow(-3, 1, len(later)),
-        ]
-        if frequency.ndim == 2:
-            unscaled = [gradient.sum(0) for gradient in unscaled]
-        return of_frequency, of_bias, *unscaled

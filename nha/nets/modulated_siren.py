@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from nha.nets.siren_folding import StackedLayers
 
 
-def modulated_trunk(x: Tensor, layers: Sequence[nn.Linear], frequency: Tensor, phase: Tensor) -> Tensor:
+def modulated_trunk(x: Tensor, layers: StackedLayers, frequency: Tensor, phase: Tensor) -> Tensor:
     """All layers of a sinusoidal network for points with individual conditions, without the last sine.
 
     All layers' values are kept for the backward pass, because launching an operation on a few thousand points takes
@@ -16,22 +16,24 @@ def modulated_trunk(x: Tensor, layers: Sequence[nn.Linear], frequency: Tensor, p
 
     Args:
         x: [P, C] points.
-        layers: L linear layers of one width H; all but the first have H inputs.
+        layers: L layers of one width H.
         frequency, phase: [P, L * H].
 
     Returns:
         [P, H], the last layer's values before its sine; differentiable once.
     """
-    weights, biases = zip(*((layer.weight, layer.bias) for layer in layers), strict=True)
-    return _ModulatedTrunk.apply(x, frequency, phase, torch.cat(biases), *weights)
+    return _ModulatedTrunk.apply(x, frequency, phase, layers.bias, layers.first, layers.later)
 
 
 class _ModulatedTrunk(torch.autograd.Function):
     """Keeps values of all layers side by side, [P, L, H]."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, frequency: Tensor, phase: Tensor, biases: Tensor, *weights: Tensor) -> Tensor:
-        sizes = (len(weights), len(weights[0]))
+    def forward(
+        ctx, x: Tensor, frequency: Tensor, phase: Tensor, biases: Tensor, first: Tensor, later: Tensor
+    ) -> Tensor:
+        weights = (first, *later.unbind())
+        sizes = (len(weights), len(first))
         frequencies, phases = frequency.unflatten(1, sizes), phase.unflatten(1, sizes)
         keep = any(ctx.needs_input_grad)
         affine, values = x.new_empty(2, len(x), *sizes) if keep else (None, None)
@@ -44,35 +46,28 @@ class _ModulatedTrunk(torch.autograd.Function):
                 sine = torch.sin(own)
         if not keep:
             return own
-        ctx.save_for_backward(x, frequencies, affine, values, *weights)
+        ctx.save_for_backward(x, frequencies, affine, values, first, later)
         return own.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, frequencies, affine, values, *weights = ctx.saved_tensors
+        x, frequencies, affine, values, first, later = ctx.saved_tensors
         of_values = torch.empty_like(values)  # of the arguments of the sines
         of_affine = torch.empty_like(values)
         of_values[:, -1] = grad
         slope = torch.cos(values)
-        for layer in range(len(weights) - 1, -1, -1):
+        for layer in range(len(later), -1, -1):
             own = of_affine[:, layer]
             torch.mul(of_values[:, layer], frequencies[:, layer], out=own)
             if layer:
                 below = of_values[:, layer - 1]
-                torch.mm(own, weights[layer], out=below)
+                torch.mm(own, later[layer - 1], out=below)
                 below.mul_(slope[:, layer - 1])
-        of_x = of_affine[:, 0] @ weights[0] if ctx.needs_input_grad[0] else None
+        of_x = of_affine[:, 0] @ first if ctx.needs_input_grad[0] else None
         of_frequency, of_phase = of_values * affine, of_values
         of_first = of_affine[:, 0].T @ x
         sine = torch.sin(values[:, :-1]).transpose(0, 1)  # [L - 1, P, H]
         of_weights = torch.bmm(of_affine[:, 1:].permute(1, 2, 0), sine)
         of_biases = of_affine.sum(0).flatten()
-        return (
-            of_x,
-            of_frequency.flatten(1),
-            of_phase.flatten(1),
-            of_biases,
-            of_first,
-            *of_weights.unbind(),
-        )
+        return of_x, of_frequency.flatten(1), of_phase.flatten(1), of_biases, of_first, of_weights

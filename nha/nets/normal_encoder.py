@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from nha.core.derived import Derived
 from nha.core.pixel_lists import section
-from nha.nets.film_siren import MappingNetwork, fold, init_siren_weight_
+from nha.nets.film_siren import MappingNetwork, init_siren_weight_
+from nha.nets.siren_folding import fold
 
 
 class NormalEncoder(nn.Module):
@@ -52,8 +53,8 @@ class NormalEncoder(nn.Module):
         """Weight and bias of each hidden layer with its frequency and phase."""
         frequency, phase = (values[0] for values in self.mapping(self.condition))
         width = self.layers[0].out_channels
-        own = [slice(i * width, (i + 1) * width) for i in range(len(self.layers))]
-        return [fold(layer, frequency[i], phase[i]) for i, layer in zip(own, self.layers, strict=True)]
+        own = zip(self.layers, frequency.split(width), phase.split(width), strict=False)
+        return [fold(*values) for values in own]  # the last values belong to the output layer, which has none
 
     def at_pixels(self, normals: Tensor, image_index: Tensor, row: Tensor, column: Tensor) -> Tensor:
         """The encoding of P pixels, computed on the rectangle around them.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nha.nets.film_siren import MappingNetwork, fold_layers, sine_linear, siren_layers, small_trunk
+from nha.nets.film_siren import MappingNetwork, sine_linear, siren_layers, small_trunk
+from nha.nets.siren_folding import fold_layers
 
 
 class OffsetNet(nn.Module):
@@ -61,11 +62,24 @@ class OffsetNet(nn.Module):
         Returns:
             [1, V, 3] and [N, R, 3] in -1..1.
         """
-        conditions = torch.cat([torch.zeros_like(condition[:1]), condition])
-        folded = fold_layers(self.layers, *self.mapping(conditions))
+        folded = self._folded(condition)
         sizes = (1, len(condition))
         at_rest, posed = zip(*(values.split(sizes) for values in folded), strict=True)
         return self._offsets(points, *at_rest), self._offsets(points.index_select(0, rows), *posed)
+
+    def at_rest(self, points: Tensor) -> Tensor:
+        """The first result of `at_rest_and_posed`, to the bit for one condition."""
+        condition = points.new_zeros(1, self.mapping.condition_size)
+        return self._offsets(points, *(values[:1] for values in self._folded(condition)))
+
+    def posed(self, points: Tensor, condition: Tensor) -> Tensor:
+        """The second result of `at_rest_and_posed`, to the bit; points: [R, 3 + F], those of its rows."""
+        return self._offsets(points, *(values[1:] for values in self._folded(condition)))
+
+    def _folded(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Folded layers of a zero condition and of N conditions; the rounding of products depends on their number."""
+        conditions = torch.cat([torch.zeros_like(condition[:1]), condition])
+        return fold_layers(self.layers, *self.mapping(conditions))
 
     def _offsets(self, points: Tensor, first: Tensor, later: Tensor, biases: Tensor) -> Tensor:
         """Offsets [N, V, 3] of points [V, 3 + F] from N folded networks."""

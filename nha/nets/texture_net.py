@@ -9,16 +9,9 @@ from torch import Tensor, nn
 
 from nha.core.derived import Derived
 from nha.core.pixel_lists import chosen_rows
-from nha.nets.film_siren import (
-    MappingNetwork,
-    fold,
-    fold_layers,
-    init_siren_weight_,
-    sine_linear,
-    siren_layers,
-    trunk,
-)
+from nha.nets.film_siren import MappingNetwork, init_siren_weight_, sine_linear, siren_layers, trunk
 from nha.nets.modulated_siren import modulated_trunk
+from nha.nets.siren_folding import StackedLayers, fold, fold_stacked, stack_layers
 
 
 class TextureNet(nn.Module):
@@ -91,38 +84,44 @@ class TextureNet(nn.Module):
                 frequency, phase, image_index[rows], mouth_weight[rows], rest_weight[rows]
             )
             own = self._colours_of_blended(
-                points.index_select(0, rows), normal_encoding.index_select(0, rows), modulation
+                points.index_select(0, rows), normal_encoding.index_select(0, rows), modulation, shared.layers
             )
             colours = blended.replace_rows(colours, own)
         return colours
 
+    @property
+    def _sizes(self) -> list[int]:
+        """Numbers of modulated values of the hidden layers together, and of the dynamic layer."""
+        return [sum(layer.out_features for layer in self.layers), self.dynamic_layer.out_features]
+
     def _modulation(self, mouth_features: Tensor) -> tuple[Tensor, Tensor, _FoldedWeights]:
         """Frequencies and phases [N + 1, S], the last row outside the mouth, and the weights folded for that row."""
+        zero = mouth_features.new_zeros(1, mouth_features.shape[1])
+        frequency, phase = self.mapping(torch.cat([mouth_features, zero]))
         parameters = list(self.parameters())
         if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
-            zero = mouth_features.new_zeros(1, mouth_features.shape[1])
-            frequency, phase = self.mapping(torch.cat([mouth_features, zero]))
             return frequency, phase, self._fold(frequency[-1], phase[-1])
-        *outside, shared = self._outside_mouth.value(parameters, self._folded_outside_mouth)
-        frequency, phase = (torch.cat(v) for v in zip(self.mapping(mouth_features), outside, strict=True))
-        return frequency, phase, shared
+        return frequency, phase, self._outside_mouth.value(parameters, self._folded_outside_mouth)
 
-    def _folded_outside_mouth(self) -> tuple[Tensor, Tensor, _FoldedWeights]:
-        """Frequency and phase [1, S] of the condition outside the mouth, and its folded weights."""
-        frequency, phase = self.mapping(self.static_head.weight.new_zeros(1, self.mapping.condition_size))
-        return frequency, phase, self._fold(frequency[0], phase[0])
+    def _folded_outside_mouth(self) -> _FoldedWeights:
+        """The weights folded for the condition outside the mouth."""
+        # two rows, because the rounding of a product depends on their number: images with gradient have two, too
+        frequency, phase = self.mapping(self.static_head.weight.new_zeros(2, self.mapping.condition_size))
+        return self._fold(frequency[-1], phase[-1])
 
     def _fold(self, frequency: Tensor, phase: Tensor) -> _FoldedWeights:
         """The weights with a frequency and a phase [S]."""
-        trunk_size = sum(layer.out_features for layer in self.layers)
-        trunk_weights = fold_layers(self.layers, frequency[:trunk_size], phase[:trunk_size])
-        weight, bias = fold(self.dynamic_layer, frequency[trunk_size:], phase[trunk_size:])
+        sizes = self._sizes
+        (of_trunk, of_dynamic), (trunk_phase, dynamic_phase) = (v.split(sizes) for v in (frequency, phase))
+        layers = stack_layers(self.layers)
+        trunk_weights = fold_stacked(layers, of_trunk, trunk_phase)
+        weight, bias = fold(self.dynamic_layer, of_dynamic, dynamic_phase)
         hidden_size = self.static_head.in_features
         of_hidden, of_encoding = weight.split([hidden_size, weight.shape[1] - hidden_size], dim=1)
         # Both branches take the same sine: one product with their stacked weights.
         both_weight = torch.cat([self.static_head.weight, of_hidden])
         return _FoldedWeights(
-            trunk_weights, both_weight, torch.cat([self.static_head.bias, bias]), of_encoding
+            layers, trunk_weights, both_weight, torch.cat([self.static_head.bias, bias]), of_encoding
         )
 
     def _colours_of_shared(self, points: Tensor, encoding: Tensor, folded: _FoldedWeights) -> Tensor:
@@ -133,13 +132,14 @@ class TextureNet(nn.Module):
         dynamic = torch.addmm(dynamic, encoding, folded.of_encoding.T)
         return (static + sine_linear(dynamic, self.dynamic_head.weight, self.dynamic_head.bias)).tanh()
 
-    def _colours_of_blended(self, points: Tensor, encoding: Tensor, modulation: _BlendedModulation) -> Tensor:
+    def _colours_of_blended(
+        self, points: Tensor, encoding: Tensor, modulation: _BlendedModulation, layers: StackedLayers
+    ) -> Tensor:
         """Colours [P, 3] of pixels with individual frequencies and phases."""
         frequency, phase = modulation.of_pixels()
-        trunk_size = sum(layer.out_features for layer in self.layers)
-        sizes = [trunk_size, frequency.shape[1] - trunk_size]
+        sizes = self._sizes
         (of_trunk, of_dynamic), (trunk_phase, dynamic_phase) = (v.split(sizes, 1) for v in (frequency, phase))
-        x = torch.sin(modulated_trunk(points, self.layers, of_trunk, trunk_phase))
+        x = torch.sin(modulated_trunk(points, layers, of_trunk, trunk_phase))
         dynamic = self.dynamic_layer(torch.cat([x, encoding], dim=1))
         dynamic = torch.addcmul(dynamic_phase, of_dynamic, dynamic)
         return (self.static_head(x) + self.dynamic_head(torch.sin(dynamic))).tanh()
@@ -150,11 +150,13 @@ class _FoldedWeights:
     """The network's weights for one condition.
 
     Attributes:
+        layers: the hidden layers, not folded.
         trunk: weights and biases of the hidden layers, see `fold_layers`.
         both_weight, both_bias: of the static output and of the dynamic layer, as functions of the hidden layers.
         of_encoding: weights of the encoded normals in the dynamic layer.
     """
 
+    layers: StackedLayers
     trunk: tuple[Tensor, Tensor, Tensor]
     both_weight: Tensor
     both_bias: Tensor

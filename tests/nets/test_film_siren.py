@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from nha.nets.film_siren import (
-    MappingNetwork,
-    fold,
-    fold_layers,
-    folded_trunk,
-    sine_linear,
-    siren_layers,
-    small_trunk,
-)
+from nha.nets.film_siren import MappingNetwork, folded_trunk, sine_linear, siren_layers, small_trunk
 from nha.nets.modulated_siren import modulated_trunk
+from nha.nets.siren_folding import fold, fold_layers, stack_layers
 
 
 def test_layers_start_uniform_within_their_bounds():
@@ -115,7 +109,7 @@ def test_modulated_trunk_equals_layer_by_layer():
     for i, layer in enumerate(layers):
         own = slice(16 * i, 16 * (i + 1))
         x = frequency[:, own] * layer(torch.sin(x) if i else x) + phase[:, own]
-    fast = modulated_trunk(points, layers, frequency, phase)
+    fast = modulated_trunk(points, stack_layers(layers), frequency, phase)
     torch.testing.assert_close(fast, x)
     inputs = (points, frequency, phase, *layers.parameters())
     upstream = torch.randn_like(x)
@@ -123,7 +117,7 @@ def test_modulated_trunk_equals_layer_by_layer():
     for ours, slow in zip(torch.autograd.grad(fast, inputs, upstream), wanted, strict=True):
         torch.testing.assert_close(ours, slow)
     with torch.no_grad():
-        assert torch.equal(modulated_trunk(points, layers, frequency, phase), fast)
+        assert torch.equal(modulated_trunk(points, stack_layers(layers), frequency, phase), fast)
 
 
 def test_fold_of_a_convolution():
@@ -134,3 +128,9 @@ def test_fold_of_a_convolution():
     folded = nn.functional.conv2d(image, *fold(layer, frequency, phase))
     slow = frequency[:, None, None] * layer(image) + phase[:, None, None]
     torch.testing.assert_close(folded, slow)
+
+    def folded_values(frequency, phase, weight, bias):
+        return fold(SimpleNamespace(weight=weight, bias=bias), frequency, phase)
+
+    parameters = [value.detach().requires_grad_() for value in (frequency, phase, layer.weight, layer.bias)]
+    assert torch.autograd.gradcheck(folded_values, parameters)
