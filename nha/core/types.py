@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from nha.core.errors import UserError
+
 T = TypeVar("T")
 
 
@@ -94,6 +96,20 @@ class HeadParams(_Movable):
 
     def __getitem__(self, index) -> HeadParams:
         return map_tensors(self, lambda tensor: tensor[index])
+
+    def replace(self, **changes: Tensor) -> HeadParams:
+        """A copy with some parameters replaced; each has as many coefficients as before.
+
+        Raises:
+            UserError: a value is no tensor of that shape.
+        """
+        for name, value in changes.items():
+            width = getattr(self, name).shape[-1]
+            if not isinstance(value, Tensor):
+                raise UserError(f"'{name}' must be a tensor [N, {width}], not {type(value).__name__}")
+            if value.dim() == 0 or value.shape[-1] != width:
+                raise UserError(f"'{name}' must have the shape [N, {width}], not {list(value.shape)}")
+        return dataclasses.replace(self, **changes)
 
 
 @dataclass(frozen=True)
