@@ -89,6 +89,7 @@ def test_a_tracking_gives_parameters_and_cameras_and_is_a_path(make_tracking, tm
     camera = tracking.camera(5)
     assert isinstance(camera, nha.Camera)
     assert (len(camera), camera.image_size) == (1, (96, 128))
+    assert repr(camera) == "Camera(intrinsics=[1, 3, 3], extrinsics=[1, 3, 4], image_size=(96, 128))"
     assert tracking.camera(5, (48, 64)).intrinsics[0, 0, 0] == pytest.approx(
         float(camera.intrinsics[0, 0, 0]) / 2
     )

@@ -43,8 +43,23 @@ class _Movable:
         """A copy with some fields replaced."""
         return dataclasses.replace(self, **changes)
 
+    def __repr__(self) -> str:
+        """The shapes of the tensors, not their values."""
+        texts = (f"{field.name}={_summary(getattr(self, field.name))}" for field in dataclasses.fields(self))
+        return f"{type(self).__name__}({', '.join(texts)})"
 
-@dataclass(frozen=True)
+
+def _summary(value: Any) -> str:
+    """The shape of a tensor, the names in a mapping (whose values may not be computed yet), or the value itself."""
+    if isinstance(value, Tensor):
+        return str(list(value.shape))
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(value)}}}"
+    is_other = dataclasses.is_dataclass(value) and not isinstance(value, _Movable)
+    return type(value).__name__ if is_other else repr(value)
+
+
+@dataclass(frozen=True, repr=False)
 class Camera(_Movable):
     """N pinhole cameras in PyTorch3D's world coordinates: +x left, +y up, +z into the scene.
 
@@ -69,7 +84,7 @@ class Camera(_Movable):
         return Camera(self.intrinsics[index], self.extrinsics[index], self.image_size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadParams(_Movable):
     """Parameters of N heads, see `docs/method.md`, section 1.
 
@@ -112,7 +127,7 @@ class HeadParams(_Movable):
         return dataclasses.replace(self, **changes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SurfaceTables(_Movable):
     """Tables of a mesh for the renderer (F faces, V vertices, P parts).
 
@@ -152,7 +167,7 @@ class SurfaceTables(_Movable):
         return torch.cat((a | b | c, sides.new_zeros(1)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fragments(_Movable):
     """The faces at each pixel of N meshes, L layers, nearest first.
 
@@ -167,7 +182,7 @@ class Fragments(_Movable):
     depth: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GBuffer(_Movable):
     """Named images of one rasterisation: `gbuffer["normals"]` is [N, C, H, W]; `alpha` is [N, 1, H, W].
 
@@ -199,7 +214,7 @@ class GBuffer(_Movable):
         return self[channel][:, column : column + 1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Surface(_Movable):
     """N posed heads of an avatar.
 
@@ -218,7 +233,7 @@ class Surface(_Movable):
     rotations: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rendering(_Movable):
     """N rendered images of an avatar and all that was computed for them.
 
@@ -240,7 +255,7 @@ class Rendering(_Movable):
         return torch.cat([self.rgb01, self.alpha], 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FrameBatch(_Movable):
     """N annotated frames of one dataset.
 
