@@ -50,6 +50,7 @@ def build_dataset(options: PreprocessOptions, estimators: EstimatorSet | None = 
     with exclusive_use(require_writable(options.out_path)), _report_full_disk(options.out_path):
         workspace = Workspace.open_for_run(options.out_path, info, is_new)
         if workspace.is_complete():
+            workspace.remove_working_files()
             _logger.info("%s is complete already", options.out_path)
         else:
             _fill(workspace, options, video, estimators)

@@ -121,9 +121,19 @@ class Workspace:
                 self._move_frame(source, self.root / NO_FACE_FOLDER / source.name)
         self.info.finished, self.info.under_repair = True, False
         self.save_info()
-        self.manifest.remove_own(
-            [name for name in self.manifest.names if name.startswith(f"{WORKING_FOLDER}/")]
-        )
+        self._forget(self._working_files())
+
+    def remove_working_files(self) -> None:
+        """Remove the working files of a finished dataset; a run that was killed at its end has left them."""
+        if working := self._working_files():
+            self._remove_partial_files()
+            self._forget(working)
+
+    def _working_files(self) -> list[str]:
+        return [name for name in self.manifest.names if name.startswith(f"{WORKING_FOLDER}/")]
+
+    def _forget(self, names: list[str]) -> None:
+        self.manifest.remove_own(names)
         self.manifest.compact()
 
     def discard(self) -> None:

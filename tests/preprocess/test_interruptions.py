@@ -17,6 +17,7 @@ import pytest
 
 from nha.core import system
 from nha.core.errors import UserError
+from nha.core.manifest import Manifest
 from nha.data.dataset_folder import DatasetFolder
 from nha.preprocess.options import PreprocessOptions
 from nha.preprocess.pipeline import build_dataset
@@ -95,6 +96,24 @@ def test_a_run_killed_at_any_moment_continues_to_the_same_bytes(fakes, options, 
         process.communicate(timeout=60)
         interrupted += process.returncode == -signal.SIGKILL
     assert interrupted >= 1
+    build_dataset(options, fakes.fake_estimators(sequential=True))
+    assert contents(options.out_path) == contents(whole.out_path)
+
+
+@pytest.mark.parametrize("last_step", ["remove_own", "compact"])
+def test_a_run_killed_at_its_very_end_is_tidied_by_the_next(fakes, options, contents, monkeypatch, last_step):
+    whole = replace(options, out_path=options.out_path.with_name("whole"))
+    build_dataset(whole, fakes.fake_estimators(sequential=True))
+
+    def kill(*_):
+        (options.out_path / "..manifest.4194305.0123abcd.part.jsonl").touch()  # no process has this number
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, last_step, kill)
+        with pytest.raises(KeyboardInterrupt):
+            build_dataset(options, fakes.fake_estimators(sequential=True))
+    assert contents(options.out_path) != contents(whole.out_path)
     build_dataset(options, fakes.fake_estimators(sequential=True))
     assert contents(options.out_path) == contents(whole.out_path)
 
