@@ -128,7 +128,7 @@ class NeuralHeadAvatar(HeadAvatar):
         static, dynamic = self._at_rest_and_posed(rotation.flatten(1).detach())
         weight, rest_weight = self.neck_weights
         of_rows = static.index_select(1, self.neck_rows)
-        mixed = torch.addcmul(rest_weight * of_rows, weight, dynamic)  # [N, neck rows, 3]
+        mixed = weight * dynamic + rest_weight * of_rows  # [N, neck rows, 3]
         zero = static.new_zeros(1, 1, 3)
         sources = [zero.expand(len(neck), -1, -1), static.expand(len(neck), -1, -1), mixed]
         return torch.cat(sources, 1).index_select(1, self.offset_rows)
@@ -143,7 +143,7 @@ class NeuralHeadAvatar(HeadAvatar):
                 return self.offset_net.at_rest_and_posed(points, self.neck_rows, condition)
         elif published:
             at_rest, neck_points = self._at_rest.value(learned, self._offsets_at_rest)
-            return at_rest, self.offset_net.posed(neck_points, condition)
+            return at_rest, self.offset_net(neck_points, condition)
         points = self._offset_inputs()
         at_rest = self.offset_net(points, torch.zeros_like(condition[:1]))
         return at_rest, self.offset_net(points.index_select(0, self.neck_rows), condition)
@@ -151,7 +151,8 @@ class NeuralHeadAvatar(HeadAvatar):
     def _offsets_at_rest(self) -> tuple[Tensor, Tensor]:
         """Offsets under a zero condition [1, O, 3], and the network's inputs at the neck's vertices."""
         points = self._offset_inputs()
-        return self.offset_net.at_rest(points), points.index_select(0, self.neck_rows)
+        zero = points.new_zeros(1, self.offset_net.mapping.condition_size)
+        return self.offset_net(points, zero), points.index_select(0, self.neck_rows)
 
     def _offset_inputs(self) -> Tensor:
         """[O, 3 + F], template position and feature of the vertices that have offsets."""

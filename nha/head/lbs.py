@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 
 import torch
@@ -46,30 +45,22 @@ def joint_transforms(rotations: Tensor, joints: Tensor, parents: tuple[int, ...]
     siblings = [
         list(group) for _, group in itertools.groupby(range(1, len(parents)), key=parents.__getitem__)
     ]
-    own = rotations.split([1, *map(len, siblings)], 1)
-    chain, before = [own[0]], [constant(IDENTITY, joints).expand(len(joints), 1, 3, 3)]
+    bones = joints[:, 1:] - joints.index_select(1, constant(tuple(parents[1:]), joints, torch.long))
+    sizes = [1, *map(len, siblings)]
+    own, bones = rotations.split(sizes, 1), bones.split(sizes[1:], 1)
+    chain_rotation, chain_position = [own[0]], [joints[:, :1]]
     place = {0: (0, 0)}  # joint -> its group, and its place there
     for group, members in enumerate(siblings, start=1):
         parent_group, i = place[parents[members[0]]]
-        parent_rotation = chain[parent_group][:, i : i + 1]
-        chain.append(parent_rotation @ own[group])
-        before.append(parent_rotation.expand_as(own[group]))
+        parent_rotation = chain_rotation[parent_group][:, i : i + 1]
+        parent_position = chain_position[parent_group][:, i : i + 1]
+        turned = torch.einsum("nkij,nkj->nki", parent_rotation.expand_as(own[group]), bones[group - 1])
+        chain_rotation.append(parent_rotation @ own[group])
+        chain_position.append(turned + parent_position)
         place |= {joint: (group, k) for k, joint in enumerate(members)}
-    rotation = torch.cat(chain, 1)
-    # Each joint adds (its parent's rotation - its own) times its own position to the translation of all joints that
-    # follow it; the root turns about its own position.
-    added = (torch.cat(before, 1) - rotation) @ joints[..., None]
-    translation = constant(_followed(parents), joints) @ added.squeeze(-1)
+    rotation, position = torch.cat(chain_rotation, 1), torch.cat(chain_position, 1)
+    translation = position - torch.einsum("njkl,njl->njk", rotation, joints)
     return torch.cat([rotation, translation[..., None]], -1)
-
-
-@functools.cache
-def _followed(parents: tuple[int, ...]) -> tuple[tuple[float, ...], ...]:
-    """For each joint 1 at itself and at all joints that it follows, else 0: [J, J]."""
-    rows: list[set[int]] = []
-    for joint, parent in enumerate(parents):
-        rows.append({joint} | (rows[parent] if parent >= 0 else set()))
-    return tuple(tuple(float(other in row) for other in range(len(parents))) for row in rows)
 
 
 def blend_transforms(transforms: Tensor, weights: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class OffsetNet(nn.Module):
     def at_rest_and_posed(self, points: Tensor, rows: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Offsets of all vertices under a zero condition, and of some under each of N conditions.
 
-        Both share one evaluation of the mapping network and one folding.
+        Both share one folding.
 
         Args:
             points: [V, 3 + F], as in `forward`.
@@ -62,24 +62,14 @@ class OffsetNet(nn.Module):
         Returns:
             [1, V, 3] and [N, R, 3] in -1..1.
         """
-        folded = self._folded(condition)
+        # The mapping network is evaluated twice: the rounding of a product depends on the number of its rows, and other
+        # offsets than the published ones in the last bit show other faces at edges.
+        modulations = [self.mapping(values) for values in (torch.zeros_like(condition[:1]), condition)]
+        frequency, phase = (torch.cat(values) for values in zip(*modulations, strict=True))
         sizes = (1, len(condition))
+        folded = fold_layers(self.layers, frequency, phase)
         at_rest, posed = zip(*(values.split(sizes) for values in folded), strict=True)
         return self._offsets(points, *at_rest), self._offsets(points.index_select(0, rows), *posed)
-
-    def at_rest(self, points: Tensor) -> Tensor:
-        """The first result of `at_rest_and_posed`, to the bit for one condition."""
-        condition = points.new_zeros(1, self.mapping.condition_size)
-        return self._offsets(points, *(values[:1] for values in self._folded(condition)))
-
-    def posed(self, points: Tensor, condition: Tensor) -> Tensor:
-        """The second result of `at_rest_and_posed`, to the bit; points: [R, 3 + F], those of its rows."""
-        return self._offsets(points, *(values[1:] for values in self._folded(condition)))
-
-    def _folded(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Folded layers of a zero condition and of N conditions; the rounding of products depends on their number."""
-        conditions = torch.cat([torch.zeros_like(condition[:1]), condition])
-        return fold_layers(self.layers, *self.mapping(conditions))
 
     def _offsets(self, points: Tensor, first: Tensor, later: Tensor, biases: Tensor) -> Tensor:
         """Offsets [N, V, 3] of points [V, 3 + F] from N folded networks."""
