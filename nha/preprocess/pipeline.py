@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nha.core.errors import UserError
-from nha.core.system import NO_ROOM, exclusive_use, get_logger, require_writable
+from nha.core.refusal import NO_ROOM
+from nha.core.system import exclusive_use, get_logger, require_writable
 from nha.data.messages import some_of
 from nha.data.video_io import VideoInfo, video_info
 from nha.preprocess.dataset_info import DatasetInfo, describe_video
