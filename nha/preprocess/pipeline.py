@@ -76,6 +76,9 @@ def _fill(
     except UserError:
         workspace.discard()
         raise
+    except OSError:
+        workspace.manifest.require_same_folder()  # a folder that was moved is the better explanation
+        raise
     finally:
         estimators.close()
 
