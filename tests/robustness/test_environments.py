@@ -139,10 +139,10 @@ def test_a_dataset_folder_that_is_replaced_by_a_link_is_left_as_it_is(tmp_path, 
     from nha.synthetic.write_dataset import write_subject
 
     write_subject(
-        tmp_path / "person", SyntheticSettings(frames=4, size=(48, 48), supersampling=1, progress=False)
+        tmp_path / "person", SyntheticSettings(frames=4, size=(64, 64), supersampling=1, progress=False)
     )
     options = PreprocessOptions(
-        video=tmp_path / "person" / "video.mp4", out_path=tmp_path / "data", estimators="truth", scale=48
+        video=tmp_path / "person" / "video.mp4", out_path=tmp_path / "data", estimators="truth", scale=64
     )
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
