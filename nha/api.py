@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from nha.data.tracked_video import Tracking
     from nha.losses.terms import Term
     from nha.pipeline.make import MadeAvatar
-    from nha.reenactment.settings import ReenactmentSettings
 
 
 def make(
@@ -112,7 +110,7 @@ def train(
     out: str | Path,
     *,
     config: str | Path | None = "blend",
-    extra_terms: Iterable[Term] = (),
+    extra_terms: Term | Iterable[Term] = (),
     texture_net: Module | None = None,
     offset_net: Module | None = None,
     **settings: Any,
@@ -140,13 +138,24 @@ def train(
         UserError: for data that do not fit each other, or a wrong setting.
     """
     from nha.avatar.open import load_avatar
+    from nha.core.arguments import list_of, require_network
+    from nha.core.errors import UserError
+    from nha.losses.terms import Term
+    from nha.nets.offset_net import OffsetNet
+    from nha.nets.texture_net import TextureNet
     from nha.optimization.config import OptimizationSettings
     from nha.optimization.run import optimize_avatar as optimize
 
     chosen = OptimizationSettings.from_ini(config, dataset=dataset, tracking=tracking, out=out, **settings)
     chosen.check()
+    require_network(texture_net, TextureNet, "texture_net")
+    require_network(offset_net, OffsetNet, "offset_net")
     networks = {"texture_net": texture_net, "offset_net": offset_net}
-    result = optimize(chosen, extra_terms=extra_terms, **networks)
+    if chosen.avatar.model == "blend" and any(net is not None for net in networks.values()):
+        raise UserError(
+            'the blend model has no networks that can be replaced; pass config="optimize_avatar" or "demo"'
+        )
+    result = optimize(chosen, extra_terms=list_of(Term, extra_terms, "extra_terms"), **networks)
     return load_avatar(result.avatar_path, head=chosen.run.head, **networks)
 
 
@@ -211,6 +220,7 @@ def reenact(
     Raises:
         UserError: for files that are missing or do not fit each other, or a wrong setting.
     """
+    from nha.pipeline.driving_videos import track_driving_videos
     from nha.reenactment.run import reenact_avatar
     from nha.reenactment.settings import ReenactmentSettings
 
@@ -253,44 +263,3 @@ def export(
         avatar=avatar if is_path else None, out=out, tracking=tracking, **settings
     )
     return export_avatar(chosen, None if is_path else avatar)[0]
-
-
-def track_driving_videos(settings: ReenactmentSettings) -> ReenactmentSettings:
-    """Preprocess and track the driving videos of a reenactment that has no driving tracking files.
-
-    The target's head model and image size are used. Datasets and tracking files are written to the output folder;
-    finished ones of an earlier run are used again.
-
-    Returns:
-        Settings with the tracking files; the given ones if they have tracking files already.
-    """
-    if settings.driving_tracking_results:
-        return settings
-    from nha.avatar.checkpoint import read_checkpoint
-    from nha.core.output_folder import own_folder
-    from nha.data.tracking_file import read_tracking
-    from nha.preprocess.options import SMALLEST_SCALE_PX
-    from nha.reenactment.files import driving_people
-
-    people = driving_people(settings)
-    for person in people:
-        if person.files.are_in_own_folder:
-            with own_folder(person.files.folder):
-                pass  # it belongs to this program from now on; the lock is taken again for the videos
-    head = settings.head or read_checkpoint(settings.target_ckpt).hyper_parameters.get("head") or "auto"
-    scale = max(SMALLEST_SCALE_PX, *read_tracking(settings.target_tracking_results).image_size)
-    trackings = []
-    for person in people:
-        work = person.files.prediction.parent / f"{person.name}_tracked"
-        dataset = preprocess(
-            person.video,
-            work / "dataset",
-            estimators=settings.driving_estimators,
-            scale=scale,
-            max_frames=settings.max_frames,
-            device=settings.device,
-            crop_to_head="false" if settings.camera == "driving" else "auto",
-        )
-        tracking = track(dataset, work / "tracking", head=str(head), device=settings.device)
-        trackings.append(tracking.path)
-    return dataclasses.replace(settings, driving_tracking_results=trackings)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import nha
+from nha.core.arguments import list_of
 from nha.core.errors import UserError
 from nha.data.tracking_file import write_tracking
+from nha.losses.terms import Term
 
 
 @pytest.mark.parametrize("name", nha.__all__)
@@ -38,6 +41,13 @@ def test_functions_stay_what_they_are_when_packages_of_their_names_are_imported(
     assert nha.train is nha.optimize_avatar
 
 
+OPEN = torch.nn.Linear(1, 1)  # in place of an open avatar
+
+
+def train(**extensions):
+    return nha.train("d", "t", "out", **{"config": "demo", **extensions})
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -48,6 +58,15 @@ def test_functions_stay_what_they_are_when_packages_of_their_names_are_imported(
         (lambda: nha.evaluate("a.ckpt", "d", "t", fps="fast"), "setting 'fps' must be a number, not 'fast'"),
         (lambda: nha.reenact("a.ckpt", "t", "out"), "no driving person"),
         (lambda: nha.export("a.ckpt", "out", formats=["stl"]), "setting 'formats' must be a list"),
+        (lambda: nha.evaluate(OPEN, "d", "t"), "setting 'avatar' must be a list, each item a path, not .* Linear$"),
+        (lambda: nha.reenact(OPEN, "t", "out"), "setting 'avatar' must be a path, not an object of class Linear$"),
+        (lambda: train(extra_terms=[max]), "extra_terms must be a list of nha.losses.terms.Term, but holds a builtin"),
+        (lambda: train(extra_terms=Term), "extra_terms must be .*, but holds the class Term"),
+        (lambda: train(texture_net=torch.nn.Linear), "texture_net must be .* not the class Linear"),
+        (lambda: train(texture_net=OPEN), "texture_net.forward must take 6 arguments: points, normal_encoding, "),
+        (lambda: train(offset_net=OPEN), "offset_net.forward must take 2 arguments: points, condition .see nha.nets"),
+        (lambda: train(offset_net=OPEN, config="blend"), "offset_net.forward must"),
+        (lambda: train(offset_net=torch.nn.Bilinear(1, 1, 1), config="blend"), "blend model has no networks"),
         (lambda: nha.load_tracking("nowhere"), "no tracking file at 'nowhere'"),
     ],
 )  # fmt: skip
@@ -70,8 +89,27 @@ def test_a_tracking_gives_parameters_and_cameras_and_is_a_path(make_tracking, tm
     camera = tracking.camera(5)
     assert isinstance(camera, nha.Camera)
     assert (len(camera), camera.image_size) == (1, (96, 128))
+    assert repr(camera) == "Camera(intrinsics=[1, 3, 3], extrinsics=[1, 3, 4], image_size=(96, 128))"
     assert tracking.camera(5, (48, 64)).intrinsics[0, 0, 0] == pytest.approx(
         float(camera.intrinsics[0, 0, 0]) / 2
     )
     with pytest.raises(UserError, match="frame 3 was not tracked; choose among the frames 2, 5, 9"):
         tracking.params(3)
+
+
+def test_one_loss_term_needs_no_list():
+    term = Term("dark", max, weight=1.0)
+    assert list_of(Term, term, "extra_terms") == list_of(Term, (term,), "extra_terms") == [term]
+
+
+def test_parameters_are_replaced_by_tensors_of_the_same_shape(make_tracking, tmp_path):
+    write_tracking(tmp_path / "tracked_flame_params.npz", make_tracking(frame=(2, 5)))
+    params = nha.load_tracking(tmp_path).params(2)
+    width = params.expr.shape[1]
+    changed = params.replace(jaw=params.jaw + 0.1)
+    assert torch.equal(changed.jaw, params.jaw + 0.1)
+    assert changed.expr is params.expr
+    with pytest.raises(UserError, match=rf"'expr' must have the shape \[N, {width}\], not \[1, 7\]"):
+        params.replace(expr=torch.zeros(1, 7))
+    with pytest.raises(UserError, match=r"'jaw' must be a tensor \[N, 3\], not ndarray"):
+        params.replace(jaw=np.zeros((1, 3)))

@@ -40,7 +40,13 @@ def test_results_are_complete(demo):
         assert set(subject["seconds"]) == STAGES
         assert subject["annotations"] == "truth"
         assert f"{subject['psnr']:.2f}" in printed
-    assert set(results["reenactment"]) == {"lip_slope", "lip_correlation", "lid_slope", "lid_correlation"}
+    assert set(results["reenactment"]) == {
+        "lip_slope",
+        "lip_correlation",
+        "lid_slope",
+        "lid_correlation",
+        "lid_share_slope",
+    }
     assert (
         "annotations: ground truth, from the renderer and without error (--annotations mediapipe" in printed
     )

@@ -18,6 +18,7 @@ import pytest
 from nha.cli.command_table import COMMANDS
 from nha.core.optional_files import optional_files
 from nha.core.paths import new_asset_folder
+from nha.data.dataset_folder import read_rgb
 from nha.data.video_io import iterate_frames
 from nha.head import flame_files
 from nha.synthetic.settings import SyntheticSettings
@@ -171,9 +172,11 @@ def test_own_video(readme, repository, tmp_path):
     assert (tmp_path / "me" / "avatar" / "evaluation" / "report.html").is_file()
     assert {"avatar.glb", "frame_0005.obj"} <= {path.name for path in (tmp_path / "me" / "export").iterdir()}
 
-    pipeline, *extensions = blocks(readme, "python")
+    pipeline, posing, *extensions = blocks(readme, "python")
     output = _run_example(pipeline, QUICK_PYTHON, here, repository)
     assert "[1, 3, 64, 64]" in output
+    _run_example(posing, {"(10)": "(5)"}, here, repository)
+    assert read_rgb(tmp_path / "talk" / "changed.png").shape == (64, 64, 3)
     assert len(extensions) == 2  # a loss term, a texture network
     for example in extensions:
         _run_example(example, QUICK_EXTENSION, here, repository)

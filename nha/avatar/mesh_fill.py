@@ -1,4 +1,4 @@
-"""Values at vertices that no frame shows, continued from their seen neighbours over the mesh."""
+"""Values at vertices that no frame shows, continued from their seen neighbours over the mesh, and smooth values."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ def continue_values(
     filled = values.copy()
     filled[inside] = splu(energy[inside][:, inside].tocsc()).solve(right)
     return filled
+
+
+def smoothed_values(
+    values: np.ndarray, edges: np.ndarray, edge_weights: np.ndarray, times: int
+) -> np.ndarray:
+    """Values [V, C], averaged with their neighbours: a vertex has weight 1, its edges [E, 2] have theirs [E]."""
+    laplacian = _graph_laplacian(edges, edge_weights, len(values))
+    share = diags(1 / (1 + laplacian.diagonal()))
+    for _ in range(times):
+        values = values - share @ (laplacian @ values)
+    return values
 
 
 def _graph_laplacian(edges: np.ndarray, edge_weights: np.ndarray | None, n_vertices: int) -> csr_matrix:

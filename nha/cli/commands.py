@@ -151,7 +151,7 @@ def reenact(call: Call) -> None:
     from nha.reenactment.settings import ReenactmentSettings
 
     settings = call.parse(ReenactmentSettings)
-    from nha.api import track_driving_videos
+    from nha.pipeline.driving_videos import track_driving_videos
     from nha.reenactment.run import reenact_avatar
 
     for files in reenact_avatar(track_driving_videos(settings)):

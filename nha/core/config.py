@@ -26,12 +26,18 @@ from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nha.core.config_values import convert, describe_kind, format_value, read_ini, unknown_key
+from nha.core.config_values import (
+    convert,
+    describe_kind,
+    describe_value,
+    format_value,
+    read_ini,
+    unknown_key,
+)
 from nha.core.errors import UserError
 from nha.core.paths import config_file
 from nha.core.setting_range import SettingRange
 from nha.core.system import get_logger
-from nha.core.text import shortened
 
 S = TypeVar("S")
 
@@ -273,6 +279,6 @@ def _typed(entries: Sequence[SettingKey], given: Mapping[str, Any]) -> dict[str,
         try:
             values[entry.key] = convert(value, entry.kind)
         except ValueError:
-            must_be, text = describe_kind(entry.kind), shortened(format_value(value))
-            raise UserError(f"setting '{name}' must be {must_be}, not '{text}'") from None
+            must_be = describe_kind(entry.kind)
+            raise UserError(f"setting '{name}' must be {must_be}, not {describe_value(value)}") from None
     return values

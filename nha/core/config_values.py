@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nha.core.errors import UserError
+from nha.core.paths import packaged_path
 from nha.core.plain_file import read_plain_text
 from nha.core.text import shortened
 
@@ -56,7 +57,8 @@ def read_ini(path: Path, known: Sequence[str]) -> dict[str, str]:
             raise UserError(unknown_key(key, known, f"in '{path}' line {number}"))
         if key in items:
             raise UserError(f"'{path}' line {number}: '{key}' is set a second time")
-        items[key] = value if value.startswith(('"', "'")) else _COMMENT.split(value, maxsplit=1)[0].strip()
+        is_quoted = value.startswith(('"', "'"))
+        items[key] = value if is_quoted else packaged_path(_COMMENT.split(value, maxsplit=1)[0].strip())
     return items
 
 
@@ -112,9 +114,11 @@ def convert(value: Any, kind: Any) -> Any:
     """
     if kind == list[Path] and not (isinstance(value, str) and value.startswith("[")):
         paths = value if isinstance(value, (list, tuple)) else [value]
-        return [parse_value(os.fspath(path), Path) for path in paths]
+        return [convert(path, Path) for path in paths]
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
+    if inner_kind(kind) is Path and not isinstance(value, (str, types.NoneType)):
+        raise ValueError("no path")  # such as an open avatar, whose description would be taken as a name
     return parse_value(value if isinstance(value, str) else format_value(value), kind)
 
 
@@ -130,6 +134,15 @@ def format_value(value: Any) -> str:
         text = f"{value:.15g}"
         return text if float(text) == value else repr(value)
     return str(value)
+
+
+def describe_value(value: Any) -> str:
+    """A value in a message: as it is written, or the class of an object that cannot be written."""
+    written = (str, bytes, int, float, os.PathLike, types.NoneType)
+    items = value if isinstance(value, (list, tuple)) else [value]
+    if (strange := next((x for x in items if not isinstance(x, (*written, list, tuple))), None)) is not None:
+        return f"an object of class {type(strange).__name__}"
+    return f"'{shortened(format_value(value))}'"
 
 
 def describe_kind(kind: Any) -> str:

@@ -91,5 +91,16 @@ def config_file(name: str | Path) -> Path:
     raise UserError(f"configuration file '{name}' does not exist; name an INI file, or one of {known}")
 
 
+def packaged_path(text: str) -> str:
+    """The path of a value in an INI file: `configs/NAME` is the package's file where the working directory has none.
+
+    The published configurations name their files this way, which are meant to be started from the checkout.
+    """
+    path = Path(text)
+    of_package = CONFIGS / path.name
+    is_named = path == Path("configs") / path.name and of_package.is_file()
+    return str(of_package) if is_named and not path.exists() else text
+
+
 def _is_checkout() -> bool:
     return (REPOSITORY / "pyproject.toml").is_file()

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from nha.core.errors import UserError
+
 T = TypeVar("T")
 
 
@@ -41,8 +43,23 @@ class _Movable:
         """A copy with some fields replaced."""
         return dataclasses.replace(self, **changes)
 
+    def __repr__(self) -> str:
+        """The shapes of the tensors, not their values."""
+        texts = (f"{field.name}={_summary(getattr(self, field.name))}" for field in dataclasses.fields(self))
+        return f"{type(self).__name__}({', '.join(texts)})"
 
-@dataclass(frozen=True)
+
+def _summary(value: Any) -> str:
+    """The shape of a tensor, the names in a mapping (whose values may not be computed yet), or the value itself."""
+    if isinstance(value, Tensor):
+        return str(list(value.shape))
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(value)}}}"
+    is_other = dataclasses.is_dataclass(value) and not isinstance(value, _Movable)
+    return type(value).__name__ if is_other else repr(value)
+
+
+@dataclass(frozen=True, repr=False)
 class Camera(_Movable):
     """N pinhole cameras in PyTorch3D's world coordinates: +x left, +y up, +z into the scene.
 
@@ -67,7 +84,7 @@ class Camera(_Movable):
         return Camera(self.intrinsics[index], self.extrinsics[index], self.image_size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadParams(_Movable):
     """Parameters of N heads, see `docs/method.md`, section 1.
 
@@ -95,8 +112,22 @@ class HeadParams(_Movable):
     def __getitem__(self, index) -> HeadParams:
         return map_tensors(self, lambda tensor: tensor[index])
 
+    def replace(self, **changes: Tensor) -> HeadParams:
+        """A copy with some parameters replaced; each has as many coefficients as before.
 
-@dataclass(frozen=True)
+        Raises:
+            UserError: a value is no tensor of that shape.
+        """
+        for name, value in changes.items():
+            width = getattr(self, name).shape[-1]
+            if not isinstance(value, Tensor):
+                raise UserError(f"'{name}' must be a tensor [N, {width}], not {type(value).__name__}")
+            if value.dim() == 0 or value.shape[-1] != width:
+                raise UserError(f"'{name}' must have the shape [N, {width}], not {list(value.shape)}")
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True, repr=False)
 class SurfaceTables(_Movable):
     """Tables of a mesh for the renderer (F faces, V vertices, P parts).
 
@@ -136,7 +167,7 @@ class SurfaceTables(_Movable):
         return torch.cat((a | b | c, sides.new_zeros(1)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fragments(_Movable):
     """The faces at each pixel of N meshes, L layers, nearest first.
 
@@ -151,7 +182,7 @@ class Fragments(_Movable):
     depth: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GBuffer(_Movable):
     """Named images of one rasterisation: `gbuffer["normals"]` is [N, C, H, W]; `alpha` is [N, 1, H, W].
 
@@ -183,7 +214,7 @@ class GBuffer(_Movable):
         return self[channel][:, column : column + 1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Surface(_Movable):
     """N posed heads of an avatar.
 
@@ -202,7 +233,7 @@ class Surface(_Movable):
     rotations: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rendering(_Movable):
     """N rendered images of an avatar and all that was computed for them.
 
@@ -224,7 +255,7 @@ class Rendering(_Movable):
         return torch.cat([self.rgb01, self.alpha], 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FrameBatch(_Movable):
     """N annotated frames of one dataset.
 

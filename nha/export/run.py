@@ -284,7 +284,7 @@ class _Exporter:
         report: dict[str, Any] = {"rig": rig_accuracy(self.avatar, self.rig, tracked, neutral)}
         if self.tracking is not None:
             textures = self.textures(self.glb_texture_frame)
-            report["pictures"] = image_accuracy(self.avatar, self.rig, self.tracking, textures)
+            report["images"] = image_accuracy(self.avatar, self.rig, self.tracking, textures)
             report |= self._page_report()
         return report
 

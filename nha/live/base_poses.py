@@ -17,6 +17,7 @@ from nha.data.tracking_file import TrackingResult
 from nha.export.poses import frame_params, neutral_params
 from nha.export.views import orbit_views
 from nha.head.model import HeadModel
+from nha.reenactment.distances import LandmarkDistances
 from nha.reenactment.transfer import transfer_as_seen
 
 
@@ -101,4 +102,5 @@ def driven_frames(
     params = driving.params_for(sorted(driving.frame.tolist())).to(neutral.expr.device)
     start = driving.params_for([neutral_frame(driving, head)]).to(neutral.expr.device)
     driving_rotation = torch.from_numpy(driving.RT[:, :3]).to(camera_rotation)
-    return transfer_as_seen(neutral, camera_rotation, params, start, driving_rotation)
+    moved = transfer_as_seen(neutral, camera_rotation, params, start, driving_rotation)
+    return LandmarkDistances(head, neutral).with_lids_of(moved, params, start)

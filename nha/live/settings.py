@@ -15,7 +15,7 @@ class LiveSettings(Settings):
         None,
         main=True,
         help="Drive the avatar with a face: number of a camera (0 is the first one), or a video file, which is played "
-        "at its speed.",
+        "at its speed and repeated.",
     )
     live_calibration: float = setting(
         1.0,

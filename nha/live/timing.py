@@ -39,11 +39,12 @@ class LiveTiming:
             float(np.percentile([latency for _, latency in self._shown], percentile)) if self._shown else None
         )
 
-    def __str__(self) -> str:
+    def texts(self) -> tuple[str, str]:
+        """Frame rate and latency for a user interface; empty before the second image."""
         rate, p50, p95 = self.rate, self.latency_s(50), self.latency_s(95)
         if rate is None:
-            return ""
-        return f"{rate:.0f} fps, latency {1000 * p50:.0f} ms (95 %: {1000 * p95:.0f} ms)"
+            return "", ""
+        return f"{rate:.0f} fps", f"{1000 * p50:.0f} ms (95 %: {1000 * p95:.0f} ms)"
 
 
 @contextlib.contextmanager

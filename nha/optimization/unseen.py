@@ -11,18 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.mesh_fill import continue_values
-from nha.avatar.uv_texels import mesh_texels
 from nha.core.conventions import Parsing
 from nha.core.mesh import face_cross_products, unique_edges
 from nha.core.types import FrameBatch
 from nha.head.model import HeadModel
 from nha.losses.masks import foreground_mask, parsing_mask
-from nha.nets.blend_textures import PyramidImages
+from nha.optimization.unseen_colours import SeenSurface, continue_texels
 from nha.render.camera import project
 
 # Parts whose colours are continued. Offsets are continued on the scalp only: hidden vertices of the neck shape its rim.
@@ -30,6 +28,9 @@ _CONTINUED_COLOURS = ("scalp", "neck", "left_ear", "right_ear")
 _SEEN_PIXELS = 0.1  # of a vertex in its best frame, from which on its offset is held
 # Cosine between normal and ray in the best frame: colours below the first are replaced, above the second are kept.
 _GRAZING_COSINES = (0.25, 0.5)
+# The same for the fine detail of colours, which is right at smaller angles than their level.
+_DETAIL_COSINES = (0.2, 0.4)
+_SURELY_HAIR = 0.9  # share of hair in the pixels of a vertex and its neighbours whose detail other hair takes
 _BEND = 4.0  # of the continued offsets, see `continue_values`
 _HAIR_TO_SKIN = 1e-3  # weight of edges between hair and skin, which do not take each other's colour
 _TINY = 1e-12
@@ -62,14 +63,28 @@ def continue_unseen(avatar: BlendAvatar, batches: Iterable[FrameBatch]) -> None:
     avatar.unseen_offsets.zero_()
     seen = visibility(avatar, batches)
     _continue_offsets(avatar, seen.pixels.cpu().numpy())
-    low, high = _GRAZING_COSINES
-    kept = ((seen.cosine - low) / (high - low)).clamp(0, 1).cpu().numpy()
-    kept[~_in_parts(avatar.head, _CONTINUED_COLOURS)] = 1
-    edges = unique_edges(avatar.head.faces).cpu().numpy()
-    is_hair = _is_hair(avatar.head, seen)
+    surface = _seen_surface(avatar.head, seen)
+    continue_texels(avatar.head, avatar.head_texture.mean, surface, with_detail=True)
+    continue_texels(avatar.head, avatar.head_texture.basis, surface, with_detail=False)
+
+
+def _seen_surface(head: HeadModel, seen: Visibility) -> SeenSurface:
+    """What the frames show of the colours of each vertex."""
+    kept, detail = (
+        ((seen.cosine - low) / (high - low)).clamp(0, 1).cpu().numpy()
+        for low, high in (_GRAZING_COSINES, _DETAIL_COSINES)
+    )
+    continued = _in_parts(head, _CONTINUED_COLOURS)
+    kept[~continued] = 1
+    edges = unique_edges(head.faces).cpu().numpy()
+    is_hair = _is_hair(head, seen)
     weights = np.where(is_hair[edges[:, 0]] == is_hair[edges[:, 1]], 1.0, _HAIR_TO_SKIN)
-    for images in (avatar.head_texture.mean, avatar.head_texture.basis):
-        _continue_texels(avatar.head, images, kept, edges, weights)
+    other = (seen.hair <= _SURELY_HAIR).cpu().numpy()
+    beside_other = np.zeros(len(other), bool)
+    for start, end in (edges.T, edges.T[::-1]):
+        beside_other[end[other[start]]] = True
+    surely_hair = ~other & ~beside_other
+    return SeenSurface(kept, continued, detail, is_hair & _scalp(head), surely_hair, edges, weights)
 
 
 # --- visibility -------------------------------------------------------------------------------------------
@@ -127,7 +142,7 @@ def _is_hair(head: HeadModel, seen: Visibility) -> np.ndarray:
     return np.where(is_seen, hair, scalp & most)
 
 
-# --- shape and colours ------------------------------------------------------------------------------------
+# --- shape ------------------------------------------------------------------------------------------------
 
 
 def _continue_offsets(avatar: BlendAvatar, pixels: np.ndarray) -> None:
@@ -140,55 +155,3 @@ def _continue_offsets(avatar: BlendAvatar, pixels: np.ndarray) -> None:
     before = static.cpu().numpy()
     after = continue_values(before, free, unique_edges(head.faces).cpu().numpy(), bend=_BEND)
     avatar.unseen_offsets.copy_(torch.from_numpy(after - before))
-
-
-def _continue_texels(
-    head: HeadModel, images: PyramidImages, kept: np.ndarray, edges: np.ndarray, edge_weights: np.ndarray
-) -> None:
-    """Replace texels of the head's map by values continued over the mesh.
-
-    Args:
-        head: the head model.
-        images: C images of the head's UV map.
-        kept: [V] in 0..1, 0 at vertices whose colours are replaced.
-        edges, edge_weights: see `continue_values`.
-    """
-    before = images()
-    flat = before.flatten(1).double().cpu().numpy()  # [C, R * R]
-    texels = mesh_texels(head, 0, images.size)
-    corners = head.faces[texels.face].cpu().numpy()  # [P, 3]
-    barycentric, place = texels.barycentric.double().cpu().numpy(), texels.pixel.cpu().numpy()
-    share = np.clip((kept[corners] * barycentric).sum(1), 0, 1)
-
-    amount, total = np.zeros(head.n_vertices), np.zeros((head.n_vertices, len(flat)))
-    for corner in range(3):
-        weight = barycentric[:, corner] * share
-        np.add.at(amount, corners[:, corner], weight)
-        np.add.at(total, corners[:, corner], weight[:, None] * flat[:, place].T)
-    at_vertices = total / np.maximum(amount, _TINY)[:, None]
-    free = (kept < 0.5) | (amount < _TINY)
-    at_vertices = continue_values(at_vertices, free, edges, edge_weights)
-    continued = np.einsum("pkc,pk->cp", at_vertices[corners], barycentric)
-
-    after = flat.copy()
-    after[:, place] = share * flat[:, place] + (1 - share) * continued
-    _continue_margin(flat, after, place, share, images.size)
-    images.replace(torch.from_numpy(after).view_as(before).to(before))
-
-
-def _continue_margin(
-    before: np.ndarray, after: np.ndarray, place: np.ndarray, share: np.ndarray, size: int
-) -> None:
-    """Write to `after` [C, R * R] the texels beside the charts, which bilinear sampling reads, from the nearest ones.
-
-    place, share: [P] the texels on the mesh, and how much of `before` is kept there.
-    """
-    covered, kept = np.zeros(size * size, bool), np.ones(size * size)
-    covered[place], kept[place] = True, share
-    row, column = distance_transform_edt(
-        ~covered.reshape(size, size), return_distances=False, return_indices=True
-    )
-    nearest = (row * size + column).ravel()
-    beside = ~covered & (kept[nearest] < 1)
-    source = nearest[beside]
-    after[:, beside] = kept[source] * before[:, beside] + (1 - kept[source]) * after[:, source]

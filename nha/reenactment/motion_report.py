@@ -11,7 +11,7 @@ from torch import Tensor
 from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.json_file import undefined_as_null, write_json
 from nha.core.system import get_logger
-from nha.head.landmark_openings import OPENINGS, opening_slopes, relative_openings
+from nha.head.landmark_openings import OPENINGS, SMALLEST_MOTION, opening_slopes, relative_openings
 from nha.reenactment.files import DrivingPerson
 from nha.reenactment.tracked_people import TrackedPerson
 from nha.reenactment.transfer import Motion
@@ -36,7 +36,8 @@ def motion_slopes(
         frame_ids: the N driving frames.
 
     Returns:
-        See `opening_slopes`.
+        See `opening_slopes`; and "lid_share_slope", of the lids' openings as parts of each person's neutral one, which
+        is 1 where closed eyes are closed for both.
     """
     head, avatar = target.actor.avatar.head, driving.actor.avatar
 
@@ -49,12 +50,19 @@ def motion_slopes(
         params = driving.tracking.params_for(frame_ids[rows]).to(ids.device)
         return head(params) if avatar is None else avatar.surface(avatar.corrected(params, ids)).vertices
 
+    def neutral(person: TrackedPerson) -> float:
+        surface = person.actor.avatar.surface if person.actor.avatar else head.pose
+        vertices = surface(person.actor.corrected_neutral()).vertices
+        return float(series(iter([vertices]))["lid"][0])
+
     def series(vertices: Iterator[Tensor]) -> dict[str, np.ndarray]:
         parts = [relative_openings(head.landmarks(one)[:, :N_FACE_LANDMARKS]) for one in vertices]
         return {name: np.concatenate([part[name] for part in parts]) for name in OPENINGS}
 
     batches = [slice(start, start + _BATCH) for start in range(0, len(frame_ids), _BATCH)]
-    return opening_slopes(series(map(drawn, batches)), series(map(wanted, batches)))
+    slopes = opening_slopes(series(map(drawn, batches)), series(map(wanted, batches)))
+    share = slopes["lid_slope"] * neutral(driving) / max(neutral(target), SMALLEST_MOTION)
+    return slopes | {"lid_share_slope": share}
 
 
 def write_motion(person: DrivingPerson, slopes: dict[str, float]) -> None:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from nha.avatar.base import HeadAvatar
+from nha.avatar.blend_avatar import BlendAvatar
 from nha.core.over_time import continuous_rotations, smoothed_over_time
 from nha.core.rotations import rotation_matrix, rotation_vector
 from nha.core.types import HeadParams
+from nha.reenactment.distances import LandmarkDistances
 
 TRANSFERRED = ("expr", "translation", "rotation", "neck", "jaw", "eyes")
 POSE = ("translation", "rotation", "neck")  # position and orientation of the head
@@ -127,7 +129,9 @@ def transferred_motion(
     place: Literal["target", "driving"] = "target",
     smooth: float = 0.0,
 ) -> Motion:
-    """Transfer the motion of N tracked driving frames to the target; by default exactly as published.
+    """Transfer the motion of N tracked driving frames to the target; to a published model by default as published.
+
+    The lids of a blend model close by the same share of their own opening as the driving person's.
 
     In the published code, the offsets are conditioned on the tracked driving neck plus the *target's* correction of
     the frame with that id. This is done if the driving person has an avatar and the pose is transferred; otherwise
@@ -151,6 +155,9 @@ def transferred_motion(
     if place == "driving":
         start = start.replace(**{name: getattr(neutral, name) for name in POSE})
     params = transfer(start, corrected, neutral, FACE if keep_pose else TRANSFERRED)
+    if isinstance(target.avatar, BlendAvatar):
+        distances = LandmarkDistances(target.avatar.head, start)
+        params = distances.with_lids_of(params, corrected, neutral)
     offset_neck = params.neck
     if driving.avatar is not None and not keep_pose:
         corrections = target.avatar.frame_parameters.for_frames(driving_frames, len(driving_params))

@@ -111,10 +111,11 @@ class LivePanel:
         """
         with gui.add_folder("Live driving"):
             self._follow = gui.add_checkbox("follow", True, hint=f"Follow the face of {source}. Key F.")
-            self._status = gui.add_text("face", "", disabled=True)
-            self._timing = gui.add_text(
-                "speed", "", disabled=True,
-                hint="Images per second, and the time from the camera's image to the avatar's.",
+            self._status = gui.add_markdown("")  # it wraps: the longest status is a sentence
+            self._speed = gui.add_text("speed", "", disabled=True, hint="Images per second.")
+            self._latency = gui.add_text(
+                "latency", "", disabled=True,
+                hint="Time from the camera's image to the avatar's: the median, and what 95 % are below.",
             )  # fmt: skip
             button("calibrate", "calibrate", "Find the relaxed face anew within a second. Key N.")
 
@@ -130,9 +131,10 @@ class LivePanel:
         """No longer follow."""
         self._follow.value = False
 
-    def show(self, status: str, timing: str) -> None:
-        """Show the status and the speed; only changes are sent."""
-        if self._status.value != status:
-            self._status.value = status
-        if self._timing.value != timing:
-            self._timing.value = timing
+    def show(self, status: str, speed: str, latency: str) -> None:
+        """Show the status and the timing; only changes are sent."""
+        if self._status.content != status:
+            self._status.content = status
+        for field, text in ((self._speed, speed), (self._latency, latency)):
+            if field.value != text:
+                field.value = text

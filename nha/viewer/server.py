@@ -6,6 +6,7 @@ import contextlib
 import io
 import socket
 import threading
+import warnings
 from typing import Any
 
 from nha.core.errors import UserError
@@ -99,6 +100,8 @@ class Viewer:
 
 def import_viser() -> Any:
     """The package viser, imported only here. Raises UserError where it is not installed."""
+    # A browser may be closed between two steps; what was drawn for it is then not sent.
+    warnings.filterwarnings("ignore", r"Queued a \w+ on a closed connection", UserWarning)
     try:
         import viser
     except ImportError as error:

@@ -110,8 +110,10 @@ class ClientSession:
             self.timing.add(pose.time_s, now)
         if now - self._timing_shown_at >= _LIVE_STATUS_S:
             self._timing_shown_at = now
-            follows = self.panel.live.follows
-            self.panel.live.show(describe(pose) if follows else "not followed", str(self.timing))
+            if self.panel.live.follows:
+                self.panel.live.show(describe(pose), *self.timing.texts())
+            else:
+                self.panel.live.show("not followed", "", "")
 
     def update_mesh(self, state: ControlState, viewpoint: Viewpoint) -> bool:
         """Show the 3D mesh in a pose, or remove it; returns whether a new mesh was sent."""

@@ -90,7 +90,8 @@ class ViewerSettings(Settings):
         10.0,
         minimum=1e-3,
         maximum=240,
-        help="Target frames per second while something moves; the resolution drops to hold this rate.",
+        help="Target frames per second while something moves (with --live at least 25); the resolution drops to hold "
+        "this rate.",
     )
     video_height: int = setting(
         384,

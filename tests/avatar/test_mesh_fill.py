@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nha.avatar.mesh_fill import continue_values
+from nha.avatar.mesh_fill import continue_values, smoothed_values
 
 CHAIN = np.stack([np.arange(9), np.arange(1, 10)], 1)  # ten vertices in a row
 VALUES = np.arange(10.0)[:, None] * [1, 2] + 100
@@ -45,3 +45,14 @@ def test_weak_edges_hardly_carry_values():
 def test_nothing_free_and_nothing_held():
     for free in (np.zeros(10, bool), np.ones(10, bool)):
         assert (continue_values(VALUES, free, CHAIN) == VALUES).all()
+
+
+def test_smooth_values_keep_constants_and_weak_edges_do_not_mix():
+    edges = np.array([[0, 1], [1, 2], [2, 3], [3, 4]])
+    weights = np.array([1.0, 1.0, 1e-6, 1.0])
+    flat = smoothed_values(np.ones((5, 2)), edges, weights, 4)
+    np.testing.assert_allclose(flat, 1)
+    step = np.array([[0.0], [0.0], [0.0], [1.0], [1.0]])
+    np.testing.assert_allclose(smoothed_values(step, edges, weights, 2), step, atol=1e-5)
+    peak = np.array([[0.0], [3.0], [0.0], [0.0], [0.0]])
+    np.testing.assert_allclose(smoothed_values(peak, edges, weights, 1)[:, 0], [1.5, 1, 1.5, 0, 0], atol=1e-5)

@@ -14,6 +14,7 @@ from nha.core.config import format_settings, nested, parse_settings, setting
 from nha.core.config_values import describe_kind, format_value, parse_value
 from nha.core.errors import UserError
 from nha.core.paths import config_file
+from nha.optimization.config import OptimizationSettings
 
 PerStage = tuple[float, float, float]
 FixPoints = list[tuple[float, float]]
@@ -514,6 +515,23 @@ def test_short_names_of_configurations(repository, monkeypatch, tmp_path):
         UserError, match=r"'other.ini' does not exist; name an INI file, or one of (\w+, )*demo, "
     ):
         config_file("other.ini")
+
+
+def test_the_published_configuration_works_from_every_folder(repository, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    inputs = {"dataset": "d", "tracking": "t", "out": "o"}
+    argv = [text for key, value in inputs.items() for text in (f"--{key}", value)]
+    of_package = repository / "nha" / "configs" / "body_part_weights.json"
+
+    def weights() -> set[Path | None]:
+        from_python = OptimizationSettings.from_ini("optimize_avatar", **inputs)
+        typed = parse_settings(OptimizationSettings, ["--config", "optimize_avatar", *argv], description="d")
+        return {settings.losses.body_part_weights for settings in (from_python, typed)}
+
+    assert weights() == {of_package}
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / of_package.name).write_text("{}")
+    assert weights() == {Path("configs") / of_package.name}  # a file of the user comes first
 
 
 def test_settings_from_python_need_no_configargparse():

@@ -7,6 +7,7 @@ import http.client
 import math
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -172,12 +173,19 @@ HOSTILE = [
 ]
 
 
-def test_a_hostile_browser_does_not_disturb_another(viewer, caplog):
+@contextlib.contextmanager
+def two_browsers(viewer: Viewer) -> Iterator[tuple[ClientConnection, ClientConnection, int, int]]:
+    """The sockets of two browsers, and the numbers of their sessions."""
     with open_socket(viewer) as good, open_socket(viewer) as bad:
-        good.send(msgspec.msgpack.encode(camera()))
-        bad.send(msgspec.msgpack.encode(camera()))
+        for socket in (good, bad):
+            socket.send(msgspec.msgpack.encode(camera()))
         step_until(viewer, lambda: len(viewer.sessions) == 2)
         first, second = sorted(viewer.sessions)
+        yield good, bad, first, second
+
+
+def test_a_hostile_browser_does_not_disturb_another(viewer, caplog):
+    with two_browsers(viewer) as (good, bad, first, second):
         for message in HOSTILE:
             bad.send(msgspec.msgpack.encode(message))
         for raw in (b"", b"\xff" * 100, b"\x91" * 10_000, "text"):
@@ -219,11 +227,7 @@ VALUES = (
 
 
 def test_a_browser_that_sets_its_controls_to_anything_does_not_disturb_another(viewer, caplog):
-    with open_socket(viewer) as good, open_socket(viewer) as bad:
-        good.send(msgspec.msgpack.encode(camera()))
-        bad.send(msgspec.msgpack.encode(camera()))
-        step_until(viewer, lambda: len(viewer.sessions) == 2)
-        first, second = sorted(viewer.sessions)
+    with two_browsers(viewer) as (good, bad, first, second):
         before = viewer.sessions[first].panel.state()
         controls = sorted(viewer.sessions[second].client.gui._gui_input_handle_from_uuid)
         assert len(controls) > 20

@@ -61,6 +61,8 @@ class FakeGui:
     def add_html(self, content: str, **options: Any) -> SimpleNamespace:
         return SimpleNamespace(content=content)
 
+    add_markdown = add_html
+
     def add_command(self, label: str, *, hotkey: str, **options: Any) -> SimpleNamespace:
         return SimpleNamespace(on_trigger=lambda action: self.keys.setdefault(hotkey, action))
 
@@ -321,17 +323,20 @@ def test_the_avatar_follows_a_face_and_the_panel_says_how(scene, session, monkey
         assert following.step()
     expected = scene.render(ControlState(live=live.found), scene.viewpoint, client.images[-1].shape[:2])
     assert np.array_equal(client.images[-1], expected)
-    assert following.panel.live._status.value == "following"
-    assert re.fullmatch(r"\d+ fps, latency \d+ ms \(95 %: \d+ ms\)", following.panel.live._timing.value)
+    assert following.panel.live._status.content == "following"
+    assert re.fullmatch(r"\d+ fps", following.panel.live._speed.value)
+    assert re.fullmatch(r"\d+ ms \(95 %: \d+ ms\)", following.panel.live._latency.value)
     live.found = dataclasses.replace(live.found, number=4, status="lost")
     following.step()
-    assert following.panel.live._status.value == "face lost: the last pose is kept"
+    assert following.panel.live._status.content == "face lost: the last pose is kept"
     press(following, "calibrate")
     assert live.calibrations == 1
     press(following, "save")  # such a pose is not one of the sliders
     assert "switch off 'follow'" in client.notifications[-1][1]
     press(following, "follow")
     assert following.panel.state().live is None
+    following.step()
+    assert (following.panel.live._status.content, following.panel.live._speed.value) == ("not followed", "")
 
 
 def test_where_the_camera_fails_the_reason_is_shown_once_and_the_rest_works(scene, session):

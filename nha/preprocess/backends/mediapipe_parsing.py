@@ -10,6 +10,7 @@ from nha.preprocess.backends import region_colours
 from nha.preprocess.backends.face_geometry import HeadAxes, ear_region, face_mask, fill_outline
 from nha.preprocess.backends.mediapipe_mesh import CHIN, NOSE_OUTLINE, FaceTopology, face_topology
 from nha.preprocess.estimators import Face, Frame, ParsingEstimator
+from nha.preprocess.head_border import refine_head_border
 
 OUTSIDE = 4  # label after the four regions of `region_colours`
 SMALLEST_REGION = 0.002  # in units of the squared head height; smaller regions get the label around them
@@ -48,7 +49,7 @@ class MediapipeParsing(ParsingEstimator):
         regions[~foreground] = OUTSIDE
         height = _height_map(axes, shape)
         regions[on_face & foreground & (height < position.brow_height)] = region_colours.SKIN
-        labels = _name_regions(regions, on_face, ears, axes, height)
+        labels = refine_head_border(_name_regions(regions, on_face, ears, axes, height), frame.rgb)
         return _draw_features(labels, features)
 
     def _keep(

@@ -23,8 +23,8 @@ def load_mediapipe() -> ModuleType:
             import mediapipe
     except ImportError as error:
         raise UserError(
-            f"the mediapipe estimators need the package mediapipe 0.10.21 ({error}): see README, or use "
-            "--estimators truth for synthetic videos"
+            f"the mediapipe estimators need the package mediapipe 0.10.21 ({error}): `make env` installs it, and so "
+            "does python -m pip install mediapipe==0.10.21; synthetic videos need none with --estimators truth"
         ) from error
     return mediapipe
 
