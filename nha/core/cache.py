@@ -12,8 +12,19 @@ import numpy as np
 
 from nha.core.system import atomic_path
 
+
+def _user_cache() -> Path:
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if named.is_absolute():  # others count as not set, by the XDG Base Directory Specification
+        return named
+    try:
+        return Path("~/.cache").expanduser()
+    except RuntimeError:  # no home folder: nothing can be read or written below this file
+        return Path(os.devnull)
+
+
 # In the user's own folder: files that other users could write are not safe to read.
-CACHE_FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "nha"
+CACHE_FOLDER = _user_cache() / "nha"
 
 
 def cached_array(compute: Callable[..., np.ndarray], version: int, *inputs: np.ndarray | float) -> np.ndarray:

@@ -36,6 +36,7 @@ class Manifest:
         self._digests: dict[tuple[int, int, int], str] = {}  # by inode, size and time of change
         self._n_lines = 0
         self._is_cut = False  # a killed run has left half a line at the end
+        self._identity = _identity(root)
         self._lock = threading.RLock()  # a signal between taking and holding it must not block this thread
         if self.path.is_symlink():  # its target, which may be any file of the user, would be written to
             raise UserError(f"'{self.path}' is a link, which this program does not make; remove it")
@@ -82,6 +83,19 @@ class Manifest:
         if not sizes or path.is_symlink() or not path.is_file() or path.stat().st_size not in sizes:
             return False
         return (path.stat().st_size, self._digest(path)) in self._records[self._name(path)]
+
+    def require_same_folder(self) -> None:
+        """Raise UserError where the path leads to another folder than at first: results would be scattered.
+
+        In a folder that a link leads to now, files of somebody else would be replaced.
+        """
+        found = _identity(self.root)
+        self._identity = self._identity or found
+        if found != self._identity:
+            raise UserError(
+                f"'{self.root}' was moved, removed or replaced while this program was at work in it; what was finished "
+                "is in the folder that was moved: move it back, and start again"
+            )
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -133,6 +147,7 @@ class Manifest:
 
     def remove_own(self, names: list[str] | None = None) -> None:
         """Remove own files (None: all) that are unchanged, and the folders that are empty then."""
+        self.require_same_folder()
         for name in self.names if names is None else names:
             path = self.root / name
             if self.owns(path):
@@ -145,6 +160,7 @@ class Manifest:
 
     def compact(self) -> None:
         """Write the manifest anew, sorted, with the files that exist."""
+        self.require_same_folder()
         kept = {}
         for name in self.names:
             if self.owns(path := self.root / name):
@@ -186,6 +202,7 @@ class Manifest:
         return self._digests[key]
 
     def _append(self, name: str, size: int, digest: str) -> None:
+        self.require_same_folder()
         with self._lock:
             if (size, digest) in self._records.get(name, ()):
                 return
@@ -194,6 +211,15 @@ class Manifest:
             self._is_cut = False
             self._records.setdefault(name, set()).add((size, digest))
             self._n_lines += 1
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Device and number of a folder, links followed; None where there is none."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def unused_name(path: Path) -> Path:

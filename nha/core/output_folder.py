@@ -84,6 +84,7 @@ def own_folder(
         try:
             with observe_writes(lambda path, _: keep_foreign(manifest, path)), manifest.recording():
                 yield manifest
+            manifest.require_same_folder()
         finally:
             for path in _files_below(folder, logs):
                 if path not in before:
@@ -117,7 +118,10 @@ def own_files(*paths: str | Path) -> Iterator[None]:
 
 def keep_foreign(manifest: Manifest, path: Path) -> None:
     """Rename what lies in the place of an output file unless it is as this program wrote it, and say so."""
-    if manifest.covers(path) and os.path.lexists(path) and not manifest.owns(path):
+    if not manifest.covers(path):
+        return
+    manifest.require_same_folder()
+    if os.path.lexists(path) and not manifest.owns(path):
         kept = unused_name(path)
         os.replace(path, kept)
         _logger.warning("%s is not as this program wrote it; it is kept as %s", path.name, kept.name)

@@ -55,6 +55,23 @@ def new_asset_folder() -> Path:
     return (REPOSITORY if _is_checkout() else Path.cwd()) / "assets"
 
 
+def path_of_user(text: str | Path) -> Path:
+    """The path that a user has written; `~` is a home folder. Raises UserError for that of an unknown user."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"'{text}': the home folder is not known; write the whole path") from None
+
+
+def is_unicode(path: str | Path) -> bool:
+    """Whether a path is text; names of files may hold any bytes, which some libraries do not take."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def config_file(name: str | Path) -> Path:
     """The INI file of a name.
 
@@ -64,7 +81,7 @@ def config_file(name: str | Path) -> Path:
     Raises:
         UserError: where there is no such file.
     """
-    path = Path(name).expanduser()
+    path = path_of_user(name)
     if path.is_file():
         return path
     of_package = CONFIGS / f"{path.stem}.ini"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import re
@@ -21,13 +20,13 @@ except ImportError:  # not on every system
     fcntl = None
 
 from nha.core.errors import UserError
+from nha.core.refusal import system_refusal
 from nha.core.signals import StoppedError, stop_signals
 from nha.core.text import printable
 
 EXIT_USER_ERROR = 2
 # The names of files and folders that are being written: stem, process and random digits.
 PARTIAL_NAME = re.compile(r"\.(.+)\.(?P<process>\d+)\.[0-9a-f]{4,8}\.part(\.\w+)?")
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # disk full, quota, largest file
 
 
 def run_script(main: Callable[[], None]) -> NoReturn:
@@ -99,31 +98,6 @@ def _exit_with(message: str, code: int) -> NoReturn:
     with contextlib.suppress(OSError):  # the terminal is gone
         print(printable(message), file=sys.stderr)
     sys.exit(code)
-
-
-def system_refusal(error: BaseException) -> str | None:
-    """A line for an error of the operating system that the user can change, such as a full disk; None for others."""
-    if (full := _full_disk_error(error)) is not None:
-        where = f" in '{Path(os.fsdecode(full.filename)).parent}'" if _names_a_file(full) else ""
-        reason = os.strerror(full.errno or errno.ENOSPC)
-        return f"no room left{where} ({reason}): make some and start again; what is finished is kept"
-    if isinstance(error, OSError) and error.errno is not None and _names_a_file(error):
-        return f"'{os.fsdecode(error.filename)}' cannot be used: {error.strerror or os.strerror(error.errno)}"
-    return None
-
-
-def _full_disk_error(error: BaseException | None) -> OSError | None:
-    """The error of a full disk; libraries raise errors of their own while they handle it, so the chain is searched."""
-    while error is not None:
-        # numpy writes arrays past Python's files: its error has no number, only "16 requested and 8 written"
-        if isinstance(error, OSError) and (error.errno in NO_ROOM or " requested and " in str(error)):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _names_a_file(error: OSError) -> bool:
-    return isinstance(error.filename, (str, bytes, os.PathLike))
 
 
 class _StdoutHandler(logging.StreamHandler):

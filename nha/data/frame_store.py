@@ -6,6 +6,7 @@ Decoding the four PNG files of a 512 x 512 frame takes about 20 ms; reading them
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -121,12 +122,12 @@ class FrameStore:
             )
         return images
 
-    def _open_or_build(self) -> FrameImages:
+    def _open_or_build(self) -> FrameImages | None:
+        """None where another program, which reads other frames, has removed the new cache at once."""
         opened = self._open()
         if opened is None:
             self._build()
             opened = self._open()
-        assert opened is not None, "a cache that was just written can be read"
         return opened
 
     def _open(self) -> FrameImages | None:
@@ -141,7 +142,7 @@ class FrameStore:
         shapes["normals"] = shapes["rgb"]
         _remove_stores(self.directory.parent)
         remove_partial_files(self.directory.parent)
-        with atomic_directory(self.directory) as temporary:
+        with atomic_directory(self.directory, _keep_first) as temporary:
             arrays = {
                 name: np.lib.format.open_memmap(
                     temporary / f"{name}.npy", "w+", np.uint8, (len(self), *shapes[name])
@@ -161,6 +162,15 @@ class FrameStore:
                     pass
             for array in arrays.values():
                 array.flush()
+
+
+def _keep_first(temporary: Path, path: Path) -> None:
+    """Rename a finished cache; that of another program, which has built the same one meanwhile, is kept."""
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def remove_caches(folder: DatasetFolder) -> None:
@@ -209,7 +219,9 @@ def _cache_parent(folder: DatasetFolder, cache: str | Path, n_bytes: int) -> Pat
         candidates = [Path(cache)]
     else:
         name = hashlib.sha256(os.fsencode(folder.root.resolve())).hexdigest()[:16]
-        candidates = [folder.root / CACHE_FOLDER, Path(tempfile.gettempdir()) / f"nha_cache_{name}"]
+        candidates = [folder.root / CACHE_FOLDER]
+        with contextlib.suppress(OSError):  # there is no folder for temporary files
+            candidates.append(Path(tempfile.gettempdir()) / f"nha_cache_{name}")
     for candidate in candidates:
         try:
             candidate.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from types import TracebackType
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.stream import Disposition
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
@@ -108,7 +109,7 @@ def iterate_displayed_frames(
     Args:
         path: the video; a folder, numbered pattern or wildcard for images.
         every: convert and return only frames 0, every, 2 every, ...
-        quiet: do not log which of several streams is used and which colours are converted.
+        quiet: do not log which of several streams is used, which colours are converted, and where the file is cut.
 
     Raises:
         UserError: at once if the file is missing or not a video; at the first `next` if it has no frames.
@@ -120,13 +121,13 @@ def iterate_displayed_frames(
 
 
 def _close_after(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path, every: int, quiet: bool
+    container: InputContainer, stream: av.VideoStream, path: Path, every: int, quiet: bool
 ) -> Iterator[DisplayedFrame]:
     with container:
         empty = True
         if not quiet:
             _log_choice_of_stream(container, stream, path)
-        for frame in _decode(container, stream, path, every):
+        for frame in _decode(container, stream, path, every, quiet):
             if empty and frame.converted_from is not None and not quiet:
                 _logger.warning("%s is converted to BT.709 (%s)", path.name, frame.converted_from)
             empty = False
@@ -135,7 +136,7 @@ def _close_after(
         raise _no_frame_error(path)
 
 
-def _open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]:
+def _open_video(path: Path) -> tuple[InputContainer, av.VideoStream]:
     if not path.exists():
         raise UserError(f"video not found: {path}")
     if not path.is_file():
@@ -167,14 +168,14 @@ def _open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream
     return container, stream
 
 
-def main_video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+def main_video_stream(container: InputContainer) -> av.VideoStream | None:
     """The video stream that a player shows: the default one, the largest of several; None if there is none."""
     streams = _video_streams(container)
     default = [stream for stream in streams if stream.disposition & Disposition.default]
     return max(default or streams, key=_n_pixels, default=None)  # the first of several of one size
 
 
-def _video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+def _video_streams(container: InputContainer) -> list[av.VideoStream]:
     """The streams with moving images: no cover images, no text."""
     return [
         stream
@@ -185,7 +186,7 @@ def _video_streams(container: av.container.InputContainer) -> list[av.VideoStrea
     ]
 
 
-def _log_choice_of_stream(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> None:
+def _log_choice_of_stream(container: InputContainer, stream: av.VideoStream, path: Path) -> None:
     n_streams = len(_video_streams(container))
     if n_streams > 1:
         size = f"{stream.codec_context.width} x {stream.codec_context.height}"
@@ -199,7 +200,7 @@ def _n_pixels(stream: av.VideoStream) -> int:
 
 
 def _decode(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path, every: int = 1
+    container: InputContainer, stream: av.VideoStream, path: Path, every: int = 1, quiet: bool = False
 ) -> Iterator[DisplayedFrame]:
     n_frames = 0
     try:
@@ -210,9 +211,9 @@ def _decode(
     except av.FFmpegError as error:
         if n_frames == 0:
             raise _no_frame_error(path) from error
-        _logger.warning(
-            "%s is truncated after %d frames (%s); these are used", path.name, n_frames, error.strerror
-        )
+        if not quiet:
+            text = "%s is truncated after %d frames (%s); these are used"
+            _logger.warning(text, path.name, n_frames, error.strerror)
 
 
 def _no_frame_error(path: Path) -> UserError:

@@ -79,7 +79,7 @@ class LiveDriver:
         self._avatar, self._fit = avatar, LiveFit(avatar.head)
         self._retarget = Retarget(avatar.head, neutral, camera)
         self._filter = MotionFilter(neutral, self._settings.live_smoothing)
-        self._number = 0
+        self._number, self._time_s = 0, -math.inf
         self.calibrate()
 
     def calibrate(self) -> None:
@@ -94,9 +94,15 @@ class LiveDriver:
 
         Args:
             rgb: uint8 [H, W, 3].
-            time_s: when it was taken, in seconds of any clock; ascending.
+            time_s: when it was taken, in seconds of any clock. Where the clock has gone back, the calibration begins
+                again, and the motion goes on from the pose that is shown.
         """
         self._number += 1
+        if time_s < self._time_s:
+            self._filter.hold()
+            if self.person is None:
+                self.calibrate()
+        self._time_s = time_s
         seconds: dict[str, float] = {}
         with timed(seconds, "landmarks"):
             face = self._detector(rgb[:, ::-1] if self._settings.live_mirror else rgb)

@@ -17,12 +17,15 @@ import cv2
 import numpy as np
 
 from nha.core.errors import UserError
+from nha.core.paths import path_of_user
+from nha.core.text import shortened
 from nha.data.video_io import iterate_frames, video_info
 from nha.preprocess.backends.mediapipe_runtime import quiet
 
 _CAMERA_SIZE = (640, 480)  # asked for; cameras choose the nearest one that they have
 _CAMERA_FPS = 30
 _MOST_CAMERAS = 64
+_LATEST_S = 1.0  # a video that is later goes on from there, instead of making up for it
 
 
 @dataclass(frozen=True)
@@ -108,13 +111,14 @@ def open_source(text: str, *, repeat: bool = False) -> ImageSource:
     """
     if text.isdecimal():
         return ImageSource(f"camera {text}", _camera_images(_open_camera(text)))
-    path = Path(text).expanduser()
+    path = path_of_user(text)
     frame_rate = float(video_info(path).fps)  # raises UserError for a file that cannot be read
     return ImageSource(path.name, _played(path, frame_rate, repeat))
 
 
 def _open_camera(text: str) -> cv2.VideoCapture:
-    number = int(text)
+    text = shortened(text, 12)
+    number = int(text) if text.isdecimal() else _MOST_CAMERAS
     camera = None
     if number < _MOST_CAMERAS:
         with quiet():
@@ -154,9 +158,12 @@ def _played(
     for round_number in itertools.count():
         if round_number and not repeat:
             return
-        for rgb in iterate_frames(path, quiet=True):
+        for rgb in iterate_frames(path, quiet=round_number > 0):
             due = start + count / frame_rate
-            if (wait := due - clock()) > 0:
+            wait = due - clock()
+            if wait > 0:
                 sleep(wait)
+            elif wait < -_LATEST_S:  # the program was stopped, or the machine is too slow for this video
+                start, due = start - wait, due - wait
             count += 1
             yield due, rgb

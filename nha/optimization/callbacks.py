@@ -84,7 +84,8 @@ class LoggedImages(lightning.Callback):
         for name, frames in (("train", self.data.train), ("held_out", self.data.val)):
             if len(frames):
                 image = comparison(module, frames.batch([len(frames) // 2]).to(module.device))
-                trainer.logger.experiment.add_image(name, image, epoch + 1)
+                if trainer.logger is not None:
+                    trainer.logger.experiment.add_image(name, image, epoch + 1)
 
 
 @torch.no_grad()

@@ -12,7 +12,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from nha.avatar.base import HeadAvatar
+from nha.core.paths import is_unicode
 from nha.core.signals import StoppedError
+from nha.core.system import get_logger
 from nha.optimization.avatar_module import AvatarModule
 from nha.optimization.callbacks import (
     HeldOutPoses,
@@ -27,6 +29,8 @@ from nha.optimization.objective import Objective
 from nha.optimization.resume import LOG_FOLDER
 from nha.optimization.stages import Stage
 from nha.optimization.training_state import TRAINING_FILE, StateFiles, TrainingState
+
+_logger = get_logger(__name__)
 
 
 def fit_stage(
@@ -69,7 +73,7 @@ def fit_stage(
         plugins=[files],
         use_distributed_sampler=False,  # the data module distributes the frames, see `order_of_rank`
         max_epochs=stage.end_epoch,
-        logger=TensorBoardLogger(output / LOG_FOLDER, name="", version=""),
+        logger=_curves(output),
         callbacks=[
             StageProgress(),
             HeldOutPoses(data, settings.run.held_out_period),
@@ -110,6 +114,13 @@ def _what_is_kept(epochs: int) -> str:
     if not epochs:
         return "no state was saved yet (--checkpoint_period), so the same command starts again"
     return f"the state after epoch {epochs} is kept, and the same command continues from it"
+
+
+def _curves(output: Path) -> TensorBoardLogger | bool:
+    if is_unicode(output):
+        return TensorBoardLogger(output / LOG_FOLDER, name="", version="")
+    _logger.warning("no curves for TensorBoard: the name of the output folder is no UTF-8")
+    return False
 
 
 def _strategy(settings: OptimizationSettings) -> str:

@@ -13,6 +13,7 @@ from nha.core.json_file import json_text, read_json_object, write_json
 from nha.core.output_folder import own_folder
 from nha.core.progress import duration
 from nha.core.system import atomic_path, get_logger
+from nha.core.text import printable
 from nha.data.video_io import count_packets, video_info
 from nha.evaluation.evidence import collect_evidence
 from nha.evaluation.run import evaluate_avatar
@@ -145,7 +146,7 @@ def _make(settings: MakeSettings, plan: _Plan, out: Path, expected: dict[str, fl
     write_make_report(files["report"], settings, verdict, files, seconds)
     text = "\n".join([*verdict.lines(), *_paths(files)])
     with atomic_path(out / TEXT_FILE) as temporary:
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+        temporary.write_text(printable(f"{text}\n", keep="\n"), encoding="utf-8")
     write_json(out / VERDICT_FILE, {**verdict.as_dict(), "seconds": seconds})
     print(f"\n{text}")
     return MadeAvatar(out, verdict, files, seconds)

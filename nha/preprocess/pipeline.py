@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nha.core.errors import UserError
-from nha.core.system import NO_ROOM, exclusive_use, get_logger, require_writable
+from nha.core.refusal import NO_ROOM
+from nha.core.system import exclusive_use, get_logger, require_writable
 from nha.data.messages import some_of
 from nha.data.video_io import VideoInfo, video_info
 from nha.preprocess.dataset_info import DatasetInfo, describe_video
@@ -74,6 +75,9 @@ def _fill(
             DatasetBuilder(options, workspace, estimators, transform).run()
     except UserError:
         workspace.discard()
+        raise
+    except OSError:
+        workspace.manifest.require_same_folder()  # a folder that was moved is the better explanation
         raise
     finally:
         estimators.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from nha.core.errors import UserError
 from nha.core.images import gaussian_blur
+from nha.core.paths import path_of_user
 from nha.data.dataset_folder import read_rgb
 from nha.data.video_io import iterate_frames, video_info
 from nha.visualization.colours import to_uint8
@@ -45,7 +45,7 @@ class Background:
     def __init__(self, text: str, frame_rate: float) -> None:
         self.colour = _parse_colour(text)
         self._frame_rate = frame_rate
-        self._path = Path(text).expanduser()
+        self._path = path_of_user(text)
         self._image: np.ndarray | None = None
         if self.colour is None:
             if not self._path.is_file():

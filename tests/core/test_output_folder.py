@@ -52,6 +52,32 @@ def test_a_folder_with_files_from_elsewhere_is_refused_untouched(tmp_path):
     assert tmp_path.stat().st_mtime_ns == before
 
 
+def replace_meanwhile(out: Path, moved: Path, target: Path | None, written: str | None) -> None:
+    """A program whose output folder is moved while it works; its place is taken by a link to `target`, if any."""
+    with own_folder(out):
+        write(out / "first.json", "first")
+        os.replace(out, moved)
+        if target is not None:
+            out.symlink_to(target)
+        if written is not None:
+            write(out / written, "second")
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+@pytest.mark.parametrize("written", ["scores.json", "sub/scores.json", None])
+def test_a_folder_that_is_replaced_meanwhile_ends_the_program_and_nothing_else_is_touched(
+    tmp_path, is_link, written
+):
+    elsewhere, moved = tmp_path / "elsewhere", tmp_path / "moved"
+    write(elsewhere / "scores.json", "mine")
+    write(elsewhere / "sub" / "scores.json", "mine")
+    with pytest.raises(UserError, match="moved, removed or replaced while this program was at work"):
+        replace_meanwhile(tmp_path / "out", moved, elsewhere if is_link else None, written)
+    assert contents(elsewhere) == {"scores.json": "mine", "sub/scores.json": "mine"}
+    assert not (elsewhere / MANIFEST_FILE).exists()
+    assert contents(moved) == {"first.json": "first"}
+
+
 def test_own_files_are_replaced_and_changed_or_foreign_ones_kept(tmp_path, caplog):
     out = tmp_path / "out"
     with own_folder(out):

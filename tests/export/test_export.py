@@ -199,7 +199,7 @@ def test_the_summary_lists_the_files_and_their_accuracy(exported):
     assert "nha export" in facts["source"]
     assert (facts["frames_per_second"], facts["frames"]) == (25.0, 6)
     assert twin.gltf.asset.copyright is None
-    rig, images = summary["report"]["rig"], summary["report"]["pictures"]
+    rig, images = summary["report"]["rig"], summary["report"]["images"]
     assert rig["bind_pose"]["max_mm"] < 0.01
     assert 0.05 < rig["tracked_frames"]["max_mm"] <= rig["tracked_frames_by_hand"]["max_mm"]
     assert 10 < images["texture_and_rig"]["covered_psnr"] < 60

@@ -114,6 +114,17 @@ def test_a_lost_face_keeps_the_pose_and_returns_smoothly(driver, actor):
     assert angles[-1] == pytest.approx(30, abs=1.5)
 
 
+def test_a_clock_that_goes_back_neither_stops_the_calibration_nor_the_motion(driver, actor):
+    for time_s in (1e9, 1e9 + 0.5, 3.0, 3.5):
+        assert 0 <= driver.update(IMAGE, time_s).progress < 1
+    time_s = calibrated(driver)
+    followed, _ = follow(driver, time_s + 1e6)
+    actor.params = turned(actor.params, 0.0, 30.0)
+    pose, _ = follow(driver, -5.0)
+    turn = rotation_matrix(followed.params.rotation).mT @ rotation_matrix(pose.params.rotation)
+    assert float(torch.rad2deg(rotation_vector(turn)[0, 1])) == pytest.approx(30, abs=1.5)
+
+
 def test_noise_is_smoothed_and_settings_turn_it_off(avatar, poses, actor):
     def jitter(smoothing: float) -> float:
         actor.noise_px = 0.0

@@ -27,16 +27,30 @@ N_FRAMES = 12
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 
 
-@pytest.fixture
-def options(spaced_dir: Path, fakes) -> PreprocessOptions:
+@pytest.fixture(scope="module")
+def video(tmp_path_factory, fakes) -> Path:
     """A video whose frames are noise, so that files are large, with a face on it."""
     rng = np.random.default_rng(0)
     frames = [
         np.maximum(image, rng.integers(0, 60, image.shape, np.uint8))
         for image in fakes.walking_square(N_FRAMES)
     ]
-    video = fakes.write_video(spaced_dir / "video.mp4", frames)
+    return fakes.write_video(tmp_path_factory.mktemp("a video") / "video.mp4", frames)
+
+
+@pytest.fixture
+def options(video: Path, spaced_dir: Path) -> PreprocessOptions:
     return PreprocessOptions(video=video, out_path=spaced_dir / "data", scale=192)
+
+
+@pytest.fixture(scope="module")
+def whole(video: Path, fakes, contents, tmp_path_factory) -> dict[str, str]:
+    """The contents of the dataset of a run that nothing interrupts."""
+    out = tmp_path_factory.mktemp("whole") / "data"
+    build_dataset(
+        PreprocessOptions(video=video, out_path=out, scale=192), fakes.fake_estimators(sequential=True)
+    )
+    return contents(out)
 
 
 RUNNER = """
@@ -80,10 +94,11 @@ def go(process: subprocess.Popen) -> None:
 @pytest.mark.parametrize(
     "shares", [(0.2, 0.6), pytest.param((0.1, 0.25, 0.4, 0.55, 0.7, 0.85), marks=pytest.mark.robustness)]
 )
-def test_a_run_killed_at_any_moment_continues_to_the_same_bytes(fakes, options, contents, shares):
-    whole = replace(options, out_path=options.out_path.with_name("whole"))
-    begin = time.perf_counter()
-    build_dataset(whole, fakes.fake_estimators(sequential=True))
+def test_a_run_killed_at_any_moment_continues_to_the_same_bytes(fakes, options, contents, whole, shares):
+    begin = time.perf_counter()  # as fast as the machine is at present
+    build_dataset(
+        replace(options, out_path=options.out_path.with_name("timed")), fakes.fake_estimators(sequential=True)
+    )
     seconds = time.perf_counter() - begin
 
     rng = np.random.default_rng()
@@ -97,14 +112,13 @@ def test_a_run_killed_at_any_moment_continues_to_the_same_bytes(fakes, options, 
         interrupted += process.returncode == -signal.SIGKILL
     assert interrupted >= 1
     build_dataset(options, fakes.fake_estimators(sequential=True))
-    assert contents(options.out_path) == contents(whole.out_path)
+    assert contents(options.out_path) == whole
 
 
 @pytest.mark.parametrize("last_step", ["remove_own", "compact"])
-def test_a_run_killed_at_its_very_end_is_tidied_by_the_next(fakes, options, contents, monkeypatch, last_step):
-    whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_estimators(sequential=True))
-
+def test_a_run_killed_at_its_very_end_is_tidied_by_the_next(
+    fakes, options, contents, whole, monkeypatch, last_step
+):
     def kill(*_):
         (options.out_path / "..manifest.4194305.0123abcd.part.jsonl").touch()  # no process has this number
         raise KeyboardInterrupt
@@ -113,15 +127,12 @@ def test_a_run_killed_at_its_very_end_is_tidied_by_the_next(fakes, options, cont
         patch.setattr(Manifest, last_step, kill)
         with pytest.raises(KeyboardInterrupt):
             build_dataset(options, fakes.fake_estimators(sequential=True))
-    assert contents(options.out_path) != contents(whole.out_path)
+    assert contents(options.out_path) != whole
     build_dataset(options, fakes.fake_estimators(sequential=True))
-    assert contents(options.out_path) == contents(whole.out_path)
+    assert contents(options.out_path) == whole
 
 
-def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_dead(fakes, options, contents):
-    whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_estimators(sequential=True))
-
+def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_dead(fakes, options, contents, whole):
     first = start(fakes, options)
     go(first)
     while not (options.out_path / "dataset_info.json").exists():
@@ -137,10 +148,10 @@ def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_dead(fake
         first.kill()
         first.communicate()
     build_dataset(options, fakes.fake_estimators(sequential=True))
-    assert contents(options.out_path) == contents(whole.out_path)
+    assert contents(options.out_path) == whole
 
 
-def test_files_that_may_not_grow_as_on_a_full_disk(fakes, options, contents):
+def test_files_that_may_not_grow_as_on_a_full_disk(fakes, options, contents, whole):
     """No file above 50 kB: frames fit, the overview does not. A real error of the system, in a process of its own."""
     limit = 50_000
     process = start(
@@ -155,18 +166,13 @@ def test_files_that_may_not_grow_as_on_a_full_disk(fakes, options, contents):
     expect_whole_files_only(options.out_path)
 
     build_dataset(options, fakes.fake_estimators(sequential=True))
-    whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_estimators(sequential=True))
-    assert contents(options.out_path) == contents(whole.out_path)
+    assert contents(options.out_path) == whole
 
 
 @pytest.mark.parametrize("n_written", [0, 1, 9, 40])
 def test_a_full_disk_leaves_whole_files_and_the_run_continues(
-    fakes, options, contents, monkeypatch, n_written
+    fakes, options, contents, whole, monkeypatch, n_written
 ):
-    whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_estimators(sequential=True))
-
     left = [n_written]
     replace_file = os.replace
 
@@ -185,7 +191,7 @@ def test_a_full_disk_leaves_whole_files_and_the_run_continues(
     assert "\n" not in str(caught.value)
     expect_whole_files_only(options.out_path)
     build_dataset(options, fakes.fake_estimators(sequential=True))
-    assert contents(options.out_path) == contents(whole.out_path)
+    assert contents(options.out_path) == whole
 
 
 def expect_whole_files_only(root: Path) -> None:

@@ -21,6 +21,15 @@ def options(spaced_dir: Path, fakes) -> PreprocessOptions:
     return PreprocessOptions(video=video, out_path=spaced_dir / "data set", scale=96)
 
 
+@pytest.fixture(scope="module")
+def whole(fakes, contents, tmp_path_factory) -> dict[str, str]:
+    """The contents of the dataset of a run that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole")
+    video = fakes.write_video(folder / "my video.mp4", fakes.walking_square(N_FRAMES, faceless=(4,)))
+    build_dataset(PreprocessOptions(video=video, out_path=folder / "data", scale=96), fakes.fake_estimators())
+    return contents(folder / "data")
+
+
 @pytest.fixture
 def without_a_face(options, fakes) -> PreprocessOptions:
     video = options.video.with_name("empty.mp4")
@@ -138,10 +147,8 @@ def make_empty(path: Path) -> None:
     ["image_0001.png", "parsing_0001.png", "seg_0001.png", "normals_0001.png", "keypoints_static_0001.json"],
 )
 def test_only_the_damaged_file_of_an_unfinished_dataset_is_made_again(
-    fakes, options, contents, monkeypatch, caplog, damage, name
+    fakes, options, contents, whole, monkeypatch, caplog, damage, name
 ):
-    whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_estimators())
     interrupt_after(12, monkeypatch, options, fakes.fake_estimators())
     path = options.out_path / "frame_0001" / name
     damage(path)
@@ -152,20 +159,18 @@ def test_only_the_damaged_file_of_an_unfinished_dataset_is_made_again(
     aside = path.with_name(f"{name}.damaged")
     assert aside.exists()
     aside.unlink()
-    assert contents(options.out_path) == contents(whole.out_path)
+    assert contents(options.out_path) == whole
 
 
 @pytest.mark.parametrize("damage", [cut_in_half, flip_a_bit, make_empty])
 @pytest.mark.parametrize("name", ["face_0001.npz", "matte_0001.png"])
-def test_damaged_working_files_are_made_again(fakes, options, contents, monkeypatch, damage, name):
-    whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_estimators())
+def test_damaged_working_files_are_made_again(fakes, options, contents, whole, monkeypatch, damage, name):
     interrupt_after(12, monkeypatch, options, fakes.fake_estimators())
     damage(options.out_path / ".preprocess" / name)
     build_dataset(options, fakes.fake_estimators())
     (options.out_path / ".preprocess" / f"{name}.damaged").unlink()
     (options.out_path / ".preprocess").rmdir()
-    assert contents(options.out_path) == contents(whole.out_path)
+    assert contents(options.out_path) == whole
 
 
 def test_a_finished_dataset_keeps_its_protection_while_it_is_repaired(fakes, options, contents, monkeypatch):
@@ -188,14 +193,12 @@ def test_a_finished_dataset_keeps_its_protection_while_it_is_repaired(fakes, opt
     assert contents(options.out_path) == before
 
 
-def test_a_dataset_without_a_manifest_is_continued(fakes, options, contents, monkeypatch):
+def test_a_dataset_without_a_manifest_is_continued(fakes, options, contents, whole, monkeypatch):
     """Datasets of earlier versions have none."""
-    whole = replace(options, out_path=options.out_path.with_name("whole"))
-    build_dataset(whole, fakes.fake_estimators())
     interrupt_after(9, monkeypatch, options, fakes.fake_estimators())
     (options.out_path / ".manifest.jsonl").unlink()
     build_dataset(options, fakes.fake_estimators())
-    assert contents(options.out_path) == contents(whole.out_path)
+    assert contents(options.out_path) == whole
 
 
 @pytest.mark.parametrize("change", [b"", b"{", b"[]", b'{"video": 3}', b"\xff\xfe", b"[" * 100_000])
