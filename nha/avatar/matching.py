@@ -44,7 +44,7 @@ def tracking_for_head(
             "--head, or track the video again"
         )
     if known is None:
-        _logger.info(
+        _logger.warning(
             "'%s' does not name the head model that it was tracked with (a file of an older version or of another "
             "program); it is taken as one of %s",
             name,
