@@ -15,7 +15,7 @@ The modules in reading order; each imports only modules above it:
 11. `procedural`: a head model generated from formulas, free of licences.
 12. `load`: selection of a head model by name or folder.
 13. `subdivide`, `soft_labels`, `topology`: the rendered mesh and its tables.
-14. `joint_limits`, `lbs`, `mouth_features`: the parts of the head model's forward pass.
+14. `joint_limits`, `joint_rotations`, `lbs`, `mouth_features`: the parts of the head model's forward pass.
 15. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
 16. `quick_pose`, `landmark_openings`: posing of one identity without gradient; openings of its mouth and eyes.
 17. `arkit_shapes`, `arkit_map`: ARKit's 52 facial shapes, and their linear map to the parameters.
