@@ -25,6 +25,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "blue": (0, 71, 187),
 }
 SILHOUETTE_SIGMA_PX = 0.7
+_TINY = 1e-6
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
@@ -70,9 +71,11 @@ class Background:
         """
         if self.colour == COLOURS["white"]:
             return to_uint8(rendered)  # avatars are rendered on white
-        alpha = soften_silhouette(rendered[3].cpu())
-        rgb01 = torch.from_numpy(self._rgb(number, alpha.shape)).permute(2, 0, 1).float() / 255
-        return to_uint8(rendered[:3].cpu() * alpha + rgb01 * (1 - alpha))
+        rgb01, coverage = rendered.cpu().split([3, 1])
+        head = rgb01 - (1 - coverage)  # on black: edges of antialiased images contain white otherwise
+        alpha = soften_silhouette(coverage[0])
+        behind = torch.from_numpy(self._rgb(number, alpha.shape)).permute(2, 0, 1).float() / 255
+        return to_uint8(head * (alpha / coverage.clamp_min(_TINY)) + behind * (1 - alpha))
 
     def _rgb(self, number: int, size: tuple[int, int]) -> np.ndarray:
         if self.colour is not None:
@@ -94,7 +97,12 @@ class Background:
 
 
 def soften_silhouette(alpha: Tensor) -> Tensor:
-    """Blur a binary alpha mask [H, W] towards its inside only: outside, there is no colour of the head."""
+    """Blur a binary alpha mask [H, W] towards its inside only: outside, there is no colour of the head.
+
+    An antialiased mask, which has values between 0 and 1, stays as it is.
+    """
+    if ((alpha > 0) & (alpha < 1)).any():
+        return alpha
     return torch.minimum(alpha, gaussian_blur(alpha[None, None], SILHOUETTE_SIGMA_PX)[0, 0])
 
 

@@ -67,3 +67,15 @@ def test_the_silhouette_is_softened_inside_the_head_only(rendered):
     assert image[10, 9].tolist() == [0, 0, 128]  # just outside
     assert 128 < image[10, 10, 0] < 255  # the outermost pixel of the head
     assert image[10, 12].tolist() == [255, 0, 0]
+
+
+def test_edges_of_antialiased_heads_mix_with_the_background_and_have_no_white(rendered):
+    cover = torch.tensor([0.25, 0.5, 0.75])
+    rendered[3, 5:8, 9] = cover
+    rendered[:3, 5:8, 9] = cover * torch.tensor([[1.0], [0.0], [0.0]]) + 1 - cover
+    image = Background("#000080", 25).compose(rendered, 0).astype(int)
+    expected = cover[:, None] * torch.tensor([255.0, 0, 0]) + (1 - cover[:, None]) * torch.tensor(
+        [0, 0, 128.0]
+    )
+    np.testing.assert_allclose(image[5:8, 9], expected, atol=1)
+    assert image[10, 10].tolist() == [255, 0, 0]
