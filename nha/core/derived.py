@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+
+_here = threading.local()
+
+
+@contextlib.contextmanager
+def recomputed() -> Iterator[None]:
+    """In the block, `Derived` values are computed at every call.
+
+    This is for functions that are recorded as CUDA graphs and replayed after their sources have changed: a replay would
+    read the value that was kept when the graph was recorded.
+    """
+    before = getattr(_here, "recomputed", False)
+    _here.recomputed = True
+    try:
+        yield
+    finally:
+        _here.recomputed = before
 
 
 class Derived:
@@ -21,13 +40,15 @@ class Derived:
     def value(self, sources: Iterable[Tensor], compute: Callable[[], Any]) -> Any:
         """`compute()` without gradient, or its result at an earlier call with the same sources; do not write to it.
 
-        Where gradients are recorded and reach one of the sources, it is computed at every call.
+        Where gradients are recorded and reach one of the sources, and in `recomputed`, it is computed at every call.
 
         Args:
             sources: the tensors that the value depends on.
             compute: computes the value.
         """
         sources = list(sources)
+        if getattr(_here, "recomputed", False):
+            return compute()
         if torch.is_grad_enabled() and any(source.requires_grad for source in sources):
             return compute()
         if any(source.is_inference() for source in sources):  # such tensors do not count their changes

@@ -11,6 +11,7 @@ from torch import Tensor
 from nha.avatar.base import HeadAvatar
 from nha.core.constants import present_values
 from nha.core.cuda_graphs import CapturedFunction, Recorder
+from nha.core.derived import recomputed
 from nha.core.types import FrameBatch
 from nha.optimization.objective import Objective, render_batch
 from nha.optimization.optimizers import pose_optimizer
@@ -74,7 +75,9 @@ class HeldOutFit:
 
     def _step(self, batch: FrameBatch, active: tuple[str, ...], weights: Tensor) -> StepValues:
         stage = self.stage
-        losses = self.objective(stage.terms, self.avatar, render_batch(self.avatar, stage, batch), batch)
+        with recomputed():  # the networks change between two passes, but the recorded step is the same
+            rendering = render_batch(self.avatar, stage, batch)
+            losses = self.objective(stage.terms, self.avatar, rendering, batch)
         is_active = {name: float(name in active) for name in losses.names}
         total = losses.weighted_sum(is_active, weights)
         self.optimizer.zero_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nha.core.derived import Derived
+from nha.core.derived import Derived, recomputed
 
 
 class Counted:
@@ -53,3 +53,17 @@ def test_a_value_of_inference_mode_serves_training_later() -> None:
     with torch.inference_mode():
         kept = double()
     (kept * torch.ones(3, requires_grad=True)).sum().backward()
+
+
+def test_recomputed_values_are_neither_kept_nor_taken():
+    source, kept, numbers = torch.ones(1), Derived(), []
+    with recomputed():
+        for _ in range(2):
+            kept.value([source], lambda: numbers.append(0))
+    assert len(numbers) == 2
+    for _ in range(2):
+        kept.value([source], lambda: numbers.append(0))
+    assert len(numbers) == 3
+    with recomputed():
+        kept.value([source], lambda: numbers.append(0))
+    assert len(numbers) == 4

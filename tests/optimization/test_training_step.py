@@ -11,6 +11,7 @@ import torch
 
 from nha.avatar.open import build_avatar
 from nha.core.cuda_graphs import WARM_UPS
+from nha.core.derived import Derived
 from nha.core.paths import PART_WEIGHTS
 from nha.head.load import load_head
 from nha.optimization.avatar_module import AvatarModule
@@ -84,6 +85,28 @@ def test_recorded_fit_of_held_out_frames_equals_single_steps(make_settings, asse
     torch.testing.assert_close(
         first.frame_parameters.expr, second.frame_parameters.expr, rtol=1e-4, atol=1e-7
     )
+
+
+def test_the_fit_of_held_out_frames_keeps_nothing_that_training_changes(
+    make_settings, assets, monkeypatch
+) -> None:
+    """A recorded step would read what was kept when it was recorded, also after the networks have changed."""
+    settings = make_settings((1, 1, 1))
+    data = FrameDataModule(settings.data)
+    avatar = build_avatar(assets, settings.avatar, data.max_frame_id)
+    computed, value = [], Derived.value
+
+    def counted(self, sources, compute):
+        return value(self, sources, lambda: computed.append(self) or compute())
+
+    monkeypatch.setattr(Derived, "value", counted)
+    fit = HeldOutFit(avatar, Objective(avatar, PART_WEIGHTS, None), make_stages(settings)[2])
+    numbers = []
+    for _ in range(2):
+        fit([data.val.batch([0])], 0)
+        numbers.append(len(computed))
+    assert numbers[0] > 0
+    assert numbers[1] == 2 * numbers[0]
 
 
 def test_means_are_over_frames() -> None:
