@@ -5,6 +5,7 @@ A thread reads them; whoever asks gets the latest one, so that images are droppe
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 import time
@@ -158,6 +159,8 @@ def _played(
     for round_number in itertools.count():
         if round_number and not repeat:
             return
+        if round_number:
+            gc.collect()  # PyAV's containers are in reference cycles and hold decoded images
         for rgb in iterate_frames(path, quiet=round_number > 0):
             due = start + count / frame_rate
             wait = due - clock()

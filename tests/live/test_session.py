@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import runpy
 import time
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -159,3 +161,27 @@ def test_the_benchmark_measures_each_part(avatar, poses, actor, repository, caps
         assert re.search(rf"^{part} +\d+\.\d ms   95 %: +\d+\.\d ms$", printed, re.MULTILINE)
     assert re.search(r"\d+\.\d fps shown", printed)
     assert re.search(r"\d+ images of the source, \d+ followed, \d+ dropped", printed)
+
+
+def test_what_a_round_of_a_repeated_video_leaves_in_cycles_is_freed(monkeypatch):
+    opened = []
+
+    class Container:
+        def __init__(self) -> None:
+            self.itself = self
+            opened.append(weakref.ref(self))
+
+    def frames(path, quiet):
+        container = Container()
+        yield np.zeros((2, 2, 3), np.uint8)
+        del container
+
+    monkeypatch.setattr("nha.live.sources.iterate_frames", frames)
+    images = _played("video", 1e6, True, sleep=lambda seconds: None)
+    gc.disable()  # what is collected by chance does not count
+    try:
+        for _ in range(4):
+            next(images)
+        assert sum(container() is not None for container in opened) == 1
+    finally:
+        gc.enable()
