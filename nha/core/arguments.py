@@ -25,10 +25,11 @@ def list_of(kind: type[T], given: T | Iterable[T], name: str) -> list[T]:
         UserError: an object is not of the class.
     """
     items = list(given) if isinstance(given, Iterable) else [given]
-    if wrong := next((item for item in items if not isinstance(item, kind)), None):
-        raise UserError(
-            f"{name} must be a list of {kind.__module__}.{kind.__name__}, but holds {_description(wrong)}"
-        )
+    for item in items:
+        if not isinstance(item, kind):
+            raise UserError(
+                f"{name} must be a list of {kind.__module__}.{kind.__name__}, but holds {_description(item)}"
+            )
     return items
 
 

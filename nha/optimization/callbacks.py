@@ -82,10 +82,9 @@ class LoggedImages(lightning.Callback):
         if (epoch + 1) % self.period and epoch + 1 != module.stage.end_epoch:
             return
         for name, frames in (("train", self.data.train), ("held_out", self.data.val)):
-            if len(frames):
+            if len(frames) and trainer.logger is not None:
                 image = comparison(module, frames.batch([len(frames) // 2]).to(module.device))
-                if trainer.logger is not None:
-                    trainer.logger.experiment.add_image(name, image, epoch + 1)
+                trainer.logger.experiment.add_image(name, image, epoch + 1)
 
 
 @torch.no_grad()
