@@ -16,6 +16,7 @@ import torch
 
 import checkout  # noqa: F401 - finds the package where it is not installed
 from nha.core.errors import UserError
+from nha.core.launches import kernels_on_cpu
 from nha.core.system import run_script
 
 POINTS = 192
@@ -101,15 +102,11 @@ def _aligned(value: object) -> bool:
 
 def _launch_all() -> None:
     """Call every function that launches kernels, with the sizes of the published networks."""
-    from nha.nets import siren_ops, siren_triton
+    from nha.nets import siren_ops
     from nha.render.antialias_triton import antialias_triton
     from nha.render.raster_triton import rasterize_triton
 
-    def run(name: str) -> Callable[..., None]:
-        return getattr(siren_triton, name)
-
-    names = ("siren_forward", "siren_backward", "siren_weight_gradients")
-    with mock.patch.object(torch.ops, "nha", mock.Mock(**{name: run(name) for name in names})):
+    with kernels_on_cpu():
         for inputs, width, layers in ((67, 256, 8), (35, 128, 6)):  # texture and offsets
             x, first = torch.zeros(POINTS, inputs), torch.zeros(1, width, inputs)
             later, biases = torch.zeros(1, layers - 1, width, width), torch.zeros(1, layers, width)

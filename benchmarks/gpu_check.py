@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib.util
 import sys
 import tempfile
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from nha.avatar.settings import AvatarSettings
 from nha.core.device import pick_device, seed_everything, set_precision
 from nha.core.errors import UserError
 from nha.core.json_file import undefined_as_null, write_json
+from nha.core.launches import has_triton
 from nha.core.system import run_script
 from nha.head.load import load_head
 
@@ -131,17 +131,13 @@ def parts_of_kernels(arguments: argparse.Namespace, device: torch.device) -> lis
     growing = functools.partial(lists.measure, a.head, min(size, 256), device)
     parts = [
         Part("kernels", kernels.AIMS, kernel_figures, budget_s=40),
-        Part("fused", fused.AIMS, fused_networks if on_cuda and _has_triton() else None, other, 30),
+        Part("fused", fused.AIMS, fused_networks if on_cuda and has_triton() else None, other, 30),
         Part("lists", lists.AIMS, growing if on_cuda else None, other, 30),
     ]
     for model in ("published", "blend"):
         check = functools.partial(graphs.measure, model, a.head, min(size, 256), device)
         parts.append(Part(f"graphs-{model}", graphs.aims(model), check if on_cuda else None, other, 30))
     return parts
-
-
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
 
 
 def _speed(arguments: argparse.Namespace, device: torch.device) -> speed.Speed:
@@ -164,7 +160,7 @@ def parts_of_speed(measured: speed.Speed, device: torch.device) -> list[Part]:
         Part(
             "fused-times",
             speed.FUSED_TIMES,
-            measured.fused_times if on_cuda and _has_triton() else None,
+            measured.fused_times if on_cuda and has_triton() else None,
             other,
             25,
         ),

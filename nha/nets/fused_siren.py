@@ -8,15 +8,14 @@ unless `set_fused_networks` turns it on, because its speed was not measured yet 
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib.util
 import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from nha.core.device import set_precision, uses_cpu_kernels
+from nha.core.device import set_precision
+from nha.core.launches import uses_fused_kernels
 from nha.nets.siren_ops import trunk_backward, trunk_forward
 
 FORWARD = torch.float16  # type of the factors of forward products; its mantissa is that of tf32
@@ -56,20 +55,14 @@ def can_fuse(x: Tensor, n_layers: int, width: int) -> bool:
     """
     return (
         _wanted
-        and (_has_triton() if x.is_cuda else x.device.type == "cpu" and not uses_cpu_kernels(x.device))
+        and uses_fused_kernels(x.device)
         and x.dtype == torch.float32
         and torch.get_float32_matmul_precision() != "highest"
         and SMALLEST_WIDTH <= width <= LARGEST_WIDTH
         and width.bit_count() == 1
         and n_layers > 1
         and len(x) > 0
-        and not torch.compiler.is_compiling()
     )
-
-
-@functools.cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
 
 
 def backward_type() -> torch.dtype:

@@ -1,32 +1,22 @@
 """The launches of the fused FiLM-SIREN kernels as operations of torch, and what is computed around them.
 
 Each operation is one kernel launch on CUDA (`nha/nets/siren_triton.py`) and a twin in plain torch on the CPU, with the
-same rounding. As operations they are seen by torch's dispatcher, so profiles and `benchmarks/op_count.py` count them.
-With TRITON_INTERPRET=1 set, the kernels run on the CPU in Triton's interpreter instead of the twins.
+same rounding (`nha/core/launches.py`).
 """
 
 from __future__ import annotations
 
 import math
-import os
 
 import torch
 from torch import Tensor
+
+from nha.core.launches import register_launches
 
 SECTION = 8192  # points whose weight gradients one program sums
 MOST_SECTIONS = 16
 _BYTES_OF_CHUNK = 128  # of a row of a factor that is loaded at once
 _STEPS = 65536  # of a turn
-
-_library = torch.library.Library("nha", "DEF")
-_library.define(
-    "siren_forward(Tensor x, Tensor first, Tensor later, Tensor biases, Tensor(a!) turns, Tensor(b!) out) -> ()"
-)
-_library.define("siren_backward(Tensor turns, Tensor weights, Tensor(a!) gradients) -> ()")
-_library.define(
-    "siren_weight_gradients(Tensor turns, Tensor gradients, int section, Tensor(a!) of_weight, "
-    "Tensor(b!) of_bias) -> ()"
-)
 
 
 def trunk_forward(
@@ -133,33 +123,14 @@ def _sine(turns: Tensor) -> Tensor:
     return torch.sin(_radians(turns))
 
 
-_TWINS = {
-    "siren_forward": _forward_twin,
-    "siren_backward": _backward_twin,
-    "siren_weight_gradients": _weight_gradients_twin,
-}
-
-
-def _kernel(name: str):
-    def launch(*arguments) -> None:
-        from nha.nets import siren_triton  # only here: Triton is an optional package
-
-        getattr(siren_triton, name)(*arguments)
-
-    return launch
-
-
-def _kernel_or_twin(name: str):
-    kernel, twin = _kernel(name), _TWINS[name]
-
-    def compute(*arguments) -> None:
-        (kernel if os.environ.get("TRITON_INTERPRET") == "1" else twin)(*arguments)
-
-    return compute
-
-
-for _name in _TWINS:
-    _library.impl(_name, _kernel(_name), "CUDA")
-    _library.impl(_name, _kernel_or_twin(_name), "CPU")
-    # gradients come from the autograd function that calls the operations
-    _library.impl(_name, torch.library.fallthrough_kernel, "Autograd")
+register_launches(
+    "nha.nets.siren_triton",
+    {
+        "siren_forward(Tensor x, Tensor first, Tensor later, Tensor biases, Tensor(a!) turns, Tensor(b!) out) -> ()": (
+            _forward_twin
+        ),
+        "siren_backward(Tensor turns, Tensor weights, Tensor(a!) gradients) -> ()": _backward_twin,
+        "siren_weight_gradients(Tensor turns, Tensor gradients, int section, Tensor(a!) of_weight, "
+        "Tensor(b!) of_bias) -> ()": _weight_gradients_twin,
+    },
+)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nha.core import launches
 from nha.nets import film_siren, fused_siren, siren_ops
 from nha.nets.film_siren import MappingNetwork, folded_trunk, siren_layers
 from nha.nets.fused_siren import can_fuse, fused_trunk, set_fused_networks, trunk_twin
@@ -150,7 +151,7 @@ def test_trunk_is_evaluated_by_the_fused_kernels_where_it_can_be(network, single
 class OnCuda:
     """What `can_fuse` reads of a float32 tensor on a GPU."""
 
-    is_cuda, dtype = True, torch.float32
+    device, dtype = torch.device("cuda"), torch.float32
 
     def __len__(self) -> int:
         return 10
@@ -162,7 +163,7 @@ def wanted_at_high_precision():
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     set_fused_networks(True)
-    with mock.patch.object(fused_siren, "_has_triton", return_value=True):
+    with mock.patch.object(launches, "has_triton", return_value=True):
         yield
     set_fused_networks(False)
     torch.set_float32_matmul_precision(before)
@@ -190,5 +191,5 @@ def test_products_backward_have_the_chosen_precision(wanted_at_high_precision) -
 
 
 def test_without_triton_nothing_is_fused(wanted_at_high_precision) -> None:
-    with mock.patch.object(fused_siren, "_has_triton", return_value=False):
+    with mock.patch.object(launches, "has_triton", return_value=False):
         assert not can_fuse(OnCuda(), 8, 256)
