@@ -15,6 +15,7 @@ from unittest import mock
 import torch
 
 import checkout  # noqa: F401 - finds the package where it is not installed
+from nha.core.device import accelerator_path
 from nha.core.errors import UserError
 from nha.core.launches import kernels_on_cpu
 from nha.core.system import run_script
@@ -102,11 +103,14 @@ def _aligned(value: object) -> bool:
 
 def _launch_all() -> None:
     """Call every function that launches kernels, with the sizes of the published networks."""
+    from nha.core.rotations import rotation_matrix, rotation_vector
     from nha.nets import siren_ops
     from nha.render.antialias_triton import antialias_triton
     from nha.render.raster_triton import rasterize_triton
 
-    with kernels_on_cpu():
+    with kernels_on_cpu(), accelerator_path():
+        rotations = rotation_matrix(torch.zeros(POINTS, 3, requires_grad=True))
+        rotation_vector(rotations).sum().backward()
         for inputs, width, layers in ((67, 256, 8), (35, 128, 6)):  # texture and offsets
             x, first = torch.zeros(POINTS, inputs), torch.zeros(1, width, inputs)
             later, biases = torch.zeros(1, layers - 1, width, width), torch.zeros(1, layers, width)

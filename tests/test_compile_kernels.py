@@ -11,7 +11,7 @@ import pytest
 
 import compile_kernels
 
-KERNELS = 10
+KERNELS = 14
 SCRIPT = Path(compile_kernels.__file__)
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from nha.core.constants import constant
+from nha.core.launches import uses_fused_kernels
+from nha.core.rotation_ops import fused_rotation_matrix, fused_rotation_vector
 
 # places and signs of the terms of `quaternion` in a flattened matrix
 _XX_SIGNS, _YY_SIGNS, _ZZ_SIGNS = (1, 1, -1, -1), (1, -1, 1, -1), (1, -1, -1, 1)
@@ -22,6 +24,8 @@ def rotation_matrix(axis_angle: Tensor) -> Tensor:
 
     axis_angle: [..., 3] radians. Returns [..., 3, 3] for column vectors.
     """
+    if uses_fused_kernels(axis_angle.device) and axis_angle.dtype == torch.float32:
+        return fused_rotation_matrix(axis_angle)
     # FLAME adds 1e-8 to the vector, not to its length: this keeps the gradient finite at zero.
     angle = torch.linalg.vector_norm(axis_angle + 1e-8, dim=-1, keepdim=True)
     axis = axis_angle / angle
@@ -63,6 +67,8 @@ def rotation_vector(matrix: Tensor) -> Tensor:
     Returns:
         [..., 3] radians.
     """
+    if uses_fused_kernels(matrix.device) and matrix.dtype == torch.float32:
+        return fused_rotation_vector(matrix)
     q = quaternion(matrix)
     q = torch.where(q[..., :1] < 0, -q, q)
     length = torch.linalg.vector_norm(q[..., 1:], dim=-1, keepdim=True)
