@@ -13,13 +13,14 @@ from numba import float32, int64, prange
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from nha.core.device import uses_cpu_kernels
+from nha.core.device import float32_products, uses_cpu_kernels
 from nha.core.mesh import unique_edges
 
 _BLOCK = (
     16  # columns that one thread averages together: the values of a mesh's vertices then stay in its cache
 )
 
+_LARGEST_DENSE = 10_000  # vertices up to which accelerators multiply by a dense matrix: 400 MB
 _MIRROR = (-1.0, 1.0, 1.0)  # heads are symmetric in x
 _LARGEST_ASYMMETRY_METRES = 0.004  # vertices without a mirrored vertex within this distance have no partner
 
@@ -70,6 +71,7 @@ class OffsetSmoothing(nn.Module):
         self.register_buffer("index", matrix.indices(), persistent=False)  # [2, E]
         self.register_buffer("values", matrix.values(), persistent=False)  # [E]
         self.register_buffer("starts", starts, persistent=False)  # [O + 1] first entry of each row
+        self._power: Tensor | None = None  # [O, O] the matrix to the power of `times`, on accelerators
 
     def forward(self, offsets: Tensor) -> Tensor:
         """Offsets [K, O, 3] averaged with their neighbours, `times` times."""
@@ -80,6 +82,8 @@ class OffsetSmoothing(nn.Module):
         """The averages of columns [O, C], without gradient."""
         if uses_cpu_kernels(columns.device) and columns.dtype == torch.float32:
             return self._powers_numba(columns)
+        if columns.dtype == torch.float32 and len(columns) <= _LARGEST_DENSE:
+            return self._dense_powers(columns)
         matrix = torch.sparse_coo_tensor(
             self.index, self.values, (len(columns),) * 2, is_coalesced=True, check_invariants=False
         )
@@ -87,11 +91,21 @@ class OffsetSmoothing(nn.Module):
             columns = torch.sparse.mm(matrix, columns)
         return columns
 
+    @float32_products()
+    def _dense_powers(self, columns: Tensor) -> Tensor:
+        """One product with the power of the matrix, which is computed at the first call."""
+        power = self._power
+        if power is None or power.device != columns.device:
+            # computed on the CPU, where the averages are fast; 100 MB for 5000 vertices
+            with torch.inference_mode(False), torch.no_grad():
+                power = self._power = self._powers_numba(torch.eye(len(columns))).to(columns.device)
+        return power @ columns
+
     def _powers_numba(self, columns: Tensor) -> Tensor:
         count = columns.shape[1]
         blocks = [block.contiguous() for block in columns.detach().split(_BLOCK, 1)]
         averaged = np.empty((len(columns), count), np.float32)
-        matrix = (self.starts.numpy(), self.index[1].contiguous().numpy(), self.values.numpy())
+        matrix = [table.cpu().contiguous().numpy() for table in (self.starts, self.index[1], self.values)]
         padded = np.zeros((len(blocks), len(columns), min(_BLOCK, count)), np.float32)
         for block, values in zip(padded, blocks, strict=True):
             block[:, : values.shape[1]] = values.numpy()

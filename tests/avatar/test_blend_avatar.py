@@ -8,6 +8,7 @@ import dataclasses
 import pytest
 import torch
 
+from nha.avatar import offset_smoothing
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.drive import LANDMARK_PAIRS, Drive, raw_drive
 from nha.avatar.open import build_avatar, load_avatar, save_avatar
@@ -94,9 +95,11 @@ def test_smoothing_keeps_constants_and_its_gradient_is_its_transpose(blend) -> N
     torch.testing.assert_close(a.grad, blend.smooth(b))  # the matrix is symmetric
 
 
-def test_smoothing_on_the_cpu_equals_sparse_products(blend) -> None:
+@pytest.mark.parametrize("largest_dense", [10_000, 0])
+def test_all_ways_of_smoothing_are_equal(blend, monkeypatch, largest_dense) -> None:
+    monkeypatch.setattr(offset_smoothing, "_LARGEST_DENSE", largest_dense)
     offsets = torch.randn(7, len(blend.head.offset_vertices), 3)  # more than one block of columns
-    with accelerator_path():
+    with accelerator_path():  # a dense matrix, or repeated sparse products
         expected = blend.smooth(offsets)
     torch.testing.assert_close(blend.smooth(offsets), expected)
 
