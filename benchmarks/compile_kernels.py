@@ -105,12 +105,17 @@ def _launch_all() -> None:
     """Call every function that launches kernels, with the sizes of the published networks."""
     from nha.core.rotations import rotation_matrix, rotation_vector
     from nha.nets import siren_ops
+    from nha.optimization.adam_variants import RowAdam, UniformAdam
     from nha.render.antialias_triton import antialias_triton
     from nha.render.raster_triton import rasterize_triton
 
     with kernels_on_cpu(), accelerator_path():
         rotations = rotation_matrix(torch.zeros(POINTS, 3, requires_grad=True))
         rotation_vector(rotations).sum().backward()
+        for kind in (RowAdam, UniformAdam):
+            table = torch.nn.Parameter(torch.zeros(POINTS, 100))
+            table.grad = torch.zeros_like(table)
+            kind([{"params": [table], "centred": True}], lr=torch.tensor(0.1)).step()
         for inputs, width, layers in ((67, 256, 8), (35, 128, 6)):  # texture and offsets
             x, first = torch.zeros(POINTS, inputs), torch.zeros(1, width, inputs)
             later, biases = torch.zeros(1, layers - 1, width, width), torch.zeros(1, layers, width)

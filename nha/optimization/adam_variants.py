@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import torch
 from torch.optim import Optimizer
 
-EPS = 1e-12
+from nha.optimization.adam_ops import centre_rows_, row_step_, uniform_step_
 
 
 class _AdamVariant(Optimizer):
-    """An optimiser with Adam's settings."""
+    """An optimiser with Adam's settings; all groups have the same decay of the moments."""
 
     def __init__(self, params: Iterable, lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
         super().__init__(params, {"lr": lr, "betas": betas})
@@ -29,7 +29,6 @@ class RowAdam(_AdamVariant):
     def step(self, closure=None) -> None:
         """One step of all rows whose gradient is not zero."""
         for group in self.param_groups:
-            first, second = group["betas"]
             for table in group["params"]:
                 if table.grad is None:
                     continue
@@ -37,18 +36,17 @@ class RowAdam(_AdamVariant):
                 if not state:
                     state["steps"] = table.new_zeros(len(table), 1)
                     state["mean"], state["square"] = torch.zeros_like(table), torch.zeros_like(table)
-                grad = table.grad
-                moved = (grad != 0).any(1, keepdim=True).to(grad)
-                steps, mean, square = state["steps"], state["mean"], state["square"]
-                steps += moved
-                mean += moved * (1 - first) * (grad - mean)
-                square += moved * (1 - second) * (grad * grad - square)
-                count = steps.clamp_min(1)
-                size = (square / (1 - second**count)).sqrt() + EPS
-                table -= group["lr"] * moved * (mean / (1 - first**count)) / size
+                row_step_(
+                    table,
+                    table.grad,
+                    state["steps"],
+                    state["mean"],
+                    state["square"],
+                    group["lr"],
+                    group["betas"],
+                )
                 if group.get("centred"):
-                    fitted = (steps > 0).to(table)
-                    table -= fitted * ((table * fitted).sum(0) / fitted.sum().clamp_min(1))
+                    centre_rows_(table, state["steps"])
 
 
 class UniformAdam(_AdamVariant):
@@ -61,17 +59,29 @@ class UniformAdam(_AdamVariant):
     @torch.no_grad()
     def step(self, closure=None) -> None:
         """One step of all tensors with a gradient."""
-        for group in self.param_groups:
-            first, second = group["betas"]
-            for tensor in group["params"]:
-                if tensor.grad is None:
-                    continue
-                state = self.state[tensor]
-                if not state:
-                    state["steps"] = tensor.new_zeros(())
-                    state["mean"], state["square"] = torch.zeros_like(tensor), tensor.new_zeros(())
-                state["steps"] += 1
-                state["mean"].lerp_(tensor.grad, 1 - first)
-                state["square"].lerp_(tensor.grad.square().max(), 1 - second)
-                size = (state["square"] / (1 - second ** state["steps"])).sqrt() + EPS
-                tensor -= group["lr"] * (state["mean"] / (1 - first ** state["steps"])) / size
+        first, second = self.defaults["betas"]
+        moved = [
+            (tensor, group["lr"])
+            for group in self.param_groups
+            for tensor in group["params"]
+            if tensor.grad is not None
+        ]
+        if not moved:
+            return
+        for tensor, _ in moved:
+            if not self.state[tensor]:
+                self.state[tensor].update(
+                    steps=tensor.new_zeros(()), mean=torch.zeros_like(tensor), square=tensor.new_zeros(())
+                )
+        states = [self.state[tensor] for tensor, _ in moved]
+        steps, means, squares = ([state[name] for state in states] for name in ("steps", "mean", "square"))
+        grads = [tensor.grad for tensor, _ in moved]
+        # all tensors together, because each operation costs a launch
+        largest = torch._foreach_norm(grads, torch.inf)
+        torch._foreach_add_(steps, 1)
+        torch._foreach_lerp_(means, grads, 1 - first)
+        torch._foreach_lerp_(squares, torch._foreach_mul(largest, largest), 1 - second)
+        for (tensor, rate), state in zip(moved, states, strict=True):
+            uniform_step_(
+                tensor, state["mean"], state["square"], state["steps"], rate, self.defaults["betas"]
+            )

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from nha.avatar.base import HeadAvatar
 from nha.core.constants import present_values
 from nha.core.cuda_graphs import CapturedFunction, Recorder
+from nha.core.device import uses_cpu_kernels
 from nha.core.processes import WHOLE_BATCH, BatchShare
 from nha.core.types import FrameBatch, HeadParams, Rendering
 from nha.losses.table import LossTable
@@ -173,7 +174,7 @@ def rates_on_device(groups: list[dict], rates: Tensor) -> Iterator[None]:
 
     On a CPU they stay numbers.
     """
-    if not rates.is_cuda:
+    if uses_cpu_kernels(rates.device):
         yield
         return
     before = [group["lr"] for group in groups]

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch.optim import Adam
 
+from nha.core.device import accelerator_path
 from nha.optimization.adam_variants import RowAdam, UniformAdam
+from op_counter import OpCounter
 
 
 def test_rows_with_a_gradient_move_as_with_adam() -> None:
@@ -80,3 +82,47 @@ def test_rows_of_a_centred_group_have_mean_zero() -> None:
     assert (table[3] == 0).all()  # a row that never moved, as those of held-out frames
     torch.testing.assert_close(table[:3].detach().mean(0), torch.zeros(2))
     assert table[0, 0] > table[1, 0]  # the second row moved twice
+
+
+def stepped(kind, device: str = "cpu") -> list[torch.Tensor]:
+    """Parameters and state after four steps in which different rows have gradients; the second group is centred."""
+    torch.manual_seed(0)
+    tensors = [torch.nn.Parameter(torch.randn(70, k).to(device)) for k in (3, 21)]
+    rate = torch.tensor(0.1, device=device)
+    optimizer = kind([{"params": tensors[:1]}, {"params": tensors[1:], "centred": True}], lr=rate)
+    for i in range(4):
+        for tensor in tensors:
+            tensor.grad = torch.randn(tensor.shape).to(device) * (torch.arange(70) % (i + 1) == 0)[
+                :, None
+            ].to(device)
+        optimizer.step()
+    states = [value for tensor in tensors for value in optimizer.state[tensor].values()]
+    return [tensor.detach().cpu() for tensor in (*tensors, *states)]
+
+
+@pytest.mark.parametrize("kind", [RowAdam, UniformAdam])
+def test_fused_steps_are_few_operations(kind) -> None:
+    expected = stepped(kind)
+    with accelerator_path():
+        for ours, plain in zip(stepped(kind), expected, strict=True):
+            torch.testing.assert_close(ours, plain)
+        table = torch.nn.Parameter(torch.ones(3, 2))
+        table.grad = torch.ones(3, 2)
+        optimizer = kind([{"params": [table], "centred": True}], lr=torch.tensor(0.1))
+        optimizer.step()  # makes the state
+        with OpCounter() as counter:
+            optimizer.step()
+    assert counter.totals()["ops"] == (2 if kind is RowAdam else 6)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("kind", [RowAdam, UniformAdam])
+def test_kernels_step_as_plain_torch(kind) -> None:
+    triton = pytest.importorskip("triton", reason="the package triton is not installed")
+    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
+        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
+    expected = stepped(kind)
+    with accelerator_path():
+        found = stepped(kind, "cpu" if triton.knobs.runtime.interpret else "cuda")
+    for ours, plain in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, plain, atol=2e-6, rtol=2e-5)
