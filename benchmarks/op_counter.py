@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -39,6 +40,7 @@ class OpCounter(contextlib.AbstractContextManager):
         ops, views, syncs: part -> number of calls. Calls of the backward pass count for the part whose forward pass
             made them necessary.
         sync_names: (part, call) -> number of its synchronising calls.
+        traffic: part -> bytes of the tensors that the counted operations read and write, each counted once a call.
     """
 
     def __init__(self) -> None:
@@ -46,6 +48,7 @@ class OpCounter(contextlib.AbstractContextManager):
         self.views: Counter[str] = Counter()
         self.syncs: Counter[str] = Counter()
         self.sync_names: Counter[tuple[str, str]] = Counter()
+        self.traffic: Counter[str] = Counter()
         self._part = "other"
         self._starts: list[int] = [0]  # autograd sequence numbers at which another part begins
         self._parts_from: list[str] = ["other"]
@@ -98,7 +101,7 @@ class OpCounter(contextlib.AbstractContextManager):
         self.syncs[part] += 1
         self.sync_names[part, name] += 1
 
-    def add_call(self, func, args: tuple, kwargs: dict) -> None:
+    def add_call(self, func, args: tuple, kwargs: dict, result: object) -> None:
         """Count one aten call."""
         if not self.counting:
             return
@@ -106,8 +109,12 @@ class OpCounter(contextlib.AbstractContextManager):
         if name in MARKERS:
             return
         is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
-        counts = self.views if is_view or name in ALLOCATIONS else self.ops
-        counts[self._current_part()] += 1
+        part = self._current_part()
+        if is_view or name in ALLOCATIONS:
+            self.views[part] += 1
+        else:
+            self.ops[part] += 1
+            self.traffic[part] += sum(map(_bytes, tree_flatten((args, kwargs, result))[0]))
         indices = args[1] if name in INDEXED and len(args) > 1 else ()
         if name == "_local_scalar_dense" and getattr(args[0], "_made_by_host", False):
             return  # the value is on the host already
@@ -118,7 +125,7 @@ class OpCounter(contextlib.AbstractContextManager):
 
     def totals(self) -> dict[str, int]:
         """The sums over all parts."""
-        return {name: sum(getattr(self, name).values()) for name in ("ops", "views", "syncs")}
+        return {name: sum(getattr(self, name).values()) for name in ("ops", "views", "syncs", "traffic")}
 
     def _begin(self, part: str) -> None:
         self._part = part
@@ -134,14 +141,24 @@ class OpCounter(contextlib.AbstractContextManager):
         return self._parts_from[bisect.bisect_right(self._starts, node._sequence_nr()) - 1]
 
 
+def _bytes(value: object) -> int:
+    """Bytes of a tensor's elements, of which those of expanded axes are one; 0 for other values."""
+    if not isinstance(value, Tensor) or value.layout is not torch.strided:
+        return 0
+    own = math.prod(size for size, step in zip(value.shape, value.stride(), strict=True) if step)
+    return own * value.element_size()
+
+
 class _Calls(TorchDispatchMode):
     def __init__(self, counter: OpCounter) -> None:
         super().__init__()
         self.counter = counter
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.counter.add_call(func, args, kwargs or {})
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        self.counter.add_call(func, args, kwargs, result)
+        return result
 
 
 class _HostData(TorchFunctionMode):

@@ -8,26 +8,33 @@ import pytest
 import torch
 
 import op_count
-from nha.avatar.settings import AvatarSettings
+from bench import settings_of
 from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
 OPS = {"image": 369, "geometry_step": 948, "texture_step": 754, "joint_step": 1498}
 FUSED_OPS = {"image": 353, "geometry_step": 922, "texture_step": 701, "joint_step": 1425}
+BLEND_OPS = {"image": 341, "geometry_step": 862, "texture_step": 661, "joint_step": 1308}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 
 @pytest.fixture(scope="module")
 def counters(head) -> dict[str, OpCounter]:
     """Counters of the published networks; neither the mesh's nor the image's size changes the counts."""
-    return count_all(head, AvatarSettings(), size=48)
+    return count_all(head, settings_of("published", 48), size=48)
 
 
 @pytest.fixture(scope="module")
 def fused_counters(head) -> dict[str, OpCounter]:
     """The same with the fused kernels of the networks."""
-    return count_all(head, AvatarSettings(), size=48, fused=True)
+    return count_all(head, settings_of("published", 48), size=48, fused=True)
+
+
+@pytest.fixture(scope="module")
+def blend_counters(head) -> dict[str, OpCounter]:
+    """Counters of the blend model."""
+    return count_all(head, settings_of("blend", 64), size=64)
 
 
 @pytest.mark.parametrize("name", OPS)
@@ -38,6 +45,11 @@ def test_operations_stay_within_their_budget(counters, name) -> None:
 @pytest.mark.parametrize("name", FUSED_OPS)
 def test_operations_with_fused_networks_stay_within_their_budget(fused_counters, name) -> None:
     assert fused_counters[name].totals()["ops"] <= FUSED_OPS[name], dict(fused_counters[name].ops)
+
+
+@pytest.mark.parametrize("name", BLEND_OPS)
+def test_operations_of_the_blend_model_stay_within_their_budget(blend_counters, name) -> None:
+    assert blend_counters[name].totals()["ops"] <= BLEND_OPS[name], dict(blend_counters[name].ops)
 
 
 @pytest.mark.parametrize("name", SYNCS)
@@ -55,6 +67,8 @@ def test_counter_counts_calls_views_and_the_backward_pass_by_part() -> None:
     assert counter.ops["forward"] == 3  # sine, and cosine and product backward
     assert counter.views["forward"] >= 1
     assert counter.totals()["syncs"] == 0
+    # float32: sine and cosine, and the product, of which the gradient of the sum is one number
+    assert counter.traffic["forward"] == 4 * (2 * 3 + 2 * 3 + 1 + 3 + 3)
 
 
 @pytest.mark.parametrize(
