@@ -104,6 +104,7 @@ def _aligned(value: object) -> bool:
 def _launch_all() -> None:
     """Call every function that launches kernels, with the sizes of the published networks."""
     from nha.core.rotations import rotation_matrix, rotation_vector
+    from nha.head.skinning import skinning
     from nha.nets import siren_ops
     from nha.optimization.adam_variants import RowAdam, UniformAdam
     from nha.render.antialias_triton import antialias_triton
@@ -112,6 +113,16 @@ def _launch_all() -> None:
     with kernels_on_cpu(), accelerator_path():
         rotations = rotation_matrix(torch.zeros(POINTS, 3, requires_grad=True))
         rotation_vector(rotations).sum().backward()
+        for corner_weights in (None, torch.zeros(POINTS // 3, 3)):
+            feature, place = skinning(
+                torch.zeros(1, 5, 3, 3, requires_grad=True),
+                torch.zeros(1, 5, 3),
+                torch.zeros(1, 3),
+                (-1, 0, 1, 1, 1),
+                torch.zeros(POINTS, 5),
+                corner_weights,
+            )
+            (place(torch.zeros(1, POINTS, 3)).sum() + feature.sum()).backward()
         for kind in (RowAdam, UniformAdam):
             table = torch.nn.Parameter(torch.zeros(POINTS, 100))
             table.grad = torch.zeros_like(table)

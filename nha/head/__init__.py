@@ -16,8 +16,9 @@ The modules in reading order; each imports only modules above it:
 12. `load`: selection of a head model by name or folder.
 13. `subdivide`, `soft_labels`, `topology`: the rendered mesh and its tables.
 14. `joint_limits`, `joint_rotations`, `lbs`, `mouth_features`: the parts of the head model's forward pass.
-15. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
-16. `quick_pose`, `landmark_openings`: posing of one identity without gradient; openings of its mouth and eyes.
-17. `arkit_shapes`, `arkit_map`: ARKit's 52 facial shapes, and their linear map to the parameters.
-18. `describe`: a text report on a head model.
+15. `pose_ops`, `joint_triton`, `skin_triton`, `skinning`: joint transforms and skinning as kernels of a GPU.
+16. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
+17. `quick_pose`, `landmark_openings`: posing of one identity without gradient; openings of its mouth and eyes.
+18. `arkit_shapes`, `arkit_map`: ARKit's 52 facial shapes, and their linear map to the parameters.
+19. `describe`: a text report on a head model.
 """
