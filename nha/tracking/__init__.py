@@ -10,5 +10,6 @@ modules: `settings`, `tracker`, then `batched` (or `sequential`, the published m
   `least_squares`.
 - The parsing's outline and ears in these stages: `outline_stage`, `outlines`, `outline_match`, `surface_points`.
 - Stages from images: `stages` (as data), `photometric_fit`, `photometric`, `appearance`, `unwrap`.
-- Output: `progress` (files and resuming), `stage_times`, `report`, `tensorboard_log`.
+- Output: `progress` and `output_files` (saving and resuming), `stage_times`, `report`, `tensorboard_log`.
+- Tracking files of other programs: `exchange`.
 """

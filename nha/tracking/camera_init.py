@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from nha.core.errors import UserError
 from nha.core.rotations import rotation_vector
 from nha.tracking.frames import MIN_CONFIDENCE, MIN_LANDMARKS
 
 # Plausible focal lengths of portraits, in units of the longer side; estimates outside have diverged.
 FOCAL_RANGE = (0.7, 8.0)
+_START_FOCAL = 2.0  # of the calibration, in the same units
 _N_FOCALS = 25
 # OpenCV's camera has x right, y down and z forward; ours has x left, y up and z forward.
 _HALF_TURN = np.diag([-1.0, -1.0, 1.0])
@@ -51,7 +54,7 @@ def calibrate(
 
     OpenCV's calibration with a free focal length, fixed aspect, centred principal point and no distortion
     (`docs/method.md`, section 7). Where it fails or diverges, the focal length with the smallest reprojection error
-    out of a fixed range.
+    out of a fixed range; the start value where no pose fits any frame.
 
     Args:
         landmarks: [L, 3] of the neutral head, metres.
@@ -65,7 +68,7 @@ def calibrate(
         for pixels, use in zip(landmarks_px, confidence > MIN_CONFIDENCE, strict=True)
         if int(use.sum()) >= MIN_LANDMARKS
     ]
-    guess = _intrinsics(2.0, image_size)
+    guess = _intrinsics(_START_FOCAL, image_size)
     try:
         _, found, *_ = cv2.calibrateCamera(
             [points for points, _ in views],
@@ -85,7 +88,15 @@ def calibrate(
         float(rigid_poses(landmarks, landmarks_px, confidence, focal, image_size).error_px.nanmedian())
         for focal in candidates
     ]
-    return float(candidates[int(np.nanargmin(errors))])
+    return _START_FOCAL if np.isnan(errors).all() else float(candidates[int(np.nanargmin(errors))])
+
+
+def no_pose_error(frames: str, data_path: Path) -> UserError:
+    """The error for frames of a dataset none of which has a pose; `frames` says which."""
+    return UserError(
+        f"no head pose fits the landmarks of {frames} of '{data_path}'; look at its dataset.mp4 and make them again "
+        "with `nha preprocess`"
+    )
 
 
 def rigid_poses(
@@ -139,7 +150,10 @@ def _pose(
     points: np.ndarray, pixels: np.ndarray, intrinsics: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Rotation [3, 3], translation [3] in our axes and error in pixels; None where OpenCV finds none."""
-    found, vector, shift = cv2.solvePnP(points, pixels, intrinsics, None, flags=cv2.SOLVEPNP_SQPNP)
+    try:
+        found, vector, shift = cv2.solvePnP(points, pixels, intrinsics, None, flags=cv2.SOLVEPNP_SQPNP)
+    except cv2.error:  # landmarks that all lie in one place
+        return None
     if not found or not np.isfinite(vector).all() or shift[2, 0] <= 0:
         return None
     inliers = np.ones(len(points), bool)

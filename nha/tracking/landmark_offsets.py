@@ -10,8 +10,8 @@ from torch import Tensor
 from nha.core.conventions import EYE_CLOSURE_PAIRS, INNER_LIP_PAIRS, LANDMARK_GROUPS, N_LANDMARKS
 
 _OFFSET_SIGMA_RANGE_METRES = (2e-4, 0.03)
-# Closed lids and lips are closed for every detector: the landmarks of such a pair have the same offset, but for its
-# part along the line of contact, the head's x axis.
+# Closed lids and lips are closed for every detector: the landmarks of such a pair have the same offset, except along
+# the line of contact, the head's x axis.
 _ACROSS_CONTACT = torch.tensor([0.0, 1.0, 1.0])
 _CONTACT_PAIRS = (*EYE_CLOSURE_PAIRS, *INNER_LIP_PAIRS)
 _CONTACT_SIGMA_METRES = 3e-4
@@ -35,7 +35,7 @@ class OffsetSigmas:
     Detectors define landmarks differently from the head model, in the same way in every frame and most of all on
     the jaw, where they follow an outline, on brows and on the nose, where they may lie anywhere along a curve.
     Neither shape nor pose may explain that. How large the offsets are depends on the detector and is learned from
-    the keyframes (but for the irises, which the eyes' rotation explains).
+    the keyframes, except for the irises, which the eyes' rotation explains.
     """
 
     jaw: float = 0.015
@@ -46,7 +46,7 @@ class OffsetSigmas:
     irises: float = 0.001
 
     def by_landmark(self) -> Tensor:
-        """[70]."""
+        """The standard deviation of each landmark's offset: float64 [70] metres."""
         by_landmark = torch.empty(N_LANDMARKS).double()
         for group, landmarks in _GROUPS.items():
             by_landmark[list(landmarks)] = getattr(self, group)

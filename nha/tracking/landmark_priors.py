@@ -34,8 +34,8 @@ USUAL_FOCAL = 2.5
 _LOG_FOCAL_SIGMA = 1 / 1.5
 _FIXED_LOG_FOCAL_SIGMA = 1e-5
 # Standard deviation of the whole head's scale, as a fraction, in the fit to outlines. One camera does not show the size
-# of a head: without this prior it would shrink until its landmark offsets, whose prior is in metres, are cheap. No
-# single distance stands for the size: people differ in the distance between their eyes by far more.
+# of a head: without this prior it would shrink until its landmark offsets, whose prior is in metres, cost little. The
+# prior is not on a single distance: the distance between the eyes alone differs far more between people.
 _SIZE_SIGMA = 0.01
 # Standard deviation (radians, metres) of a pose that stays where it is.
 _HELD_SIGMA = 1e-5

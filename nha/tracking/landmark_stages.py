@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from nha.core.conventions import LANDMARK_GROUPS, N_FACE_LANDMARKS
-from nha.core.errors import UserError
-from nha.tracking.camera_init import rigid_poses
+from nha.tracking.camera_init import no_pose_error, rigid_poses
 from nha.tracking.frames import TrackingFrames
 from nha.tracking.keyframes import choose_keyframes
 from nha.tracking.landmark_fit import LandmarkFit
@@ -85,10 +84,7 @@ class LandmarkStages:
         # A head of average shape hardly determines the focal length: the keyframes' fit does.
         self._place(self.usable_rows(), self.settings.focal or USUAL_FOCAL)
         if not bool(self.usable.any()):
-            raise UserError(
-                f"no head pose fits the landmarks of any frame of '{self.settings.data_path}'; look at its "
-                "dataset.mp4 and make them again with `nha preprocess`"
-            )
+            raise no_pose_error("any frame", self.settings.data_path)
         given = self.frames.rows_of(self.settings.keyframes, "keyframes")
         if usable := [row for row in given if self.usable[row]]:
             return usable

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nha.render.camera import project
 from nha.render.rasterize import rasterize
-from nha.tracking.outlines import EARS, Edge, HeadOutline, Moments, outer_contour
+from nha.tracking.outlines import EARS, Contour, Edge, HeadOutline, Moments, outer_contour
 from nha.tracking.photometric import TrackerMesh
 from nha.tracking.settings import OutlineSettings
 from nha.tracking.state import Unknowns
@@ -36,14 +36,19 @@ _MM = 1e-3
 
 
 @dataclass(frozen=True)
-class FacePart:
-    """Part of the mesh that each rendered face belongs to: [F] of `OTHER` and so on, and faces at the lower rim [F]."""
+class FaceParts:
+    """Where the F rendered faces lie on the head.
+
+    Attributes:
+        part: [F], one of `OTHER`, `LEFT_EAR`, `RIGHT_EAR` and `SCALP`.
+        at_rim: bool [F], faces near the mesh's open lower edge, where its outline is not that of the head.
+    """
 
     part: np.ndarray
     at_rim: np.ndarray
 
 
-def face_parts(mesh: TrackerMesh) -> FacePart:
+def face_parts(mesh: TrackerMesh) -> FaceParts:
     """The parts of the rendered faces of the tracker's mesh."""
     faces, labels = mesh.faces.cpu().numpy(), mesh.head.hard_labels.cpu().numpy() > 0
     part = np.full(len(faces), OTHER)
@@ -55,7 +60,7 @@ def face_parts(mesh: TrackerMesh) -> FacePart:
     rim = np.unique(unique[count == 1])
     for _ in range(2):
         rim = np.unique(faces[np.isin(faces, rim).any(1)])
-    return FacePart(part, np.isin(faces, rim).any(1))
+    return FaceParts(part, np.isin(faces, rim).any(1))
 
 
 class OutlineMatcher:
@@ -159,7 +164,7 @@ class _FrameMatcher:
         self.part = np.where(face >= 0, self.parts.part[face.clip(0)], -1)
 
     def match_outline(self, outline: HeadOutline) -> _Matches:
-        """The mesh's outline with the nearest outline of the labels, and bare pieces of it with the mesh's."""
+        """Points of the mesh's outline with the nearest of the labels' outline, and bare points of the latter vice versa."""
         contour = outer_contour(self.face >= 0)
         if contour is None or not len(outline.contour):
             return _Matches.empty()
@@ -187,9 +192,9 @@ class _FrameMatcher:
         return _Matches.join(found)
 
     def _nearest(
-        self, of, chosen: np.ndarray, among, candidates: np.ndarray
+        self, of: Contour, chosen: np.ndarray, among: Contour, candidates: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """For every k-th chosen point of a contour the nearest candidate of another one: two index arrays [M]."""
+        """For chosen points of a contour, thinned, the nearest candidates of another one: two index arrays [M]."""
         chosen = chosen[:: max(1, round(_SPACING * self.face_height))]
         if not len(chosen) or not len(candidates):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -203,9 +208,14 @@ class _FrameMatcher:
         return chosen[kept], nearest[kept]
 
     def _pulled(
-        self, contour, outline: HeadOutline, of_mesh: np.ndarray, of_labels: np.ndarray, is_scalp: bool
+        self,
+        contour: Contour,
+        outline: HeadOutline,
+        of_mesh: np.ndarray,
+        of_labels: np.ndarray,
+        is_scalp: bool,
     ) -> _Matches:
-        """Distances along the labels' normals; under hair the surface lies the hair's thickness inside."""
+        """Matches whose distances count along the labels' normals; under hair the target lies its thickness inside."""
         targets, normals = outline.contour.points_px[of_labels], outline.contour.normals[of_labels]
         pixels = np.stack([axis[of_mesh] for axis in contour.pixels], 1)
         hair = outline.edges[of_labels] == Edge.HAIR

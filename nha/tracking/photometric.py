@@ -1,7 +1,7 @@
 """The photometric term: the rendered head against the image, with gradients through colour and position.
 
-The visible face of each pixel is found once and used for several steps; colours, normals and
-positions are evaluated anew in every step, so that each of them carries its gradient. `docs/method.md`, section 7.
+The visible face of each pixel is found once and used for several steps; colours, normals and positions are evaluated
+anew in every step, so that each of them carries its gradient. `docs/method.md`, section 7.
 """
 
 from __future__ import annotations

@@ -16,11 +16,12 @@ from nha.tracking.settings import EnergyWeights
 
 # Residuals beyond this many standard deviations have a gradient of constant size (Huber's function).
 HUBER = 3.0
-_MIN_DEPTH_METRES = 1e-2
-# Landmarks whose distance shows an expression: lids, lips, corners of the mouth, brows and eyes.
+MIN_DEPTH_METRES = 1e-2  # points behind the camera are projected as if they were this far in front of it
 _BROW_PAIRS = ((18, 36), (19, 37), (20, 38), (21, 39), (22, 42), (23, 43), (24, 44), (25, 45))
-_FEWEST_FOR_NOISE, _MEDIAN_OF_NORMAL = 8, 0.6745
+# Landmarks whose distance shows an expression: lids, lips, corners of the mouth, brows and eyes.
 DISTANCE_PAIRS = (*EYE_CLOSURE_PAIRS, *INNER_LIP_PAIRS, (48, 54), *_BROW_PAIRS)
+_FEWEST_FOR_NOISE = 8  # frames
+_MEDIAN_OF_NORMAL = 0.6745  # median absolute value of a standard normal variable
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Reprojection:
 
     def residuals(self, own: Tensor, shared: Tensor) -> Tensor:
         """[N, 2 * (70 + number of pairs)]."""
-        return self._weighted(self.distances_px(own, shared)[..., None])[..., 0].double()
+        return self._weighted(self.distances_px(own, shared)[..., None])[..., 0]
 
     def linearise(self, own: Tensor, shared: Tensor, *, with_shared: bool) -> Linearised:
         """Residuals with their derivatives by own and, if asked for, by shared unknowns."""
@@ -138,7 +139,7 @@ class Reprojection:
         points = at.points.double()
         projected = self._project(points, shared)
         focal_px = shared[-1].exp() * self.longer_side
-        depth = points[..., 2:].clamp_min(_MIN_DEPTH_METRES)
+        depth = points[..., 2:].clamp_min(MIN_DEPTH_METRES)
 
         def on_image(by: Tensor) -> Tensor:  # [N, 70, 3, K] -> weighted [N, R, K]
             moved = -(focal_px.float() * by[:, :, :2] + projected.float()[..., None] * by[:, :, 2:])
@@ -187,4 +188,4 @@ def project_from_centre(points: Tensor, shared: Tensor, longer_side_px: int) -> 
     The last of the `shared` unknowns is the logarithm of the focal length in units of the longer side.
     """
     focal_px = shared[-1].exp() * longer_side_px
-    return -focal_px * points[..., :2] / points[..., 2:].clamp_min(_MIN_DEPTH_METRES)
+    return -focal_px * points[..., :2] / points[..., 2:].clamp_min(MIN_DEPTH_METRES)

@@ -10,7 +10,7 @@ import torch
 from nha.core.conventions import N_FACE_LANDMARKS
 from nha.core.progress import progress as show_progress
 from nha.tracking.appearance import AlbedoSpace
-from nha.tracking.camera_init import calibrate, rigid_poses
+from nha.tracking.camera_init import calibrate, no_pose_error, rigid_poses
 from nha.tracking.photometric_fit import PhotometricFit, TemporalContext
 from nha.tracking.progress import Progress, RunFolder
 from nha.tracking.stage_times import shown_stage, timed
@@ -60,7 +60,7 @@ def _fit_first_frame(fit: PhotometricFit, run: RunFolder) -> Progress:
 
 
 def start_from_landmarks(fit: PhotometricFit, run: RunFolder, rows: list[int]) -> Unknowns:
-    """Unknowns of some frames with a calibrated camera and rigid poses, on the CPU."""
+    """Unknowns of some frames with a calibrated camera and rigid poses, on the CPU. Raises UserError without a pose."""
     frames, head = run.frames, fit.mesh.head
     resting = head.landmarks(head(head.neutral_params(1)))[0, :N_FACE_LANDMARKS].cpu()
     pixels = frames.landmarks_px[rows, :N_FACE_LANDMARKS]
@@ -69,6 +69,8 @@ def start_from_landmarks(fit: PhotometricFit, run: RunFolder, rows: list[int]) -
     poses = rigid_poses(resting, pixels, confidence, focal, frames.image_size)
     unknowns = start_unknowns(head, len(rows), fit.albedo.n_components).to("cpu")
     known = torch.isfinite(poses.error_px)[:, None]
+    if not bool(known.any()):
+        raise no_pose_error("the first frame with a face and the keyframes", run.settings.data_path)
     return unknowns.with_focal(focal).replace(
         rotation=torch.where(known, poses.rotation, unknowns.rotation),
         translation=torch.where(known, poses.translation, unknowns.translation),

@@ -51,9 +51,12 @@ class Stage:
 def blur_sigma_at(step: int, n_steps: int, blur_sigma: Sequence[float]) -> float:
     """Blur in pixels at step 0, 1, ...: geometrically from the first to the last sigma in `n_steps` steps.
 
-    Later steps keep the last sigma (the published first frame uses the same short schedule).
+    Later steps keep the last sigma (the published first frame uses the same short schedule). From 0 on there is no
+    geometric way: a first sigma of 0 gives the last one in all steps.
     """
     first, last = blur_sigma
+    if first == 0:
+        return last
     return first * (last / first) ** (min(step, n_steps - 1) / max(n_steps - 1, 1))
 
 

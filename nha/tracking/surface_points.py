@@ -15,9 +15,7 @@ from torch import Tensor
 from nha.head import lbs
 from nha.tracking.head_rig import TRANSLATION, HeadRig
 from nha.tracking.least_squares import Linearised
-from nha.tracking.reprojection import HUBER, project_from_centre
-
-_MIN_DEPTH_METRES = 1e-2
+from nha.tracking.reprojection import HUBER, MIN_DEPTH_METRES, project_from_centre
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class SurfaceDistances:
         projected = project_from_centre(points.double(), shared, self.longer_side)
 
         # the derivative of the residual by a point in the world: [N, P, 3]
-        depth = points[..., 2:].clamp_min(_MIN_DEPTH_METRES)
+        depth = points[..., 2:].clamp_min(MIN_DEPTH_METRES)
         focal_px = float(shared[-1].exp()) * self.longer_side
         direction = self.targets.direction
         along = (direction * projected.float()).sum(-1, keepdim=True)
@@ -121,7 +119,7 @@ class SurfaceDistances:
         by_expr = by_coefficients[..., -self.n_expr :]
         by_shared = None
         if with_shared:
-            by_focal = (direction * projected.float()).sum(-1, keepdim=True) * self.weight.float()[..., None]
+            by_focal = along * self.weight.float()[..., None]
             unmoved = by_focal.new_zeros(*by_focal.shape[:2], len(shared) - self.n_shape - 1)
             by_shared = torch.cat([by_coefficients[..., : self.n_shape], unmoved, by_focal], 2).double()
         return Linearised(

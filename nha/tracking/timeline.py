@@ -16,7 +16,7 @@ from nha.tracking.state import PER_FRAME, Unknowns
 _MAX_NEIGHBOUR_DISTANCE = 4
 # A face that moves by more than this part of its height from one frame to the next begins another shot.
 _CUT_JUMP = 0.6
-# A face that appears for at most so many frames between frames of another one is an identity outlier.
+# A face that appears for at most this many frames between frames of another face is an identity outlier.
 _MAX_OUTLIER_FRAMES = 3
 
 

@@ -22,7 +22,7 @@ from nha.tracking.photometric import TrackerMesh, visible_pixels
 from nha.tracking.state import Unknowns
 
 RESOLUTION = 128
-_MIN_SHADING = 0.1
+_MIN_SHADING = 0.1  # the albedo is colour over shading, which noise dominates in darker places
 # In units of pixels that face the camera; texels with little weight keep some of the albedo space's own albedo.
 _PRIOR_WEIGHT = 0.05
 _GRAZING_POWER = 2
@@ -31,10 +31,15 @@ _HOLE_SIGMAS = (0.8, 2.0)
 
 @dataclass
 class AlbedoAccumulator:
-    """Sums of albedo and weight in texture space, added to batch by batch."""
+    """Sums over the pixels of tracked frames in texture space; batches are added one after the other.
 
-    colour: Tensor  # [1, 3, R, R]
-    weight: Tensor  # [1, 1, R, R]
+    Attributes:
+        colour: [1, 3, R, R], albedo times weight.
+        weight: [1, 1, R, R].
+    """
+
+    colour: Tensor
+    weight: Tensor
 
     @classmethod
     def empty(cls, device: torch.device) -> AlbedoAccumulator:
@@ -47,12 +52,10 @@ class AlbedoAccumulator:
         """Add the pixels of N tracked frames to the texels that they show."""
         vertices = mesh.head(unknowns.head_params())
         visible = visible_pixels(vertices, mesh, unknowns, observation.image_size)
-        normals = vertex_normals(vertices, mesh.faces, eps=1e-6)
-        shading = (
-            spherical_harmonics_basis(visible.from_vertices(normals, mesh.faces)) @ unknowns.light
-        ).clamp_min(_MIN_SHADING)
+        normals = visible.from_vertices(vertex_normals(vertices, mesh.faces, eps=1e-6), mesh.faces)  # [P, 3]
+        shading = (spherical_harmonics_basis(normals) @ unknowns.light).clamp_min(_MIN_SHADING)
         to_camera = torch.nn.functional.normalize(-visible.from_vertices(vertices, mesh.faces), dim=1)
-        facing = (visible.from_vertices(normals, mesh.faces) * to_camera).sum(1).clamp(0, 1)
+        facing = (normals * to_camera).sum(1).clamp(0, 1)
         colour = _pixel_values(observation.images, visible)
         weight = facing**_GRAZING_POWER
         if observation.face_masks is not None:

@@ -115,6 +115,11 @@ def test_blur_schedule():
     assert ratios == pytest.approx(ratios[0])
 
 
+def test_a_blur_of_0_is_no_blur():
+    assert [blur_sigma_at(step, 3, (0, 0)) for step in range(3)] == [0, 0, 0]
+    assert [blur_sigma_at(step, 3, (2, 0)) for step in range(3)] == [2, 0, 0]
+
+
 def test_visibility_is_found_once_per_step_and_gradients_flow_in_every_sub_step(
     clip, head_mesh, settings, monkeypatch
 ):

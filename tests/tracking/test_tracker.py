@@ -243,6 +243,28 @@ def test_no_landmarks_at_all(clip, tmp_path):
         track_dataset(quick_settings(clip, tmp_path))
 
 
+def collapse_landmarks(clip, frame_ids) -> None:
+    """Move all landmarks of some frames to one place, as a detector that fails may do."""
+    for frame_id in frame_ids:
+        path = DatasetFolder(clip.folder).paths(frame_id).keypoints
+        keypoints = read_keypoints(path)
+        write_keypoints(path, replace(keypoints, landmarks_px=np.full_like(keypoints.landmarks_px, 40.0)))
+
+
+@pytest.mark.parametrize("mode, which", [("batched", "any frame"), ("sequential", "the first frame")])
+def test_landmarks_to_which_no_pose_fits(clip, tmp_path, mode, which):
+    collapse_landmarks(clip, DatasetFolder(clip.folder).frame_ids())
+    with pytest.raises(UserError, match=f"no head pose fits the landmarks of {which}.* `nha preprocess`"):
+        track_dataset(quick_settings(clip, tmp_path, mode=mode))
+
+
+def test_a_first_frame_to_which_no_pose_fits_is_interpolated(clip, tmp_path):
+    collapse_landmarks(clip, [0])
+    result = read_tracking(track_dataset(quick_settings(clip, tmp_path)))
+    assert float(rotation_errors_deg(result, clip, slice(1, None)).max()) < 2.0
+    assert result.rotation[0] == pytest.approx(result.rotation[1])
+
+
 def test_output_that_cannot_be_written(clip, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UserError, match="cannot write"):

@@ -10,6 +10,7 @@ import torch
 
 from nha.core.rotations import rotation_matrix
 from nha.core.system import atomic_path
+from nha.core.types import HeadParams
 from nha.data.tracking_file import TrackingResult
 from nha.head.arkit_map import ArkitMap
 from nha.head.arkit_shapes import ARKIT_NAMES
@@ -43,8 +44,8 @@ def write_arkit_csv(path: Path, tracking: TrackingResult, head: HeadModel, frame
     return path
 
 
-def _rotations(params, eyes: np.ndarray) -> dict[str, np.ndarray]:
-    """Yaw (to the person's left), pitch (down) and roll of head and eyes in radians."""
+def _rotations(params: HeadParams, eyes: np.ndarray) -> dict[str, np.ndarray]:
+    """Yaw (to the person's left), pitch (down) and roll of head and eyes in radians; eyes: angles [F, 6]."""
     facing = torch.diag(torch.tensor([-1.0, 1.0, -1.0]))  # the head's axes when it looks into the camera
     head = facing @ rotation_matrix(params.rotation) @ rotation_matrix(neck_angles(params.neck))
     matrices = {

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from nha.tracking.exchange.files import Entries
 from nha.tracking.exchange.placement import OPENGL_TO_OURS, ForeignTracking, Placement
 
-VISIBLE_OFFSET_M = 1e-4
+VISIBLE_OFFSET_M = 1e-4  # smaller vertex offsets are not worth a note
 _LARGEST_NUMBER = 1e6  # of coefficients, radians and metres
 _LARGEST_FRAME_ID = 10**8
 _LARGEST_SIDE_PX = 10**5
@@ -77,6 +77,7 @@ def published_placements(data: Entries, intrinsics: np.ndarray | None) -> tuple[
 
 
 def vhap_face(data: Entries) -> dict[str, np.ndarray]:
+    """Shape, expression and joint angles of F frames under VHAP's names, as fields of `ForeignTracking`."""
     n = len(data["rotation"])
     return {
         "shape": mean_shape(data["shape"]),
@@ -88,6 +89,7 @@ def vhap_face(data: Entries) -> dict[str, np.ndarray]:
 
 
 def offset_notes(data: Entries) -> tuple[str, ...]:
+    """A sentence about VHAP's vertex offsets where the file has visible ones."""
     sizes = [np.abs(data[name]).max() for name in ("static_offset", "dynamic_offset") if name in data]
     if max(sizes, default=0.0) < VISIBLE_OFFSET_M:
         return ()
@@ -106,7 +108,7 @@ def stacked(frames: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def mean_shape(shape: np.ndarray) -> np.ndarray:
-    """One identity [S] of [S] or of one identity for each frame [F, S]."""
+    """Identity coefficients [S], the mean over frames where there are some for each frame [F, S]."""
     return np.asarray(shape, float).reshape(-1, np.shape(shape)[-1]).mean(0)
 
 

@@ -1,4 +1,4 @@
-"""Import of a tracking of another program: the reading that fits the landmarks of a dataset is kept."""
+"""Import of a tracking of another program: of its possible readings, the one that fits the dataset's landmarks."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ LARGEST_ERROR = 0.1
 """Median distance of the landmarks, as a fraction of the face's height, above which an import is refused."""
 
 DOUBTFUL_ERROR = 0.05
-IMPOSSIBLE_JAW_RAD = 0.35
-N_CHECKED_FRAMES = 20
+"""The same, above which an import is a warning."""
+
+_IMPOSSIBLE_JAW_RAD = 0.35  # no jaw rotates upwards by this angle
+_N_CHECKED_FRAMES = 20
 _INNER = torch.arange(17, N_FACE_LANDMARKS)  # without the jaw line, whose landmarks slide over the surface
-_UNKNOWN_FOCAL = 2.5
+_UNKNOWN_FOCAL = 2.5  # of files without a camera, in units of the longer side: usual for portraits
+_UNKNOWN_SIZE = (512, 512)  # of files that do not name their image size, without a dataset
 
 _logger = get_logger(__name__)
 
@@ -83,12 +86,12 @@ def import_tracking(
     model = HeadModel(assets, subdivisions=0, drop_lower_neck=False, blur_sigma=None)
     for note in foreign.notes:
         _logger.info("%s: %s", foreign.program, note)
-    _log_padding(foreign, model)
+    _check_coefficients(foreign, model)
     folder = None if dataset is None else DatasetFolder.open(dataset)
     if folder is None:
         _logger.info("no --dataset: poses and camera are not checked; use the file for driving only")
         placement, ids, error = _plausible_placement(foreign), foreign.ids, None
-        size = foreign.image_size or (512, 512)
+        size = foreign.image_size or _UNKNOWN_SIZE
     else:
         size = _image_size(foreign, folder)
         placement, ids, error = _best_reading(foreign, model, folder, size)
@@ -142,8 +145,8 @@ def _best_reading(
 
 
 def _plausible_placement(foreign: ForeignTracking) -> Placement:
-    """The first placement in which most jaws are not bent far upwards, which no person can do."""
-    upwards = np.median(foreign.jaw[:, 0]) < -IMPOSSIBLE_JAW_RAD
+    """The program's own placement; where most jaws would be rotated upwards, one with unbounded angles if any."""
+    upwards = np.median(foreign.jaw[:, 0]) < -_IMPOSSIBLE_JAW_RAD
     if not upwards:
         return foreign.placements[0]
     return next((one for one in foreign.placements if one.unbounded), foreign.placements[0])
@@ -172,7 +175,7 @@ def _landmark_error(
     """Median distance of projected and annotated landmarks as a fraction of the face's height; None without any."""
     rows = [row for row, frame_id in enumerate(ids.tolist()) if folder.paths(frame_id).keypoints.is_file()]
     rows = [
-        rows[i] for i in np.linspace(0, len(rows) - 1, min(N_CHECKED_FRAMES, len(rows))).round().astype(int)
+        rows[i] for i in np.linspace(0, len(rows) - 1, min(_N_CHECKED_FRAMES, len(rows))).round().astype(int)
     ]
     found = []
     for row in rows:
@@ -227,7 +230,8 @@ def _image_size(foreign: ForeignTracking, folder: DatasetFolder) -> tuple[int, i
     return foreign.image_size
 
 
-def _log_padding(foreign: ForeignTracking, head: HeadModel) -> None:
+def _check_coefficients(foreign: ForeignTracking, head: HeadModel) -> None:
+    """Raise UserError for more coefficients than the head model has; log where there are fewer."""
     for what, given, size in (
         ("shape", len(foreign.shape), head.n_shape),
         ("expression", foreign.expr.shape[1], head.n_expr),

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nha.avatar.matching import tracking_for_head
+from nha.core.conventions import Segmentation
 from nha.core.errors import UserError
 from nha.core.json_file import write_json
 from nha.core.output_folder import own_folder
@@ -26,7 +27,13 @@ from nha.tracking.exchange.arkit import write_arkit_csv
 from nha.tracking.exchange.placement import OPENCV_TO_OURS, OPENGL_TO_OURS, root_joint
 from nha.tracking.exchange.settings import TrackingExportSettings
 
-_HEAD_LABELS = (101, 102, 103, 201, 202)
+_HEAD_LABELS = (
+    Segmentation.HEAD,
+    Segmentation.HAIR,
+    Segmentation.BEARD,
+    Segmentation.HEADWEAR,
+    Segmentation.GLASSES,
+)
 _OPENGL_CAMERA_M = np.array([0.0, 0.0, 1.0])  # where VHAP puts its camera
 
 _logger = get_logger(__name__)

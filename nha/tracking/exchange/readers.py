@@ -26,7 +26,7 @@ from nha.tracking.exchange.arrays import (
 from nha.tracking.exchange.files import Entries, find_files, number_of, read_entries
 from nha.tracking.exchange.placement import OPENCV_TO_OURS, OPENGL_TO_OURS, ForeignTracking, Placement
 
-# What wrong kinds, shapes and numbers cause; OSError: a file that it names has an impossible name.
+# Errors that entries of wrong types, shapes and numbers cause; OSError: the file refers to one of an impossible name.
 _UNREADABLE = (
     KeyError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeWarning, OSError
 )  # fmt: skip
@@ -45,8 +45,9 @@ def read_foreign(path: str | Path, cameras: Path | None = None, serial: str | No
     """
     program, files = find_files(Path(path))
     try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():  # what is not finite then is refused
-            warnings.simplefilter("error", RuntimeWarning)  # complex numbers, means of nothing
+        # `require_usable` refuses results that are not finite
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # complex numbers, means of empty arrays
             if program == NERSEMBLE:
                 found = _nersemble(read_entries(files[0]), cameras, serial)
             else:
@@ -159,7 +160,7 @@ def _metrical(files: Sequence[Path]) -> ForeignTracking:
 def _flame_head_tracker(files: Sequence[Path]) -> ForeignTracking:
     """One archive for each frame; `cam` is the camera's pose (three angles, position), the image is square."""
     frames = [read_entries(path) for path in files]
-    wanted = ("shape", "exp", "pose", "head_pose", "jaw_pose", "neck_pose", "eye_pose", "cam", "fov", "K")
+    wanted = ("shape", "exp", "pose", "head_pose", "jaw_pose", "neck_pose", "eye_pose", "cam", "fov")
     data = stacked([{key: frame[key] for key in wanted if key in frame} for frame in frames])
     n = len(files)
     cam = data["cam"].reshape(n, 6)
