@@ -104,6 +104,7 @@ def _aligned(value: object) -> bool:
 def _launch_all() -> None:
     """Call every function that launches kernels, with the sizes of the published networks."""
     from nha.core.rotations import rotation_matrix, rotation_vector
+    from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
     from nha.nets import siren_ops
     from nha.optimization.adam_variants import RowAdam, UniformAdam
@@ -113,6 +114,8 @@ def _launch_all() -> None:
     with kernels_on_cpu(), accelerator_path():
         rotations = rotation_matrix(torch.zeros(POINTS, 3, requires_grad=True))
         rotation_vector(rotations).sum().backward()
+        angles = [torch.zeros(2, size, requires_grad=True) for size in (3, 3, 3, 6)]
+        fused_joint_rotations(*angles).sum().backward()
         for corner_weights in (None, torch.zeros(POINTS // 3, 3)):
             feature, place = skinning(
                 torch.zeros(1, 5, 3, 3, requires_grad=True),

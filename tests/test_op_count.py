@@ -13,9 +13,9 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 318, "geometry_step": 815, "texture_step": 679, "joint_step": 1319}
-FUSED_OPS = {"image": 302, "geometry_step": 789, "texture_step": 626, "joint_step": 1246}
-BLEND_OPS = {"image": 299, "geometry_step": 768, "texture_step": 554, "joint_step": 1157}
+OPS = {"image": 301, "geometry_step": 782, "texture_step": 649, "joint_step": 1269}
+FUSED_OPS = {"image": 285, "geometry_step": 756, "texture_step": 596, "joint_step": 1196}
+BLEND_OPS = {"image": 265, "geometry_step": 718, "texture_step": 507, "joint_step": 1090}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 
