@@ -107,6 +107,7 @@ def _launch_all() -> None:
     from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
     from nha.nets import siren_ops
+    from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
     from nha.optimization.adam_variants import RowAdam, UniformAdam
     from nha.render.antialias_triton import antialias_triton
     from nha.render.raster_triton import rasterize_triton
@@ -126,6 +127,10 @@ def _launch_all() -> None:
                 corner_weights,
             )
             (place(torch.zeros(1, POINTS, 3)).sum() + feature.sum()).backward()
+        layer = [torch.zeros(POINTS, 256) for _ in range(4)]
+        times_cosine_and_sine_(*layer[:2])
+        modulated_sine_(*layer[:3], layer[3])
+        through_modulated_sine_(*layer)
         for kind in (RowAdam, UniformAdam):
             table = torch.nn.Parameter(torch.zeros(POINTS, 100))
             table.grad = torch.zeros_like(table)

@@ -13,8 +13,8 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 301, "geometry_step": 782, "texture_step": 649, "joint_step": 1269}
-FUSED_OPS = {"image": 285, "geometry_step": 756, "texture_step": 596, "joint_step": 1196}
+OPS = {"image": 294, "geometry_step": 778, "texture_step": 616, "joint_step": 1232}
+FUSED_OPS = {"image": 278, "geometry_step": 752, "texture_step": 577, "joint_step": 1173}
 BLEND_OPS = {"image": 265, "geometry_step": 718, "texture_step": 507, "joint_step": 1090}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
