@@ -110,6 +110,7 @@ def _launch_all() -> None:
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
     from nha.optimization.adam_variants import RowAdam, UniformAdam
     from nha.render.antialias_triton import antialias_triton
+    from nha.render.camera_ops import fused_project
     from nha.render.raster_triton import rasterize_triton
 
     with kernels_on_cpu(), accelerator_path():
@@ -127,6 +128,8 @@ def _launch_all() -> None:
                 corner_weights,
             )
             (place(torch.zeros(1, POINTS, 3)).sum() + feature.sum()).backward()
+        cameras = torch.zeros(2, 3, 4), torch.zeros(1, 3, 3)
+        fused_project(torch.zeros(2, POINTS, 3, requires_grad=True), *cameras, 64).sum().backward()
         layer = [torch.zeros(POINTS, 256) for _ in range(4)]
         times_cosine_and_sine_(*layer[:2])
         modulated_sine_(*layer[:3], layer[3])
