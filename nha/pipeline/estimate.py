@@ -44,7 +44,7 @@ CUDA_START_S, CUDA_STEP_S = 13.0, 0.02
 HELD_OUT_SHARE, HELD_OUT_BATCH = 0.2, 4
 HEAD_ASPECT = 0.77  # shorter over longer edge of frames that are cropped to a head
 
-# Bytes for each pixel of a frame (images, annotations, cache, films), for each pixel of a frame's size (checkpoints),
+# Bytes for each pixel of a frame (images, annotations, cache, videos), for each pixel of a frame's size (checkpoints),
 # and of what depends on neither; the same for the largest use of memory.
 DISK_BYTES, TEXTURE_BYTES, FIXED_BYTES = 14, 510, 40e6
 MEMORY_BYTES, MEMORY_BYTES_PER_PIXEL = 1.0e9, 6300
