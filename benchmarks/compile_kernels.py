@@ -104,14 +104,36 @@ def _aligned(value: object) -> bool:
 def _launch_all() -> None:
     """Call every function that launches kernels, with the sizes of the published networks."""
     from nha.core.rotations import rotation_matrix, rotation_vector
+    from nha.head.joint_rotation_ops import fused_joint_rotations
+    from nha.head.skinning import skinning
     from nha.nets import siren_ops
+    from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
     from nha.optimization.adam_variants import RowAdam, UniformAdam
     from nha.render.antialias_triton import antialias_triton
+    from nha.render.camera_ops import fused_project
     from nha.render.raster_triton import rasterize_triton
 
     with kernels_on_cpu(), accelerator_path():
         rotations = rotation_matrix(torch.zeros(POINTS, 3, requires_grad=True))
         rotation_vector(rotations).sum().backward()
+        angles = [torch.zeros(2, size, requires_grad=True) for size in (3, 3, 3, 6)]
+        fused_joint_rotations(*angles).sum().backward()
+        for corner_weights in (None, torch.zeros(POINTS // 3, 3)):
+            feature, place = skinning(
+                torch.zeros(1, 5, 3, 3, requires_grad=True),
+                torch.zeros(1, 5, 3),
+                torch.zeros(1, 3),
+                (-1, 0, 1, 1, 1),
+                torch.zeros(POINTS, 5),
+                corner_weights,
+            )
+            (place(torch.zeros(1, POINTS, 3)).sum() + feature.sum()).backward()
+        cameras = torch.zeros(2, 3, 4), torch.zeros(1, 3, 3)
+        fused_project(torch.zeros(2, POINTS, 3, requires_grad=True), *cameras, 64).sum().backward()
+        layer = [torch.zeros(POINTS, 256) for _ in range(4)]
+        times_cosine_and_sine_(*layer[:2])
+        modulated_sine_(*layer[:3], layer[3])
+        through_modulated_sine_(*layer)
         for kind in (RowAdam, UniformAdam):
             table = torch.nn.Parameter(torch.zeros(POINTS, 100))
             table.grad = torch.zeros_like(table)

@@ -24,9 +24,7 @@ _IGNORED = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, Resour
 
 def run_file(path: Path, arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess:
     """Run a script as `python path arguments...` does, with `folder` as the working directory."""
-    command = [str(path), *arguments]
-    with mock.patch.object(sys, "path", [str(path.parent), *sys.path]):
-        return _run(lambda: runpy.run_path(str(path), run_name="__main__"), command, folder)
+    return _run(lambda: runpy.run_path(str(path), run_name="__main__"), [str(path), *arguments], folder)
 
 
 def run_package(name: str, arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess:

@@ -11,7 +11,7 @@ import pytest
 
 import compile_kernels
 
-KERNELS = 17
+KERNELS = 28
 SCRIPT = Path(compile_kernels.__file__)
 
 

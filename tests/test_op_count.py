@@ -13,9 +13,9 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 369, "geometry_step": 948, "texture_step": 754, "joint_step": 1498}
-FUSED_OPS = {"image": 353, "geometry_step": 922, "texture_step": 701, "joint_step": 1425}
-BLEND_OPS = {"image": 341, "geometry_step": 862, "texture_step": 661, "joint_step": 1308}
+OPS = {"image": 284, "geometry_step": 728, "texture_step": 608, "joint_step": 1191}
+FUSED_OPS = {"image": 268, "geometry_step": 702, "texture_step": 569, "joint_step": 1132}
+BLEND_OPS = {"image": 255, "geometry_step": 669, "texture_step": 499, "joint_step": 1041}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 

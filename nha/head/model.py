@@ -13,11 +13,12 @@ from nha.core.device import float32_products
 from nha.core.mesh import corner_values, tangent_frames, vertex_normals
 from nha.core.rotations import rotation_vector
 from nha.core.types import HeadParams, SurfaceTables
-from nha.head import joint_limits, lbs
+from nha.head import joint_limits
 from nha.head.assets import HeadAssets
 from nha.head.joint_rotations import joint_rotations
 from nha.head.load import load_head
 from nha.head.mouth_features import head_rotation_vector, mouth_distances
+from nha.head.skinning import skinning
 from nha.head.topology import HeadTopology, build_topology
 
 
@@ -212,16 +213,12 @@ class HeadModel(nn.Module):
         shaped = self.template + _blend(torch.cat([params.shape, params.expr], 1), self.directions)
         if rotations is None:
             rotations = joint_rotations(params)
-        joints = (
-            self.joint_regressor @ shaped
-        )  # the rounding of an einsum would depend on the number of threads
-        posed = shaped + _blend(lbs.pose_feature(rotations), self.pose_directions)
-        transforms = lbs.joint_transforms(rotations, joints, self.joint_parents)
-        blended = lbs.blend_transforms(transforms, self.kept_weights)
-
-        def place(rest: Tensor) -> Tensor:
-            return lbs.transform_points(blended, rest) - joints[:, :1] + params.translation[:, None]
-
+        # the rounding of an einsum would depend on the number of threads
+        joints = self.joint_regressor @ shaped
+        feature, place = skinning(
+            rotations, joints, params.translation, self.joint_parents, self.kept_weights
+        )
+        posed = shaped + _blend(feature, self.pose_directions)
         kept = corner_values(posed, self.kept_vertices[:, None]).squeeze(2)
         without = place(kept) if plain or (offsets is None and rest_offsets is None) else None
 
@@ -263,16 +260,20 @@ class HeadModel(nn.Module):
             rotations = joint_rotations(params)
         # joints are linear in the coefficients: J (template + S b) = J template + (J S) b
         joints = self.joint_template + torch.tensordot(coefficients, self.joint_directions, 1)
-        transforms = lbs.joint_transforms(rotations, joints, self.joint_parents)
 
         def corners(name: str) -> Tensor:
             return getattr(self, f"landmark_{name}")[ids].flatten(0, 1)
 
+        feature, place = skinning(
+            rotations,
+            joints,
+            params.translation,
+            self.joint_parents,
+            corners("skinning_weights"),
+            self.landmark_barycentric[ids],
+        )
         rest = corners("template") + _blend(coefficients, corners("directions"))
-        rest = rest + _blend(lbs.pose_feature(rotations), corners("pose_directions"))
-        blended = lbs.blend_transforms(transforms, corners("skinning_weights"))
-        posed = lbs.transform_points(blended, rest) - joints[:, :1] + params.translation[:, None]
-        return (posed.unflatten(1, (-1, 3)) * self.landmark_barycentric[ids][..., None]).sum(2)
+        return place(rest + _blend(feature, corners("pose_directions")))
 
     def mouth_features(self, vertices: Tensor, params: HeadParams, rotations: Tensor | None = None) -> Tensor:
         """The texture network's condition: scaled mouth distances, then the head's rotation vector.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nha.core.device import uses_cpu_kernels
 from nha.nets.fused_siren import backward_type, can_fuse, fused_trunk
+from nha.nets.sine_ops import times_cosine_and_sine_
 from nha.nets.siren_folding import fold_layers
 
 LEAKY_SLOPE = 0.2
@@ -95,8 +96,13 @@ class _SineLinear(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         need_x, need_weight, need_bias = ctx.needs_input_grad
-        grad_x = (grad @ weight).mul_(torch.cos(x)) if need_x else None
-        grad_weight = grad.mT @ torch.sin(x) if need_weight else None
+        grad_x = grad @ weight if need_x else None
+        if need_x and need_weight:
+            grad_x, sine = times_cosine_and_sine_(grad_x, x)
+        else:
+            grad_x = grad_x.mul_(torch.cos(x)) if need_x else None
+            sine = torch.sin(x) if need_weight else None
+        grad_weight = grad.mT @ sine if need_weight else None
         grad_bias = grad.sum(-2) if need_bias else None
         return grad_x, grad_weight, grad_bias
 

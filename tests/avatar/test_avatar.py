@@ -168,8 +168,9 @@ def test_render_paints_only_the_chosen_pixels(avatar, head):
     assert (half.rgb01[~painted] == 1).all()
 
 
-def test_lists_of_fixed_length_give_the_same_image_and_gradients(avatar):
+def test_lists_of_fixed_length_give_the_same_image_and_gradients(avatar, monkeypatch):
     """The path of accelerators: padded lists of pixels, operations of plain torch."""
+    monkeypatch.setenv("NHA_FUSED_KERNELS", "0")
     params = facing_params(avatar.head, 2)
 
     def drawn(lengths):

@@ -122,7 +122,8 @@ def _speaking(blend) -> tuple:
 
 @pytest.fixture
 def same_vertices(monkeypatch) -> None:
-    """The offsets of both paths have the same rounding: the tests below compare what is drawn."""
+    """Vertices have the same rounding on both paths, of which the tests below compare what is drawn."""
+    monkeypatch.setenv("NHA_FUSED_KERNELS", "0")
     monkeypatch.setattr(offset_smoothing, "_LARGEST_DENSE", 0)
 
 
