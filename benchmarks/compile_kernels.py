@@ -110,6 +110,7 @@ def _launch_all() -> None:
     from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
     from nha.nets import siren_ops
+    from nha.nets.film_siren import MappingNetwork
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
     from nha.optimization.adam_variants import RowAdam, UniformAdam
     from nha.render.antialias_triton import antialias_triton
@@ -143,6 +144,8 @@ def _launch_all() -> None:
         fused_visible_surface(fragments, *torch.zeros(2, 4, dtype=torch.uint8))
         cameras = torch.zeros(2, 3, 4), torch.zeros(1, 3, 3)
         fused_project(torch.zeros(2, POINTS, 3, requires_grad=True), *cameras, 64).sum().backward()
+        for rows in (2, 17):
+            MappingNetwork(13, 2176)(torch.zeros(rows, 13, requires_grad=True))[0].sum().backward()
         layer = [torch.zeros(POINTS, 256) for _ in range(4)]
         times_cosine_and_sine_(*layer[:2])
         modulated_sine_(*layer[:3], layer[3])
