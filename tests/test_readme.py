@@ -20,7 +20,7 @@ import pytest
 
 from nha.cli.command_table import COMMANDS
 from nha.cli.main import main
-from nha.core.optional_files import optional_files
+from nha.core.optional_files import INSTALL_MEDIAPIPE, optional_files
 from nha.core.paths import new_asset_folder
 from nha.data.dataset_folder import read_rgb
 from nha.data.video_io import iterate_frames
@@ -285,6 +285,10 @@ def test_downloads_are_those_that_the_readers_look_for(readme):
         assert places.get(entry.folder.parent, "`$TORCH_HOME/hub/checkpoints/`") in readme
         for name in entry.names:
             assert f"`{name}`" in readme
+
+
+def test_mediapipe_is_installed_as_the_messages_say(readme):
+    assert f"`{INSTALL_MEDIAPIPE}`" in " ".join(readme.split())
 
 
 def texts(tree: ast.AST) -> Iterator[str]:

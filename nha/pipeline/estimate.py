@@ -17,6 +17,7 @@ import torch
 
 from nha.core.device import pick_device
 from nha.core.errors import UserError
+from nha.core.optional_files import INSTALL_MEDIAPIPE
 from nha.core.progress import duration
 from nha.optimization.config import OptimizationSettings
 from nha.pipeline.settings import MakeSettings
@@ -134,7 +135,7 @@ def require_packages(settings: MakeSettings) -> None:
     if missing := [package for package, is_installed in needed.items() if not is_installed]:
         raise UserError(
             f"{settings.estimators} estimators need {' and '.join(missing)}, not installed here: `make env` installs "
-            "mediapipe, and so does python -m pip install mediapipe==0.10.21; see Optional downloads in README.md"
+            f"mediapipe, and so does {INSTALL_MEDIAPIPE}; see Installation in README.md"
         )
 
 
