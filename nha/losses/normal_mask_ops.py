@@ -92,15 +92,20 @@ def _masked_normals_twin(
     stacked: Tensor,
 ) -> None:
     wanted = (torch.full_like(parsing, face_labels, dtype=torch.long) >> parsing.long().clamp_max(31)) & 1
-    outside = labels < OUTSIDE_PART
+    outside = (labels < OUTSIDE_PART).unbind(1)
     mask.copy_(
         (absent < 0.5)
         & (wanted != 0)[:, None]
         & (alpha > 0.5)
-        & outside[:, excluded].all(1, keepdim=True)
-        & ((trust > TRUSTED)[:, None, None, None] | outside[:, eye_regions].all(1, keepdim=True))
+        & _all(outside, excluded)
+        & ((trust > TRUSTED)[:, None, None, None] | _all(outside, eye_regions))
     )
     stacked.copy_(torch.cat([normals * mask, target * mask, mask], 1))
+
+
+def _all(images: Sequence[Tensor], chosen: Sequence[int]) -> Tensor:
+    """Where all chosen images [N, H, W] are set: [N, 1, H, W]."""
+    return torch.stack([images[i] for i in chosen], 1).all(1, keepdim=True)
 
 
 register_launches(
