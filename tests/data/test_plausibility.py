@@ -96,7 +96,10 @@ def test_landmarks_beside_a_face_in_profile_are_no_fault_but_a_covered_profile_i
         image, points = face(rng), landmarks()
         foreground = np.zeros(image.shape[:2], bool)
         foreground[:, 10:112] = True
-        if i in (*profile, covered):  # the jaw ends under the eyes, and nose and mouth reach into the background
+        if i in (
+            *profile,
+            covered,
+        ):  # the jaw ends under the eyes, and nose and mouth reach into the background
             points[:17, 0] = 60 + 0.1 * (points[:17, 0] - 60)
             points[30, 0] = 52
             image[:, :54], foreground[:, :54] = (20, 60, 40), False

@@ -13,7 +13,12 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from nha.preprocess.backends.face_geometry import HeadAxes
+from nha.preprocess.backends.face_surroundings import (
+    UNDER_JAW,
+    FaceSurroundings,
+    to_working_size,
+    working_size,
+)
 from nha.preprocess.guided_filter import GuidedFilter
 
 SKIN, HAIR, CLOTH, NECK = range(4)
@@ -21,98 +26,19 @@ SKIN, HAIR, CLOTH, NECK = range(4)
 # Histogram bins of 8-bit Lab. Skin, hair and most cloth use a narrow part of a and b: finer bins there.
 LIGHTNESS_BINS, CHROMA_BINS = 20, 24
 CHROMA_RANGE = (96.0, 192.0)
-UNDER_JAW = -0.25  # height in `FaceSurroundings`
 CHIN_REACH = 0.06  # how far a chin, or a beard, may reach beyond the measured one, in head heights
 NECK_CHROMA = 14.0  # largest difference of the neck's chroma from that of shaded skin, 8-bit Lab
 CLOTH_BESIDE_NECK = 0.02  # prior of cloth between the jaw and the height of the chin
+# Distance from the face, in head heights, from which pixels above the brows show the colours of hair.
+HAIR_BESIDE_FACE, HAIR_BEYOND_TEMPLES = 0.06, 0.15
 FEWEST_SEED_PIXELS = 20  # fewer do not show the colours of a class
 RARE_COLOUR = 2e-5  # likelihood of a colour that does not occur in the histogram of a class
 
-# Positions and colours are evaluated at this size; only the smoothing uses every pixel.
-WORKING_EDGE_PX = 256
 SMOOTHING_RADIUS = 1 / 80  # in units of the image's longer edge
 SMOOTHING_EPS = 4e-4
 FIT_SUBSAMPLE = 2  # the guided filter is fitted at every second pixel of the working size
 RIM_WEIGHT = 0.02
 SAME_COLOUR = 8.0  # of 255, colour difference at which the weight of an earlier frame is about a half
-
-
-@dataclass(frozen=True)
-class FaceSurroundings:
-    """Positions of pixels relative to the face; all maps are [h, w] at working size, lengths in head heights.
-
-    Attributes:
-        foreground, face, ear: bool masks.
-        rim: bool, foreground pixels that touch the background.
-        outside, inside: distance to the outline of the face for pixels outside and inside of it, else 0.
-        height: position along the upward axis of the head, 0 midway between the edges of the cheeks.
-        sideways: distance to that axis.
-        below_chin: distance below the chin, vertical in the image because shoulders do not move with the head.
-        brow_height: upper end of the brows, in the units of `height`.
-        under_hair: bool, pixels below the jaw that have the head beside or above the face in their column: where long
-            hair may hang, from either side of the face or, in profile, from its back.
-    """
-
-    foreground: np.ndarray
-    rim: np.ndarray
-    face: np.ndarray
-    outside: np.ndarray
-    inside: np.ndarray
-    height: np.ndarray
-    sideways: np.ndarray
-    below_chin: np.ndarray
-    ear: np.ndarray
-    brow_height: float
-    under_hair: np.ndarray
-
-
-def working_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(width, height) at which positions and colours of an image [H, W, ...] are evaluated."""
-    factor = min(1.0, WORKING_EDGE_PX / max(shape[:2]))
-    return max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor))
-
-
-def measure_surroundings(
-    foreground: np.ndarray,
-    face: np.ndarray,
-    ear: np.ndarray,
-    axes: HeadAxes,
-    chin_px: np.ndarray,
-    brow_top_px: np.ndarray,
-) -> FaceSurroundings:
-    """Measure `FaceSurroundings`.
-
-    Args:
-        foreground, face, ear: bool [H, W].
-        axes: axes of the head.
-        chin_px, brow_top_px: [2], in pixels of the full image.
-    """
-    cell_px = face.shape[1] / working_size(face.shape)[0]
-    foreground, face, ear = (_to_working_size(mask) for mask in (foreground, face, ear))
-    rows, columns = (np.mgrid[: face.shape[0], : face.shape[1]].astype(np.float32) + 0.5) * np.float32(
-        cell_px
-    )
-    up_x, up_y = axes.up_in_image
-    chin_x, chin_y = chin_px.tolist()
-
-    def distance(mask):
-        return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3) * (cell_px / axes.height_px)
-
-    height = axes.height_of(columns, rows)
-    root = foreground & ~face & (height > UNDER_JAW)
-    return FaceSurroundings(
-        foreground=foreground,
-        rim=foreground & (cv2.erode(foreground.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0),
-        face=face,
-        outside=distance(~face),
-        inside=distance(face),
-        height=height,
-        sideways=np.abs((rows - chin_y) * up_x - (columns - chin_x) * up_y) / axes.height_px,
-        below_chin=(rows - chin_y) / axes.height_px,
-        ear=ear,
-        brow_height=axes.height_of(*brow_top_px.tolist()),
-        under_hair=np.logical_or.accumulate(root, axis=0) & (height <= UNDER_JAW),
-    )
 
 
 @dataclass(frozen=True)
@@ -138,7 +64,7 @@ def estimate_regions(rgb: np.ndarray, position: FaceSurroundings, features: np.n
     """
     small_rgb = cv2.resize(rgb, working_size(rgb.shape), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(cv2.GaussianBlur(small_rgb, (3, 3), 0), cv2.COLOR_RGB2LAB).astype(np.float32)
-    likelihood = _colour_likelihoods(lab, position, _to_working_size(features))
+    likelihood = _colour_likelihoods(lab, position, to_working_size(features))
     joint = [prior * likelihood[k] for k, prior in enumerate(_priors(position))]
     # Pixels at the silhouette mix two colours, so they get a small weight.
     weight = np.where(position.rim, np.float32(RIM_WEIGHT), np.float32(1)) * position.foreground / sum(joint)
@@ -191,12 +117,6 @@ def _largest_of(planes: Iterable[np.ndarray]) -> np.ndarray:
     return number
 
 
-def _to_working_size(mask: np.ndarray) -> np.ndarray:
-    return (
-        cv2.resize(mask.astype(np.uint8) * 255, working_size(mask.shape), interpolation=cv2.INTER_AREA) > 127
-    )
-
-
 def _colour_bins(lab: np.ndarray) -> np.ndarray:
     """Histogram bin of every pixel of an 8-bit Lab image, int64 [H, W]."""
     lightness = (lab[..., 0] * (LIGHTNESS_BINS / 256)).astype(np.int64)
@@ -226,7 +146,11 @@ def _colour_likelihoods(
     )
     skin = _histogram(bins[skin_seed])
     above = position.height > position.brow_height
-    hair = _distinct(bins[body & above & (position.outside > 0.06)], skin, keep_similar=True)
+    hair_seed = body & above & (position.outside > HAIR_BESIDE_FACE)
+    beyond_temples = hair_seed & (position.outside > HAIR_BEYOND_TEMPLES)
+    if beyond_temples.sum() >= FEWEST_SEED_PIXELS:
+        hair_seed = beyond_temples
+    hair = _distinct(bins[hair_seed], skin, keep_similar=True)
     on_shoulders = (position.sideways > 0.55) & (position.below_chin > 0.1)
     cloth_seed = body & (on_shoulders | (position.below_chin > 0.6))
     long_hair = position.under_hair & (hair[bins] > 10 * RARE_COLOUR)
