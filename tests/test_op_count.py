@@ -13,9 +13,9 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 294, "geometry_step": 778, "texture_step": 616, "joint_step": 1232}
-FUSED_OPS = {"image": 278, "geometry_step": 752, "texture_step": 577, "joint_step": 1173}
-BLEND_OPS = {"image": 265, "geometry_step": 718, "texture_step": 507, "joint_step": 1090}
+OPS = {"image": 249, "geometry_step": 622, "texture_step": 553, "joint_step": 1065}
+FUSED_OPS = {"image": 233, "geometry_step": 600, "texture_step": 514, "joint_step": 1010}
+BLEND_OPS = {"image": 240, "geometry_step": 645, "texture_step": 484, "joint_step": 994}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 
