@@ -13,9 +13,9 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 249, "geometry_step": 622, "texture_step": 553, "joint_step": 1065}
-FUSED_OPS = {"image": 233, "geometry_step": 600, "texture_step": 514, "joint_step": 1010}
-BLEND_OPS = {"image": 240, "geometry_step": 645, "texture_step": 484, "joint_step": 994}
+OPS = {"image": 249, "geometry_step": 572, "texture_step": 527, "joint_step": 981}
+FUSED_OPS = {"image": 233, "geometry_step": 550, "texture_step": 488, "joint_step": 926}
+BLEND_OPS = {"image": 240, "geometry_step": 641, "texture_step": 469, "joint_step": 979}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 
