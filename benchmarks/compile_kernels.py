@@ -106,6 +106,8 @@ def _launch_all() -> None:
     from nha.core.rotations import rotation_matrix, rotation_vector
     from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
+    from nha.losses.landmarks import eye_closure_loss, landmark_loss
+    from nha.losses.priors import frame_prior
     from nha.nets import siren_ops
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
     from nha.optimization.adam_variants import RowAdam, UniformAdam
@@ -130,6 +132,11 @@ def _launch_all() -> None:
             (place(torch.zeros(1, POINTS, 3)).sum() + feature.sum()).backward()
         cameras = torch.zeros(2, 3, 4), torch.zeros(1, 3, 3)
         fused_project(torch.zeros(2, POINTS, 3, requires_grad=True), *cameras, 64).sum().backward()
+        points = torch.zeros(2, 68, 3, requires_grad=True)
+        landmark_loss(points, torch.zeros(2, 68, 2), torch.zeros(2, 68), (64, 64)).backward()
+        eye_closure_loss(points, torch.zeros(2, 2), torch.zeros(2), 64).backward()
+        tables = [torch.zeros(9, size, requires_grad=True) for size in (3, 3, 6)]
+        frame_prior(torch.zeros(2, dtype=torch.long), *tables).backward()
         layer = [torch.zeros(POINTS, 256) for _ in range(4)]
         times_cosine_and_sine_(*layer[:2])
         modulated_sine_(*layer[:3], layer[3])
