@@ -29,6 +29,7 @@ TYPES = {
     torch.int16: "i16",
     torch.int32: "i32",
     torch.int64: "i64",
+    torch.uint8: "u8",
 }
 
 
@@ -103,7 +104,9 @@ def _aligned(value: object) -> bool:
 
 def _launch_all() -> None:
     """Call every function that launches kernels, with the sizes of the published networks."""
+    from nha.core.mesh import moved_in_frames, neighbour_mean_difference, vertex_normals
     from nha.core.rotations import rotation_matrix, rotation_vector
+    from nha.core.types import Fragments
     from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
     from nha.losses.landmarks import eye_closure_loss, landmark_loss
@@ -114,6 +117,7 @@ def _launch_all() -> None:
     from nha.render.antialias_triton import antialias_triton
     from nha.render.camera_ops import fused_project
     from nha.render.raster_triton import rasterize_triton
+    from nha.render.visible_ops import fused_visible_surface
 
     with kernels_on_cpu(), accelerator_path():
         rotations = rotation_matrix(torch.zeros(POINTS, 3, requires_grad=True))
@@ -130,6 +134,15 @@ def _launch_all() -> None:
                 corner_weights,
             )
             (place(torch.zeros(1, POINTS, 3)).sum() + feature.sum()).backward()
+        vertices = torch.zeros(2, POINTS, 3, requires_grad=True)
+        faces = torch.tensor([[0, 1, 2]])
+        normals, ids = vertex_normals(vertices, faces), torch.arange(POINTS)
+        moved = moved_in_frames(vertices, normals, ids, torch.zeros(2, POINTS, 3, requires_grad=True))
+        (normals + moved + neighbour_mean_difference(vertices, faces[:, :2])).sum().backward()
+        fragments = Fragments(
+            torch.zeros(1, 8, 8, 2).long(), torch.zeros(1, 8, 8, 2, 3), torch.zeros(1, 8, 8, 2)
+        )
+        fused_visible_surface(fragments, *torch.zeros(2, 4, dtype=torch.uint8))
         cameras = torch.zeros(2, 3, 4), torch.zeros(1, 3, 3)
         fused_project(torch.zeros(2, POINTS, 3, requires_grad=True), *cameras, 64).sum().backward()
         points = torch.zeros(2, 68, 3, requires_grad=True)

@@ -13,9 +13,9 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 284, "geometry_step": 655, "texture_step": 608, "joint_step": 1123}
-FUSED_OPS = {"image": 268, "geometry_step": 629, "texture_step": 569, "joint_step": 1064}
-BLEND_OPS = {"image": 255, "geometry_step": 624, "texture_step": 499, "joint_step": 996}
+OPS = {"image": 249, "geometry_step": 549, "texture_step": 553, "joint_step": 997}
+FUSED_OPS = {"image": 233, "geometry_step": 527, "texture_step": 514, "joint_step": 942}
+BLEND_OPS = {"image": 240, "geometry_step": 600, "texture_step": 484, "joint_step": 949}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 
