@@ -26,6 +26,7 @@ TYPES = {
     torch.float32: "fp32",
     torch.float16: "fp16",
     torch.bfloat16: "bf16",
+    torch.uint8: "u8",
     torch.int16: "i16",
     torch.int32: "i32",
     torch.int64: "i64",
@@ -111,6 +112,8 @@ def _launch_all() -> None:
     from nha.head.skinning import skinning
     from nha.losses.landmarks import eye_closure_loss, landmark_loss
     from nha.losses.priors import frame_prior
+    from nha.losses.normal_mask_ops import absent_normals, masked_normals
+    from nha.losses.screen_ops import fused_screen_l1
     from nha.nets import siren_ops
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
     from nha.optimization.adam_variants import RowAdam, UniformAdam
@@ -150,6 +153,23 @@ def _launch_all() -> None:
         eye_closure_loss(points, torch.zeros(2, 2), torch.zeros(2), 64).backward()
         tables = [torch.zeros(9, size, requires_grad=True) for size in (3, 3, 6)]
         frame_prior(torch.zeros(2, dtype=torch.long), *tables).backward()
+        image, alpha = torch.zeros(2, 3, 32, 32, requires_grad=True), torch.zeros(2, 1, 32, 32)
+        absent_normals(image.detach())
+        for parsing in (torch.zeros(2, 32, 32, dtype=kind) for kind in (torch.uint8, torch.long)):
+            mask, stacked = masked_normals(
+                image.detach(),
+                image.detach(),
+                alpha,
+                parsing,
+                alpha,
+                image.detach(),
+                alpha[:, 0, 0, 0],
+                (1,),
+                (0,),
+                (1, 2),
+            )
+        for blurred in (None, stacked):
+            fused_screen_l1(image, image.detach(), mask, torch.zeros(2, 32, 32, 2), 2.0, blurred).backward()
         layer = [torch.zeros(POINTS, 256) for _ in range(4)]
         times_cosine_and_sine_(*layer[:2])
         modulated_sine_(*layer[:3], layer[3])
