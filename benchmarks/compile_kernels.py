@@ -111,8 +111,8 @@ def _launch_all() -> None:
     from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
     from nha.losses.landmarks import eye_closure_loss, landmark_loss
-    from nha.losses.priors import frame_prior
     from nha.losses.normal_mask_ops import absent_normals, masked_normals
+    from nha.losses.priors import frame_prior
     from nha.losses.screen_ops import fused_screen_l1
     from nha.nets import siren_ops
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
