@@ -26,9 +26,11 @@ TYPES = {
     torch.float32: "fp32",
     torch.float16: "fp16",
     torch.bfloat16: "bf16",
+    torch.uint8: "u8",
     torch.int16: "i16",
     torch.int32: "i32",
     torch.int64: "i64",
+    torch.uint8: "u8",
 }
 
 
@@ -103,16 +105,28 @@ def _aligned(value: object) -> bool:
 
 def _launch_all() -> None:
     """Call every function that launches kernels, with the sizes of the published networks."""
+    from nha.core.mesh import moved_in_frames, neighbour_mean_difference, vertex_normals
     from nha.core.rotations import rotation_matrix, rotation_vector
+    from nha.core.types import Fragments
+    from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
+    from nha.losses.landmarks import eye_closure_loss, landmark_loss
+    from nha.losses.normal_mask_ops import absent_normals, masked_normals
+    from nha.losses.priors import frame_prior
+    from nha.losses.screen_ops import fused_screen_l1
     from nha.nets import siren_ops
+    from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
     from nha.optimization.adam_variants import RowAdam, UniformAdam
     from nha.render.antialias_triton import antialias_triton
+    from nha.render.camera_ops import fused_project
     from nha.render.raster_triton import rasterize_triton
+    from nha.render.visible_ops import fused_visible_surface
 
     with kernels_on_cpu(), accelerator_path():
         rotations = rotation_matrix(torch.zeros(POINTS, 3, requires_grad=True))
         rotation_vector(rotations).sum().backward()
+        angles = [torch.zeros(2, size, requires_grad=True) for size in (3, 3, 3, 6)]
+        fused_joint_rotations(*angles).sum().backward()
         for corner_weights in (None, torch.zeros(POINTS // 3, 3)):
             feature, place = skinning(
                 torch.zeros(1, 5, 3, 3, requires_grad=True),
@@ -123,6 +137,43 @@ def _launch_all() -> None:
                 corner_weights,
             )
             (place(torch.zeros(1, POINTS, 3)).sum() + feature.sum()).backward()
+        vertices = torch.zeros(2, POINTS, 3, requires_grad=True)
+        faces = torch.tensor([[0, 1, 2]])
+        normals, ids = vertex_normals(vertices, faces), torch.arange(POINTS)
+        moved = moved_in_frames(vertices, normals, ids, torch.zeros(2, POINTS, 3, requires_grad=True))
+        (normals + moved + neighbour_mean_difference(vertices, faces[:, :2])).sum().backward()
+        fragments = Fragments(
+            torch.zeros(1, 8, 8, 2).long(), torch.zeros(1, 8, 8, 2, 3), torch.zeros(1, 8, 8, 2)
+        )
+        fused_visible_surface(fragments, *torch.zeros(2, 4, dtype=torch.uint8))
+        cameras = torch.zeros(2, 3, 4), torch.zeros(1, 3, 3)
+        fused_project(torch.zeros(2, POINTS, 3, requires_grad=True), *cameras, 64).sum().backward()
+        points = torch.zeros(2, 68, 3, requires_grad=True)
+        landmark_loss(points, torch.zeros(2, 68, 2), torch.zeros(2, 68), (64, 64)).backward()
+        eye_closure_loss(points, torch.zeros(2, 2), torch.zeros(2), 64).backward()
+        tables = [torch.zeros(9, size, requires_grad=True) for size in (3, 3, 6)]
+        frame_prior(torch.zeros(2, dtype=torch.long), *tables).backward()
+        image, alpha = torch.zeros(2, 3, 32, 32, requires_grad=True), torch.zeros(2, 1, 32, 32)
+        absent_normals(image.detach())
+        for parsing in (torch.zeros(2, 32, 32, dtype=kind) for kind in (torch.uint8, torch.long)):
+            mask, stacked = masked_normals(
+                image.detach(),
+                image.detach(),
+                alpha,
+                parsing,
+                alpha,
+                image.detach(),
+                alpha[:, 0, 0, 0],
+                (1,),
+                (0,),
+                (1, 2),
+            )
+        for blurred in (None, stacked):
+            fused_screen_l1(image, image.detach(), mask, torch.zeros(2, 32, 32, 2), 2.0, blurred).backward()
+        layer = [torch.zeros(POINTS, 256) for _ in range(4)]
+        times_cosine_and_sine_(*layer[:2])
+        modulated_sine_(*layer[:3], layer[3])
+        through_modulated_sine_(*layer)
         for kind in (RowAdam, UniformAdam):
             table = torch.nn.Parameter(torch.zeros(POINTS, 100))
             table.grad = torch.zeros_like(table)

@@ -37,7 +37,7 @@ def make(
 
     Returns:
         The result: `avatar` is the checkpoint, `verdict` the judgement in words, `report` the HTML report, `files` the
-        other paths (turntable film, GLB, page).
+        other paths (turntable video, GLB, page).
 
     Raises:
         UserError: for unusable input, a missing package, or a wrong setting.

@@ -30,6 +30,7 @@ from nha.data.tracking_file import TrackingResult, write_tracking
 from nha.head.assets import HeadAssets
 from nha.head.load import load_head
 from nha.head.model import HeadModel
+from tests.programs import run_file, run_package
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -218,24 +219,31 @@ def make_tracking() -> Callable[..., TrackingResult]:
 def run_script() -> Callable[..., subprocess.CompletedProcess]:
     """run_script("optimize_nha.py", "--help") runs a script of `python_scripts` and captures its output.
 
-    A name with a slash is relative to the root folder of the checkout. The result has returncode, stdout and
-    stderr (text).
+    A name with a slash is relative to the root folder of the checkout. The script runs in this process, with
+    new_process=True in one of its own. The result has returncode, stdout and stderr (text).
     """
 
-    def run(script: str, *arguments: str | Path, timeout_s: float = 300.0) -> subprocess.CompletedProcess:
+    def run(script: str, *arguments: str | Path, new_process: bool = False) -> subprocess.CompletedProcess:
         path = REPOSITORY / (script if "/" in script else f"python_scripts/{script}")
-        command: Sequence[str] = [sys.executable, str(path), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=REPOSITORY)
+        if not new_process:
+            return run_file(path, [*map(str, arguments)], REPOSITORY)
+        return _run_process([str(path), *map(str, arguments)])
 
     return run
 
 
 @pytest.fixture(scope="session")
 def run_module() -> Callable[..., subprocess.CompletedProcess]:
-    """run_module("nha", "--help") runs `python -m nha --help` and captures its output (text)."""
+    """run_module("nha", "--help") runs `python -m nha --help` as `run_script` does."""
 
-    def run(module: str, *arguments: str | Path, timeout_s: float = 300.0) -> subprocess.CompletedProcess:
-        command: Sequence[str] = [sys.executable, "-m", module, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=REPOSITORY)
+    def run(module: str, *arguments: str | Path, new_process: bool = False) -> subprocess.CompletedProcess:
+        if not new_process:
+            return run_package(module, [*map(str, arguments)], REPOSITORY)
+        return _run_process(["-m", module, *map(str, arguments)])
 
     return run
+
+
+def _run_process(arguments: Sequence[str]) -> subprocess.CompletedProcess:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=REPOSITORY)

@@ -11,7 +11,7 @@ import pytest
 
 import compile_kernels
 
-KERNELS = 21
+KERNELS = 45
 SCRIPT = Path(compile_kernels.__file__)
 
 

@@ -13,9 +13,9 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 318, "geometry_step": 815, "texture_step": 679, "joint_step": 1319}
-FUSED_OPS = {"image": 302, "geometry_step": 789, "texture_step": 626, "joint_step": 1246}
-BLEND_OPS = {"image": 299, "geometry_step": 768, "texture_step": 554, "joint_step": 1157}
+OPS = {"image": 249, "geometry_step": 499, "texture_step": 527, "joint_step": 913}
+FUSED_OPS = {"image": 233, "geometry_step": 477, "texture_step": 488, "joint_step": 858}
+BLEND_OPS = {"image": 240, "geometry_step": 596, "texture_step": 469, "joint_step": 934}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 

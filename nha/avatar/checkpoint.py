@@ -103,9 +103,14 @@ def checkpoint_file(path: str | Path) -> Path:
     """The checkpoint that a path names: the file, or `avatar.ckpt` in a folder.
 
     Raises:
-        UserError: a folder without one; the message names the checkpoints that it holds.
+        UserError: there is nothing at the path, or a folder without one; the message names the checkpoints that it
+            holds.
     """
     path = Path(path)
+    if not path.exists():
+        raise UserError(
+            f"checkpoint '{path}' does not exist; name another, or train an avatar with `nha train`"
+        )
     if not path.is_dir():
         return path
     if (path / AVATAR_FILE).is_file():

@@ -58,7 +58,7 @@ def demo(call: Call) -> None:
 
 
 def make(call: Call) -> None:
-    """Make an avatar of the person in a video: dataset, tracking, training, evaluation, turntable film, GLB, HTML page.
+    """Make an avatar of the person in a video: dataset, tracking, training, evaluation, turntable, GLB, HTML page.
 
     It says first how long this will take here and what it needs, and ends with a verdict in words and a report. An
     interrupted run continues when it is started again with the same options; finished steps are skipped.

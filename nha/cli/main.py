@@ -67,7 +67,7 @@ def _call(name: str, argv: Sequence[str], program: str, default_config: str | No
 
 def _unknown(given: str, known: Sequence[str], program: str) -> str:
     nearest = get_close_matches(given, known, n=1)
-    hint = f"did you mean '{nearest[0]}'?" if nearest else f"it has {', '.join(known)}"
+    hint = f"did you mean '{nearest[0]}'?" if nearest else f"it has {', '.join(known)}."
     return f"{program} has no command '{given}'; {hint} See {program} --help"
 
 

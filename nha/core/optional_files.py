@@ -16,6 +16,11 @@ from nha.core.paths import find_asset
 _TORCH_CHECKPOINTS = Path("$TORCH_HOME/hub/checkpoints")
 _MEDIAPIPE_MODULES = Path("mediapipe/modules")
 
+INSTALL_MEDIAPIPE = (
+    "python -m pip install --no-deps mediapipe==0.10.21 protobuf==4.25.9 attrs absl-py flatbuffers"
+)
+"""Without the versions that mediapipe declares: it runs with numpy 2."""
+
 
 @dataclass(frozen=True)
 class OptionalFiles:

@@ -78,7 +78,8 @@ def _angle_and_axis(vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return guarded, angle, own / angle
 
 
-def _matrix_twin(vectors: Tensor, matrix: Tensor) -> None:
+def matrix_twin(vectors: Tensor, matrix: Tensor) -> None:
+    """Write rotation matrices [..., 3, 3] of axis-angle vectors [..., 3]."""
     _, angle, axis = _angle_and_axis(vectors)
     cross = _cross(axis)
     sine, versine = angle.sin()[..., None], (1 - angle.cos())[..., None]
@@ -86,7 +87,8 @@ def _matrix_twin(vectors: Tensor, matrix: Tensor) -> None:
     matrix.copy_(value.view_as(matrix))
 
 
-def _matrix_backward_twin(vectors: Tensor, upstream: Tensor, gradient: Tensor) -> None:
+def matrix_backward_twin(vectors: Tensor, upstream: Tensor, gradient: Tensor) -> None:
+    """Write the gradient [..., 3] of axis-angle vectors for that of their matrices [..., 3, 3]."""
     guarded, angle, axis = _angle_and_axis(vectors)
     upstream = upstream.view(-1, 3, 3)
     cross = _cross(axis)
@@ -172,9 +174,9 @@ def _vector_backward_twin(matrices: Tensor, upstream: Tensor, gradient: Tensor) 
 register_launches(
     "nha.core.rotation_triton",
     {
-        "rotation_matrix(Tensor vectors, Tensor(a!) matrix) -> ()": _matrix_twin,
+        "rotation_matrix(Tensor vectors, Tensor(a!) matrix) -> ()": matrix_twin,
         "rotation_matrix_backward(Tensor vectors, Tensor upstream, Tensor(a!) gradient) -> ()": (
-            _matrix_backward_twin
+            matrix_backward_twin
         ),
         "rotation_vector(Tensor matrices, Tensor(a!) vector) -> ()": _vector_twin,
         "rotation_vector_backward(Tensor matrices, Tensor upstream, Tensor(a!) gradient) -> ()": (

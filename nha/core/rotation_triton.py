@@ -25,7 +25,7 @@ _A2, _A3 = tl.constexpr(-0.13824439), tl.constexpr(0.07902556)
 
 
 @triton.jit
-def _load3(ptr, mask):
+def load3(ptr, mask):
     """Three neighbouring values of each lane."""
     return (
         tl.load(ptr, mask=mask, other=1.0),
@@ -35,7 +35,7 @@ def _load3(ptr, mask):
 
 
 @triton.jit
-def _store3(ptr, x, y, z, mask):
+def store3(ptr, x, y, z, mask):
     tl.store(ptr, x, mask=mask)
     tl.store(ptr + 1, y, mask=mask)
     tl.store(ptr + 2, z, mask=mask)
@@ -55,62 +55,86 @@ def _angle(y, x):
 
 
 @triton.jit
-def _matrix(vectors_ptr, matrix_ptr, count, LANES: tl.constexpr):
-    lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
-    mask = lane < count
-    vx, vy, vz = _load3(vectors_ptr + lane * 3, mask)
+def matrix_of(vx, vy, vz):
+    """The nine entries of the rotation matrices of axis-angle vectors."""
     gx, gy, gz = vx + _GUARD, vy + _GUARD, vz + _GUARD
     angle = tl.sqrt(gx * gx + gy * gy + gz * gz)
     x, y, z = vx / angle, vy / angle, vz / angle
     s, v = tl.sin(angle), 1 - tl.cos(angle)
-    out = matrix_ptr + lane * 9
-    # K K = x x^T - |x|^2 I
-    _store3(out, 1 + v * (-z * z - y * y), -s * z + v * (x * y), s * y + v * (x * z), mask)
-    _store3(out + 3, s * z + v * (x * y), 1 + v * (-z * z - x * x), -s * x + v * (y * z), mask)
-    _store3(out + 6, -s * y + v * (x * z), s * x + v * (y * z), 1 + v * (-y * y - x * x), mask)
+    # I + s K + v K K with the matrix K of the cross product with the axis
+    return (
+        1 + v * (-z * z - y * y),
+        -s * z + v * (x * y),
+        s * y + v * (x * z),
+        s * z + v * (x * y),
+        1 + v * (-z * z - x * x),
+        -s * x + v * (y * z),
+        -s * y + v * (x * z),
+        s * x + v * (y * z),
+        1 + v * (-y * y - x * x),
+    )
+
+
+@triton.jit
+def gradient_of_vector(vx, vy, vz, u):
+    """The gradients of axis-angle vectors for those of their matrices' nine entries."""
+    gx, gy, gz = vx + _GUARD, vy + _GUARD, vz + _GUARD
+    angle = tl.sqrt(gx * gx + gy * gy + gz * gz)
+    x, y, z = vx / angle, vy / angle, vz / angle
+    sine, cosine = tl.sin(angle), tl.cos(angle)
+    versine = 1 - cosine
+    u00, u11, u22 = u[0], u[4], u[8]
+    across_x, across_y, across_z = u[7] - u[5], u[2] - u[6], u[3] - u[1]
+    a, b, c = u[1] + u[3], u[2] + u[6], u[5] + u[7]
+    # the matrix as a function of axis, sine and versine; its entries as in `matrix_of`
+    of_sine = x * across_x + y * across_y + z * across_z
+    of_versine = x * y * a + x * z * b + y * z * c
+    of_versine -= u00 * (y * y + z * z) + u11 * (x * x + z * z) + u22 * (x * x + y * y)
+    of_x = sine * across_x + versine * (y * a + z * b - 2 * x * (u11 + u22))
+    of_y = sine * across_y + versine * (x * a + z * c - 2 * y * (u00 + u22))
+    of_z = sine * across_z + versine * (x * b + y * c - 2 * z * (u00 + u11))
+    of_angle = cosine * of_sine + sine * of_versine - (of_x * x + of_y * y + of_z * z) / angle
+    return (of_x + of_angle * gx) / angle, (of_y + of_angle * gy) / angle, (of_z + of_angle * gz) / angle
+
+
+@triton.jit
+def load9(ptr, mask):
+    """Nine neighbouring values of each lane."""
+    a, b, c = load3(ptr, mask)
+    d, e, f = load3(ptr + 3, mask)
+    g, h, i = load3(ptr + 6, mask)
+    return a, b, c, d, e, f, g, h, i
+
+
+@triton.jit
+def store9(ptr, m, mask):
+    for k in tl.static_range(9):
+        tl.store(ptr + k, m[k], mask=mask)
+
+
+@triton.jit
+def _matrix(vectors_ptr, matrix_ptr, count, LANES: tl.constexpr):
+    lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    mask = lane < count
+    x, y, z = load3(vectors_ptr + lane * 3, mask)
+    store9(matrix_ptr + lane * 9, matrix_of(x, y, z), mask)
 
 
 @triton.jit
 def _matrix_backward(vectors_ptr, upstream_ptr, gradient_ptr, count, LANES: tl.constexpr):
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     mask = lane < count
-    vx, vy, vz = _load3(vectors_ptr + lane * 3, mask)
-    u00, u01, u02 = _load3(upstream_ptr + lane * 9, mask)
-    u10, u11, u12 = _load3(upstream_ptr + lane * 9 + 3, mask)
-    u20, u21, u22 = _load3(upstream_ptr + lane * 9 + 6, mask)
-    gx, gy, gz = vx + _GUARD, vy + _GUARD, vz + _GUARD
-    angle = tl.sqrt(gx * gx + gy * gy + gz * gz)
-    x, y, z = vx / angle, vy / angle, vz / angle
-    sine, cosine = tl.sin(angle), tl.cos(angle)
-    versine = 1 - cosine
-    # the matrix as a function of axis, sine and versine; its entries as in `_matrix`
-    of_sine = x * (u21 - u12) + y * (u02 - u20) + z * (u10 - u01)
-    a, b, c = u01 + u10, u02 + u20, u12 + u21
-    of_versine = (
-        x * y * a
-        + x * z * b
-        + y * z * c
-        - (u00 * (y * y + z * z) + u11 * (x * x + z * z) + u22 * (x * x + y * y))
-    )
-    of_x = sine * (u21 - u12) + versine * (y * a + z * b - 2 * x * (u11 + u22))
-    of_y = sine * (u02 - u20) + versine * (x * a + z * c - 2 * y * (u00 + u22))
-    of_z = sine * (u10 - u01) + versine * (x * b + y * c - 2 * z * (u00 + u11))
-    of_angle = cosine * of_sine + sine * of_versine - (of_x * x + of_y * y + of_z * z) / angle
-    _store3(
-        gradient_ptr + lane * 3,
-        (of_x + of_angle * gx) / angle,
-        (of_y + of_angle * gy) / angle,
-        (of_z + of_angle * gz) / angle,
-        mask,
-    )
+    x, y, z = load3(vectors_ptr + lane * 3, mask)
+    x, y, z = gradient_of_vector(x, y, z, load9(upstream_ptr + lane * 9, mask))
+    store3(gradient_ptr + lane * 3, x, y, z, mask)
 
 
 @triton.jit
 def _candidate(matrices_ptr, lane, mask):
     """The best of four formulas of the quaternion: 4 * its largest component * (w, x, y, z), and which it is."""
-    m00, m01, m02 = _load3(matrices_ptr + lane * 9, mask)
-    m10, m11, m12 = _load3(matrices_ptr + lane * 9 + 3, mask)
-    m20, m21, m22 = _load3(matrices_ptr + lane * 9 + 6, mask)
+    m00, m01, m02 = load3(matrices_ptr + lane * 9, mask)
+    m10, m11, m12 = load3(matrices_ptr + lane * 9 + 3, mask)
+    m20, m21, m22 = load3(matrices_ptr + lane * 9 + 6, mask)
     best, value = tl.zeros_like(lane), 1 + m00 + m11 + m22
     w, x, y, z = value, m21 - m12, m02 - m20, m10 - m01
     d = 1 + m00 - m11 - m22
@@ -142,14 +166,14 @@ def _vector(matrices_ptr, vector_ptr, count, LANES: tl.constexpr):
     length = tl.sqrt(x * x + y * y + z * z)
     known = length > _SMALLEST_LENGTH
     scale = tl.where(known, 2 * _angle(length, w) / tl.where(known, length, 1.0), 2.0)
-    _store3(vector_ptr + lane * 3, x * scale, y * scale, z * scale, mask)
+    store3(vector_ptr + lane * 3, x * scale, y * scale, z * scale, mask)
 
 
 @triton.jit
 def _vector_backward(matrices_ptr, upstream_ptr, gradient_ptr, count, LANES: tl.constexpr):
     lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     mask = lane < count
-    ux, uy, uz = _load3(upstream_ptr + lane * 3, mask)
+    ux, uy, uz = load3(upstream_ptr + lane * 3, mask)
     best, w, x, y, z = _candidate(matrices_ptr, lane, mask)
     norm = tl.sqrt(w * w + x * x + y * y + z * z)
     norm = tl.where(w < 0, -norm, norm)
@@ -178,9 +202,9 @@ def _vector_backward(matrices_ptr, upstream_ptr, gradient_ptr, count, LANES: tl.
     on_yy = tl.where((best == 0) | (best == 2), diagonal, -diagonal)
     on_zz = tl.where((best == 0) | (best == 3), diagonal, -diagonal)
     out = gradient_ptr + lane * 9
-    _store3(out, on_xx, sum_xy - difference_z, sum_xz + difference_y, mask)
-    _store3(out + 3, sum_xy + difference_z, on_yy, sum_yz - difference_x, mask)
-    _store3(out + 6, sum_xz - difference_y, sum_yz + difference_x, on_zz, mask)
+    store3(out, on_xx, sum_xy - difference_z, sum_xz + difference_y, mask)
+    store3(out + 3, sum_xy + difference_z, on_yy, sum_yz - difference_x, mask)
+    store3(out + 6, sum_xz - difference_y, sum_yz + difference_x, on_zz, mask)
 
 
 def _run(kernel, count: int, *tensors: Tensor) -> None:

@@ -137,9 +137,9 @@ def _openings(folder: DatasetFolder, frame_id: int) -> tuple[float, float]:
 
 def _head_height_px(folder: DatasetFolder, frame_ids: Sequence[int]) -> float:
     """Median height of the head mask in pixels of the video; NaN without frames."""
-    picked = [frame_ids[i] for i in np.unique(np.linspace(0, len(frame_ids) - 1, _MOST_MASKS).astype(int))]
+    places = np.unique(np.linspace(0, max(len(frame_ids) - 1, 0), _MOST_MASKS).astype(int))
     heights = []
-    for frame_id in picked:
+    for frame_id in np.array(frame_ids, int)[places[: len(frame_ids)]].tolist():
         rows = ~np.isin(read_labels(folder.paths(frame_id).segmentation), _NOT_HEAD).all(1)
         if rows.any():
             heights.append(np.ptp(np.flatnonzero(rows)) + 1)

@@ -85,9 +85,9 @@ def evaluate_avatar(settings: EvaluationSettings) -> EvaluationResults:
     """
     settings.check()
     names = distinct_names(settings.ckpt, "--avatar")
-    out = require_own(settings.out or checkpoint_file(settings.ckpt[0]).parent / "evaluation")
     device = pick_device(settings.device)
     subjects = _open_avatars(settings, names, device)
+    out = require_own(settings.out or checkpoint_file(settings.ckpt[0]).parent / "evaluation")
     optional = open_optional_metrics(device)
     for metric, reason in optional.absent.items():
         _logger.info("%s is not computed: %s", metric, reason)

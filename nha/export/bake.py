@@ -130,9 +130,8 @@ def _initial_mean(
     avatar: NeuralHeadAvatar, texels: CoveredPixels, mouth_features: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Weighted colours and weights before any view: a flat surface that faces the camera, with a tiny weight."""
-    one_pixel = mouth_features.new_tensor([0.0, 0.0, 1.0])[
-        None, :, None, None
-    ]  # the encoder repeats its border
+    # one pixel is enough, because the encoder repeats its border
+    one_pixel = mouth_features.new_tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1)
     encoding = avatar.normal_encoder(one_pixel)[0, :, 0, 0].expand(len(texels.face), -1)
     weight = mouth_features.new_full((len(texels.face),), _UNSEEN_WEIGHT)
     return _paint(avatar, texels, encoding, mouth_features) * _UNSEEN_WEIGHT, weight

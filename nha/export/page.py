@@ -26,10 +26,8 @@ from nha.export.textures import Textures
 _TEMPLATE, _THREE = "avatar.html.jinja", "three.min.js"
 _SCRIPTS = ("avatar_model.js", "avatar_edges.js", "avatar_page.js", "avatar_controls.js")
 _N_SLIDERS = 12
-_SLIDER_DEVIATIONS = (
-    3.0  # range of an expression's slider, in root mean squares of the coefficient in the video
-)
-_SMALLEST_RANGE = 0.5
+# Range of an expression's slider to either side, in root mean squares of the coefficient in the video, and at least.
+_SLIDER_DEVIATIONS, _SMALLEST_RANGE = 3.0, 0.5
 
 
 def write_page(

@@ -16,13 +16,8 @@ from nha.core.config import Settings, setting
 from nha.core.errors import UserError
 
 Format = Literal["obj", "ply", "glb", "html", "params"]
-FORMATS: tuple[Format, ...] = (
-    "obj",
-    "ply",
-    "glb",
-    "html",
-    "params",
-)  # in the order in which they are written
+# In the order in which they are written.
+FORMATS: tuple[Format, ...] = ("obj", "ply", "glb", "html", "params")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +87,7 @@ class ExportSettings(Settings):
     raster_backend: str = raster_backend_setting()
 
     def check(self) -> None:
-        """Raise UserError for a number out of its range."""
+        """Raise UserError for a number out of its range, no formats, and options that exclude each other."""
         super().check()
         if not self.formats:
             raise UserError("--formats names no format; give obj, ply, glb, html or params")

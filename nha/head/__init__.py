@@ -15,10 +15,11 @@ The modules in reading order; each imports only modules above it:
 11. `procedural`: a head model generated from formulas, free of licences.
 12. `load`: selection of a head model by name or folder.
 13. `subdivide`, `soft_labels`, `topology`: the rendered mesh and its tables.
-14. `joint_limits`, `joint_rotations`, `lbs`, `mouth_features`: the parts of the head model's forward pass.
-15. `pose_ops`, `joint_triton`, `skin_triton`, `skinning`: joint transforms and skinning as kernels of a GPU.
-16. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
-17. `quick_pose`, `landmark_openings`: posing of one identity without gradient; openings of its mouth and eyes.
-18. `arkit_shapes`, `arkit_map`: ARKit's 52 facial shapes, and their linear map to the parameters.
-19. `describe`: a text report on a head model.
+14. `joint_limits`, `joint_rotation_ops`, `joint_rotation_triton`, `joint_rotations`: angles inside their limits.
+15. `lbs`, `mouth_features`: the other parts of the head model's forward pass.
+16. `pose_ops`, `joint_triton`, `skin_triton`, `skinning`: joint transforms and skinning as kernels of a GPU.
+17. `model`: `HeadModel`, from parameters to vertices and landmarks (`docs/method.md`, section 1).
+18. `quick_pose`, `landmark_openings`: posing of one identity without gradient; openings of its mouth and eyes.
+19. `arkit_shapes`, `arkit_map`: ARKit's 52 facial shapes, and their linear map to the parameters.
+20. `describe`: a text report on a head model.
 """

@@ -10,16 +10,12 @@ from torch import Tensor
 
 from nha.core.constants import constant
 from nha.core.device import float32_products
+from nha.core.launches import uses_fused_kernels
 from nha.core.rotations import IDENTITY
 from nha.core.types import HeadParams
-from nha.head.joint_limits import (
-    EYES_LIMITS_DEG,
-    JAW_LIMITS_DEG,
-    NECK_LIMITS_DEG,
-    lower_limit_and_half_range,
-)
+from nha.head.joint_limits import lower_limit_and_half_range
+from nha.head.joint_rotation_ops import LIMITS_DEG, fused_joint_rotations
 
-_LIMITS_DEG = NECK_LIMITS_DEG + JAW_LIMITS_DEG + EYES_LIMITS_DEG
 # vector @ _CROSS is the flattened matrix of the cross product with the vector
 _CROSS = (
     (0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0),
@@ -31,7 +27,10 @@ _GUARD = 1e-8  # see `nha.core.rotations.rotation_matrix`
 
 def joint_rotations(params: HeadParams) -> Tensor:
     """Rotation matrices of the joints [N, 5, 3, 3]; neck, jaw and eyes are inside their limits. Differentiable once."""
-    limited = torch.cat([params.neck, params.jaw, params.eyes], 1)
+    parameters = (params.rotation, params.neck, params.jaw, params.eyes)
+    if uses_fused_kernels(params.rotation.device) and params.rotation.dtype == torch.float32:
+        return fused_joint_rotations(*parameters)
+    limited = torch.cat(parameters[1:], 1)
     return _JointRotations.apply(params.rotation, limited)
 
 
@@ -39,7 +38,7 @@ class _JointRotations(torch.autograd.Function):
     @staticmethod
     @float32_products()
     def forward(ctx, rotation: Tensor, limited: Tensor) -> Tensor:
-        low, half_range = lower_limit_and_half_range(_LIMITS_DEG, limited)
+        low, half_range = lower_limit_and_half_range(LIMITS_DEG, limited)
         squashed = torch.tanh(limited)
         angles = torch.cat([rotation, low + (squashed + 1) * half_range], 1).view(-1, 5, 3)
         guarded = angles + _GUARD
@@ -70,5 +69,5 @@ class _JointRotations(torch.autograd.Function):
         )
         of_angles = torch.addcmul(of_axis, of_angle, guarded) / angle
         of_rotation, of_limited = of_angles.flatten(1).split([3, 12], 1)
-        _, half_range = lower_limit_and_half_range(_LIMITS_DEG, squashed)
+        _, half_range = lower_limit_and_half_range(LIMITS_DEG, squashed)
         return of_rotation, torch.ops.aten.tanh_backward(of_limited * half_range, squashed)

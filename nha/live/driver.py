@@ -88,6 +88,11 @@ class LiveDriver:
         self._last: Unknowns | None = None
         self._calibration = Calibration(self._fit, self._settings.live_calibration)
 
+    def close(self) -> None:
+        """Free the detector's model."""
+        if isinstance(self._detector, FaceDetector):
+            self._detector.close()
+
     @torch.no_grad()
     def update(self, rgb: np.ndarray, time_s: float) -> LivePose:
         """The avatar's pose for the next image.

@@ -111,10 +111,12 @@ class LiveSession:
             yield LiveImage(rgb, pose, time.perf_counter() - pose.time_s)
 
     def close(self) -> None:
-        """End both threads and release the camera."""
+        """End both threads, release the camera and free the detector's model."""
         self._closed.set()
         self._thread.join(5)
         self.source.close()
+        if not self._thread.is_alive():  # which uses the detector
+            self.driver.close()
 
     def __enter__(self) -> LiveSession:
         return self

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nha.core.device import uses_cpu_kernels
 from nha.nets.fused_siren import backward_type, can_fuse, fused_trunk
+from nha.nets.sine_ops import times_cosine_and_sine_
 from nha.nets.siren_folding import fold_layers
 
 LEAKY_SLOPE = 0.2
@@ -95,8 +96,13 @@ class _SineLinear(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         need_x, need_weight, need_bias = ctx.needs_input_grad
-        grad_x = (grad @ weight).mul_(torch.cos(x)) if need_x else None
-        grad_weight = grad.mT @ torch.sin(x) if need_weight else None
+        grad_x = grad @ weight if need_x else None
+        if need_x and need_weight:
+            grad_x, sine = times_cosine_and_sine_(grad_x, x)
+        else:
+            grad_x = grad_x.mul_(torch.cos(x)) if need_x else None
+            sine = torch.sin(x) if need_weight else None
+        grad_weight = grad.mT @ sine if need_weight else None
         grad_bias = grad.sum(-2) if need_bias else None
         return grad_x, grad_weight, grad_bias
 
@@ -180,14 +186,13 @@ class _SmallTrunk(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, first, later, kept = ctx.saved_tensors
         n_later, n = kept.shape[:2]
-        cosine = torch.cos(kept)
+        sine = torch.empty_like(kept)
         of_values = grad.new_empty(n_later + 1, *grad.shape)
         of_values[-1] = grad
         for layer in range(n_later, 0, -1):
             below = of_values[layer - 1]
             torch.bmm(of_values[layer], later[:, layer - 1], out=below)
-            below.mul_(cosine[layer - 1])
-        sine = torch.sin(kept)
+            times_cosine_and_sine_(below, kept[layer - 1], sine[layer - 1])
         of_later = torch.bmm(of_values[1:].flatten(0, 1).mT, sine.flatten(0, 1)).unflatten(0, (n_later, n))
         of_x = None
         if ctx.needs_input_grad[0]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_
 from nha.nets.siren_folding import StackedLayers
 
 
@@ -41,9 +42,11 @@ class _ModulatedTrunk(torch.autograd.Function):
         for layer, (weight, bias) in enumerate(zip(weights, biases.view(sizes), strict=True)):
             outs = (affine[:, layer], values[:, layer]) if keep else (None, None)
             own = torch.addmm(bias, sine, weight.T, out=outs[0])
-            own = torch.addcmul(phases[:, layer], frequencies[:, layer], own, out=outs[1])
+            modulation = frequencies[:, layer], phases[:, layer]
             if layer < len(weights) - 1:
-                sine = torch.sin(own)
+                own, sine = modulated_sine_(own, *modulation, outs[1])
+            else:
+                own = torch.addcmul(modulation[1], modulation[0], own, out=outs[1])
         if not keep:
             return own
         ctx.save_for_backward(x, frequencies, affine, values, first, later)
@@ -56,14 +59,11 @@ class _ModulatedTrunk(torch.autograd.Function):
         of_values = torch.empty_like(values)  # of the arguments of the sines
         of_affine = torch.empty_like(values)
         of_values[:, -1] = grad
-        slope = torch.cos(values)
-        for layer in range(len(later), -1, -1):
-            own = of_affine[:, layer]
-            torch.mul(of_values[:, layer], frequencies[:, layer], out=own)
-            if layer:
-                below = of_values[:, layer - 1]
-                torch.mm(own, later[layer - 1], out=below)
-                below.mul_(slope[:, layer - 1])
+        torch.mul(grad, frequencies[:, -1], out=of_affine[:, -1])
+        for layer in range(len(later) - 1, -1, -1):
+            of_sine = of_values[:, layer]
+            torch.mm(of_affine[:, layer + 1], later[layer], out=of_sine)
+            through_modulated_sine_(of_sine, values[:, layer], frequencies[:, layer], of_affine[:, layer])
         of_x = of_affine[:, 0] @ first if ctx.needs_input_grad[0] else None
         of_frequency, of_phase = of_values * affine, of_values
         of_first = of_affine[:, 0].T @ x

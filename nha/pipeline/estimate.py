@@ -17,6 +17,7 @@ import torch
 
 from nha.core.device import pick_device
 from nha.core.errors import UserError
+from nha.core.optional_files import INSTALL_MEDIAPIPE
 from nha.core.progress import duration
 from nha.optimization.config import OptimizationSettings
 from nha.pipeline.settings import MakeSettings
@@ -44,7 +45,7 @@ CUDA_START_S, CUDA_STEP_S = 13.0, 0.02
 HELD_OUT_SHARE, HELD_OUT_BATCH = 0.2, 4
 HEAD_ASPECT = 0.77  # shorter over longer edge of frames that are cropped to a head
 
-# Bytes for each pixel of a frame (images, annotations, cache, films), for each pixel of a frame's size (checkpoints),
+# Bytes for each pixel of a frame (images, annotations, cache, videos), for each pixel of a frame's size (checkpoints),
 # and of what depends on neither; the same for the largest use of memory.
 DISK_BYTES, TEXTURE_BYTES, FIXED_BYTES = 14, 510, 40e6
 MEMORY_BYTES, MEMORY_BYTES_PER_PIXEL = 1.0e9, 6300
@@ -86,8 +87,8 @@ class Estimate:
         too_little = self.available_bytes is not None and self.available_bytes < self.memory_bytes
         warning = ["warning: memory may be too little; a lower --quality needs less"] if too_little else []
         return [
-            f"time here: about {duration(self.total)} ({parts}), on {self.device}; {cores} cores, "
-            f"{self.speed:.1f} times the reference",
+            f"time here: about {duration(self.total)} ({parts}), on {self.device} with {cores} cores, "
+            f"{self.speed:.1f} times as fast as one reference core",
             f"needs: {_size_text(self.disk_bytes)} of disk ({_size_text(self.free_bytes)} free), "
             f"{_size_text(self.memory_bytes)} of memory{memory}{packages}",
             *warning,
@@ -134,7 +135,7 @@ def require_packages(settings: MakeSettings) -> None:
     if missing := [package for package, is_installed in needed.items() if not is_installed]:
         raise UserError(
             f"{settings.estimators} estimators need {' and '.join(missing)}, not installed here: `make env` installs "
-            "mediapipe, and so does python -m pip install mediapipe==0.10.21; see Optional downloads in README.md"
+            f"mediapipe, and so does {INSTALL_MEDIAPIPE}; see Installation in README.md"
         )
 
 

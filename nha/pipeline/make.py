@@ -37,7 +37,7 @@ RUN_FILE, VERDICT_FILE, TEXT_FILE, STEPS_FILE = "make.json", "verdict.json", "ve
 STEPS = ("dataset", "tracking", "avatar", "evaluation", "export")
 _DATA = ("dataset/dataset_info.json", "tracking/tracked_flame_params.npz", "evaluation/scores.json")
 FEWEST_FRAMES = 8
-SLOWEST_FILM_FPS = 8.0  # films of few frames would stand still otherwise
+SLOWEST_VIDEO_FPS = 8.0  # of videos with few frames, which would hardly move otherwise
 _WITHOUT_INFLUENCE = ("video", "out", "resume", "device")
 
 _logger = get_logger(__name__)
@@ -157,7 +157,7 @@ def _plan(settings: MakeSettings, out: Path, every: int, fps: float) -> _Plan:
     dataset, tracking, avatar = out / "dataset", out / "tracking", out / "avatar"
     names = ("epochs_offset", "epochs_texture", "epochs_joint")
     epochs = {} if quality.epochs is None else dict(zip(names, quality.epochs, strict=True))
-    files, film_fps = {"dataset": dataset, "tracking": tracking}, max(fps / every, SLOWEST_FILM_FPS)
+    files, video_fps = {"dataset": dataset, "tracking": tracking}, max(fps / every, SLOWEST_VIDEO_FPS)
     return _Plan(
         dataset=PreprocessOptions(
             video=settings.video,
@@ -171,7 +171,7 @@ def _plan(settings: MakeSettings, out: Path, every: int, fps: float) -> _Plan:
             **machine,
         ),
         tracking=TrackingSettings(
-            data_path=dataset, output_path=tracking, head=settings.head, frame_rate=film_fps, **machine
+            data_path=dataset, output_path=tracking, head=settings.head, frame_rate=video_fps, **machine
         ),
         training=OptimizationSettings.from_ini(
             "blend",
@@ -187,7 +187,7 @@ def _plan(settings: MakeSettings, out: Path, every: int, fps: float) -> _Plan:
             **files,
             out=out / "evaluation",
             turntable=quality.turntable,
-            fps=film_fps,
+            fps=video_fps,
             **machine,
         ),
         export=ExportSettings(

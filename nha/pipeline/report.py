@@ -1,4 +1,4 @@
-"""The report of `nha make`: the verdict, images, films, files and times."""
+"""The report of `nha make`: the verdict, images, videos, files and times."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _picked(video: Path, numbers: Mapping[int, int]) -> list[tuple[int, np.ndarr
 
 
 def _turntable_stills(video: Path) -> np.ndarray:
-    """Renderings of a turntable film beside each other; its frames hold three images."""
+    """Renderings of a turntable video beside each other; its frames hold three images."""
     frames = list(iterate_frames(video))
     picked = np.linspace(0, len(frames), _N_TURNTABLE_STILLS, endpoint=False).astype(int)
     return grid([[frames[i][:, : frames[i].shape[1] // 3] for i in picked]])

@@ -20,7 +20,7 @@ class Quality:
         frames: at most so many frames of the video are used, evenly spread; four fifths of them are trained on.
         scale: longer edge of the frames in pixels.
         schedule_frames: training frames that the epochs are meant for; fewer frames get more epochs.
-        turntable: views in the turntable film.
+        turntable: views in the turntable video.
         texture_size: side of the exported texture in texels.
         epochs: of the geometry, texture and joint stage; None takes those of configs/blend.ini.
     """

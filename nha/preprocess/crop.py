@@ -15,8 +15,7 @@ PAD_COLOUR = (255, 255, 255)  # the method's background
 # Extent of a head beyond the bounding box of its 68 landmarks (brows to chin, ear to ear), in units of the box.
 HEAD_MARGIN_TOP, HEAD_MARGIN_SIDE, HEAD_MARGIN_BOTTOM = 0.9, 0.5, 0.6
 
-
-_LARGEST_PX = 1 << 20
+_LARGEST_PX = 1 << 20  # of sizes and positions that are read from a file
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,13 @@ class FrameTransform:
 
     @classmethod
     def from_json(cls, content: dict) -> FrameTransform:
-        """The inverse of `to_json`. Raises UserError if a number is missing or not an integer."""
+        """The inverse of `to_json`. Raises UserError if a number is missing, not an integer or out of its range."""
         try:
             numbers = {field.name: int(content[field.name]) for field in fields(cls)}
             if max(map(abs, numbers.values())) > _LARGEST_PX:
                 raise ValueError("a number beyond any image")
+            if any(numbers[name] < 1 for name in ("w_in", "h_in", "crop_w", "crop_h", "w_out", "h_out")):
+                raise ValueError("a size that is not positive")
             return cls(**numbers)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(

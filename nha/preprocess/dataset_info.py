@@ -112,9 +112,8 @@ def write_info(root: Path, info: DatasetInfo) -> None:
 
 def check_same_dataset(root: Path, earlier: DatasetInfo, now: DatasetInfo) -> None:
     """Raise a UserError if a folder was made from another video, or with other options or estimators."""
-    compared = (earlier.video.keys() & now.video.keys()) - {
-        "name"
-    }  # earlier versions recorded another checksum
+    # earlier versions recorded another checksum, under another key
+    compared = (earlier.video.keys() & now.video.keys()) - {"name"}
     if any(earlier.video[key] != now.video[key] for key in compared):
         raise UserError(
             f"'{root}' holds the dataset of {earlier.video.get('name')}; choose another output folder"

@@ -50,9 +50,8 @@ def refine_head_border(labels: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     colours01 = rgb.astype(np.float32) / 255
     contrast = colours01[in_head] - colours01[behind]
     squared = (contrast**2).sum(-1)
-    share = ((colours01[rows, columns] - colours01[behind]) * contrast).sum(
-        -1
-    )  # of the head, times `squared`
+    # the share of the head in the pixel's colour, times `squared`
+    share = ((colours01[rows, columns] - colours01[behind]) * contrast).sum(-1)
     is_known = (squared > LEAST_CONTRAST) & (head[in_head] > head[behind])
     was_head = head[rows, columns] > 0
     is_head = np.where(is_known, share > squared / 2, was_head)

@@ -1,4 +1,4 @@
-"""From a video to a dataset folder."""
+"""The entry of preprocessing: from a video to a dataset folder."""
 
 from __future__ import annotations
 

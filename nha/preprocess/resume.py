@@ -37,7 +37,6 @@ ORIGINALS_FOLDER = "original_frames"
 NO_FACE_FOLDER = "frames_without_face"
 WORKING_FOLDER = ".preprocess"
 
-
 _PARTIAL_INFO = re.compile(r"\.(dataset_info|\.manifest)\.\d+\.[0-9a-f]{8}\.part\.jsonl?")
 
 _logger = get_logger(__name__)
@@ -103,7 +102,7 @@ class Workspace:
 
     def reopen(self) -> None:
         """Prepare an incomplete dataset for more work; damaged files are set aside, so that they are made again."""
-        self._remove_partial_files()
+        remove_partial_files(self.root)
         if not self.manifest:
             self._adopt_files_of_earlier_versions()
         self.info.under_repair = self.info.under_repair or self.info.finished
@@ -126,7 +125,7 @@ class Workspace:
     def remove_working_files(self) -> None:
         """Remove the working files of a finished dataset; a run that was killed at its end has left them."""
         if working := self._working_files():
-            self._remove_partial_files()
+            remove_partial_files(self.root)
             self._forget(working)
 
     def _working_files(self) -> list[str]:
@@ -213,9 +212,6 @@ class Workspace:
         """Write `dataset_info.json`."""
         write_info(self.root, self.info)
         self.manifest.add(self.root / INFO_FILE)
-
-    def _remove_partial_files(self) -> None:
-        remove_partial_files(self.root)
 
     # --- files of the whole dataset ----------------------------------------------------------------------
 

@@ -129,9 +129,10 @@ def transferred_motion(
     place: Literal["target", "driving"] = "target",
     smooth: float = 0.0,
 ) -> Motion:
-    """Transfer the motion of N tracked driving frames to the target; to a published model by default as published.
+    """Transfer the motion of N tracked driving frames to the target.
 
-    The lids of a blend model close by the same share of their own opening as the driving person's.
+    With the default options, the motion of a published model is that of the published code. The lids of a blend model
+    close by the same share of their own opening as the driving person's.
 
     In the published code, the offsets are conditioned on the tracked driving neck plus the *target's* correction of
     the frame with that id. This is done if the driving person has an avatar and the pose is transferred; otherwise

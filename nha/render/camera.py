@@ -17,10 +17,9 @@ from torch import Tensor
 
 from nha.core.constants import constant
 from nha.core.device import float32_products
+from nha.core.launches import uses_fused_kernels
 from nha.core.types import Camera
-
-# Points nearer to the camera plane have no meaningful projection; rasterisers skip their faces.
-MIN_DEPTH_METRES = 1e-8
+from nha.render.camera_ops import MIN_DEPTH_METRES, fused_project
 
 
 @float32_products()
@@ -61,6 +60,9 @@ def project(points_world: Tensor, camera: Camera) -> Tensor:
     if len(camera.extrinsics) not in (1, len(points_world)):
         raise ValueError(f"points_world has {len(points_world)} sets, camera holds {len(camera.extrinsics)}")
     height = camera.image_size[0]
+    constant_camera = not (camera.intrinsics.requires_grad or camera.extrinsics.requires_grad)
+    if constant_camera and points_world.dtype == torch.float32 and uses_fused_kernels(points_world.device):
+        return fused_project(points_world, camera.extrinsics, camera.intrinsics, height)
     points_cam = to_camera(points_world, camera)  # [N, V, 3]
     k = camera.intrinsics
     centre = torch.stack((k[:, 0, 2], height - k[:, 1, 2]), dim=-1)[:, None]  # [N, 1, 2]

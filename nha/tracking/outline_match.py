@@ -164,7 +164,7 @@ class _FrameMatcher:
         self.part = np.where(face >= 0, self.parts.part[face.clip(0)], -1)
 
     def match_outline(self, outline: HeadOutline) -> _Matches:
-        """Points of the mesh's outline with the nearest of the labels' outline, and bare points of the latter vice versa."""
+        """Outline points of the mesh with the nearest of the labels, and bare points of the labels with the mesh's."""
         contour = outer_contour(self.face >= 0)
         if contour is None or not len(outline.contour):
             return _Matches.empty()

@@ -139,12 +139,8 @@ class ClientActions:
         s, recording = session.settings, session.recording
         session.recording = None
         session.panel.show_recording(False)
-        end = (
-            min(time.perf_counter(), recording.times_s[0] + _LONGEST_RECORDING_S)
-            if recording.times_s
-            else 0.0
-        )
-        requests = list(recording.frames(end, s.frame_rate))
+        longest_s = recording.times_s[0] + _LONGEST_RECORDING_S if recording.times_s else 0.0
+        requests = list(recording.frames(min(time.perf_counter(), longest_s), s.frame_rate))
         size = s.video_height, round(s.video_height * aspect_of_client(session.client))
         with session.notification("rendering the video", f"{len(requests)} frames") as show_progress:
             path = write_video(
@@ -166,7 +162,6 @@ class ClientActions:
 
 
 def _differs(view: Viewpoint, other: Viewpoint) -> bool:
-    numbers, others = (
-        [*v.axes.ravel().tolist(), *v.position, v.fov_rad] for v in (view, other)
-    )  # a quaternion and its opposite are the same rotation
+    # the axes, because a quaternion and its opposite are the same rotation
+    numbers, others = ([*v.axes.ravel().tolist(), *v.position, v.fov_rad] for v in (view, other))
     return any(abs(a - b) > _SAME_VIEW for a, b in zip(numbers, others, strict=True))

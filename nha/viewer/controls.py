@@ -128,10 +128,11 @@ def _added(base: HeadParams, group: Group, sliders: Sequence[Slider], values: Va
 
 
 def _turned(params: Tensor, added_deg: Tensor, limits_deg: Limits) -> Tensor:
-    if not added_deg.any():
-        return (
-            params  # the conversion to angles would change the last bits, and clip at 1 % inside the limits
-        )
+    """Parameters [N, D] of a joint with degrees [D] added to its angles."""
+    if (
+        not added_deg.any()
+    ):  # the conversion to angles would change the last bits, and clip at 1 % inside the limits
+        return params
     angles = angles_from_params(params, limits_deg) + torch.deg2rad(added_deg)
     moved = params_from_angles(angles, limits_deg)
     return torch.where(added_deg != 0, moved, params)

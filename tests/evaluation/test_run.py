@@ -16,6 +16,7 @@ from nha.avatar.open import save_avatar
 from nha.avatar.training_record import training_record
 from nha.core.errors import UserError
 from nha.data.frame_dataset import FrameSplits
+from nha.data.settings import DataSettings
 from nha.data.splits import Split, write_split
 from nha.data.tracking_file import write_tracking
 from nha.data.video_io import iterate_frames
@@ -167,3 +168,12 @@ def test_the_split_of_the_checkpoint_decides(avatar, assets, settings, tmp_path)
     assert str(escape(note)) in page
     assert "Held-out frames are not used in training." not in page
     assert json.loads((given.out / SCORES_FILE).read_text())["split_note"].startswith("this split is not")
+
+
+def test_a_missing_checkpoint_is_one_line_and_leaves_no_folder(tiny_dataset, tmp_path):
+    tiny, missing = tiny_dataset(), tmp_path / "runs" / "avatar.ckpt"
+    missing.parent.mkdir()
+    data = DataSettings(tiny.data_path, tiny.tracking_path, tiny.split_path)
+    with pytest.raises(UserError, match=r"checkpoint '.*avatar\.ckpt' does not exist; .*nha train"):
+        evaluate_avatar(EvaluationSettings(ckpt=[missing], data=data, device="cpu"))
+    assert list(missing.parent.iterdir()) == []

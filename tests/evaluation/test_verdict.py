@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from nha.core.types import HeadParams
-from nha.evaluation.evidence import Evidence, head_directions_deg, read_scores
-from nha.evaluation.questions import QUESTIONS, Limits
+from nha.evaluation.evidence import Evidence, collect_evidence, head_directions_deg, read_scores
+from nha.evaluation.questions import GOOD, QUESTIONS, UNKNOWN, Limits
 from nha.evaluation.scores import FrameScores, write_scores
 from nha.evaluation.verdict import judge
 from nha.render.camera import project
@@ -171,3 +171,14 @@ def test_scores_are_read_back(tmp_path):
     (found,) = read_scores(tmp_path / "scores.json")
     assert (found.frame_id, found.part, found.scores["psnr"]) == (3, "train", 20.5)
     assert math.isnan(found.scores["eyes_psnr"])
+
+
+def test_an_evaluation_of_held_out_frames_alone_says_nothing_about_training_frames(tiny_dataset, tmp_path):
+    tiny, path = tiny_dataset(), tmp_path / "scores.json"
+    write_scores(path, [FrameScores(3, "held_out", {"covered_psnr": 24.0})], {})
+    found = collect_evidence(tiny.data_path, tiny.tracking_path, path)
+    assert [len(found.yaw_deg), len(found.mouth_opening)] == [0, 0]
+    assert math.isnan(found.head_height_px)
+    levels = {one.name: one.level for one in judge(found).judgements}
+    assert levels["likeness"] == GOOD
+    assert levels["detail"] == levels["closed eyes"] == levels["right side"] == UNKNOWN

@@ -37,7 +37,9 @@ def test_two_processes_train_like_one(make_settings, run_script, tmp_path):
     runs = {}
     for name, devices, size in (("one", 1, 2), ("two", 2, 1)):
         settings = with_data(make_settings((3, 2, 2), name), train_batch_size=(size,) * 3, split_config=split)
-        run = run_script("optimize_nha.py", *as_options(settings), "--devices", str(devices))
+        run = run_script(
+            "optimize_nha.py", *as_options(settings), "--devices", str(devices), new_process=True
+        )
         assert run.returncode == 0, run.stderr[-3000:]
         runs[name] = (run, tmp_path / name)
     one, two = (

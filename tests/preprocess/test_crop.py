@@ -88,3 +88,11 @@ def test_normals_stay_unit_and_unknown_stays_unknown():
 def test_foreign_transforms_are_a_user_error(content):
     with pytest.raises(UserError, match=r"transforms\.json"):
         FrameTransform.from_json(content)
+
+
+@pytest.mark.parametrize("change", [{"crop_w": 0}, {"h_out": -2}, {"w_in": 2**40}])
+def test_transforms_with_impossible_sizes_are_a_user_error(change):
+    content = plan_transform((40, 30), 20).to_json()
+    assert FrameTransform.from_json(content).to_json() == content
+    with pytest.raises(UserError, match=r"transforms\.json"):
+        FrameTransform.from_json(content | change)

@@ -105,6 +105,7 @@ class SmallFaceMesh:
         ]
 
     def _mesh_around(self, rgb: np.ndarray, box: Box) -> np.ndarray | None:
+        """The mesh [478, 3] of the face in a box, in pixels of the frame; None where the model sees none."""
         side = max(8, round(CROP_SIZE * box[2]))
         left, top = round(box[0] - side / 2), round(box[1] - side / 2)
         right, bottom = min(left + side, rgb.shape[1]), min(top + side, rgb.shape[0])
@@ -113,7 +114,8 @@ class SmallFaceMesh:
             return None
         crop = pad_to_square(inner)
         size = min(LARGEST_CROP_PX, max(crop.shape[0], LARGEST_CROP_PX // 2))  # small faces are enlarged
-        scaled = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if size < crop.shape[0] else 1)
+        method = cv2.INTER_AREA if size < crop.shape[0] else cv2.INTER_LINEAR
+        scaled = cv2.resize(crop, (size, size), interpolation=method)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = self._mesh.process(scaled).multi_face_landmarks

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from nha.preprocess.backends.mediapipe_runtime import load_mediapipe, quiet
+from nha.preprocess.components import fill_holes, largest_component
 from nha.preprocess.estimators import EstimatorContext, Frame, MattingEstimator
 from nha.preprocess.guided_filter import GuidedFilter
 
@@ -15,7 +16,7 @@ GENERAL_MODEL = 0  # for square images; model 1 is for landscape images
 # The model works on 256 x 256 pixels: error of its outline, in units of the image's longer edge.
 OUTLINE_ERROR = 1 / 64
 FLAT_COLOUR_VARIANCE = 1e-4
-LARGEST_HOLE = 0.005  # share of the image's area
+LARGEST_HOLE = 0.005  # share of the image's area; larger ones show the background, as between arm and body
 SUBSAMPLE = 2  # the model's output has no finer detail
 
 
@@ -71,7 +72,7 @@ def clean_matte(matte01: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     small = cv2.resize(
         matte01, (round(width / subsample), round(height / subsample)), interpolation=cv2.INTER_AREA
     )
-    solid = _fill_holes(_largest_component(small > 0.5))
+    solid = fill_holes(largest_component(small > 0.5), LARGEST_HOLE)
     if not solid.any():
         return np.zeros(matte01.shape, np.float32)
     radius = max(2, round(max(matte01.shape) * OUTLINE_ERROR))
@@ -83,25 +84,4 @@ def clean_matte(matte01: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     near = cv2.resize(near, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     # More contrast around one half sends the noise that the filter leaves in flat areas to 0 and 1.
     sharpened = np.clip(filtered * 2 - 0.5, 0, 1) * near
-    return sharpened * _largest_component(sharpened > 0)
-
-
-def _largest_component(mask: np.ndarray) -> np.ndarray:
-    count, components, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    if count < 2:
-        return mask
-    return components == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
-
-
-def _fill_holes(mask: np.ndarray) -> np.ndarray:
-    """Fill small holes. Large ones show the background, as between arm and body."""
-    count, components, statistics, _ = cv2.connectedComponentsWithStats(
-        (~mask).astype(np.uint8), connectivity=4
-    )
-    filled = mask.copy()
-    for component in range(1, count):
-        left, top, width, height, area = statistics[component]
-        at_border = left == 0 or top == 0 or left + width == mask.shape[1] or top + height == mask.shape[0]
-        if not at_border and area < LARGEST_HOLE * mask.size:
-            filled |= components == component
-    return filled
+    return sharpened * largest_component(sharpened > 0)

@@ -9,6 +9,7 @@ from nha.core.conventions import Parsing
 from nha.preprocess.backends import region_colours
 from nha.preprocess.backends.face_geometry import HeadAxes, ear_region, face_mask, fill_outline
 from nha.preprocess.backends.mediapipe_mesh import CHIN, NOSE_OUTLINE, FaceTopology, face_topology
+from nha.preprocess.components import components_outside, largest_component, small_components
 from nha.preprocess.estimators import Face, Frame, ParsingEstimator
 from nha.preprocess.head_border import refine_head_border
 
@@ -88,14 +89,14 @@ def _name_regions(
     skin_outside = (labels == Parsing.SKIN) & ~on_face
     under_jaw = height < region_colours.UNDER_JAW
     for label, ear in zip((Parsing.L_EAR, Parsing.R_EAR), ears, strict=True):
-        labels[_largest_component(skin_outside & ear)] = label
+        labels[largest_component(skin_outside & ear)] = label  # smaller ones are parts of the temple
     reach = 2 * region_colours.CHIN_REACH * axes.height_px
     beyond_chin = cv2.distanceTransform((~on_face).view(np.uint8), cv2.DIST_L2, 3) > reach
     labels[(labels == Parsing.SKIN) & under_jaw & beyond_chin] = Parsing.NECK
     labels[(_beside_head(axes, labels.shape) | (height > HEAD_ABOVE)) & (labels != Parsing.CLOTH)] = (
         Parsing.BACKGROUND
     )
-    stray_hair = _components_outside(labels == Parsing.HAIR, ~under_jaw)
+    stray_hair = components_outside(labels == Parsing.HAIR, ~under_jaw)
     return _absorb_small_regions(labels, stray_hair, SMALLEST_REGION * axes.height_px**2)
 
 
@@ -112,20 +113,12 @@ def _beside_head(axes: HeadAxes, shape: tuple[int, int]) -> np.ndarray:
     return np.abs(sideways_px) > HEAD_SIDEWAYS * axes.height_px
 
 
-def _components_outside(mask: np.ndarray, zone: np.ndarray) -> np.ndarray:
-    """The connected components of a mask that have no pixel in a zone, as hair that does not reach the head."""
-    _, components = cv2.connectedComponents(mask.astype(np.uint8))
-    rooted = np.zeros(int(components.max()) + 1, bool)
-    rooted[np.unique(components[zone & mask])] = True
-    return mask & ~rooted[components]
-
-
 def _absorb_small_regions(labels: np.ndarray, stray: np.ndarray, smallest_area_px: float) -> np.ndarray:
     """Give stray pixels and components below an area the label of the nearest other pixel."""
     small = stray.copy()
     present = np.bincount(labels.ravel(), minlength=1)
     for label in 1 + np.flatnonzero(present[1:]):
-        small |= _small_components(labels == label, smallest_area_px)
+        small |= small_components(labels == label, smallest_area_px)
     known = ~small & (labels > 0)
     if not small.any() or not known.any():
         return labels
@@ -136,33 +129,6 @@ def _absorb_small_regions(labels: np.ndarray, stray: np.ndarray, smallest_area_p
     label_of_pixel[nearest[known]] = labels[known]
     result = labels.copy()
     result[small] = label_of_pixel[nearest[small]]
-    return result
-
-
-def _largest_component(mask: np.ndarray) -> np.ndarray:
-    """The largest connected component of a mask; a small one beside an ear is part of the temple."""
-    if not mask.any():  # OpenCV crashes on an image without pixels
-        return mask
-    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
-    box = slice(top, top + height), slice(left, left + width)
-    count, components, statistics, _ = cv2.connectedComponentsWithStats(mask[box].view(np.uint8))
-    if count <= 2:
-        return mask
-    result = np.zeros_like(mask)
-    result[box] = components == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
-    return result
-
-
-def _small_components(mask: np.ndarray, smallest_area_px: float) -> np.ndarray:
-    """The connected components of a mask that are smaller than an area."""
-    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
-    box = slice(top, top + height), slice(left, left + width)
-    _, components, statistics, _ = cv2.connectedComponentsWithStats(mask[box].view(np.uint8))
-    too_small = statistics[:, cv2.CC_STAT_AREA] < smallest_area_px
-    too_small[0] = False
-    result = np.zeros_like(mask)
-    if too_small.any():
-        result[box] = too_small[components]
     return result
 
 

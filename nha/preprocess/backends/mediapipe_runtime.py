@@ -14,6 +14,7 @@ from types import ModuleType
 import numpy as np
 
 from nha.core.errors import UserError
+from nha.core.optional_files import INSTALL_MEDIAPIPE
 
 
 def load_mediapipe() -> ModuleType:
@@ -24,7 +25,7 @@ def load_mediapipe() -> ModuleType:
     except ImportError as error:
         raise UserError(
             f"the mediapipe estimators need the package mediapipe 0.10.21 ({error}): `make env` installs it, and so "
-            "does python -m pip install mediapipe==0.10.21; synthetic videos need none with --estimators truth"
+            f"does {INSTALL_MEDIAPIPE}; synthetic videos need none with --estimators truth"
         ) from error
     return mediapipe
 
