@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 
 from checkout import ROOT  # first: it makes `nha` importable
-from gpu_checks import fused, graphs, kernels, lists, long_runs, speed
+from gpu_checks import fused, graphs, kernels, lists, long_runs, small_kernels, speed
 from gpu_checks.synthetic_dataset import write_dataset
 from gpu_checks.table import HEADER, Part, Table
 from nha.avatar.open import build_head
@@ -134,6 +134,12 @@ def parts_of_kernels(arguments: argparse.Namespace, device: torch.device) -> lis
         Part("fused", fused.AIMS, fused_networks if on_cuda and has_triton() else None, other, 30),
         Part("lists", lists.AIMS, growing if on_cuda else None, other, 30),
     ]
+    for model in ("published", "blend"):
+        check = functools.partial(small_kernels.measure, model, a.head, min(size, 256), device)
+        aims = small_kernels.aims(model)
+        parts.append(
+            Part(f"small-kernels-{model}", aims, check if on_cuda and has_triton() else None, other, 30)
+        )
     for model in ("published", "blend"):
         check = functools.partial(graphs.measure, model, a.head, min(size, 256), device)
         parts.append(Part(f"graphs-{model}", graphs.aims(model), check if on_cuda else None, other, 30))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import torch
 
 import gpu_check
 from bench import settings_of
-from gpu_checks import fused, lists, long_runs, speed
+from gpu_checks import fused, lists, long_runs, small_kernels, speed
 from gpu_checks.table import Aim, Part, Table
 from nha.avatar import image_renderer
 from nha.core.cuda_graphs import CapturedFunction
@@ -23,6 +24,7 @@ from nha.core.pixel_lists import ListLengths
 from nha.optimization import training_step
 from tests.blocked_packages import WITHOUT_OPTIONAL
 from tests.graph_twin import GraphTwin
+from tests.small import SMALL, SMALL_BLEND
 
 AIMS = [Aim("time", 2.0, "ms"), Aim("rate", 10.0, "1/s", at_least=True)]
 
@@ -133,6 +135,18 @@ def test_check_of_growing_lists_sees_lists_that_do_not_grow(monkeypatch, follows
         difference, missing = lists.measure("procedural", 64, torch.device("cpu")).values()
     assert (difference < 1e-5) is follows
     assert (missing == 0) is follows
+
+
+@pytest.mark.parametrize("model", ["published", "blend"])
+def test_check_of_small_kernels_compares_them_with_plain_torch(monkeypatch, model) -> None:
+    avatar = SMALL if model == "published" else SMALL_BLEND
+    settings = dataclasses.replace(settings_of(model, 64), avatar=avatar)
+    monkeypatch.setattr(small_kernels, "settings_of", lambda *_: settings)
+    with accelerator_path():
+        figures = small_kernels.measure(model, "procedural", 64, torch.device("cpu"))
+    for aim in small_kernels.aims(model):
+        assert figures[aim.name] <= aim.aim, aim.name
+    assert max(figures.values()) > 0  # two computations
 
 
 @pytest.fixture(scope="module")
