@@ -110,7 +110,9 @@ def _launch_all() -> None:
     from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
     from nha.nets import siren_ops
+    from nha.nets.film_siren import siren_layers
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
+    from nha.nets.siren_folding import fold_layers
     from nha.optimization.adam_variants import RowAdam, UniformAdam
     from nha.render.antialias_triton import antialias_triton
     from nha.render.camera_ops import fused_project
@@ -147,6 +149,10 @@ def _launch_all() -> None:
         times_cosine_and_sine_(*layer[:2])
         modulated_sine_(*layer[:3], layer[3])
         through_modulated_sine_(*layer)
+        for conditions in (1, 3):
+            modulation = torch.zeros(2, conditions, 6 * 128, requires_grad=True)
+            weights = fold_layers(siren_layers(35, 128, 6), *modulation)
+            sum(values.sum() for values in weights).backward()
         for kind in (RowAdam, UniformAdam):
             table = torch.nn.Parameter(torch.zeros(POINTS, 100))
             table.grad = torch.zeros_like(table)

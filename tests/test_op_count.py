@@ -13,8 +13,8 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 249, "geometry_step": 622, "texture_step": 553, "joint_step": 1065}
-FUSED_OPS = {"image": 233, "geometry_step": 600, "texture_step": 514, "joint_step": 1010}
+OPS = {"image": 247, "geometry_step": 612, "texture_step": 534, "joint_step": 1037}
+FUSED_OPS = {"image": 231, "geometry_step": 590, "texture_step": 495, "joint_step": 982}
 BLEND_OPS = {"image": 240, "geometry_step": 645, "texture_step": 484, "joint_step": 994}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
