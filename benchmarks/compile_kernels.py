@@ -26,6 +26,7 @@ TYPES = {
     torch.float32: "fp32",
     torch.float16: "fp16",
     torch.bfloat16: "bf16",
+    torch.uint8: "u8",
     torch.int16: "i16",
     torch.int32: "i32",
     torch.int64: "i64",
@@ -109,8 +110,12 @@ def _launch_all() -> None:
     from nha.core.types import Fragments
     from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
+    from nha.losses.landmarks import eye_closure_loss, landmark_loss
+    from nha.losses.normal_mask_ops import absent_normals, masked_normals
+    from nha.losses.priors import frame_prior
+    from nha.losses.screen_ops import fused_screen_l1
     from nha.nets import siren_ops
-    from nha.nets.film_siren import siren_layers
+    from nha.nets.film_siren import MappingNetwork, siren_layers
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
     from nha.nets.siren_folding import fold_layers
     from nha.optimization.adam_variants import RowAdam, UniformAdam
@@ -145,6 +150,30 @@ def _launch_all() -> None:
         fused_visible_surface(fragments, *torch.zeros(2, 4, dtype=torch.uint8))
         cameras = torch.zeros(2, 3, 4), torch.zeros(1, 3, 3)
         fused_project(torch.zeros(2, POINTS, 3, requires_grad=True), *cameras, 64).sum().backward()
+        for rows in (2, 17):
+            MappingNetwork(13, 2176)(torch.zeros(rows, 13, requires_grad=True))[0].sum().backward()
+        points = torch.zeros(2, 68, 3, requires_grad=True)
+        landmark_loss(points, torch.zeros(2, 68, 2), torch.zeros(2, 68), (64, 64)).backward()
+        eye_closure_loss(points, torch.zeros(2, 2), torch.zeros(2), 64).backward()
+        tables = [torch.zeros(9, size, requires_grad=True) for size in (3, 3, 6)]
+        frame_prior(torch.zeros(2, dtype=torch.long), *tables).backward()
+        image, alpha = torch.zeros(2, 3, 32, 32, requires_grad=True), torch.zeros(2, 1, 32, 32)
+        absent_normals(image.detach())
+        for parsing in (torch.zeros(2, 32, 32, dtype=kind) for kind in (torch.uint8, torch.long)):
+            mask, stacked = masked_normals(
+                image.detach(),
+                image.detach(),
+                alpha,
+                parsing,
+                alpha,
+                image.detach(),
+                alpha[:, 0, 0, 0],
+                (1,),
+                (0,),
+                (1, 2),
+            )
+        for blurred in (None, stacked):
+            fused_screen_l1(image, image.detach(), mask, torch.zeros(2, 32, 32, 2), 2.0, blurred).backward()
         layer = [torch.zeros(POINTS, 256) for _ in range(4)]
         times_cosine_and_sine_(*layer[:2])
         modulated_sine_(*layer[:3], layer[3])

@@ -13,9 +13,9 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 247, "geometry_step": 612, "texture_step": 534, "joint_step": 1037}
-FUSED_OPS = {"image": 231, "geometry_step": 590, "texture_step": 495, "joint_step": 982}
-BLEND_OPS = {"image": 240, "geometry_step": 645, "texture_step": 484, "joint_step": 994}
+OPS = {"image": 237, "geometry_step": 476, "texture_step": 473, "joint_step": 840}
+FUSED_OPS = {"image": 221, "geometry_step": 454, "texture_step": 434, "joint_step": 785}
+BLEND_OPS = {"image": 240, "geometry_step": 596, "texture_step": 469, "joint_step": 934}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 
