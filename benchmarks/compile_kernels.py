@@ -26,6 +26,7 @@ TYPES = {
     torch.float32: "fp32",
     torch.float16: "fp16",
     torch.bfloat16: "bf16",
+    torch.uint8: "u8",
     torch.int16: "i16",
     torch.int32: "i32",
     torch.int64: "i64",
@@ -106,6 +107,7 @@ def _launch_all() -> None:
     from nha.core.rotations import rotation_matrix, rotation_vector
     from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
+    from nha.losses.image_ops import fused_colour_loss, fused_gradient_loss
     from nha.nets import siren_ops
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
     from nha.optimization.adam_variants import RowAdam, UniformAdam
@@ -130,6 +132,11 @@ def _launch_all() -> None:
             (place(torch.zeros(1, POINTS, 3)).sum() + feature.sum()).backward()
         cameras = torch.zeros(2, 3, 4), torch.zeros(1, 3, 3)
         fused_project(torch.zeros(2, POINTS, 3, requires_grad=True), *cameras, 64).sum().backward()
+        images = torch.zeros(1, 3, 32, 32, requires_grad=True), torch.zeros(1, 3, 32, 32)
+        mask, coords = torch.ones(1, 1, 32, 32, dtype=torch.bool), torch.zeros(1, 32, 32, 2)
+        for screen_coords in (coords, coords.clone().requires_grad_()):
+            fused_colour_loss(*images, mask, screen_coords, 2.0, 0.5).backward()
+            fused_gradient_loss(*images, mask, screen_coords, 0.5).backward()
         layer = [torch.zeros(POINTS, 256) for _ in range(4)]
         times_cosine_and_sine_(*layer[:2])
         modulated_sine_(*layer[:3], layer[3])
