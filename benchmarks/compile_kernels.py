@@ -104,16 +104,21 @@ def _aligned(value: object) -> bool:
 
 def _launch_all() -> None:
     """Call every function that launches kernels, with the sizes of the published networks."""
+    from nha.core.mesh import moved_in_frames, neighbour_mean_difference, vertex_normals
     from nha.core.rotations import rotation_matrix, rotation_vector
+    from nha.core.types import Fragments
     from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
     from nha.losses.image_ops import fused_colour_loss, fused_gradient_loss
+    from nha.losses.normal_mask_ops import absent_normals, masked_normals
+    from nha.losses.screen_ops import fused_screen_l1
     from nha.nets import siren_ops
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
     from nha.optimization.adam_variants import RowAdam, UniformAdam
     from nha.render.antialias_triton import antialias_triton
     from nha.render.camera_ops import fused_project
     from nha.render.raster_triton import rasterize_triton
+    from nha.render.visible_ops import fused_visible_surface
 
     with kernels_on_cpu(), accelerator_path():
         rotations = rotation_matrix(torch.zeros(POINTS, 3, requires_grad=True))
@@ -130,6 +135,15 @@ def _launch_all() -> None:
                 corner_weights,
             )
             (place(torch.zeros(1, POINTS, 3)).sum() + feature.sum()).backward()
+        vertices = torch.zeros(2, POINTS, 3, requires_grad=True)
+        faces = torch.tensor([[0, 1, 2]])
+        normals, ids = vertex_normals(vertices, faces), torch.arange(POINTS)
+        moved = moved_in_frames(vertices, normals, ids, torch.zeros(2, POINTS, 3, requires_grad=True))
+        (normals + moved + neighbour_mean_difference(vertices, faces[:, :2])).sum().backward()
+        fragments = Fragments(
+            torch.zeros(1, 8, 8, 2).long(), torch.zeros(1, 8, 8, 2, 3), torch.zeros(1, 8, 8, 2)
+        )
+        fused_visible_surface(fragments, *torch.zeros(2, 4, dtype=torch.uint8))
         cameras = torch.zeros(2, 3, 4), torch.zeros(1, 3, 3)
         fused_project(torch.zeros(2, POINTS, 3, requires_grad=True), *cameras, 64).sum().backward()
         images = torch.zeros(1, 3, 32, 32, requires_grad=True), torch.zeros(1, 3, 32, 32)
@@ -137,6 +151,23 @@ def _launch_all() -> None:
         for screen_coords in (coords, coords.clone().requires_grad_()):
             fused_colour_loss(*images, mask, screen_coords, 2.0, 0.5).backward()
             fused_gradient_loss(*images, mask, screen_coords, 0.5).backward()
+        image, alpha = torch.zeros(2, 3, 32, 32, requires_grad=True), torch.zeros(2, 1, 32, 32)
+        absent_normals(image.detach())
+        for parsing in (torch.zeros(2, 32, 32, dtype=kind) for kind in (torch.uint8, torch.long)):
+            mask, stacked = masked_normals(
+                image.detach(),
+                image.detach(),
+                alpha,
+                parsing,
+                alpha,
+                image.detach(),
+                alpha[:, 0, 0, 0],
+                (1,),
+                (0,),
+                (1, 2),
+            )
+        for blurred in (None, stacked):
+            fused_screen_l1(image, image.detach(), mask, torch.zeros(2, 32, 32, 2), 2.0, blurred).backward()
         layer = [torch.zeros(POINTS, 256) for _ in range(4)]
         times_cosine_and_sine_(*layer[:2])
         modulated_sine_(*layer[:3], layer[3])

@@ -164,7 +164,8 @@ class _Calls(TorchDispatchMode):
 class _HostData(TorchFunctionMode):
     """Follows the tensors that would lie in host memory, and counts where they would be copied to the accelerator.
 
-    Host tensors are made without `device=` and without another tensor, or computed from host tensors only.
+    Host tensors are made without `device=` and without another tensor, or computed from host tensors only. What computes
+    them launches nothing and is not counted.
     """
 
     def __init__(self, counter: OpCounter) -> None:
@@ -179,7 +180,10 @@ class _HostData(TorchFunctionMode):
         on_host = [getattr(tensor, "_made_by_host", False) for tensor in tensors]
         if func in READ_BY_HOST and not all(on_host):
             self.counter.add_sync(func.__name__)
-        result = func(*args, **kwargs)
+        is_device_named = kwargs.get("device") not in (None, "cpu")
+        only_host = all(on_host) and not is_device_named and func is not Tensor.to
+        with self.counter.paused() if only_host else contextlib.nullcontext():
+            result = func(*args, **kwargs)
         if func is Tensor.to and on_host[0]:
             if not kwargs.get("non_blocking"):
                 self.counter.add_sync("copy of host data")
@@ -190,8 +194,6 @@ class _HostData(TorchFunctionMode):
                 self.counter.add_sync("copy between host and device")
         elif host_arrays and not all(on_host):
             self.counter.add_sync("host tensor as an argument")
-        elif isinstance(result, Tensor) and (
-            kwargs.get("device") == "cpu" or (all(on_host) and (tensors or kwargs.get("device") is None))
-        ):
+        elif isinstance(result, Tensor) and (kwargs.get("device") == "cpu" or only_host):
             result._made_by_host = True
         return result

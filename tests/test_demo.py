@@ -25,7 +25,7 @@ def demo(tmp_path_factory, run_script) -> tuple[Path, str]:
         # as in a fresh checkout: nothing is compiled yet, the number of threads is not set
         environment.setenv("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
         environment.delenv("NUMBA_NUM_THREADS", raising=False)
-        run = run_script("run_demo.py", "--out", out, *QUICK)
+        run = run_script("run_demo.py", "--out", out, *QUICK, new_process=True)
     assert run.returncode == 0, run.stderr[-2000:]
     return out, run.stdout
 

@@ -13,9 +13,9 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 284, "geometry_step": 728, "texture_step": 608, "joint_step": 1191}
-FUSED_OPS = {"image": 268, "geometry_step": 702, "texture_step": 569, "joint_step": 1132}
-BLEND_OPS = {"image": 255, "geometry_step": 669, "texture_step": 499, "joint_step": 1041}
+OPS = {"image": 249, "geometry_step": 572, "texture_step": 527, "joint_step": 981}
+FUSED_OPS = {"image": 233, "geometry_step": 550, "texture_step": 488, "joint_step": 926}
+BLEND_OPS = {"image": 240, "geometry_step": 641, "texture_step": 396, "joint_step": 870}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 

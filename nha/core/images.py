@@ -62,13 +62,17 @@ def erode(mask: Tensor, radius: int) -> Tensor:
     Returns:
         bool [N, C, H, W].
     """
-    unset = 1.0 - mask.to(torch.float32)
+    return largest_near(1.0 - mask.to(torch.float32), radius) < 0.5
+
+
+def largest_near(image: Tensor, radius: int) -> Tensor:
+    """The largest value in a square of 2 * radius + 1 pixels around each pixel: [N, C, H, W] gives [N, C, H, W]."""
     if radius > 0:
-        # max_pool2d pads with -inf, so pixels outside never count as unset; separable for speed
+        # max_pool2d pads with -inf, so pixels outside never count; separable for speed
         size = 2 * radius + 1
-        unset = F.max_pool2d(unset, (1, size), 1, (0, radius))
-        unset = F.max_pool2d(unset, (size, 1), 1, (radius, 0))
-    return unset < 0.5
+        image = F.max_pool2d(image, (1, size), 1, (0, radius))
+        image = F.max_pool2d(image, (size, 1), 1, (radius, 0))
+    return image
 
 
 def image_derivatives(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,6 +104,16 @@ def _steps(size: int, dtype: torch.dtype, device: torch.device, half_images: boo
         return (steps * (size / 2) if half_images else steps).to(device)
 
 
+def slope_products(image: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor]:
+    """The image's derivatives times the upstream gradient, summed over channels; the axes are -1..1, right and down.
+
+    image, upstream: [N, C, H, W]. Returns those of x and y, [N, H, W] each.
+    """
+    d_x, d_y = _neighbour_differences(image)
+    steps_x, steps_y = (_steps(size, image.dtype, image.device, True) for size in image.shape[:1:-1])
+    return (d_x * upstream).sum(1) * steps_x, (d_y * upstream).sum(1) * steps_y[:, None]
+
+
 class _ScreenGrad(torch.autograd.Function):
     @staticmethod
     def forward(ctx, image: Tensor, coords: Tensor) -> Tensor:
@@ -111,11 +125,7 @@ class _ScreenGrad(torch.autograd.Function):
         (image,) = ctx.saved_tensors
         coords_gradient = None
         if ctx.needs_input_grad[1]:
-            d_x, d_y = _neighbour_differences(image)
-            steps_x, steps_y = (_steps(size, image.dtype, image.device, True) for size in image.shape[:1:-1])
-            along_x = (d_x * upstream).sum(1) * steps_x
-            along_y = (d_y * upstream).sum(1) * steps_y[:, None]
-            coords_gradient = torch.stack([along_x, along_y], -1)
+            coords_gradient = torch.stack(slope_products(image, upstream), -1)
         return upstream, coords_gradient
 
 

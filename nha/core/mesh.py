@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from nha.core.constants import constant
+from nha.core.launches import uses_fused_kernels
+from nha.core.mesh_ops import fused_neighbour_difference, fused_tangent_offsets, fused_vertex_normals
 
 
 def sum_rows(rows: Tensor, target: Tensor, n_targets: int) -> Tensor:
@@ -65,6 +67,8 @@ def vertex_normals(vertices: Tensor, faces: Tensor, eps: float = 1e-12) -> Tenso
     Returns:
         [N, V, 3] pointing outwards; 0 at vertices without faces.
     """
+    if uses_fused_kernels(vertices.device) and vertices.dtype == torch.float32:
+        return fused_vertex_normals(vertices, faces, eps)
     cross = face_cross_products(vertices, faces)
     per_corner = cross[:, :, None].expand(-1, -1, 3, -1).reshape(len(vertices), -1, 3)
     normals = sum_rows(per_corner, faces.reshape(-1), vertices.shape[1])
@@ -112,6 +116,25 @@ def tangent_frames(normals: Tensor) -> Tensor:
     return torch.stack([e_x, e_y, normals], -1)
 
 
+def moved_in_frames(points: Tensor, normals: Tensor, ids: Tensor, offsets: Tensor) -> Tensor:
+    """Points moved by offsets in tangent frames. No gradient flows through the frames.
+
+    Args:
+        points: [N, K, 3].
+        normals: [N, V, 3] of unit length.
+        ids: [K] long, the rows of the points' normals.
+        offsets: [N, K, 3] in the frames of `tangent_frames`.
+
+    Returns:
+        [N, K, 3].
+    """
+    normals = normals.detach()
+    if uses_fused_kernels(points.device) and points.dtype == torch.float32:
+        return fused_tangent_offsets(points, normals, ids, offsets)
+    frames = tangent_frames(normals.index_select(1, ids))
+    return points + (frames * offsets[..., None, :]).sum(-1)
+
+
 def unique_edges(faces: Tensor) -> Tensor:
     """The undirected edges of faces [F, 3] as sorted pairs [E, 2], smaller vertex id first."""
     pairs = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(1).values
@@ -145,6 +168,8 @@ def neighbour_mean_difference(values: Tensor, edges: Tensor) -> Tensor:
     Returns:
         [N, V, C]; 0 at vertices without neighbours.
     """
+    if uses_fused_kernels(values.device) and values.dtype == torch.float32:
+        return fused_neighbour_difference(values, edges)
     total, count = _neighbour_sum(values, edges)
     return total / count.clamp_min(1) - values * count.clamp_max(1)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nha.core.device import float32_products
-from nha.core.mesh import corner_values, tangent_frames, vertex_normals
+from nha.core.mesh import corner_values, moved_in_frames, vertex_normals
 from nha.core.rotations import rotation_vector
 from nha.core.types import HeadParams, SurfaceTables
 from nha.head import joint_limits
@@ -231,10 +231,8 @@ class HeadModel(nn.Module):
             return posed_head(without)
         # as published, no gradient flows through the direction of an offset
         with torch.no_grad():
-            normals = vertex_normals(posed, self.all_faces).index_select(1, self.kept_vertices)
-            frames = tangent_frames(normals)
-        world = (frames * offsets[..., None, :]).sum(-1)
-        return posed_head(place(kept + world))
+            normals = vertex_normals(posed, self.all_faces)
+        return posed_head(place(moved_in_frames(kept, normals, self.kept_vertices, offsets)))
 
     def landmarks(self, vertices: Tensor) -> Tensor:
         """The 68 iBUG landmarks and two irises of posed heads: vertices [N, V, 3] give [N, 70, 3]."""

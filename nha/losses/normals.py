@@ -10,16 +10,24 @@ import torch
 from torch import Tensor
 
 from nha.core.conventions import Parsing
-from nha.core.images import erode, gaussian_blur, screen_grad
+from nha.core.images import erode, gaussian_blur, largest_near, screen_grad
+from nha.core.launches import uses_fused_kernels
 from nha.core.processes import mean_over_processes
 from nha.losses.inputs import LossInputs
 from nha.losses.masks import parsing_mask
+from nha.losses.normal_mask_ops import (
+    NORMAL_PRESENT,
+    OUTSIDE_PART,
+    TRUSTED,
+    absent_normals,
+    masked_normals,
+)
+from nha.losses.screen_ops import BLUR_EPS, fused_screen_l1
 from nha.losses.shapes import expect_mask, expect_shape
 
+EXCLUDED = ("mouth", "left_eyeball", "right_eyeball")
+EYE_REGIONS = ("left_eye_region", "right_eye_region")
 FACE_LABELS = (Parsing.SKIN, Parsing.NOSE, Parsing.L_BROW, Parsing.R_BROW, Parsing.U_LIP, Parsing.L_LIP)
-NORMAL_PRESENT = 0.004  # files store unknown normals as 127 or 128, at most this far from 0
-OUTSIDE_PART = 0.1  # a pixel whose interpolated hard label is below this counts as outside the part
-TRUSTED = 0.5
 SIZE_IN_RADII = 50  # blur sigma and erosion radius are the longer image side divided by this
 
 
@@ -93,15 +101,41 @@ def _masked_blur(normals: Tensor, target_normals: Tensor, mask: Tensor) -> tuple
     sigma = max(normals.shape[2:]) / SIZE_IN_RADII
     stacked = torch.cat([normals * mask, target_normals * mask, mask], 1)
     blurred = gaussian_blur(stacked, sigma)
-    return (blurred[:, :6] / (blurred[:, 6:] + 1e-7)).split(3, 1)
+    return (blurred[:, :6] / (blurred[:, 6:] + BLUR_EPS)).split(3, 1)
 
 
 def normal_term(inputs: LossInputs) -> Tensor:
     """The normal loss of a rendered batch."""
     batch, gbuffer = inputs.batch, inputs.rendering.gbuffer
-    excluded = inputs.hard("mouth", "left_eyeball", "right_eyeball")
-    eye_regions = inputs.hard("left_eye_region", "right_eye_region")
+    if uses_fused_kernels(batch.normals.device) and gbuffer["normals"].dtype == torch.float32:
+        return _fused_term(inputs)
     mask = normal_mask(
-        batch.normals, batch.parsing, gbuffer.alpha, excluded, eye_regions, inputs.semantic_trust
+        batch.normals,
+        batch.parsing,
+        gbuffer.alpha,
+        inputs.hard(*EXCLUDED),
+        inputs.hard(*EYE_REGIONS),
+        inputs.semantic_trust,
     )
     return normal_loss(gbuffer["normals"], batch.normals, mask, inputs.screen_coords)
+
+
+def _fused_term(inputs: LossInputs) -> Tensor:
+    """`normal_term` in few launches."""
+    batch, gbuffer = inputs.batch, inputs.rendering.gbuffer
+    normals, target, longer = gbuffer["normals"], batch.normals, max(batch.normals.shape[2:])
+    absent, radius = absent_normals(target), longer // SIZE_IN_RADII
+    mask, stacked = masked_normals(
+        normals.detach(),
+        target,
+        largest_near(absent, radius),
+        batch.parsing,
+        gbuffer.alpha,
+        gbuffer["hard_labels"],
+        inputs.semantic_trust,
+        FACE_LABELS,
+        [gbuffer.part_names.index(name) for name in EXCLUDED],
+        [gbuffer.part_names.index(name) for name in EYE_REGIONS],
+    )
+    blurred = gaussian_blur(stacked, longer / SIZE_IN_RADII)
+    return fused_screen_l1(normals, target, mask, inputs.screen_coords, 1.0, blurred)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from nha.core.images import screen_grad
+from nha.core.launches import uses_fused_kernels
 from nha.core.processes import mean_over_processes
 from nha.losses.inputs import LossInputs
+from nha.losses.screen_ops import fused_screen_l1
 from nha.losses.shapes import expect_mask, expect_shape
 
 UNITS_PER_RGB01 = 2.0  # the method measures colours in -1..1
@@ -31,6 +34,8 @@ def photometric_loss(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_c
     expect_mask("mask", mask)
     expect_shape("mask", mask, n, 1, height, width)
     expect_shape("screen_coords", screen_coords, n, height, width, 2)
+    if uses_fused_kernels(rgb01.device) and rgb01.dtype == torch.float32:
+        return fused_screen_l1(rgb01, target_rgb01, mask, screen_coords, UNITS_PER_RGB01)
     target = screen_grad(target_rgb01, -screen_coords)  # screen_grad takes x to the right and y down
     difference = (rgb01 - target).abs() * mask
     return UNITS_PER_RGB01 * difference.sum() / mean_over_processes(3 * mask.sum()).clamp_min(1)

@@ -186,14 +186,13 @@ class _SmallTrunk(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, first, later, kept = ctx.saved_tensors
         n_later, n = kept.shape[:2]
-        cosine = torch.cos(kept)
+        sine = torch.empty_like(kept)
         of_values = grad.new_empty(n_later + 1, *grad.shape)
         of_values[-1] = grad
         for layer in range(n_later, 0, -1):
             below = of_values[layer - 1]
             torch.bmm(of_values[layer], later[:, layer - 1], out=below)
-            below.mul_(cosine[layer - 1])
-        sine = torch.sin(kept)
+            times_cosine_and_sine_(below, kept[layer - 1], sine[layer - 1])
         of_later = torch.bmm(of_values[1:].flatten(0, 1).mT, sine.flatten(0, 1)).unflatten(0, (n_later, n))
         of_x = None
         if ctx.needs_input_grad[0]:

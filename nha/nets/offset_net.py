@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nha.core.launches import uses_fused_kernels
 from nha.nets.film_siren import MappingNetwork, sine_linear, siren_layers, small_trunk
 from nha.nets.siren_folding import fold_layers
 
@@ -62,10 +63,14 @@ class OffsetNet(nn.Module):
         Returns:
             [1, V, 3] and [N, R, 3] in -1..1.
         """
-        # The mapping network is evaluated twice: the rounding of a product depends on the number of its rows, and other
-        # offsets than the published ones in the last bit show other faces at edges.
-        modulations = [self.mapping(values) for values in (torch.zeros_like(condition[:1]), condition)]
-        frequency, phase = (torch.cat(values) for values in zip(*modulations, strict=True))
+        zero = torch.zeros_like(condition[:1])
+        if uses_fused_kernels(condition.device):
+            frequency, phase = self.mapping(torch.cat([zero, condition]))
+        else:
+            # Evaluated twice: the rounding of a product depends on the number of its rows, and other offsets than the
+            # published ones in the last bit show other faces at edges.
+            modulations = [self.mapping(values) for values in (zero, condition)]
+            frequency, phase = (torch.cat(values) for values in zip(*modulations, strict=True))
         sizes = (1, len(condition))
         folded = fold_layers(self.layers, frequency, phase)
         at_rest, posed = zip(*(values.split(sizes) for values in folded), strict=True)

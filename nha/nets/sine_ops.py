@@ -8,16 +8,19 @@ from torch import Tensor
 from nha.core.launches import register_launches, uses_fused_kernels
 
 
-def times_cosine_and_sine_(gradient: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
+def times_cosine_and_sine_(
+    gradient: Tensor, phase: Tensor, sine: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The gradient of the sines multiplied by the cosines of their phases, in place; and the sines.
 
     Args:
         gradient: of the sines, overwritten.
         phase: of the same shape, radians.
+        sine: of the same shape, where the sines are written; None for a new tensor.
     """
-    if not _fused(gradient, phase):
-        return gradient.mul_(torch.cos(phase)), torch.sin(phase)
-    sine = torch.empty_like(phase)
+    if not (_fused(gradient, phase) and gradient.is_contiguous() and phase.is_contiguous()):
+        return gradient.mul_(torch.cos(phase)), torch.sin(phase, out=sine)
+    sine = torch.empty_like(phase) if sine is None else sine
     torch.ops.nha.sine_backward(phase, gradient, sine)
     return gradient, sine
 

@@ -38,10 +38,13 @@ def parameter_noise(
     sigma = {**NOISE_SIGMA, "rotation": math.radians(rotation_deg)}
     n, own = share.total(len(params)), share.own(len(params))
     widths = [getattr(params, name).shape[1] for name in sigma]
-    drawn = [torch.randn((n, width), generator=generator)[own] for width in widths]
+    drawn = [
+        scale * sigma[name] * torch.randn((n, width), generator=generator)[own]
+        for name, width in zip(sigma, widths, strict=True)
+    ]
     # one copy to the device, which the host does not wait for
-    normal = torch.cat(drawn, 1).to(params.rotation, non_blocking=True).split(widths, 1)
-    noise = {name: scale * sigma[name] * values for name, values in zip(sigma, normal, strict=True)}
+    noise = torch.cat(drawn, 1).to(params.rotation, non_blocking=True).split(widths, 1)
+    noise = dict(zip(sigma, noise, strict=True))
     unchanged = {name: torch.zeros_like(getattr(params, name)) for name in ("shape", "translation")}
     return HeadParams(**noise, **unchanged)
 

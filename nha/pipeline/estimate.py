@@ -87,8 +87,8 @@ class Estimate:
         too_little = self.available_bytes is not None and self.available_bytes < self.memory_bytes
         warning = ["warning: memory may be too little; a lower --quality needs less"] if too_little else []
         return [
-            f"time here: about {duration(self.total)} ({parts}), on {self.device}; {cores} cores, "
-            f"{self.speed:.1f} times the reference",
+            f"time here: about {duration(self.total)} ({parts}), on {self.device} with {cores} cores, "
+            f"{self.speed:.1f} times as fast as one reference core",
             f"needs: {_size_text(self.disk_bytes)} of disk ({_size_text(self.free_bytes)} free), "
             f"{_size_text(self.memory_bytes)} of memory{memory}{packages}",
             *warning,

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from nha.core.device import uses_cpu_kernels
+from nha.core.launches import uses_fused_kernels
 from nha.core.mesh import vertex_normals
 from nha.core.types import Camera, Fragments, GBuffer, SurfaceTables
 from nha.render.camera import pixels_to_ndc, project
 from nha.render.interpolate import CoveredPixels, covered_pixels
 from nha.render.lazy_channels import LazyChannels
 from nha.render.rasterize import rasterize
+from nha.render.visible_ops import fused_visible_surface
 
 # Sums of face normals shorter than this are not normalised.
 NORMAL_EPS = 1e-6
@@ -129,6 +131,8 @@ def visible_surface(two_nearest: Fragments, tables: SurfaceTables) -> Fragments:
     """
     # inside a face all barycentrics are > 0, so an interpolated label is > 0 exactly where a corner's label is
     eyeball_faces, lid_faces = tables.eyelid_faces
+    if uses_fused_kernels(eyeball_faces.device):
+        return fused_visible_surface(two_nearest, eyeball_faces, lid_faces)
     on_eyeball = eyeball_faces[two_nearest.face_index[..., 0]]
     on_lid = lid_faces[two_nearest.face_index[..., 1]]
     swapped = (on_eyeball & on_lid) != 0

@@ -38,7 +38,8 @@ def assert_equals_plain(found: list[Tensor], cameras: int) -> None:
 @pytest.mark.parametrize("cameras", [1, 2])
 def test_fused_projection_equals_plain(cameras) -> None:
     with accelerator_path():
-        assert_equals_plain(projected("cpu", cameras), cameras)
+        found = projected("cpu", cameras)
+    assert_equals_plain(found, cameras)
 
 
 def test_fused_projection_is_one_operation_each_way() -> None:
@@ -69,4 +70,5 @@ def test_kernels_equal_plain(cameras) -> None:
     if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
         pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
     with accelerator_path():
-        assert_equals_plain(projected("cpu" if triton.knobs.runtime.interpret else "cuda", cameras), cameras)
+        found = projected("cpu" if triton.knobs.runtime.interpret else "cuda", cameras)
+    assert_equals_plain(found, cameras)

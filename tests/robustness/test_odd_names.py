@@ -81,7 +81,7 @@ def test_programs_take_odd_names_and_print_them_safely(odd, capsys):
 def test_a_program_takes_a_name_that_is_no_utf_8_from_its_command_line(tmp_path, run_module):
     folder = tmp_path / os.fsdecode(NAMES["no UTF-8"])
     folder.mkdir()
-    missing = run_module("nha", "check", "dataset", f"--dataset={os.fspath(folder)}")
+    missing = run_module("nha", "check", "dataset", f"--dataset={os.fspath(folder)}", new_process=True)
     assert missing.returncode == 2
     assert len(missing.stderr.splitlines()) == 1
     assert missing.stderr.rstrip("\n").isprintable()
