@@ -110,7 +110,9 @@ def _launch_all() -> None:
     from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
     from nha.losses.image_ops import fused_colour_loss, fused_gradient_loss
+    from nha.losses.landmarks import eye_closure_loss, landmark_loss
     from nha.losses.normal_mask_ops import absent_normals, masked_normals
+    from nha.losses.priors import frame_prior
     from nha.losses.screen_ops import fused_screen_l1
     from nha.nets import siren_ops
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
@@ -151,6 +153,11 @@ def _launch_all() -> None:
         for screen_coords in (coords, coords.clone().requires_grad_()):
             fused_colour_loss(*images, mask, screen_coords, 2.0, 0.5).backward()
             fused_gradient_loss(*images, mask, screen_coords, 0.5).backward()
+        points = torch.zeros(2, 68, 3, requires_grad=True)
+        landmark_loss(points, torch.zeros(2, 68, 2), torch.zeros(2, 68), (64, 64)).backward()
+        eye_closure_loss(points, torch.zeros(2, 2), torch.zeros(2), 64).backward()
+        tables = [torch.zeros(9, size, requires_grad=True) for size in (3, 3, 6)]
+        frame_prior(torch.zeros(2, dtype=torch.long), *tables).backward()
         image, alpha = torch.zeros(2, 3, 32, 32, requires_grad=True), torch.zeros(2, 1, 32, 32)
         absent_normals(image.detach())
         for parsing in (torch.zeros(2, 32, 32, dtype=kind) for kind in (torch.uint8, torch.long)):

@@ -164,8 +164,8 @@ class _Calls(TorchDispatchMode):
 class _HostData(TorchFunctionMode):
     """Follows the tensors that would lie in host memory, and counts where they would be copied to the accelerator.
 
-    Host tensors are made without `device=` and without another tensor, or computed from host tensors only. What computes
-    them launches nothing and is not counted.
+    Host tensors are made without `device=` and without another tensor, or computed from host tensors only. What
+    computes them launches nothing and is not counted.
     """
 
     def __init__(self, counter: OpCounter) -> None:

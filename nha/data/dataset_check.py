@@ -161,7 +161,7 @@ def summarize(frame_id: int, paths: FramePaths) -> FrameSummary:
         centre,
         frame.face_px,
         int(frame.head.sum()),
-        measure_face_colours(image, frame.keypoints.landmarks_px),
+        measure_face_colours(image, frame.keypoints.landmarks_px, frame.segmentation > 0),
     )
 
 

@@ -38,16 +38,22 @@ REGIONS: dict[str, tuple[int, ...]] = {
     "skin under the right eye": (36, 41, 40, 39, 31, 2),
     "skin under the left eye": (42, 47, 46, 45, 14, 35),
 }
+JAW_ENDS, NOSE_TIP = (0, 16), 30
 _SKIN_BESIDE = {"right eye": "skin under the right eye", "left eye": "skin under the left eye"}
 _NAMES = list(REGIONS)
 
 
-def measure_face_colours(rgb: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+def measure_face_colours(
+    rgb: np.ndarray, landmarks_px: np.ndarray, foreground: np.ndarray | None = None
+) -> np.ndarray:
     """Colours of the regions of a face, float32 [len(REGIONS), 5].
 
     Args:
         rgb: uint8 [H, W, 3].
         landmarks_px: [68, 2].
+        foreground: bool [H, W], the person. In a face that is turned to the side a detector's landmarks of the far
+            side, of nose and mouth lie partly beside the head; pixels outside the person do not count there. In other
+            faces they count, because an object before the face may be outside the mask.
 
     Returns:
         Median lightness, a and b (CIELAB), standard deviation of the lightness, and area relative to the squared face
@@ -61,16 +67,30 @@ def measure_face_colours(rgb: np.ndarray, landmarks_px: np.ndarray) -> np.ndarra
     crop = np.ascontiguousarray(rgb[low[1] : high[1], low[0] : high[0]]).astype(np.float32) / 255
     lab = cv2.cvtColor(crop, cv2.COLOR_RGB2LAB)
     face_px = max(1.0, float(np.ptp(landmarks_px, axis=0).max()))
+    seen = np.ones(lab.shape[:2], bool)
+    if foreground is not None and is_turned(landmarks_px):
+        seen = foreground[low[1] : high[1], low[0] : high[0]]
     for row, indices in zip(result, REGIONS.values(), strict=True):
         outline = np.rint((landmarks_px[list(indices)] - low - 0.5) * 16).astype(np.int32)
         mask = np.zeros(lab.shape[:2], np.uint8)
         cv2.fillPoly(mask, [outline], 1, shift=4)
-        pixels = lab[mask > 0]
+        pixels = lab[(mask > 0) & seen]
         if len(pixels) >= SMALLEST_AREA_PX:
             row[:3] = np.median(pixels, axis=0)
             row[3] = pixels[:, 0].std()
             row[4] = len(pixels) / face_px**2
     return result
+
+
+def is_turned(landmarks_px: np.ndarray) -> bool:
+    """Whether a face is turned so far to the side that its nose lies beside the line between the ends of the jaw.
+
+    Args:
+        landmarks_px: [68, 2].
+    """
+    right, left = landmarks_px[[JAW_ENDS[0], JAW_ENDS[1]]]
+    along = float((landmarks_px[NOSE_TIP] - right) @ (left - right))
+    return not 0 <= along <= float((left - right) @ (left - right))
 
 
 def find_covered_faces(colours: Mapping[int, np.ndarray]) -> dict[int, str]:

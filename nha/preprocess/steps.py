@@ -192,7 +192,9 @@ class DatasetBuilder:
                 if job.is_annotated:
                     keypoints = read_keypoints(job.paths.keypoints)  # rounded as in the file
                     self._record_face(job, keypoints)
-                    colours[job.frame_id] = measure_face_colours(job.frame.rgb, keypoints.landmarks_px)
+                    colours[job.frame_id] = measure_face_colours(
+                        job.frame.rgb, keypoints.landmarks_px, job.segmentation > 0
+                    )
                     if overview is not None:
                         image = side_by_side(job.frame.rgb, keypoints, job.parsing, job.matte, job.normals)
                         overview.write(image)

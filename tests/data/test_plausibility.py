@@ -88,6 +88,29 @@ def test_light_blinks_and_turned_regions_are_no_fault():
     assert find_covered_faces(colours) == {}
 
 
+def test_landmarks_beside_a_face_in_profile_are_no_fault_but_a_covered_profile_is():
+    rng = np.random.default_rng(4)
+    colours, without_mask = {}, {}
+    profile, covered = (11, 12), 13
+    for i in range(N_FRAMES):
+        image, points = face(rng), landmarks()
+        foreground = np.zeros(image.shape[:2], bool)
+        foreground[:, 10:112] = True
+        if i in (
+            *profile,
+            covered,
+        ):  # the jaw ends under the eyes, and nose and mouth reach into the background
+            points[:17, 0] = 60 + 0.1 * (points[:17, 0] - 60)
+            points[30, 0] = 52
+            image[:, :54], foreground[:, :54] = (20, 60, 40), False
+        if i == covered:
+            paper(image)
+        colours[i] = measure_face_colours(image, points, foreground)
+        without_mask[i] = measure_face_colours(image, points)
+    assert set(profile) <= set(find_covered_faces(without_mask))
+    assert list(find_covered_faces(colours)) == [covered]
+
+
 def test_few_frames_and_faces_outside_the_image():
     rng = np.random.default_rng(2)
     few = {i: measure_face_colours(face(rng), landmarks()) for i in range(5)}

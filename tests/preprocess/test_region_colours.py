@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nha.preprocess.backends.face_geometry import HeadAxes
+from nha.preprocess.backends.face_surroundings import measure_surroundings
 from nha.preprocess.backends.region_colours import (
     CLOTH,
     HAIR,
@@ -16,7 +17,6 @@ from nha.preprocess.backends.region_colours import (
     average_over_time,
     classify_regions,
     estimate_regions,
-    measure_surroundings,
 )
 
 SKIN_RGB, SHADOW_RGB = (205, 160, 140), (165, 120, 100)
@@ -96,6 +96,48 @@ def test_a_bald_head_has_hardly_any_hair():
     rgb, regions = draw_head((0, 0, 0), (60, 90, 60), bald=True)
     found = classify(rgb, regions)
     assert ((found == HAIR) & (regions == SKIN)).sum() < 0.05 * (regions == SKIN).sum()
+
+
+def test_long_hair_at_one_side_is_hair_down_to_its_tips():
+    rgb, regions = draw_head((110, 70, 50), (60, 60, 110))
+    hanging = np.zeros(SHAPE, np.uint8)
+    cv2.rectangle(
+        hanging, (60, 110), (105, 285), 1, -1
+    )  # as in profile, beyond 0.6 head heights from the chin
+    hanging = (hanging > 0) & (regions != SKIN)
+    regions[hanging] = HAIR
+    noise = np.random.default_rng(3).normal(0, 6, (*SHAPE, 3))
+    rgb[hanging] = np.clip(np.array((110, 70, 50)) + noise, 0, 255)[hanging]
+    found = classify(rgb, regions)
+    assert (found[hanging] == HAIR).mean() > 0.9
+    cloth = regions == CLOTH
+    assert (found[cloth] == CLOTH).mean() > 0.9
+
+
+def test_highlights_on_hair_that_resemble_shaded_skin_stay_hair():
+    rgb, regions = draw_head((120, 75, 50), (60, 90, 60))
+    shine = np.zeros(SHAPE, np.uint8)
+    cv2.ellipse(shine, (130, 48), (26, 9), 0, 0, 360, 1, -1)
+    shade = np.zeros(SHAPE, np.uint8)
+    cv2.ellipse(shade, (185, 150), (14, 30), 0, 0, 360, 1, -1)  # the same colour on a cheek
+    lit = (shine > 0) & (regions == HAIR)
+    noise = np.random.default_rng(4).normal(0, 6, (*SHAPE, 3))
+    both = lit | ((shade > 0) & (regions == SKIN))
+    rgb[both] = np.clip(np.array((180, 130, 105)) + noise, 0, 255)[both]
+    found = classify(rgb, regions)
+    assert (found[lit] == HAIR).mean() > 0.9
+
+
+def test_a_blue_collar_in_the_shadow_of_the_chin_is_no_neck():
+    collar = ((130, 225), (190, 225), (190, 262), (130, 262))
+    rgb, regions = draw_head((50, 35, 28), (70, 90, 190), collar=collar)
+    dark = np.zeros(SHAPE, np.uint8)
+    cv2.fillPoly(dark, [np.array(collar, np.int32)], 1)
+    noise = np.random.default_rng(5).normal(0, 4, (*SHAPE, 3))
+    shoulder = (regions == CLOTH) & (np.arange(SHAPE[1]) > 250)  # in the shade, too
+    rgb[(dark > 0) | shoulder] = np.clip(np.array((30, 45, 110)) + noise, 0, 255)[(dark > 0) | shoulder]
+    found = classify(rgb, regions)
+    assert (found[dark > 0] == CLOTH).mean() > 0.8
 
 
 def test_static_regions_are_averaged_and_moving_ones_are_not():

@@ -8,6 +8,7 @@ import numpy as np
 from nha.core.conventions import Parsing
 from nha.preprocess.backends import region_colours
 from nha.preprocess.backends.face_geometry import HeadAxes, ear_region, face_mask, fill_outline
+from nha.preprocess.backends.face_surroundings import UNDER_JAW, measure_surroundings
 from nha.preprocess.backends.mediapipe_mesh import CHIN, NOSE_OUTLINE, FaceTopology, face_topology
 from nha.preprocess.components import components_outside, largest_component, small_components
 from nha.preprocess.estimators import Face, Frame, ParsingEstimator
@@ -40,7 +41,7 @@ class MediapipeParsing(ParsingEstimator):
         features = _feature_labels(mesh, topology, shape)
         ears = [ear_region(mesh, axes, left, shape) for left in (True, False)]
         brow_top = min(mesh[np.r_[topology.right_brow, topology.left_brow], :2], key=lambda point: point[1])
-        position = region_colours.measure_surroundings(
+        position = measure_surroundings(
             foreground, on_face, ears[0] | ears[1], axes, mesh[CHIN, :2], brow_top
         )
         has_own_colour = (features > 0) & (features != Parsing.NOSE)
@@ -87,7 +88,7 @@ def _name_regions(
     names = np.array([Parsing.SKIN, Parsing.HAIR, Parsing.CLOTH, Parsing.NECK, Parsing.BACKGROUND], np.uint8)
     labels = names[regions]
     skin_outside = (labels == Parsing.SKIN) & ~on_face
-    under_jaw = height < region_colours.UNDER_JAW
+    under_jaw = height < UNDER_JAW
     for label, ear in zip((Parsing.L_EAR, Parsing.R_EAR), ears, strict=True):
         labels[largest_component(skin_outside & ear)] = label  # smaller ones are parts of the temple
     reach = 2 * region_colours.CHIN_REACH * axes.height_px

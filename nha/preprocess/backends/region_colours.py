@@ -13,7 +13,12 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from nha.preprocess.backends.face_geometry import HeadAxes
+from nha.preprocess.backends.face_surroundings import (
+    UNDER_JAW,
+    FaceSurroundings,
+    to_working_size,
+    working_size,
+)
 from nha.preprocess.guided_filter import GuidedFilter
 
 SKIN, HAIR, CLOTH, NECK = range(4)
@@ -21,90 +26,19 @@ SKIN, HAIR, CLOTH, NECK = range(4)
 # Histogram bins of 8-bit Lab. Skin, hair and most cloth use a narrow part of a and b: finer bins there.
 LIGHTNESS_BINS, CHROMA_BINS = 20, 24
 CHROMA_RANGE = (96.0, 192.0)
-UNDER_JAW = -0.25  # height in `FaceSurroundings`
 CHIN_REACH = 0.06  # how far a chin, or a beard, may reach beyond the measured one, in head heights
+NECK_CHROMA = 14.0  # largest difference of the neck's chroma from that of shaded skin, 8-bit Lab
 CLOTH_BESIDE_NECK = 0.02  # prior of cloth between the jaw and the height of the chin
+# Distance from the face, in head heights, from which pixels above the brows show the colours of hair.
+HAIR_BESIDE_FACE, HAIR_BEYOND_TEMPLES = 0.06, 0.15
+FEWEST_SEED_PIXELS = 20  # fewer do not show the colours of a class
 RARE_COLOUR = 2e-5  # likelihood of a colour that does not occur in the histogram of a class
 
-# Positions and colours are evaluated at this size; only the smoothing uses every pixel.
-WORKING_EDGE_PX = 256
 SMOOTHING_RADIUS = 1 / 80  # in units of the image's longer edge
 SMOOTHING_EPS = 4e-4
 FIT_SUBSAMPLE = 2  # the guided filter is fitted at every second pixel of the working size
 RIM_WEIGHT = 0.02
 SAME_COLOUR = 8.0  # of 255, colour difference at which the weight of an earlier frame is about a half
-
-
-@dataclass(frozen=True)
-class FaceSurroundings:
-    """Positions of pixels relative to the face; all maps are [h, w] at working size, lengths in head heights.
-
-    Attributes:
-        foreground, face, ear: bool masks.
-        rim: bool, foreground pixels that touch the background.
-        outside, inside: distance to the outline of the face for pixels outside and inside of it, else 0.
-        height: position along the upward axis of the head, 0 midway between the edges of the cheeks.
-        sideways: distance to that axis.
-        below_chin: distance below the chin, vertical in the image because shoulders do not move with the head.
-        brow_height: upper end of the brows, in the units of `height`.
-    """
-
-    foreground: np.ndarray
-    rim: np.ndarray
-    face: np.ndarray
-    outside: np.ndarray
-    inside: np.ndarray
-    height: np.ndarray
-    sideways: np.ndarray
-    below_chin: np.ndarray
-    ear: np.ndarray
-    brow_height: float
-
-
-def working_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(width, height) at which positions and colours of an image [H, W, ...] are evaluated."""
-    factor = min(1.0, WORKING_EDGE_PX / max(shape[:2]))
-    return max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor))
-
-
-def measure_surroundings(
-    foreground: np.ndarray,
-    face: np.ndarray,
-    ear: np.ndarray,
-    axes: HeadAxes,
-    chin_px: np.ndarray,
-    brow_top_px: np.ndarray,
-) -> FaceSurroundings:
-    """Measure `FaceSurroundings`.
-
-    Args:
-        foreground, face, ear: bool [H, W].
-        axes: axes of the head.
-        chin_px, brow_top_px: [2], in pixels of the full image.
-    """
-    cell_px = face.shape[1] / working_size(face.shape)[0]
-    foreground, face, ear = (_to_working_size(mask) for mask in (foreground, face, ear))
-    rows, columns = (np.mgrid[: face.shape[0], : face.shape[1]].astype(np.float32) + 0.5) * np.float32(
-        cell_px
-    )
-    up_x, up_y = axes.up_in_image
-    chin_x, chin_y = chin_px.tolist()
-
-    def distance(mask):
-        return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3) * (cell_px / axes.height_px)
-
-    return FaceSurroundings(
-        foreground=foreground,
-        rim=foreground & (cv2.erode(foreground.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0),
-        face=face,
-        outside=distance(~face),
-        inside=distance(face),
-        height=axes.height_of(columns, rows),
-        sideways=np.abs((rows - chin_y) * up_x - (columns - chin_x) * up_y) / axes.height_px,
-        below_chin=(rows - chin_y) / axes.height_px,
-        ear=ear,
-        brow_height=axes.height_of(*brow_top_px.tolist()),
-    )
 
 
 @dataclass(frozen=True)
@@ -129,7 +63,8 @@ def estimate_regions(rgb: np.ndarray, position: FaceSurroundings, features: np.n
         features: bool [H, W], eyes, brows, lips and mouth, whose colours do not count as skin.
     """
     small_rgb = cv2.resize(rgb, working_size(rgb.shape), interpolation=cv2.INTER_AREA)
-    likelihood = _colour_likelihoods(_colour_bins(small_rgb), position, _to_working_size(features))
+    lab = cv2.cvtColor(cv2.GaussianBlur(small_rgb, (3, 3), 0), cv2.COLOR_RGB2LAB).astype(np.float32)
+    likelihood = _colour_likelihoods(lab, position, to_working_size(features))
     joint = [prior * likelihood[k] for k, prior in enumerate(_priors(position))]
     # Pixels at the silhouette mix two colours, so they get a small weight.
     weight = np.where(position.rim, np.float32(RIM_WEIGHT), np.float32(1)) * position.foreground / sum(joint)
@@ -182,15 +117,8 @@ def _largest_of(planes: Iterable[np.ndarray]) -> np.ndarray:
     return number
 
 
-def _to_working_size(mask: np.ndarray) -> np.ndarray:
-    return (
-        cv2.resize(mask.astype(np.uint8) * 255, working_size(mask.shape), interpolation=cv2.INTER_AREA) > 127
-    )
-
-
-def _colour_bins(rgb: np.ndarray) -> np.ndarray:
-    """Histogram bin of every pixel, int64 [H, W]."""
-    lab = cv2.cvtColor(cv2.GaussianBlur(rgb, (3, 3), 0), cv2.COLOR_RGB2LAB).astype(np.float32)
+def _colour_bins(lab: np.ndarray) -> np.ndarray:
+    """Histogram bin of every pixel of an 8-bit Lab image, int64 [H, W]."""
     lightness = (lab[..., 0] * (LIGHTNESS_BINS / 256)).astype(np.int64)
     low, high = CHROMA_RANGE
     chroma = np.clip((lab[..., 1:] - low) * (CHROMA_BINS / (high - low)), 0, CHROMA_BINS - 1).astype(np.int64)
@@ -206,8 +134,9 @@ def _histogram(bins: np.ndarray) -> np.ndarray:
 
 
 def _colour_likelihoods(
-    bins: np.ndarray, position: FaceSurroundings, features: np.ndarray
+    lab: np.ndarray, position: FaceSurroundings, features: np.ndarray
 ) -> list[np.ndarray]:
+    bins = _colour_bins(lab)
     body = position.foreground & ~position.face
     skin_seed = (
         position.foreground
@@ -217,29 +146,65 @@ def _colour_likelihoods(
     )
     skin = _histogram(bins[skin_seed])
     above = position.height > position.brow_height
-    hair = _distinct(bins[body & above & (position.outside > 0.06)], skin)
+    hair_seed = body & above & (position.outside > HAIR_BESIDE_FACE)
+    beyond_temples = hair_seed & (position.outside > HAIR_BEYOND_TEMPLES)
+    if beyond_temples.sum() >= FEWEST_SEED_PIXELS:
+        hair_seed = beyond_temples
+    hair = _distinct(bins[hair_seed], skin, keep_similar=True)
     on_shoulders = (position.sideways > 0.55) & (position.below_chin > 0.1)
-    cloth = _distinct(bins[body & (on_shoulders | (position.below_chin > 0.6))], skin)
+    cloth_seed = body & (on_shoulders | (position.below_chin > 0.6))
+    long_hair = position.under_hair & (hair[bins] > 10 * RARE_COLOUR)
+    if (cloth_seed & ~long_hair).sum() >= FEWEST_SEED_PIXELS:
+        cloth_seed &= ~long_hair
+    cloth = _distinct(bins[cloth_seed], skin)
     under_chin = (
         body & (position.outside > CHIN_REACH) & (position.below_chin > 0) & (position.below_chin < 0.3)
     )
     under_chin &= position.sideways < 0.25
+    under_chin &= _like_shaded(lab, lab[skin_seed])
     # The neck is skin in the shadow of the chin: pixels there that are not cloth.
     neck = 0.5 * skin + 0.5 * _distinct(bins[under_chin], cloth)
     return [(histogram + RARE_COLOUR)[bins] for histogram in (skin, hair, cloth, neck)]
 
 
-def _distinct(seed_bins: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _like_shaded(lab: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Pixels [H, W] whose chroma is near that of skin [N, 3] at their lightness; 8-bit Lab. Shade lowers both."""
+    if not len(skin):
+        return np.ones(lab.shape[:2], bool)
+    lightness, *chroma = np.median(skin, axis=0)
+    shade = np.minimum(lab[..., :1] / max(float(lightness), 1.0), 1.0)
+    difference = lab[..., 1:] - 128 - (np.array(chroma, np.float32) - 128) * shade
+    return np.linalg.norm(difference, axis=-1) < NECK_CHROMA
+
+
+def _distinct(seed_bins: np.ndarray, known: np.ndarray, keep_similar: bool = False) -> np.ndarray:
     """Histogram of a seed region without the colours of a class that may extend into it.
 
     If hardly anything remains (a bald head, a bare shoulder) all likelihoods are 0.
+
+    Args:
+        seed_bins: bins of the seed region's pixels.
+        known: histogram of the class that may extend into it.
+        keep_similar: keep colours that resemble only a few of that class, as highlights on hair resemble shaded skin.
+            How far the class extends into the region follows from the region's share of its most common colours.
     """
-    if len(seed_bins) < 20:
+    if len(seed_bins) < FEWEST_SEED_PIXELS:
         return np.zeros_like(known)
     seen = _histogram(seed_bins)
-    cleaned = np.where(known > 0.5 * seen, 0.0, seen)
+    share = min(1.0, _weighted_median(seen / np.maximum(known, 1e-9), known)) if keep_similar else 1.0
+    cleaned = np.where(share * known > 0.5 * seen, 0.0, seen)
     remaining = float(cleaned.sum())
     return cleaned / remaining if remaining > 0.1 else np.zeros_like(known)
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """The value below which half of the weight lies; 0 without weight."""
+    used = np.flatnonzero(weights > 0)
+    if not len(used):
+        return 0.0
+    order = used[np.argsort(values[used])]
+    total = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(total, 0.5 * total[-1])]])
 
 
 def _priors(position: FaceSurroundings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -254,9 +219,8 @@ def _priors(position: FaceSurroundings) -> tuple[np.ndarray, np.ndarray, np.ndar
     skin = np.where(position.ear, 0.6, skin)
     hair = np.where(in_upper_face, 0.05 + 0.4 * np.exp(-position.inside / 0.05), 0.5)
     # Below the chin there is only long hair, on either side of the neck; a beard counts as skin.
-    long_hair = (
-        0.25 * np.exp(-np.maximum(position.below_chin, 0) / 0.5) * _step(-position.sideways, -0.6, 0.05)
-    )
+    beside_neck = np.maximum(_step(-position.sideways, -0.6, 0.05), position.under_hair)
+    long_hair = 0.25 * np.exp(-np.maximum(position.below_chin, 0) / 0.5) * beside_neck
     long_hair = long_hair * (0.05 + 0.95 * _step(position.sideways, 0.25, 0.05))
     hair = np.where(position.height < UNDER_JAW, np.minimum(hair, 0.01 + long_hair), hair)
     cloth = _step(position.below_chin, 0.15, 0.06) * (0.2 + 0.8 * _step(position.below_chin, 0.45, 0.1))
@@ -268,8 +232,8 @@ def _priors(position: FaceSurroundings) -> tuple[np.ndarray, np.ndarray, np.ndar
     )
     neck = np.where(position.face, 0.0, neck)
     # A lowered chin is below the collar, so cloth is rare above the chin, but not below the jaw.
-    beside_neck = np.where(position.face | beside_or_above, 1e-3, CLOTH_BESIDE_NECK)
-    cloth = np.where(above_chin & (position.sideways < 0.4), beside_neck, cloth + 1e-3)
+    near_neck = np.where(position.face | beside_or_above, 1e-3, CLOTH_BESIDE_NECK)
+    cloth = np.where(above_chin & (position.sideways < 0.4), near_neck, cloth + 1e-3)
     return skin, hair, cloth, neck + 1e-4
 
 
