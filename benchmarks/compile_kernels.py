@@ -115,6 +115,7 @@ def _launch_all() -> None:
     from nha.losses.priors import frame_prior
     from nha.losses.screen_ops import fused_screen_l1
     from nha.nets import siren_ops
+    from nha.nets.film_siren import MappingNetwork
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
     from nha.optimization.adam_variants import RowAdam, UniformAdam
     from nha.render.antialias_triton import antialias_triton
@@ -153,6 +154,8 @@ def _launch_all() -> None:
         for screen_coords in (coords, coords.clone().requires_grad_()):
             fused_colour_loss(*images, mask, screen_coords, 2.0, 0.5).backward()
             fused_gradient_loss(*images, mask, screen_coords, 0.5).backward()
+        for rows in (2, 17):
+            MappingNetwork(13, 2176)(torch.zeros(rows, 13, requires_grad=True))[0].sum().backward()
         points = torch.zeros(2, 68, 3, requires_grad=True)
         landmark_loss(points, torch.zeros(2, 68, 2), torch.zeros(2, 68), (64, 64)).backward()
         eye_closure_loss(points, torch.zeros(2, 2), torch.zeros(2), 64).backward()

@@ -15,6 +15,8 @@ def continue_values(
     edges: np.ndarray,
     edge_weights: np.ndarray | None = None,
     bend: float = 0.0,
+    differences: np.ndarray | None = None,
+    pull: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Replace the values of free vertices.
 
@@ -27,6 +29,8 @@ def continue_values(
         edges: [E, 2] vertex ids.
         edge_weights: [E]; None for 1.
         bend: weight of the squared Laplacian.
+        differences: [E, C] that the values should have from the first to the second end of an edge; None for 0.
+        pull: weights [V] of squared differences from a value [C], and that value; None for none.
 
     Returns:
         [V, C] in the type of `values`; the values of the other vertices are the same.
@@ -37,7 +41,15 @@ def continue_values(
     energy = laplacian + bend * (laplacian.T @ laplacian)
     energy = (energy + _GROUND * eye(len(values))).tocsr()
     inside, outside = np.flatnonzero(free), np.flatnonzero(~free)
-    right = -(energy[inside][:, outside] @ values[outside].astype(np.float64))
+    wanted = np.zeros(values.shape)
+    if differences is not None:
+        weighted = differences if edge_weights is None else differences * edge_weights[:, None]
+        np.subtract.at(wanted, edges[:, 0], weighted)
+        np.add.at(wanted, edges[:, 1], weighted)
+    if pull is not None:
+        energy = (energy + diags(pull[0])).tocsr()
+        wanted += pull[0][:, None] * pull[1]
+    right = wanted[inside] - energy[inside][:, outside] @ values[outside].astype(np.float64)
     filled = values.copy()
     filled[inside] = splu(energy[inside][:, inside].tocsc()).solve(right)
     return filled

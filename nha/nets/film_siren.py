@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from nha.core.device import uses_cpu_kernels
+from nha.core.launches import uses_fused_kernels
 from nha.nets.fused_siren import backward_type, can_fuse, fused_trunk
 from nha.nets.sine_ops import times_cosine_and_sine_
 from nha.nets.siren_folding import fold_layers
+from nha.nets.small_linear_ops import MOST_ROWS, small_linear
 
 LEAKY_SLOPE = 0.2
 HIDDEN_WEIGHT_SCALE = (
@@ -50,6 +52,14 @@ class MappingNetwork(nn.Module):
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Frequency [N, S] and phase [N, S] of a condition [N, D]; S = modulated_size, in the order of the layers."""
         x = condition
+        if uses_fused_kernels(x.device) and x.dtype == torch.float32 and len(x) <= MOST_ROWS:
+            for layer in self.hidden:
+                x = small_linear(x, layer.weight, layer.bias, LEAKY_SLOPE)
+            n_frequencies = self.output.out_features // 2
+            both = small_linear(
+                x, self.output.weight, self.output.bias, n_scaled=n_frequencies, scale=15.0, shift=30.0
+            )
+            return both.chunk(2, dim=-1)
         for layer in self.hidden:
             x = nn.functional.leaky_relu(layer(x), LEAKY_SLOPE)
         frequency, phase = self.output(x).chunk(2, dim=-1)

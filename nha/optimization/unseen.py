@@ -15,16 +15,20 @@ from torch import Tensor
 
 from nha.avatar.blend_avatar import BlendAvatar
 from nha.avatar.mesh_fill import continue_values
+from nha.avatar.offset_smoothing import mirrored_rows
 from nha.core.conventions import Parsing
 from nha.core.mesh import face_cross_products, unique_edges
 from nha.core.types import FrameBatch
 from nha.head.model import HeadModel
 from nha.losses.masks import foreground_mask, parsing_mask
-from nha.optimization.unseen_colours import SeenSurface, continue_texels
+from nha.optimization.unseen_colours import continue_texels
+from nha.optimization.unseen_hairline import hairline_distance
+from nha.optimization.unseen_texels import SeenSurface
 from nha.render.camera import project
 
-# Parts whose colours are continued. Offsets are continued on the scalp only: hidden vertices of the neck shape its rim.
-_CONTINUED_COLOURS = ("scalp", "neck", "left_ear", "right_ear")
+# Parts whose colours are not continued. Offsets are continued on the scalp only: hidden vertices of the neck shape its
+# rim.
+_KEPT_COLOURS = ("nose", "lips", "mouth", "eye_region", "left_eyeball", "right_eyeball")
 _SEEN_PIXELS = 0.1  # of a vertex in its best frame, from which on its offset is held
 # Cosine between normal and ray in the best frame: colours below the first are replaced, above the second are kept.
 _GRAZING_COSINES = (0.25, 0.5)
@@ -32,7 +36,6 @@ _GRAZING_COSINES = (0.25, 0.5)
 _DETAIL_COSINES = (0.2, 0.4)
 _SURELY_HAIR = 0.9  # share of hair in the pixels of a vertex and its neighbours whose detail other hair takes
 _BEND = 4.0  # of the continued offsets, see `continue_values`
-_HAIR_TO_SKIN = 1e-3  # weight of edges between hair and skin, which do not take each other's colour
 _TINY = 1e-12
 
 
@@ -74,17 +77,37 @@ def _seen_surface(head: HeadModel, seen: Visibility) -> SeenSurface:
         ((seen.cosine - low) / (high - low)).clamp(0, 1).cpu().numpy()
         for low, high in (_GRAZING_COSINES, _DETAIL_COSINES)
     )
-    continued = _in_parts(head, _CONTINUED_COLOURS)
+    continued = _continued(head)
     kept[~continued] = 1
     edges = unique_edges(head.faces).cpu().numpy()
-    is_hair = _is_hair(head, seen)
-    weights = np.where(is_hair[edges[:, 0]] == is_hair[edges[:, 1]], 1.0, _HAIR_TO_SKIN)
+    rest = head.template[head.kept_vertices]
+    mirrored = mirrored_rows(rest)[0].cpu().numpy()
+    distance = _hair_distance(head, seen, mirrored, edges)
     other = (seen.hair <= _SURELY_HAIR).cpu().numpy()
     beside_other = np.zeros(len(other), bool)
     for start, end in (edges.T, edges.T[::-1]):
         beside_other[end[other[start]]] = True
     surely_hair = ~other & ~beside_other
-    return SeenSurface(kept, continued, detail, is_hair & _scalp(head), surely_hair, edges, weights)
+    plain_skin = _in_parts(head, ("neck",)) & (distance < 0)
+    return SeenSurface(kept, continued, detail, distance, surely_hair, plain_skin, mirrored, edges)
+
+
+def _continued(head: HeadModel) -> np.ndarray:
+    """bool [V], vertices whose colours are continued: the skin around nose, eyes and lips is seen, or is a fold."""
+    on_skin = np.zeros(head.n_vertices, bool)
+    on_skin[head.faces[head.face_uvmap == 0].flatten().cpu().numpy()] = True
+    return on_skin & ~_in_parts(head, _KEPT_COLOURS)
+
+
+def _hair_distance(head: HeadModel, seen: Visibility, mirrored: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """[V] metres to the hairline, positive in hair; unseen vertices follow those of the other side of the head."""
+    hair = (seen.hair > 0.5).cpu().numpy()
+    known = (seen.pixels >= _SEEN_PIXELS).cpu().numpy()
+    hair, known = np.where(known, hair, hair[mirrored]), known | known[mirrored]
+    scalp = _scalp(head)
+    usual = scalp if (scalp & known).any() and hair[scalp & known].mean() > 0.5 else scalp & False
+    rest = head.template[head.kept_vertices].double().cpu().numpy()
+    return hairline_distance(rest, hair, known, usual, edges)
 
 
 # --- visibility -------------------------------------------------------------------------------------------
@@ -132,14 +155,6 @@ def _in_parts(head: HeadModel, names: Iterable[str]) -> np.ndarray:
 def _scalp(head: HeadModel) -> np.ndarray:
     """bool [V], the scalp without the nape, which head models count as scalp too."""
     return _in_parts(head, ("scalp",)) & ~_in_parts(head, ("neck",))
-
-
-def _is_hair(head: HeadModel, seen: Visibility) -> np.ndarray:
-    """bool [V], vertices with hair; unseen ones of the scalp have hair if most of the seen ones do."""
-    hair = (seen.hair > 0.5).cpu().numpy()
-    scalp, is_seen = _scalp(head), (seen.pixels >= _SEEN_PIXELS).cpu().numpy()
-    most = hair[scalp & is_seen].mean() > 0.5 if (scalp & is_seen).any() else False
-    return np.where(is_seen, hair, scalp & most)
 
 
 # --- shape ------------------------------------------------------------------------------------------------

@@ -1,70 +1,34 @@
 """Texels that no frame shows, continued over the mesh from those that frames show. `docs/method.md`, section 3.
 
-Level and detail are continued apart: the level smoothly from the border, the detail of hair from hair that is seen.
+Hair and skin are continued apart and meet at the hairline. Level and detail are continued apart, too: the level
+smoothly from the border of what is seen, the detail of hair from hair that is seen. Both follow the other side of the
+head where the frames show that.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
 from nha.avatar.hair_detail import HairPoints, mirrored_points
-from nha.avatar.mesh_fill import continue_values, smoothed_values
-from nha.avatar.uv_texels import mesh_texels
+from nha.avatar.mesh_fill import continue_values
 from nha.head.model import HeadModel
 from nha.nets.blend_textures import PyramidImages
+from nha.optimization.unseen_texels import SeenSurface, SurfaceTexels
 
-_LEVEL_SMOOTHING = 3  # times that vertices are averaged with their neighbours; what it removes is detail
 _SEEN = 0.99  # of a texel that is kept
 # Detail beyond these percentiles of the seen detail is limited: at the border of what is seen, texels hold single
 # very bright or dark values.
 _DETAIL_PERCENTILES = (5, 95)
+# Far from what is seen, the level becomes the median of the seen hair or skin: at the border it is that of a grazing
+# view. The distance in edges over which it does, and the number of vertices that a median needs.
+_PULL_EDGES = 6.0
+_FEWEST = 20
+_FRINGE = 0.003  # metres on both sides of the continued hairline over which hair goes over to skin
+_STRAND = 0.002  # metres by which strands of one standard deviation reach beyond it
+_LONGEST_STRAND = 2.0  # standard deviations
 _TINY = 1e-12
-
-
-@dataclass(frozen=True)
-class SeenSurface:
-    """What the frames show of the colours of V vertices.
-
-    Attributes:
-        kept: [V] in 0..1, 0 at vertices whose colours are replaced.
-        continued: bool [V], vertices of the parts whose colours are continued.
-        own_detail: [V] in 0..1, 0 at vertices whose detail is replaced, too.
-        hair: bool [V], vertices of the scalp with hair.
-        surely_hair: bool [V], seen vertices with hair around them.
-        edges: [E, 2] vertex ids.
-        edge_weights: [E], see `continue_values`.
-    """
-
-    kept: np.ndarray
-    continued: np.ndarray
-    own_detail: np.ndarray
-    hair: np.ndarray
-    surely_hair: np.ndarray
-    edges: np.ndarray
-    edge_weights: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Texels:
-    """The P texels of a map on the mesh: corners [P, 3] of their faces, barycentrics [P, 3], places [P] in the map."""
-
-    corners: np.ndarray
-    barycentric: np.ndarray
-    place: np.ndarray
-
-    @classmethod
-    def of_head(cls, head: HeadModel, size: int) -> _Texels:
-        texels = mesh_texels(head, 0, size)
-        corners = head.faces[texels.face].cpu().numpy()
-        return cls(corners, texels.barycentric.double().cpu().numpy(), texels.pixel.cpu().numpy())
-
-    def interpolate(self, values: np.ndarray) -> np.ndarray:
-        """Values [V] or [V, C] of the vertices as [P] or [C, P]."""
-        return np.einsum("pk...,pk->...p", values[self.corners], self.barycentric)
 
 
 @torch.no_grad()
@@ -77,68 +41,120 @@ def continue_texels(
         head: the head model.
         images: C images of the head's UV map.
         surface: what the frames show.
-        with_detail: continue fine detail, too, not only the smooth level.
+        with_detail: continue fine detail and follow the other side of the head, not only the smooth level.
     """
     before = images()
     flat = before.flatten(1).double().cpu().numpy()  # [C, R * R]
-    texels = _Texels.of_head(head, images.size)
+    texels = SurfaceTexels.of_head(head, images.size)
+    own = flat[:, texels.place]
     share = np.clip(texels.interpolate(surface.kept), 0, 1)
-    level = _level(flat, texels, share, surface)
+    distance = texels.interpolate(surface.hair_distance)
+    in_hair = distance > 0
+    hair_level, skin_level = (
+        _level(own, texels, share * group, surface, typical, with_detail)
+        for group, typical in ((in_hair, surface.surely_hair), (~in_hair, surface.plain_skin))
+    )
+    hair, skin = texels.interpolate(hair_level), texels.interpolate(skin_level)
     if with_detail:
-        level = smoothed_values(level, surface.edges, surface.edge_weights, _LEVEL_SMOOTHING)
-    continued = texels.interpolate(level)
-    if with_detail:
-        continued += _detail(head, flat[:, texels.place] - continued, texels, share, surface)
+        hair_detail, skin_detail = _details(head, own, (hair, skin), texels, share, surface)
+        hair, skin = hair + hair_detail, skin + skin_detail
+        distance = distance + _STRAND * _strands(hair_detail)
+    of_hair = np.clip(0.5 + distance / (2 * _FRINGE), 0, 1)
     after = flat.copy()
-    after[:, texels.place] = share * flat[:, texels.place] + (1 - share) * continued
+    after[:, texels.place] = share * own + (1 - share) * (of_hair * hair + (1 - of_hair) * skin)
     _continue_margin(flat, after, texels.place, share, images.size)
     images.replace(torch.from_numpy(after).view_as(before).to(before))
 
 
-def _level(flat: np.ndarray, texels: _Texels, share: np.ndarray, surface: SeenSurface) -> np.ndarray:
+# --- level --------------------------------------------------------------------------------------------------
+
+
+def _level(
+    own: np.ndarray,
+    texels: SurfaceTexels,
+    weight: np.ndarray,
+    surface: SeenSurface,
+    typical: np.ndarray,
+    follow_other_side: bool,
+) -> np.ndarray:
     """[V, C] the mean of the kept texels around each vertex, continued where there are none.
 
-    flat: [C, R * R]; share: [P], how much of each texel is kept.
+    own: [C, P]; weight: [P] in 0..1 of each texel; typical: bool [V], vertices whose median is the level far away.
     """
     n_vertices = len(surface.kept)
-    amount, total = np.zeros(n_vertices), np.zeros((n_vertices, len(flat)))
+    amount, total = np.zeros(n_vertices), np.zeros((n_vertices, len(own)))
     for corner in range(3):
-        weight = texels.barycentric[:, corner] * share
-        np.add.at(amount, texels.corners[:, corner], weight)
-        np.add.at(total, texels.corners[:, corner], weight[:, None] * flat[:, texels.place].T)
-    free = (surface.kept < 0.5) | (amount < _TINY)
-    return continue_values(
-        total / np.maximum(amount, _TINY)[:, None], free, surface.edges, surface.edge_weights
-    )
+        part = texels.barycentric[:, corner] * weight
+        np.add.at(amount, texels.corners[:, corner], part)
+        np.add.at(total, texels.corners[:, corner], part[:, None] * own.T)
+    held = (surface.kept >= 0.5) & (amount >= _TINY)
+    mean = total / np.maximum(amount, _TINY)[:, None]
+    differences, guided = None, np.zeros(n_vertices, bool)
+    if follow_other_side:
+        guided = held[surface.mirrored]
+        first, second = surface.edges.T
+        both = (guided[first] & guided[second])[:, None]
+        differences = np.where(both, mean[surface.mirrored[second]] - mean[surface.mirrored[first]], 0)
+    known = held & (surface.kept == 1) & typical
+    pull = None
+    if known.sum() >= _FEWEST:
+        pull = np.where(guided, 0, _PULL_EDGES**-2.0), np.median(mean[known], axis=0)
+    return continue_values(mean, ~held, surface.edges, differences=differences, pull=pull)
 
 
-def _detail(
-    head: HeadModel, own: np.ndarray, texels: _Texels, share: np.ndarray, surface: SeenSurface
-) -> np.ndarray:
-    """[C, P] the detail of continued texels: their own where frames show it at a small angle, else that of seen hair.
+# --- detail -------------------------------------------------------------------------------------------------
 
-    own: [C, P], the texels less their level; share: [P], how much of each texel is kept.
+
+def _details(
+    head: HeadModel,
+    own: np.ndarray,
+    levels: tuple[np.ndarray, np.ndarray],
+    texels: SurfaceTexels,
+    share: np.ndarray,
+    surface: SeenSurface,
+) -> list[np.ndarray]:
+    """[C, P] the detail of continued texels, as hair and as skin.
+
+    Where frames show it at a small angle, it is a texel's own, else that of the other side where frames show that;
+    all other hair has the detail of seen hair.
+
+    own: [C, P] texels; levels: theirs as hair and as skin; share: [P], how much of each texel is kept.
     """
-    hair = surface.hair[texels.corners].all(1)
-    source = (share > _SEEN) & hair & surface.surely_hair[texels.corners].all(1)
-    skin = (share > _SEEN) & ~hair & surface.continued[texels.corners].all(1)
-    limited = np.zeros_like(own)
-    for group, seen in ((hair, source), (~hair, skin)):
-        if seen.any():
-            low, high = np.percentile(own[:, seen], _DETAIL_PERCENTILES, axis=1)[:, :, None]
-            limited[:, group] = np.clip(own[:, group], low, high)
+    distance = texels.interpolate(surface.hair_distance)
     own_share = np.clip(texels.interpolate(surface.own_detail), 0, 1)
-    detail = own_share * limited
-    if source.any():
-        rest = head.template[head.kept_vertices].double().cpu().numpy()
-        position = texels.interpolate(rest).T[hair]
-        row, found = mirrored_points(HairPoints.unrolled(position, _ear_axis(head, rest)), source[hair])
-        detail[:, hair] += (1 - own_share[hair]) * found * limited[:, hair][:, row]
-    return detail
+    row, alike = texels.other_side()
+    sure = surface.surely_hair, surface.continued & (surface.hair_distance < 0)
+    details = []
+    for level, group, known in zip(levels, (distance > 0, distance <= 0), sure, strict=True):
+        source = (share > _SEEN) & group & known[texels.corners].all(1)
+        limited = _limited(own - level, source)
+        there = (1 - own_share * group) * (share * group)[row] * alike
+        detail = own_share * group * limited + there * limited[:, row]
+        if known is surface.surely_hair and source.any():
+            points = HairPoints.unrolled(texels.position, _ear_axis(head))
+            seen, found = mirrored_points(points, source)
+            detail += (1 - own_share * group - there) * found * limited[:, seen]
+        details.append(detail)
+    return details
 
 
-def _ear_axis(head: HeadModel, rest: np.ndarray) -> np.ndarray:
-    """[3] the point between the ears of the resting head's vertices [V, 3]."""
+def _limited(detail: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Detail [C, P] within the usual range of that of the texels in `source`, bool [P]; 0 where there are none."""
+    if not source.any():
+        return np.zeros_like(detail)
+    low, high = np.percentile(detail[:, source], _DETAIL_PERCENTILES, axis=1)[:, :, None]
+    return np.clip(detail, low, high)
+
+
+def _strands(detail: np.ndarray) -> np.ndarray:
+    """[P] the mean of detail [C, P] over the channels, in standard deviations."""
+    mean = detail.mean(0)
+    return np.clip(mean / max(mean.std(), _TINY), -_LONGEST_STRAND, _LONGEST_STRAND)
+
+
+def _ear_axis(head: HeadModel) -> np.ndarray:
+    """[3] the point between the ears of the resting head."""
+    rest = head.template[head.kept_vertices].double().cpu().numpy()
     soft = head.soft_labels.cpu().numpy()
     ears = [rest[soft[:, head.part(name)] > 0.5].mean(0) for name in ("left_ear", "right_ear")]
     return np.mean(ears, axis=0)

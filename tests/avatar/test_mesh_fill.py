@@ -32,6 +32,22 @@ def test_open_ends_are_constant_or_continue_the_slope():
     assert (slopes > 0.1).all()
 
 
+def test_wanted_differences_are_taken_over_from_a_held_end():
+    free = np.arange(10) >= 4
+    values = np.where(free[:, None], 0, VALUES)
+    steps = np.repeat([[-3.0, 1.0]], 9, 0)  # from the first to the second end
+    filled = continue_values(values, free, CHAIN, np.full(9, 2.0), differences=steps)
+    np.testing.assert_allclose(filled[4:], VALUES[3] + steps[0] * np.arange(1, 7)[:, None], atol=1e-4)
+
+
+def test_far_from_held_values_those_that_are_pulled_take_the_other_value():
+    free = np.arange(10) >= 2
+    filled = continue_values(VALUES, free, CHAIN, pull=(np.where(free, 1.0, 0), np.array([7.0, 9.0])))
+    assert (filled[:2] == VALUES[:2]).all()
+    assert filled[2, 0] > 30
+    np.testing.assert_allclose(filled[9], [7, 9], atol=0.2)
+
+
 def test_weak_edges_hardly_carry_values():
     free = np.zeros(10, bool)
     free[2:8] = True

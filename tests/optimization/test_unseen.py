@@ -13,6 +13,7 @@ from nha.avatar.uv_texels import mesh_texels
 from nha.core.conventions import Parsing, Segmentation
 from nha.core.types import FrameBatch
 from nha.head.load import load_head
+from nha.optimization import unseen
 from nha.optimization.datamodule import FrameDataModule
 from nha.optimization.unseen import continue_unseen, visibility
 from tests.small import SMALL_BLEND
@@ -129,3 +130,31 @@ def test_offsets_do_not_depend_on_those_of_an_earlier_call(continued):
     expected = avatar.unseen_offsets.clone()
     continue_unseen(avatar, [batch])
     assert torch.equal(avatar.unseen_offsets, expected)
+
+
+def test_a_fold_of_the_cheek_is_continued_and_lips_are_not(trained, monkeypatch):
+    avatar, batch = trained
+    head, state = avatar.head, {name: value.clone() for name, value in avatar.state_dict().items()}
+    seen = visibility(avatar, [batch])
+    soft = {name: head.soft_labels[:, head.part(name)] for name in ("face", "lips", "nose", "eye_region")}
+    cheek = (soft["face"] > 0.9) & (soft["lips"] + soft["nose"] + soft["eye_region"] < 0.1)
+    rest = head.template[head.kept_vertices]
+    fold = cheek & ((rest - rest[cheek & (rest[:, 0] > 0)].mean(0)).norm(dim=1) < 0.03)
+    lips = soft["lips"] > 0.5
+    hidden = dataclasses.replace(seen, cosine=torch.where(fold | lips, 0, seen.cosine))
+    monkeypatch.setattr(unseen, "visibility", lambda *_: hidden)
+    texels = mesh_texels(head, 0, 64)
+    corners = head.faces[texels.face]
+    places = [texels.pixel[vertices[corners].all(1)] for vertices in (fold, lips)]
+    with torch.no_grad():
+        avatar.head_texture.basis.replace(torch.zeros(6, 32, 32))
+        image = avatar.head_texture.mean().flatten(1).clone()
+        for place in places:
+            assert len(place) > 3
+            image[:, place] = 0.0
+        avatar.head_texture.mean.replace(image.view(3, 64, 64))
+    continue_unseen(avatar, [batch])
+    after = avatar.head_texture.mean().detach().flatten(1)
+    avatar.load_state_dict(state)
+    assert (after[:, places[0]] - SKIN).abs().max() < 0.1
+    assert after[:, places[1]].abs().max() < 1e-5
