@@ -30,7 +30,6 @@ TYPES = {
     torch.int16: "i16",
     torch.int32: "i32",
     torch.int64: "i64",
-    torch.uint8: "u8",
 }
 
 
@@ -110,13 +109,15 @@ def _launch_all() -> None:
     from nha.core.types import Fragments
     from nha.head.joint_rotation_ops import fused_joint_rotations
     from nha.head.skinning import skinning
+    from nha.losses.image_ops import fused_colour_loss, fused_gradient_loss
     from nha.losses.landmarks import eye_closure_loss, landmark_loss
     from nha.losses.normal_mask_ops import absent_normals, masked_normals
     from nha.losses.priors import frame_prior
     from nha.losses.screen_ops import fused_screen_l1
     from nha.nets import siren_ops
-    from nha.nets.film_siren import MappingNetwork
+    from nha.nets.film_siren import MappingNetwork, siren_layers
     from nha.nets.sine_ops import modulated_sine_, through_modulated_sine_, times_cosine_and_sine_
+    from nha.nets.siren_folding import fold_layers
     from nha.optimization.adam_variants import RowAdam, UniformAdam
     from nha.render.antialias_triton import antialias_triton
     from nha.render.camera_ops import fused_project
@@ -149,6 +150,11 @@ def _launch_all() -> None:
         fused_visible_surface(fragments, *torch.zeros(2, 4, dtype=torch.uint8))
         cameras = torch.zeros(2, 3, 4), torch.zeros(1, 3, 3)
         fused_project(torch.zeros(2, POINTS, 3, requires_grad=True), *cameras, 64).sum().backward()
+        images = torch.zeros(1, 3, 32, 32, requires_grad=True), torch.zeros(1, 3, 32, 32)
+        mask, coords = torch.ones(1, 1, 32, 32, dtype=torch.bool), torch.zeros(1, 32, 32, 2)
+        for screen_coords in (coords, coords.clone().requires_grad_()):
+            fused_colour_loss(*images, mask, screen_coords, 2.0, 0.5).backward()
+            fused_gradient_loss(*images, mask, screen_coords, 0.5).backward()
         for rows in (2, 17):
             MappingNetwork(13, 2176)(torch.zeros(rows, 13, requires_grad=True))[0].sum().backward()
         points = torch.zeros(2, 68, 3, requires_grad=True)
@@ -177,6 +183,10 @@ def _launch_all() -> None:
         times_cosine_and_sine_(*layer[:2])
         modulated_sine_(*layer[:3], layer[3])
         through_modulated_sine_(*layer)
+        for conditions in (1, 3):
+            modulation = torch.zeros(2, conditions, 6 * 128, requires_grad=True)
+            weights = fold_layers(siren_layers(35, 128, 6), *modulation)
+            sum(values.sum() for values in weights).backward()
         for kind in (RowAdam, UniformAdam):
             table = torch.nn.Parameter(torch.zeros(POINTS, 100))
             table.grad = torch.zeros_like(table)

@@ -13,9 +13,9 @@ from op_count import count_all
 from op_counter import OpCounter
 
 # aten calls of one image and of one step of two frames; lower them with every improvement
-OPS = {"image": 239, "geometry_step": 484, "texture_step": 497, "joint_step": 872}
-FUSED_OPS = {"image": 223, "geometry_step": 462, "texture_step": 458, "joint_step": 817}
-BLEND_OPS = {"image": 240, "geometry_step": 596, "texture_step": 469, "joint_step": 934}
+OPS = {"image": 237, "geometry_step": 476, "texture_step": 473, "joint_step": 840}
+FUSED_OPS = {"image": 221, "geometry_step": 454, "texture_step": 434, "joint_step": 785}
+BLEND_OPS = {"image": 240, "geometry_step": 596, "texture_step": 396, "joint_step": 825}
 SYNCS = {"image": 0, "geometry_step": 0, "texture_step": 0, "joint_step": 0}
 
 

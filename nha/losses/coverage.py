@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from nha.core.images import screen_grad
 from nha.core.processes import mean_over_processes
+from nha.losses.image_ops import can_fuse, fused_colour_loss
 from nha.losses.inputs import LossInputs
 from nha.losses.photometric import UNITS_PER_RGB01
 from nha.losses.shapes import expect_mask, expect_shape
@@ -64,22 +65,27 @@ def composite_loss(rgb01: Tensor, target_rgb01: Tensor, foreground: Tensor, scre
     Returns:
         A scalar, the sum over all pixels divided by three times the number of foreground pixels.
     """
-    difference = image_difference(rgb01, target_rgb01, foreground, screen_coords)
+    expect_images(rgb01, target_rgb01, foreground, screen_coords)
+    if can_fuse(rgb01, target_rgb01):
+        images = rgb01, target_rgb01, foreground, screen_coords
+        return fused_colour_loss(*images, scale=UNITS_PER_RGB01, outside=OUTSIDE_WEIGHT)
+    difference = image_difference(rgb01, target_rgb01, screen_coords)
     difference = (difference.abs() * _pixel_weight(foreground)).sum()
     return UNITS_PER_RGB01 * difference / mean_over_processes(3 * foreground.sum()).clamp_min(1)
 
 
-def image_difference(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_coords: Tensor) -> Tensor:
-    """Rendered minus target image [N, 3, H, W], whose gradient also moves the surface; checks all shapes.
-
-    Arguments as in `composite_loss`; mask: bool [N, 1, H, W], the pixels that the caller compares.
-    """
+def expect_images(rgb01: Tensor, target_rgb01: Tensor, mask: Tensor, screen_coords: Tensor) -> None:
+    """Check the shapes of the arguments of `composite_loss`; mask: bool [N, 1, H, W], the pixels compared."""
     n, _, height, width = rgb01.shape
     expect_shape("rgb01", rgb01, None, 3, None, None)
     expect_shape("target_rgb01", target_rgb01, n, 3, height, width)
     expect_mask("mask", mask)
     expect_shape("mask", mask, n, 1, height, width)
     expect_shape("screen_coords", screen_coords, n, height, width, 2)
+
+
+def image_difference(rgb01: Tensor, target_rgb01: Tensor, screen_coords: Tensor) -> Tensor:
+    """Rendered minus target image [N, 3, H, W], whose gradient also moves the surface."""
     return rgb01 - screen_grad(target_rgb01, -screen_coords)  # screen_grad takes x to the right and y down
 
 

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from nha.core.conventions import Parsing
 from nha.core.processes import mean_over_processes
-from nha.losses.coverage import image_difference
+from nha.losses.coverage import expect_images, image_difference
+from nha.losses.image_ops import can_fuse, fused_colour_loss, fused_gradient_loss
 from nha.losses.inputs import LossInputs
 from nha.losses.masks import parsing_mask
 from nha.losses.photometric import UNITS_PER_RGB01
@@ -39,7 +40,11 @@ def gradient_loss(rgb01: Tensor, target_rgb01: Tensor, inside: Tensor, screen_co
         A scalar: the mean over GRADIENT_SCALES and both directions of the sum over all pairs, divided by three times
         the number of pixels that are set; a square counts as its pixels.
     """
-    difference = image_difference(rgb01, target_rgb01, inside, screen_coords)
+    expect_images(rgb01, target_rgb01, inside, screen_coords)
+    scale = UNITS_PER_RGB01 / (2 * len(GRADIENT_SCALES))
+    if can_fuse(rgb01, target_rgb01):
+        return fused_gradient_loss(rgb01, target_rgb01, inside, screen_coords, scale)
+    difference = image_difference(rgb01, target_rgb01, screen_coords)
     total = 0.0
     for side in GRADIENT_SCALES:
         error, whole = difference, inside.to(difference)
@@ -49,7 +54,6 @@ def gradient_loss(rgb01: Tensor, target_rgb01: Tensor, inside: Tensor, screen_co
             n_pairs = whole.shape[axis] - 1
             pairs = whole.narrow(axis, 1, n_pairs) * whole.narrow(axis, 0, n_pairs)
             total = total + (error.diff(dim=axis).abs() * pairs).sum() * side**2
-    scale = UNITS_PER_RGB01 / (2 * len(GRADIENT_SCALES))
     return scale * total / mean_over_processes(3 * inside.sum()).clamp_min(1)
 
 
@@ -63,7 +67,11 @@ def feature_loss(rgb01: Tensor, target_rgb01: Tensor, features: Tensor, screen_c
     Returns:
         A scalar, the mean over these pixels; 0 without any.
     """
-    difference = image_difference(rgb01, target_rgb01, features, screen_coords).abs() * features
+    expect_images(rgb01, target_rgb01, features, screen_coords)
+    if can_fuse(rgb01, target_rgb01):
+        images = rgb01, target_rgb01, features, screen_coords
+        return fused_colour_loss(*images, scale=UNITS_PER_RGB01, outside=0.0)
+    difference = image_difference(rgb01, target_rgb01, screen_coords).abs() * features
     return UNITS_PER_RGB01 * difference.sum() / mean_over_processes(3 * features.sum()).clamp_min(1)
 
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from nha.core.launches import uses_fused_kernels
+from nha.nets.fold_ops import fold_gradients, folded
+
 
 def fold(layer: nn.Module, frequency: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
     """Weight and bias of the affine map frequency * (W x + b) + phase, for one or several conditions.
@@ -24,6 +27,11 @@ def fold(layer: nn.Module, frequency: Tensor, phase: Tensor) -> tuple[Tensor, Te
         Weight [(N,) out, in, ...] and bias [(N,) out].
     """
     if frequency.ndim == 1:
+        if uses_fused_kernels(frequency.device):
+            weight = layer.weight.flatten(1)
+            later = weight.new_empty(0, len(weight), len(weight))
+            weight, _, bias = _FusedFold.apply(frequency[None], phase[None], layer.bias, weight, later)
+            return weight.view(layer.weight.shape), bias.squeeze(0)
         return _Fold.apply(frequency, phase, layer.weight, layer.bias)
     scale = frequency.reshape(*frequency.shape, *[1] * (layer.weight.ndim - 1))
     return scale * layer.weight, torch.addcmul(phase, frequency, layer.bias)
@@ -91,7 +99,32 @@ def stack_layers(layers: Sequence[nn.Linear]) -> StackedLayers:
 
 def fold_stacked(layers: StackedLayers, frequency: Tensor, phase: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """`fold_layers` of stacked layers."""
-    return _FoldLayers.apply(frequency, phase, layers.bias, layers.first, layers.later)
+    parameters = layers.bias, layers.first, layers.later
+    if not uses_fused_kernels(frequency.device):
+        return _FoldLayers.apply(frequency, phase, *parameters)
+    rows = (frequency, phase) if frequency.ndim == 2 else (frequency[None], phase[None])
+    first, later, biases = _FusedFold.apply(*rows, *parameters)
+    biases = biases.unflatten(-1, (len(layers.later) + 1, len(layers.first)))
+    if frequency.ndim == 2:
+        return first, later, biases
+    return first.squeeze(0), later.squeeze(0), biases.squeeze(0)  # indexing costs two operations backward
+
+
+class _FusedFold(torch.autograd.Function):
+    """`fold_stacked` for N conditions, one kernel in each direction; the biases are [N, L * H]."""
+
+    @staticmethod
+    def forward(
+        ctx, frequency: Tensor, phase: Tensor, bias: Tensor, first: Tensor, later: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(frequency, bias, first, later)
+        return folded(frequency, phase, bias, first, later)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, of_first: Tensor, of_later: Tensor, of_biases: Tensor) -> tuple[Tensor, ...]:
+        of_frequency, *of_parameters = fold_gradients(of_first, of_later, of_biases, *ctx.saved_tensors)
+        return of_frequency, of_biases, *of_parameters
 
 
 class _FoldLayers(torch.autograd.Function):
