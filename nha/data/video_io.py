@@ -137,10 +137,8 @@ def _close_after(
 
 
 def _open_video(path: Path) -> tuple[InputContainer, av.VideoStream]:
-    if not path.exists():
-        raise UserError(f"video not found: {path}")
-    if not path.is_file():
-        raise UserError(f"not a video file: {path}")
+    if not path.is_file():  # asked first, because another program may remove the file between two questions
+        raise UserError(f"not a video file: {path}" if path.exists() else f"video not found: {path}")
     start = b"?"
     try:
         with open_plain(path) as file:
@@ -150,6 +148,8 @@ def _open_video(path: Path) -> tuple[InputContainer, av.VideoStream]:
         if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_LIST_STARTS):
             raise UserError(f"not a video but a list of other files: {path}")
         container = av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
+    except FileNotFoundError as error:
+        raise UserError(f"video not found: {path}") from error
     except PermissionError as error:
         raise UserError(f"no permission to read {path}") from error
     except (av.FFmpegError, ValueError, OSError) as error:

@@ -11,6 +11,7 @@ import pytest
 from av.stream import Disposition
 
 from nha.core.errors import UserError
+from nha.data import video_io
 from nha.data.video_io import VideoWriter, count_packets, iterate_frames, video_info
 from tests.clips import break_off, encode, mark_quarter_turn
 
@@ -225,3 +226,16 @@ def test_lists_of_other_files_are_refused(tmp_path, name):
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="not a video but a list of other files"):
         video_info(tmp_path / name)
+
+
+def test_a_video_that_is_removed_while_it_is_opened_is_not_found(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "gone.mp4"
+    path.write_bytes(b"?")
+
+    def open_removed(removed):
+        removed.unlink()
+        return open(removed, "rb")
+
+    monkeypatch.setattr(video_io, "open_plain", open_removed)
+    with pytest.raises(UserError, match="video not found"):
+        iterate_frames(path)
