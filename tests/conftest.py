@@ -60,6 +60,17 @@ def head(assets) -> HeadModel:
     return HeadModel(assets, subdivisions=0)
 
 
+@pytest.fixture
+def kernel_device() -> str:
+    """Where the kernels run: on the GPU, or on the CPU in Triton's interpreter."""
+    triton = pytest.importorskip("triton", reason="the package triton is not installed")
+    if triton.knobs.runtime.interpret:
+        return "cpu"
+    if not torch.cuda.is_available():
+        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
+    return "cuda"
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root folder of the checkout."""

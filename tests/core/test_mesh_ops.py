@@ -65,10 +65,7 @@ def test_tables_of_faces_are_made_once() -> None:
 
 
 @pytest.mark.triton
-def test_kernels_equal_plain() -> None:
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
+def test_kernels_equal_plain(kernel_device) -> None:
     with accelerator_path():
-        found = results("cpu" if triton.knobs.runtime.interpret else "cuda")
+        found = results(kernel_device)
     assert_equals_plain(found)

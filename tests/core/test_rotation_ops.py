@@ -68,13 +68,9 @@ def test_fused_is_one_operation_each_way(function, inputs) -> None:
 
 @pytest.mark.triton
 @FUNCTIONS
-def test_kernels_equal_plain(function, inputs) -> None:
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
-    device = "cpu" if triton.knobs.runtime.interpret else "cuda"
+def test_kernels_equal_plain(kernel_device, function, inputs) -> None:
     expected = value_and_gradient(function, inputs())
     with accelerator_path():
-        found = value_and_gradient(function, inputs().to(device))
+        found = value_and_gradient(function, inputs().to(kernel_device))
     torch.testing.assert_close(found[0], expected[0], atol=2e-6, rtol=2e-6)
     torch.testing.assert_close(found[1], expected[1], atol=2e-5, rtol=2e-5)

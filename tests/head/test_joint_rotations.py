@@ -89,11 +89,7 @@ def test_fused_rotations_are_one_operation_each_way() -> None:
 
 @pytest.mark.triton
 @pytest.mark.parametrize("scale", [0.0, 1e-4, 1.0, 30.0])
-def test_kernels_equal_the_plain_form(scale) -> None:
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
-    device = "cpu" if triton.knobs.runtime.interpret else "cuda"
+def test_kernels_equal_the_plain_form(kernel_device, scale) -> None:
     with accelerator_path():
-        found = matrices_and_gradients(joint_rotations, scale, device=device)
+        found = matrices_and_gradients(joint_rotations, scale, device=kernel_device)
     assert_as_exact_as_plain(found, scale)

@@ -50,13 +50,10 @@ def test_fused_posing_equals_plain(corners) -> None:
 
 @pytest.mark.triton
 @pytest.mark.parametrize("corners", [1, 3])
-def test_kernels_equal_plain(corners) -> None:
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
+def test_kernels_equal_plain(kernel_device, corners) -> None:
     expected = posed("cpu", corners)
     with accelerator_path():
-        found = posed("cpu" if triton.knobs.runtime.interpret else "cuda", corners)
+        found = posed(kernel_device, corners)
     for ours, plain in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, plain, atol=2e-5, rtol=2e-5)
 

@@ -59,11 +59,7 @@ def test_fused_terms_are_few_operations(loss) -> None:
 @pytest.mark.triton
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("size", [(20, 27), (19, 16)])
-def test_kernels_equal_the_plain_terms(loss, size) -> None:
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
-    device = "cpu" if triton.knobs.runtime.interpret else "cuda"
+def test_kernels_equal_the_plain_terms(kernel_device, loss, size) -> None:
     wanted = values_and_gradients(loss, size, 0.8)
     with accelerator_path():
-        assert_close(values_and_gradients(loss, size, 0.8, device), wanted)
+        assert_close(values_and_gradients(loss, size, 0.8, kernel_device), wanted)

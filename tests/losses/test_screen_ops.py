@@ -107,10 +107,7 @@ def test_a_backward_pass_is_one_operation() -> None:
 
 @pytest.mark.triton
 @pytest.mark.parametrize("term", [photometric, normal])
-def test_kernels_equal_plain(term) -> None:
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
+def test_kernels_equal_plain(kernel_device, term) -> None:
     with accelerator_path():
-        found = term("cpu" if triton.knobs.runtime.interpret else "cuda")
+        found = term(kernel_device)
     assert_equal(found, term())

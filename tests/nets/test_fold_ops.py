@@ -62,10 +62,7 @@ def test_folding_is_one_operation_in_each_direction() -> None:
 
 @pytest.mark.triton
 @pytest.mark.parametrize(("kind", "conditions"), CASES)
-def test_kernels_equal_plain(kind, conditions) -> None:
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
+def test_kernels_equal_plain(kernel_device, kind, conditions) -> None:
     with accelerator_path():
-        found = folded_and_gradients(kind, conditions, "cpu" if triton.knobs.runtime.interpret else "cuda")
+        found = folded_and_gradients(kind, conditions, kernel_device)
     torch.testing.assert_close(found, folded_and_gradients(kind, conditions, "cpu"), atol=1e-5, rtol=1e-5)

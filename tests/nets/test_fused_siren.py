@@ -32,17 +32,6 @@ def relative(value: Tensor, wanted: Tensor) -> float:
     return float((value - wanted).norm() / wanted.norm())
 
 
-@pytest.fixture
-def kernel_device() -> str:
-    """Where the kernels run: on the GPU, or on the CPU in Triton's interpreter."""
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if triton.knobs.runtime.interpret:
-        return "cpu"
-    if not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
-    return "cuda"
-
-
 @pytest.mark.triton
 @pytest.mark.parametrize("n, points, inputs, width, layers", [(1, 150, 7, 32, 3), (2, 70, 35, 16, 4)])
 def test_kernels_equal_their_twin(kernel_device, n, points, inputs, width, layers) -> None:

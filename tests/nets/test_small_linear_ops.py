@@ -51,10 +51,7 @@ def test_a_layer_is_one_operation_and_two_backward() -> None:
 
 @pytest.mark.triton
 @pytest.mark.parametrize("rows", [1, 17])
-def test_kernels_equal_plain(rows) -> None:
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
+def test_kernels_equal_plain(kernel_device, rows) -> None:
     with accelerator_path():
-        found = modulation("cpu" if triton.knobs.runtime.interpret else "cuda", rows)
+        found = modulation(kernel_device, rows)
     assert_equals_plain(found, rows)

@@ -117,12 +117,9 @@ def test_fused_steps_are_few_operations(kind) -> None:
 
 @pytest.mark.triton
 @pytest.mark.parametrize("kind", [RowAdam, UniformAdam])
-def test_kernels_step_as_plain_torch(kind) -> None:
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
+def test_kernels_step_as_plain_torch(kernel_device, kind) -> None:
     expected = stepped(kind)
     with accelerator_path():
-        found = stepped(kind, "cpu" if triton.knobs.runtime.interpret else "cuda")
+        found = stepped(kind, kernel_device)
     for ours, plain in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, plain, atol=2e-6, rtol=2e-5)

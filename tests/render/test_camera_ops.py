@@ -65,10 +65,7 @@ def test_a_camera_with_gradient_gets_it(name) -> None:
 
 @pytest.mark.triton
 @pytest.mark.parametrize("cameras", [1, 2])
-def test_kernels_equal_plain(cameras) -> None:
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
+def test_kernels_equal_plain(kernel_device, cameras) -> None:
     with accelerator_path():
-        found = projected("cpu" if triton.knobs.runtime.interpret else "cuda", cameras)
+        found = projected(kernel_device, cameras)
     assert_equals_plain(found, cameras)

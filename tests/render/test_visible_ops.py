@@ -49,10 +49,7 @@ def test_fused_rule_equals_plain(layers) -> None:
 
 @pytest.mark.triton
 @pytest.mark.parametrize("layers", [2, 3])
-def test_kernel_equals_plain(layers) -> None:
-    triton = pytest.importorskip("triton", reason="the package triton is not installed")
-    if not triton.knobs.runtime.interpret and not torch.cuda.is_available():
-        pytest.skip("Triton needs a CUDA device, or TRITON_INTERPRET=1")
+def test_kernel_equals_plain(kernel_device, layers) -> None:
     with accelerator_path():
-        found = chosen("cpu" if triton.knobs.runtime.interpret else "cuda", layers)
+        found = chosen(kernel_device, layers)
     assert_equals_plain(found, layers)
